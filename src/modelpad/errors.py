@@ -1,0 +1,124 @@
+"""Every error that modelpad raises on purpose, as one tree.
+
+    ModelpadError
+    ├── InvalidInput            what was sent does not fit the field
+    │   └── EmptyCanvas         a drawing without ink
+    ├── TooLarge                a body, picture or tensor over its limit
+    ├── NotFound
+    │   ├── ModelNotFound
+    │   ├── VersionNotFound
+    │   └── DataSetNotFound
+    ├── BundleInvalid           a bundle that cannot be read
+    │   └── ChecksumMismatch    a file of it that changed
+    ├── StoreError              a store that cannot be read or written
+    ├── DataSetInvalid          data that is damaged or cannot be learned from
+    ├── ModelFailed             the graph raised while it ran
+    ├── MissingExtra            an optional part that is not installed
+    ├── TrainingFailed
+    ├── ParityFailed            a bundle that disagrees with its source model
+    ├── PortInUse
+    └── UsageError              a command line that makes no sense
+
+This module knows nothing of HTTP or exit codes: `server/errors.py` and `cli/main.py` map them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ModelpadError(Exception):
+    """An error with a message (what is wrong), a hint (what to do) and details as data."""
+
+    def __init__(self, message: str, *, hint: str = "", **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class InvalidInput(ModelpadError):
+    """A value does not fit its field. Details: `field`, `expected`, `got`."""
+
+
+class EmptyCanvas(InvalidInput):
+    """A drawing holds no ink."""
+
+
+class TooLarge(ModelpadError):
+    """Something is over its limit. Details: `limit` and `got`, with the unit in the message."""
+
+
+class NotFound(ModelpadError):
+    """A thing asked for by name does not exist. Details: `known`, the names that do."""
+
+
+class ModelNotFound(NotFound):
+    """No model has that name."""
+
+
+class VersionNotFound(NotFound):
+    """The model has no such version or alias."""
+
+
+class DataSetNotFound(NotFound):
+    """No data set of that name, or its files are not here and cannot be downloaded."""
+
+
+class BundleInvalid(ModelpadError):
+    """A bundle is not readable: a file missing, a manifest that makes no sense."""
+
+
+class ChecksumMismatch(BundleInvalid):
+    """A bundle's file is not the one that was written. Details: `file`."""
+
+
+class StoreError(ModelpadError):
+    """The store cannot be read or written."""
+
+
+class DataSetInvalid(ModelpadError):
+    """A data set is damaged or cannot be learned from. Details: `path`."""
+
+
+class ModelFailed(ModelpadError):
+    """The model itself raised while it ran."""
+
+
+class MissingExtra(ModelpadError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed.",
+            hint=f"Install it with: pip install 'modelpad[{extra}]'",
+            package=package,
+            extra=extra,
+        )
+
+
+class TrainingFailed(ModelpadError):
+    """A training cannot start or go on."""
+
+
+class ParityFailed(ModelpadError):
+    """A bundle does not answer as its source model does."""
+
+
+class PortInUse(ModelpadError):
+    """Another program listens on that address already."""
+
+
+class UsageError(ModelpadError):
+    """A command line that makes no sense."""
+
+
+def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str:
+    """A hint that names the nearest of `known`, or lists what there is."""
+    names = sorted(known)
+    if not names:
+        return f"There is no {kind} yet."
+    near = get_close_matches(name, names, n=1)
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return (f"Did you mean {near[0]}? " if near else "") + f"There is: {listed}."

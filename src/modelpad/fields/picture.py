@@ -1,0 +1,128 @@
+"""Reading a picture from whatever arrived: bytes, base64 or a `data:` URL.
+
+What is not a picture, is cut short, or would unpack into more pixels than allowed is refused
+before its pixels are decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from modelpad.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MAX_PIXELS = 25_000_000
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+EXPECTED = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture, as bytes, base64 or a data: URL"
+
+
+def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture in `value` (bytes, base64 text or a `data:` URL), upright, fully loaded.
+
+    Raises:
+        InvalidInput: it is not a whole picture of a known format.
+        TooLarge: it has more than `max_pixels` pixels.
+    """
+    from PIL import Image, ImageOps
+
+    body = picture_bytes(value, field=field)
+    try:
+        picture: Picture = Image.open(io.BytesIO(body), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"The picture in {field!r} has too many pixels: {error}.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidInput(
+            f"What came in {field!r} is not a picture that can be read.",
+            hint="Send a PNG or JPEG file.",
+            field=field,
+            expected=EXPECTED,
+            got=describe_bytes(body),
+        ) from error
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"The picture in {field!r} has {width} x {height} pixels;"
+            f" at most {max_pixels:,} are taken.",
+            hint="Make it smaller and send it again.",
+            limit=max_pixels,
+            got=width * height,
+        )
+    try:
+        picture.load()
+        if picture.format in ("JPEG", "TIFF", "WEBP"):
+            picture = ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InvalidInput(
+            f"The picture in {field!r} is cut short or damaged: {error}.",
+            hint="Send the whole file.",
+            field=field,
+            expected=EXPECTED,
+            got=f"{len(body)} bytes that end too early",
+        ) from error
+    return picture
+
+
+def picture_bytes(value: object, *, field: str) -> bytes:
+    """The bytes behind `value`: themselves, or decoded from base64 or a `data:` URL."""
+    if isinstance(value, dict) and set(value) == {"b64"}:
+        value = value["b64"]
+    if isinstance(value, str):
+        body = _decode_text(value, field)
+    elif isinstance(value, bytes | bytearray | memoryview):
+        body = bytes(value)
+    else:
+        raise InvalidInput(
+            f"The field {field!r} is not a picture.",
+            hint='In JSON, send it as a data: URL: {"' + field + '": "data:image/png;base64,..."}',
+            field=field,
+            expected=EXPECTED,
+            got=type(value).__name__,
+        )
+    if not body:
+        raise InvalidInput(
+            f"The field {field!r} is empty (0 bytes).",
+            hint="Send the picture's bytes.",
+            field=field,
+            expected=EXPECTED,
+            got="0 bytes",
+        )
+    return body
+
+
+def describe_bytes(body: bytes) -> str:
+    """A few words on what these bytes seem to be, for an error."""
+    head = body[:16]
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return f"{len(body)} bytes of text beginning {head.decode('ascii')!r}"
+    return f"{len(body)} bytes beginning {head.hex(' ')}"
+
+
+def _decode_text(text: str, field: str) -> bytes:
+    payload, is_base64 = text, True
+    if text[:5].lower() == "data:":
+        head, comma, payload = text.partition(",")
+        if not comma:
+            raise _broken_text(field, "a data: URL without a comma")
+        is_base64 = head.lower().endswith(";base64")
+    if not is_base64:
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode("".join(payload.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _broken_text(field, f"text that is not base64 ({error})") from error
+
+
+def _broken_text(field: str, got: str) -> InvalidInput:
+    return InvalidInput(
+        f"The field {field!r} holds {got}.",
+        hint="Send base64 of the file's bytes, or a data: URL.",
+        field=field,
+        expected=EXPECTED,
+        got=got,
+    )
