@@ -13,6 +13,9 @@
     ├── StoreError              a store that cannot be read or written
     ├── DataSetInvalid          data that is damaged or cannot be learned from
     ├── ModelFailed             the graph raised while it ran
+    ├── Overloaded              the queue is full
+    ├── DeadlineExceeded        no answer within the time allowed
+    ├── NotReady                the models are still being opened
     ├── MissingExtra            an optional part that is not installed
     ├── TrainingFailed
     ├── ParityFailed            a bundle that disagrees with its source model
@@ -84,6 +87,18 @@ class DataSetInvalid(ModelpadError):
 
 class ModelFailed(ModelpadError):
     """The model itself raised while it ran."""
+
+
+class Overloaded(ModelpadError):
+    """More work waits than the queue may hold. Details: `retry_after_s`."""
+
+
+class DeadlineExceeded(ModelpadError):
+    """No answer within the time allowed. Details: `timeout_s`."""
+
+
+class NotReady(ModelpadError):
+    """The models are still being opened, or are being closed."""
 
 
 class MissingExtra(ModelpadError):

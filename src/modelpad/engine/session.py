@@ -1,0 +1,164 @@
+"""A bundle opened as an ONNX Runtime session.
+
+It decodes values by the signature's fields, runs a batch, and encodes the answers. It is
+synchronous and safe to call from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelpad.bundle import Bundle
+
+    Batch = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How ONNX Runtime runs a graph.
+
+    `threads` is the number of threads within one operator, at least 1. `arena` keeps freed memory
+    for the next batch: faster for large models, larger for small ones.
+    """
+
+    threads: int = 1
+    arena: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, not {self.threads}")
+
+
+def allotted_cpus() -> int:
+    """The processors this process may use: its affinity, cut by the cgroup's quota; at least 1."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cpus
+    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
+
+
+class Session:
+    """An opened model: `decode` what arrived, `predict` a batch, `encode` what it answers."""
+
+    def __init__(self, bundle: Bundle, settings: SessionSettings | None = None) -> None:
+        """Opens the bundle's graph.
+
+        Raises:
+            BundleInvalid: ONNX Runtime cannot read the graph, or its names are not the signature's.
+        """
+        self.bundle = bundle
+        self.signature = bundle.manifest.signature
+        self._session = _open_graph(bundle.path("model.onnx"), settings or SessionSettings())
+        self._output_names = [field.name for field in self.signature.outputs]
+        self._check_names()
+
+    def decode(self, values: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
+        """One item's values as a batch of one for each input.
+
+        Raises:
+            InvalidInput: a field is missing, unknown or does not fit.
+        """
+        fields = {field.name: field for field in self.signature.inputs}
+        _check_fields(values, list(fields))
+        return {name: field.decode(values[name])[None] for name, field in fields.items()}
+
+    def predict(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
+        """The outputs (batch, ...) of inputs (batch, ...).
+
+        Raises:
+            ModelFailed: ONNX Runtime raised while it ran the graph.
+        """
+        try:
+            outputs = self._session.run(self._output_names, dict(batch))
+        except Exception as error:
+            raise ModelFailed(
+                f"The model failed on this input: {_first_line(error)}",
+                hint="Check the bundle with: modelpad models verify",
+            ) from error
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def encode(self, outputs: Batch, index: int = 0) -> dict[str, Any]:
+        """Item `index` of the outputs as what JSON carries, one entry an output field."""
+        return {
+            field.name: field.encode(outputs[field.name][index]) for field in self.signature.outputs
+        }
+
+    def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
+        """Decode, predict and encode one item. Raises as these do."""
+        return self.encode(self.predict(self.decode(values)))
+
+    def warm_up(self) -> None:
+        """Answer the bundle's first sample, so that the first user does not pay for it."""
+        for sample in self.bundle.manifest.samples[:1]:
+            self.answer(self.sample_values(sample.inputs))
+
+    def sample_values(self, inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+        """The values of a sample as the manifest holds it: each inline or in a file."""
+        return {
+            name: self.bundle.path(value["file"]).read_bytes()
+            if "file" in value
+            else value["value"]
+            for name, value in inputs.items()
+        }
+
+    def _check_names(self) -> None:
+        graph_inputs = sorted(value.name for value in self._session.get_inputs())
+        graph_outputs = {value.name for value in self._session.get_outputs()}
+        inputs = sorted(field.name for field in self.signature.inputs)
+        if graph_inputs != inputs or not graph_outputs.issuperset(self._output_names):
+            raise BundleInvalid(
+                f"The graph takes {graph_inputs} and gives {sorted(graph_outputs)}; the manifest"
+                f" says {inputs} and {self._output_names}.",
+                hint="Write the bundle again from its source model.",
+            )
+
+
+def _open_graph(path: Path, settings: SessionSettings) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = settings.arena
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleInvalid(
+            f"ONNX Runtime cannot open {path.name}: {_first_line(error)}",
+            hint="Check the bundle with: modelpad models verify",
+        ) from error
+
+
+def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in values]
+    unknown = [name for name in values if name not in names]
+    if missing or unknown:
+        got = ", ".join(sorted(values)) or "no field"
+        said = f"The field {missing[0]!r} is missing." if missing else ""
+        if unknown:
+            said = f"There is no field {unknown[0]!r}." + (f" {said}" if said else "")
+        raise InvalidInput(
+            said,
+            hint=f"Send: {', '.join(names)}.",
+            field=(missing or unknown)[0],
+            expected=", ".join(names),
+            got=got,
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,74 @@
+"""The page's files, as they lie in this folder: no build step."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelpad.errors import NotFound
+
+if TYPE_CHECKING:
+    from modelpad.server.http import Request, Response
+
+FOLDER = Path(__file__).parent
+
+# A short table rather than `mimetypes`, whose answers depend on the machine's files.
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+}
+SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; frame-ancestors 'self'"
+)
+
+
+def content_type_of(path: str) -> str:
+    """The media type by the file's ending."""
+    return CONTENT_TYPES.get(Path(path).suffix.lower(), "application/octet-stream")
+
+
+def respond_file(path: str, request: Request) -> Response:
+    """One of the page's files, or 304 when the client has it. Raises `NotFound`."""
+    from modelpad.server.http import Response
+
+    body, tag = _read(path)
+    headers = {
+        "cache-control": "no-cache",
+        "etag": tag,
+        "content-security-policy": SECURITY_POLICY,
+        "referrer-policy": "no-referrer",
+    }
+    if request.headers.get("if-none-match") == tag:
+        return Response(b"", content_type_of(path), 304, headers)
+    return Response(body, content_type_of(path), headers=headers)
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(
+        file.relative_to(FOLDER).as_posix()
+        for file in FOLDER.rglob("*")
+        if file.suffix in CONTENT_TYPES
+    )
+
+
+@cache
+def _read_known(path: str) -> tuple[bytes, str]:
+    body = (FOLDER / path).read_bytes()
+    return body, f'"{sha256(body).hexdigest()[:16]}"'
+
+
+def _read(path: str) -> tuple[bytes, str]:
+    if path not in _files():
+        raise NotFound(f"The page has no file {path!r}.", hint="The page is at /.")
+    return _read_known(path)

@@ -1,0 +1,60 @@
+// The API's description, readable: one fold an operation, made from /openapi.json.
+
+const make = (tag, text = "", className = "") => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  if (className) element.className = className;
+  return element;
+};
+
+const schemaBlock = (title, schema) => {
+  const box = make("div");
+  box.append(make("h3", title), make("pre", JSON.stringify(schema, null, 2)));
+  return box;
+};
+
+const statusTable = (responses) => {
+  const table = make("table");
+  const head = make("tr");
+  head.append(make("th", "status"), make("th", "means"));
+  table.append(head);
+  for (const [status, answer] of Object.entries(responses)) {
+    const row = make("tr");
+    row.append(make("td", status), make("td", answer.description));
+    table.append(row);
+  }
+  return table;
+};
+
+const fold = (method, path, operation) => {
+  const details = make("details");
+  const summary = make("summary");
+  summary.append(make("span", method.toUpperCase(), "method"), make("code", path), ` · ${operation.summary}`);
+  const inside = make("div", "", "inside");
+  if (operation.description) inside.append(make("p", operation.description));
+  if (operation.requestBody) {
+    const content = operation.requestBody.content;
+    inside.append(make("p", `Takes: ${Object.keys(content).join(", ")}`));
+    inside.append(schemaBlock("JSON body", content["application/json"].schema));
+  }
+  inside.append(statusTable(operation.responses));
+  const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
+  if (operation.requestBody && answer) inside.append(schemaBlock("Answer", answer));
+  details.append(summary, inside);
+  details.open = method === "post";
+  return details;
+};
+
+const about = document.querySelector("#about");
+try {
+  const api = await (await fetch("/openapi.json")).json();
+  if (api.error) throw new Error(api.error.message);
+  about.textContent = `${api.info.description}. Version ${api.info.version}; the machine-readable form is /openapi.json.`;
+  const operations = document.querySelector("#operations");
+  const rows = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [method, path, operation]));
+  rows.sort(([a], [b]) => (b === "post") - (a === "post"));
+  operations.append(...rows.map((row) => fold(...row)));
+} catch (error) {
+  about.textContent = `The description could not be read: ${error.message}`;
+}

@@ -1,0 +1,132 @@
+"""The typed API: `POST /predict/{model}` with whatever is handy.
+
+JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*` or `text/plain`
+body, or a `data:` URL. The answer is typed JSON, the same for each of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelpad.errors import InvalidInput
+from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
+
+if TYPE_CHECKING:
+    from modelpad.fields import Signature
+    from modelpad.server.models import ServedModel
+
+FORM = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
+EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
+
+
+async def predict(model: ServedModel, request: Request) -> Response:
+    """One prediction. Raises what the fields, the runner and the session raise."""
+    signature = model.bundle.manifest.signature
+    values = read_values(request, await request.body(), signature)
+    outputs = await model.runner.answer(values)
+    return respond_json(write_answer(model, outputs))
+
+
+def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
+    """The values of the input fields, by name, not decoded yet.
+
+    Raises:
+        InvalidInput: the body is not what its content type says, or not of a known type.
+    """
+    kind = request.content_type
+    if kind == FORM:
+        return _read_form(request.headers["content-type"], body)
+    if kind == JSON or kind.endswith("+json"):
+        return _name_values(parse_json(body), signature)
+    if kind.startswith(("image/", "text/")) or kind in ("application/octet-stream", "", URLENCODED):
+        return _read_raw(kind, body, signature)
+    raise InvalidInput(
+        f"A body of type {kind!r} is not understood.",
+        hint="Set content-type to application/json, multipart/form-data, image/png or text/plain.",
+        expected=EXPECTED,
+        got=kind,
+    )
+
+
+def write_answer(model: ServedModel, outputs: dict[str, Any]) -> dict[str, Any]:
+    """The answer's JSON: a single label lies flat beside the model's name and version."""
+    fields = model.bundle.manifest.signature.outputs
+    head = {"model": model.name, "version": model.version}
+    if len(fields) == 1 and fields[0].kind == "label":
+        return head | dict(outputs[fields[0].name])
+    return head | {"outputs": outputs}
+
+
+def _read_raw(kind: str, body: bytes, signature: Signature) -> dict[str, object]:
+    # curl --data-binary without a header says "urlencoded": look at the body instead.
+    guess = kind in ("", URLENCODED, "application/octet-stream")
+    if guess and body[:1] in (b"{", b"["):
+        return _name_values(parse_json(body), signature)
+    only = _only_input(signature)
+    if guess and not body:
+        raise InvalidInput(
+            "The body is empty (0 bytes).", hint="Send an input.", expected=EXPECTED, got="0 bytes"
+        )
+    if body[:5].lower() == b"data:" and only.kind in ("sketch", "image"):
+        return {only.name: body.decode("ascii", "replace")}
+    return {only.name: body}
+
+
+def _name_values(value: Any, signature: Signature) -> dict[str, object]:
+    if isinstance(value, dict):
+        return dict(value)
+    return {_only_input(signature).name: value}
+
+
+def _only_input(signature: Signature) -> Any:
+    if len(signature.inputs) != 1:
+        names = ", ".join(field.name for field in signature.inputs)
+        raise InvalidInput(
+            "This model has several inputs, so each must be named.",
+            hint=f"Send a JSON object or a form with: {names}.",
+            expected=names,
+            got="one value without a name",
+        )
+    return signature.inputs[0]
+
+
+def _read_form(content_type: str, body: bytes) -> dict[str, object]:
+    from python_multipart import FormParser
+    from python_multipart.exceptions import FormParserError
+    from python_multipart.multipart import parse_options_header
+
+    values: dict[str, object] = {}
+
+    def take_field(part: Any) -> None:
+        values[part.field_name.decode("utf-8", "replace")] = _read_part(part.value or b"")
+
+    def take_file(part: Any) -> None:
+        part.file_object.seek(0)
+        values[part.field_name.decode("utf-8", "replace")] = part.file_object.read()
+
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    try:
+        parser = FormParser(
+            FORM,
+            take_field,
+            take_file,
+            boundary=boundary,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_DIR": None},
+        )
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError, TypeError, AssertionError) as error:
+        raise InvalidInput(
+            f"The form cannot be read: {error}.",
+            hint="With curl: curl -F image=@picture.png URL",
+            expected="multipart/form-data with a boundary",
+            got=content_type[:100],
+        ) from error
+    return values
+
+
+def _read_part(value: bytes) -> object:
+    """A form's text, as text; lists and numbers as the JSON they are."""
+    text = value.decode("utf-8", "replace")
+    return parse_json(value) if text[:1] == "[" else text
