@@ -1,0 +1,100 @@
+"""`modelpad doctor`: checks this machine and says what to install."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from modelpad import __version__
+from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
+from modelpad.cli.settings import Settings
+
+EXAMPLE = """example:
+  modelpad doctor
+"""
+BASE = ("numpy", "onnxruntime", "pillow", "uvicorn", "httptools", "python-multipart")
+TRAINING = ("torch", "keras", "onnx", "onnxscript", "h5py", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `state` is ok, note (works without it) or bad."""
+
+    state: str
+    what: str
+    hint: str = ""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = EXAMPLE
+    add_store_option(parser)
+    add_common_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line a finding; 1 when something that must work does not."""
+    findings = list(examine(Settings.from_environment(args)))
+    if args.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[finding.state]
+            print(f"{mark}  {finding.what}" + (f"  ({finding.hint})" if finding.hint else ""))
+    return FAILED if any(finding.state == "bad" for finding in findings) else DONE
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Looks at Python, packages, ONNX Runtime, the store, the data and the zoo."""
+    python = platform.python_version()
+    yield Finding(
+        "ok" if sys.version_info >= (3, 11) else "bad",
+        f"modelpad {__version__} on Python {python}, {platform.system()} {platform.machine()}",
+    )
+    for package in BASE:
+        yield _examine_package(package, "bad", "pip install modelpad")
+    for package in TRAINING:
+        yield _examine_package(package, "note", "for training: pip install 'modelpad[train]'")
+    yield from _examine_engine()
+    yield _examine_store(settings)
+    for root in settings.data_roots:
+        found = root.is_dir()
+        yield Finding("ok" if found else "bad", f"data folder {root}", "" if found else "missing")
+
+
+def _examine_package(name: str, state: str, hint: str) -> Finding:
+    try:
+        return Finding("ok", f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Finding(state, f"{name} is not installed", hint)
+
+
+def _examine_engine() -> Iterator[Finding]:
+    from modelpad.engine import Session, allotted_cpus
+    from modelpad.errors import ModelpadError
+    from modelpad.store import find_bundle
+
+    yield Finding("ok", f"{allotted_cpus()} processors allotted")
+    try:
+        from pathlib import Path
+
+        session = Session(find_bundle("digits", Path(os.devnull)).bundle)
+        session.warm_up()
+        yield Finding("ok", "the digits that come with modelpad answer")
+    except (ModelpadError, ImportError) as error:
+        yield Finding("bad", f"the digits that come with modelpad fail: {error}")
+
+
+def _examine_store(settings: Settings) -> Finding:
+    folder = settings.store
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Finding("ok", f"store {settings.store}")
+    return Finding("bad", f"store {settings.store} cannot be written", "choose another: --store")

@@ -1,0 +1,101 @@
+"""`modelpad predict MODEL INPUT...`: ask a model, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
+from modelpad.cli.settings import Settings
+from modelpad.errors import InvalidInput, ModelpadError
+
+if TYPE_CHECKING:
+    from modelpad.engine import Session
+
+EXAMPLE = """example:
+  modelpad predict digits seven.png
+  modelpad predict digits@3 *.png --json
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("model", metavar="MODEL", help="NAME, NAME@VERSION or a bundle's folder")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="a file, or text or JSON itself")
+    add_store_option(parser)
+    add_common_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints an answer a line; an input that fails is named, and the others still answered."""
+    from modelpad.engine import Session
+    from modelpad.store import find_bundle
+
+    found = find_bundle(args.model, Settings.from_environment(args).store)
+    session = Session(found.bundle)
+    failed = False
+    for given in args.inputs:
+        try:
+            answer = session.answer({session.signature.inputs[0].name: read_input(session, given)})
+        except ModelpadError as error:
+            failed = True
+            print(f"{given}: {error.message} {error.hint}".rstrip(), file=sys.stderr)
+            continue
+        print(_write_json(found, given, answer) if args.json else _write_line(given, answer))
+    return FAILED if failed else DONE
+
+
+def read_input(session: Session, given: str) -> object:
+    """The value that one argument means: a file's content, or the text or JSON itself.
+
+    Raises:
+        InvalidInput: the model takes a picture and there is no such file.
+    """
+    kind = session.signature.inputs[0].kind
+    path = Path(given)
+    if kind in ("sketch", "image"):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise InvalidInput(
+                f"The file cannot be read: {error.strerror}.",
+                hint="Give the path of a picture.",
+                field=session.signature.inputs[0].name,
+                expected="a picture's path",
+                got=given,
+            ) from error
+    try:
+        text = path.read_text("utf-8") if path.is_file() else given
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The file is not UTF-8.", hint="Save it as UTF-8.") from error
+    except OSError:
+        text = given
+    if kind == "text":
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"This is not JSON: {error}.", hint="Give [1, 2, ...].") from error
+
+
+def _write_line(given: str, answer: dict[str, Any]) -> str:
+    words = []
+    for value in answer.values():
+        if isinstance(value, dict) and "confidence" in value:
+            words.append(f"{value['label']}  {100 * value['confidence']:.1f} %")
+        else:
+            words.append(json.dumps(value))
+    return "  ".join([given, *words])
+
+
+def _write_json(found: Any, given: str, answer: dict[str, Any]) -> str:
+    head = {"input": given, "model": found.name, "version": found.version}
+    if len(answer) == 1:
+        value = next(iter(answer.values()))
+        if isinstance(value, dict):
+            return json.dumps(head | value)
+    return json.dumps(head | {"outputs": answer})

@@ -1,0 +1,120 @@
+"""`modelpad serve [MODEL...]`: a page for people, an API for programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from modelpad.cli.main import DONE, add_common_options, add_store_option
+from modelpad.cli.settings import Settings, port_from_environment
+from modelpad.errors import UsageError
+
+if TYPE_CHECKING:
+    from modelpad.server import ModelTable
+
+EXAMPLE = """example:
+  modelpad serve digits
+  modelpad serve digits@3 --port 9000
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = EXAMPLE
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="*",
+        help="NAME, NAME@VERSION or a bundle's folder; all of the store when none is given,"
+        " the digits that come with modelpad when it is empty",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, help="port to listen on (PORT, else 8080; 0: any)")
+    parser.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="open the page in a browser (the default at a terminal)",
+    )
+    parser.add_argument(
+        "--max-body-mb", type=float, default=32.0, help="largest body taken, in MB (%(default)s)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="seconds a request may take (%(default)s)"
+    )
+    parser.add_argument(
+        "--queue", type=int, default=128, help="requests that may wait, a model (%(default)s)"
+    )
+    parser.add_argument("--log-requests", action="store_true", help="print a line a request")
+    add_store_option(parser)
+    add_common_options(parser, json=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until it is stopped."""
+    from modelpad.server import App, ServerLimits
+    from modelpad.server.listen import Address, open_socket, serve
+
+    if args.max_body_mb <= 0 or args.timeout <= 0 or args.queue < 1:
+        raise UsageError(
+            "--max-body-mb, --timeout and --queue must be above 0.",
+            hint="See: modelpad serve --help",
+        )
+    port = port_from_environment() if args.port is None else args.port
+    listener = open_socket(Address(args.host, port))
+    address = Address(args.host, listener.getsockname()[1])
+    app = App(open_models(args), ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024)))
+    wants_page = sys.stdout.isatty() if args.open is None else args.open
+
+    def announce() -> None:
+        assert app.models is not None
+        for model in app.models:
+            print(f"Serving {model.name} (version {model.version})")
+        print(f"  page  {address.url}")
+        print(f"  API   {address.url}/docs")
+        for line in write_examples(address.url, app.models):
+            print(f"  try   {line}")
+        print("  Ctrl-C stops it.", flush=True)
+        if wants_page:
+            import webbrowser
+
+            webbrowser.open(address.url)
+
+    serve(app, listener, on_ready=announce, log_requests=args.log_requests)
+    return DONE
+
+
+def open_models(args: argparse.Namespace) -> ModelTable:
+    """The models asked for, opened and warm; every model of the store when none is named."""
+    from modelpad.engine import QueueLimits
+    from modelpad.server import ModelTable, ServedModel
+    from modelpad.store import find_bundle, list_names
+
+    store = Settings.from_environment(args).store
+    names = args.models or list_names(store) or ["digits"]
+    limits = QueueLimits(length=args.queue, timeout_s=args.timeout)
+    found = [find_bundle(name, store) for name in names]
+    repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
+    if repeated:
+        raise UsageError(
+            f"{', '.join(sorted(repeated))} is given more than once.",
+            hint="One server serves one version of a model.",
+        )
+    return ModelTable(ServedModel.load(one.name, one.version, one.bundle, limits) for one in found)
+
+
+def write_examples(url: str, models: ModelTable) -> list[str]:
+    """A curl for each model that works as it stands: a picture of its own, or text."""
+    lines = []
+    for model in models:
+        field = model.bundle.manifest.signature.inputs[0]
+        target = f"{url}/predict/{model.name}"
+        samples = [sample.inputs.get(field.name, {}) for sample in model.bundle.manifest.samples]
+        files = [sample["file"] for sample in samples if "file" in sample]
+        if field.kind == "text":
+            lines.append(f"curl {target} -H 'content-type: text/plain' -d 'Say something.'")
+        elif files:
+            picture = f"{url}/models/{model.name}/files/{files[0]}"
+            lines.append(f"curl -s {picture} | curl -F {field.name}=@- {target}")
+    return lines

@@ -1,0 +1,52 @@
+"""Settings from the command line and the environment, as one small value."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelpad.errors import UsageError
+
+# Every variable that modelpad reads, and what it says; the docs test holds docs to this.
+VARIABLES = {
+    "MODELPAD_STORE": "the store's folder, as --store",
+    "MODELPAD_DATA": "folders that hold data sets by name, separated as PATH is",
+    "MODELPAD_CACHE": "where downloads are kept",
+    "PORT": "the port that serve listens on, as --port",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things lie: the store, the folders of data sets, the cache."""
+
+    store: Path
+    data_roots: tuple[Path, ...]
+    cache: Path
+
+    @classmethod
+    def from_environment(
+        cls, args: argparse.Namespace, environment: Mapping[str, str] | None = None
+    ) -> Settings:
+        """The arguments first, then the environment, then the user's own folders."""
+        variables = os.environ if environment is None else environment
+        home = Path(variables.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        store = getattr(args, "store", None) or variables.get("MODELPAD_STORE")
+        roots = variables.get("MODELPAD_DATA", "").split(os.pathsep)
+        return cls(
+            store=Path(store) if store else home / "modelpad" / "store",
+            data_roots=tuple(Path(root) for root in roots if root),
+            cache=Path(variables.get("MODELPAD_CACHE") or cache / "modelpad"),
+        )
+
+
+def port_from_environment(environment: Mapping[str, str] | None = None) -> int:
+    """`PORT`, else 8080. Raises `UsageError` when it is no port."""
+    text = (os.environ if environment is None else environment).get("PORT", "8080")
+    if not text.isdigit() or int(text) > 65535:
+        raise UsageError(f"PORT is {text!r}.", hint="Set it to a number from 0 to 65535.")
+    return int(text)

@@ -1,0 +1,54 @@
+"""From what a user types to a bundle: a path, a model of the store, or one that ships with us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelpad.bundle import Bundle, open_bundle
+from modelpad.store.local import LocalStore
+from modelpad.zoo import zoo_bundles
+
+from modelpad.errors import ModelNotFound, suggest_name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A verified bundle, and the name and version that it goes by."""
+
+    name: str
+    version: int
+    bundle: Bundle
+
+
+def find_bundle(source: str, store_folder: Path) -> Found:
+    """The bundle that `source` means: a bundle's folder, `NAME` or `NAME@VERSION_OR_ALIAS`.
+
+    The store comes before the models that ship with modelpad, which are version 1.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is none; the error names the nearest.
+        BundleInvalid: it is damaged.
+    """
+    folder = Path(source)
+    if folder.is_dir() and (folder / "manifest.json").is_file():
+        bundle = open_bundle(folder)
+        return Found(bundle.manifest.name, 1, bundle)
+    store = LocalStore(store_folder)
+    names, zoo = store.names(), zoo_bundles()
+    name = source.partition("@")[0]
+    if name in names:
+        entry = store.resolve(source)
+        return Found(entry.name, entry.version, store.open(source))
+    if name in zoo and source in (name, f"{name}@1", f"{name}@latest"):
+        return Found(name, 1, open_bundle(zoo[name]))
+    raise ModelNotFound(
+        f"There is no model {source!r}.",
+        hint=suggest_name(name, {*names, *zoo}),
+        known=sorted({*names, *zoo}),
+    )
+
+
+def list_names(store_folder: Path) -> list[str]:
+    """The names in the store, sorted; none where there is no store yet."""
+    return sorted(LocalStore(store_folder).names())
