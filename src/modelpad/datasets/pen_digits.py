@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def draw_strokes(
         points = (np.asarray(stroke, np.float64) * factor + shift) * SUPERSAMPLING - 0.5
         for x, y in points:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
-        for start, end in zip(points[:-1], points[1:], strict=True):
+        for start, end in pairwise(points):
             corners = outline_segment(start, end, radius)
             if corners is not None:
                 draw.polygon([(float(x), float(y)) for x, y in corners], fill=ink)
