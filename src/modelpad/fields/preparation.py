@@ -38,14 +38,14 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
     import numpy as np
     from PIL import Image
 
+    if image.mode == "L" and image.size == (size, size):
+        levels = np.array(image)
+        if _is_prepared(levels, box):
+            return levels
     ink = _read_ink(_shrink(image, box * OVERSAMPLING * 4))
-    if ink.shape == (size, size) and _is_prepared(ink, box):
-        return ink
     cropped = Image.fromarray(_crop(ink))
-    longest = max(cropped.size)
-    if longest > box * OVERSAMPLING:
-        cropped = _scale(cropped, box * OVERSAMPLING)
-        cropped = _thicken(cropped, box)
+    if max(cropped.size) > 2 * box:
+        cropped = _thicken(_scale(cropped, box * OVERSAMPLING), box)
     small = np.asarray(_scale(cropped, box), dtype=np.float32)
     small = small * (255.0 / max(float(small.max()), 1.0))
     return _centre(np.rint(small).astype(np.uint8), size)
@@ -149,8 +149,9 @@ def _centre(small: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     field = np.zeros((size, size), dtype=np.uint8)
     height, width = small.shape
     row, column = _centre_of_mass(small)
-    top = min(max(round(size / 2 - row), 0), size - height)
-    left = min(max(round(size / 2 - column), 0), size - width)
+    middle = size / 2 + 0.5  # where MNIST's lie: the mean over its training images is 14.5
+    top = min(max(round(middle - row), 0), size - height)
+    left = min(max(round(middle - column), 0), size - width)
     field[top : top + height, left : left + width] = small
     return field
 
@@ -168,7 +169,9 @@ def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
 
 def _is_prepared(ink: NDArray[np.uint8], box: int) -> bool:
     """Whether a picture of the right size is a prepared digit already."""
-    size = len(ink)
+    if ink[0].any() or ink[-1].any() or ink.max() < 128:
+        return False
+    middle = len(ink) / 2 + 0.5
     row, column = _centre_of_mass(ink)
-    centred = abs(row - size / 2) <= 1.5 and abs(column - size / 2) <= 1.5
+    centred = abs(row - middle) <= 1.5 and abs(column - middle) <= 1.5
     return centred and abs(max(_crop(ink).shape) - box) <= 2
