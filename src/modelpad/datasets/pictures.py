@@ -59,7 +59,7 @@ def read_picture(
     path: Path, size: tuple[int, int] | None = None, channels: int | None = None
 ) -> NDArray[np.uint8] | Unreadable:
     """One picture file as uint8, (H, W) or (H, W, 3), upright, or Unreadable. See above."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         if path.stat().st_size == 0:
@@ -74,7 +74,7 @@ def read_picture(
         if size is not None and (plain.height, plain.width) != size:
             plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(plain, np.uint8)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return Unreadable("not a picture")
     except Image.DecompressionBombError:
         return Unreadable(f"over {MAX_PIXELS:,} pixels")

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.bundle import Bundle, open_bundle
+from modelpad.errors import ModelNotFound, suggest_name
 from modelpad.store.local import LocalStore
 from modelpad.zoo import zoo_bundles
-
-from modelpad.errors import ModelNotFound, suggest_name
 
 
 @dataclass(frozen=True, slots=True)

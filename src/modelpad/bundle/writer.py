@@ -1,0 +1,92 @@
+"""Writes a bundle: aside first, then renamed into place, so that half of one is never seen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelpad.bundle.manifest import FileRecord, Manifest, check_path
+from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
+from modelpad.errors import BundleInvalid, StoreError
+
+STAGING = ".staging-"
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+    """Writes `files` (content, or a path to copy) and the manifest as a new folder.
+
+    Checksums are computed here. What was staged is removed when anything fails.
+
+    Raises:
+        BundleInvalid: no `model.onnx`, or a file's name leaves the folder.
+        StoreError: the folder exists, or cannot be written.
+    """
+    staged = stage_bundle(folder.parent, manifest, files)
+    try:
+        staged.rename(folder)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise StoreError(
+            f"The bundle cannot be put at {folder}: {error.strerror}.",
+            hint="Choose a folder that does not exist yet.",
+        ) from error
+    sync_folder(folder.parent)
+    return open_bundle(folder, verify=False)
+
+
+def stage_bundle(parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Path:
+    """A whole bundle, on disk, in a hidden folder of `parent`. Raises as `write_bundle`."""
+    if GRAPH not in files:
+        raise BundleInvalid(f"A bundle needs {GRAPH}.", hint="Export the model to ONNX first.")
+    staged = parent / f"{STAGING}{os.getpid()}-{secrets.token_hex(6)}"
+    try:
+        staged.mkdir(parents=True)
+        records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
+        created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
+        whole = replace(manifest, files=records, created=created)
+        _write_synced(staged / "manifest.json", whole.to_json())
+        for each in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
+            sync_folder(each)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise StoreError(
+            f"{parent} cannot be written: {error.strerror}.",
+            hint="Check its rights and the space left, or choose another: --store DIR.",
+        ) from error
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    return staged
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the folder's entries survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_file(staged: Path, name: str, content: bytes | Path) -> FileRecord:
+    check_path(name)
+    body = content.read_bytes() if isinstance(content, Path) else content
+    path = staged / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_synced(path, body)
+    return FileRecord(hashlib.sha256(body).hexdigest(), len(body))
+
+
+def _write_synced(path: Path, body: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())

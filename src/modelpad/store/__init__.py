@@ -1,0 +1,6 @@
+"""The store: all bundles, their versions and aliases. Knows nothing of engines or HTTP."""
+
+from modelpad.store.find import Found, find_bundle, list_names
+from modelpad.store.local import Entry, LocalStore
+
+__all__ = ["Entry", "Found", "LocalStore", "find_bundle", "list_names"]
