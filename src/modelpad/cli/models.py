@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_store_option
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def list_models(store: LocalStore, args: argparse.Namespace) -> int:
     """A line a version."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in sorted(store.names()):
         aliases = store.aliases(name)
         for version in store.versions(name):
@@ -204,7 +205,7 @@ def _say(args: argparse.Namespace, words: str, name: str, version: int) -> int:
     return DONE
 
 
-def _write_metrics(metrics: dict[str, Any]) -> str:
+def _write_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {100 * value:.2f} %"
         if name.endswith("accuracy")

@@ -39,7 +39,7 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
     from PIL import Image
 
     if image.mode == "L" and image.size == (size, size):
-        levels = np.array(image)
+        levels: NDArray[np.uint8] = np.array(image, dtype=np.uint8)
         if _is_prepared(levels, box):
             return levels
     ink = _read_ink(_shrink(image, box * OVERSAMPLING * 4))

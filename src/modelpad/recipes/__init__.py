@@ -1,0 +1,1 @@
+"""Recipes: everything that trains one kind of model, a folder each."""
