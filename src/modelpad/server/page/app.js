@@ -1,0 +1,84 @@
+// The page: one model at a time, its widgets built from its signature.
+
+import { listModels, predict } from "./api.js";
+import { cardView } from "./card.js";
+import { make } from "./dom.js";
+import { inputWidget } from "./inputs.js";
+import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
+import { snippets } from "./snippets.js";
+
+const main = document.querySelector("#main");
+const nav = document.querySelector("#models");
+
+const showError = (error) =>
+  make("p", { class: "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null);
+
+const sampleButton = (sample, widgets) => {
+  const [name, value] = Object.entries(sample.inputs)[0];
+  const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
+  const show = () => { for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) widgets[key]?.show(url ?? plain); };
+  return value.url
+    ? make("button", { type: "button", title, "aria-label": title, onclick: show }, make("img", { src: value.url, alt: "", loading: "lazy" }))
+    : make("button", { type: "button", class: "words", title, onclick: show }, String(sample.title ?? JSON.stringify(value.value)).slice(0, 40) || name);
+};
+
+const showModel = (model) => {
+  const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
+  const result = make("div", { id: "answer" }, blankBars(model.outputs[0]));
+  const widgets = {};
+  let running = null;
+  const ask = async () => {
+    running?.abort();
+    const values = Object.fromEntries(Object.entries(widgets).map(([name, widget]) => [name, widget.read()]));
+    if (Object.values(values).some((value) => value == null)) {
+      status.textContent = "";
+      return result.replaceChildren(blankBars(model.outputs[0]));
+    }
+    const mine = running = new AbortController();
+    const start = performance.now();
+    try {
+      const answer = await predict(model.name, values, mine.signal);
+      result.replaceChildren(...showAnswer(answer),
+        make("p", { class: "took" }, `Answered in ${Math.round(performance.now() - start)} ms by ${answer.model}, version ${answer.version}.`));
+      status.textContent = describeAnswer(answer);
+    } catch (error) {
+      if (error.name !== "AbortError") result.replaceChildren(showError(error));
+    }
+  };
+  for (const field of model.inputs) widgets[field.name] = inputWidget(field, ask);
+  document.title = `${model.title || model.name} · modelpad`;
+  main.replaceChildren(
+    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null),
+    make("div", { class: "try" },
+      make("section", { class: "panel", "aria-label": "Input" }, Object.values(widgets).map(({ element }) => element),
+        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets))) : null),
+      make("section", { class: "panel answer", "aria-label": "Answer" }, make("h2", {}, "Answer"), result, status)),
+    snippets(model), cardView(model) ?? "");
+};
+
+const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let kept = null;
+try { kept = localStorage.getItem("theme"); } catch { /* private windows have none */ }
+chooseTheme(kept ?? (dark.matches ? "dark" : "light"));
+dark.addEventListener("change", () => { if (!kept) chooseTheme(dark.matches ? "dark" : "light"); });
+document.querySelector("#theme").addEventListener("click", () => {
+  kept = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  chooseTheme(kept);
+  try { localStorage.setItem("theme", kept); } catch { /* it lasts as long as the page */ }
+});
+
+try {
+  const models = await listModels();
+  const route = () => {
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    const model = models.find(({ name }) => name === wanted) ?? models[0];
+    nav.replaceChildren(...(models.length > 1 ? models.map(({ name }) =>
+      make("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === model.name ? "page" : null }, name)) : []));
+    showModel(model);
+  };
+  addEventListener("hashchange", route);
+  route();
+} catch (error) {
+  main.replaceChildren(showError(error));
+}

@@ -1,0 +1,64 @@
+// The model's card: data, figures, curves, confusion matrix, mistakes, limits.
+
+import { make, percent, svg } from "./dom.js";
+
+const WIDTH = 380, HEIGHT = 200, LEFT = 44, BOTTOM = 24;
+
+const figure = (name, value) => (name.endsWith("accuracy") ? percent(value, 2) : String(value));
+const words = (name) => name.replaceAll("_", " ");
+
+const chart = (history, metric) => {
+  const series = [[metric, "line-a"], [`val_${metric}`, "line-b"]].filter(([name]) => history.every((row) => name in row));
+  const values = series.flatMap(([name]) => history.map((row) => row[name]));
+  let low = Math.min(...values), high = Math.max(...values);
+  if (high - low < 1e-6) { low -= 0.5; high += 0.5; }
+  const x = (index) => LEFT + (index * (WIDTH - LEFT - 10)) / Math.max(1, history.length - 1);
+  const y = (value) => 10 + ((high - value) * (HEIGHT - BOTTOM - 10)) / (high - low);
+  const ticks = [low, (low + high) / 2, high];
+  return make("figure", { class: "plain" }, make("h3", {}, words(metric)),
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${metric} by epoch, from ${values[0].toFixed(3)} to ${values.at(-1).toFixed(3)}` },
+      ticks.map((tick) => svg("line", { class: "grid", x1: LEFT, x2: WIDTH - 10, y1: y(tick), y2: y(tick) })),
+      ticks.map((tick) => svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(3))),
+      history.map((row, index) => svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": "middle" }, String(row.epoch))),
+      series.map(([name, style]) => svg("polyline", { class: style, points: history.map((row, index) => `${x(index)},${y(row[name])}`).join(" ") })),
+      series.map(([name]) => history.map((row, index) => svg("circle", { class: "cell", r: name === metric ? 0 : 3, cx: x(index), cy: y(row[name]) })))),
+    make("div", { class: "legend" }, make("span", {}, "┄ training"), make("span", {}, "━ validation")));
+};
+
+const confusionChart = ({ labels, matrix }) => {
+  const most = Math.max(...matrix.flat()), size = 34, left = 30;
+  const edge = left + labels.length * size;
+  const cells = matrix.flatMap((row, truth) => row.map((number, answer) => {
+    if (!number) return [];
+    const strength = 0.12 + 0.88 * (Math.log1p(number) / Math.log1p(most));
+    const at = { x: left + answer * size, y: left + truth * size };
+    return [
+      svg("rect", { class: "cell", ...at, width: size - 2, height: size - 2, rx: 4, "fill-opacity": strength.toFixed(2) },
+        svg("title", {}, `${labels[truth]} answered as ${labels[answer]}: ${number}`)),
+      svg("text", { class: strength > 0.6 ? "on" : "off", x: at.x + size / 2 - 1, y: at.y + size / 2 + 3, "text-anchor": "middle" }, String(number)),
+    ];
+  })).flat();
+  return make("figure", { class: "plain" }, make("h3", {}, "Confusion: truth down, answer across"),
+    svg("svg", { viewBox: `0 0 ${edge} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was answered as each other" },
+      labels.map((label, index) => svg("text", { x: left + index * size + size / 2, y: left - 8, "text-anchor": "middle" }, label.slice(0, 5))),
+      labels.map((label, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, label.slice(0, 4))), cells));
+};
+
+const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
+
+export const cardView = (model) => {
+  const card = model.card;
+  if (!card) return null;
+  const facts = { ...card.metrics, parameters: card.parameters?.toLocaleString("en"), ...card.training };
+  const shown = Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object");
+  return make("section", { class: "panel wide", id: "card" },
+    make("h2", {}, "The model's card"),
+    make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value))))),
+    list("Learned from", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
+    list("Limits", card.limits), list("Notes", card.notes),
+    make("div", { class: "charts" },
+      card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
+      card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null,
+      card.pictures?.map(({ title, file }) => make("figure", { class: "plain" }, make("h3", {}, title),
+        make("img", { class: "picture", loading: "lazy", src: `/models/${encodeURIComponent(model.name)}/files/${file}`, alt: `${title} of ${model.name}` })))));
+};

@@ -1,0 +1,38 @@
+// How each kind of answer is shown.
+
+import { make, percent, svg } from "./dom.js";
+
+const MOST_BARS = 10;
+
+export const labelBars = (answer) => {
+  const rows = Object.entries(answer.scores).slice(0, MOST_BARS);
+  return [
+    make("p", { class: `verdict${answer.label.length > 3 ? " long" : ""}` },
+      make("strong", { id: "label" }, answer.label), make("span", { id: "confidence" }, percent(answer.confidence))),
+    make("ol", { class: "bars", "aria-label": "Confidence by class" }, rows.map(([name, share]) =>
+      make("li", name === answer.label ? { class: "top" } : {},
+        make("span", { class: "name", title: name }, name),
+        svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
+          svg("rect", { class: "track", width: 100, height: 14, rx: 3 }),
+          svg("rect", { class: "fill", width: Math.max(100 * share, 0.4), height: 14, rx: 3 })),
+        make("span", { class: "share" }, percent(share))))),
+  ];
+};
+
+export const anyOutput = (name, value) => {
+  const title = make("h3", {}, name);
+  if (value?.scores) return [title, ...labelBars(value)];
+  if (typeof value === "string" && value.startsWith("data:image/")) return [title, make("img", { class: "picture", src: value, alt: name })];
+  return [title, make("pre", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1))];
+};
+
+export const showAnswer = (answer) =>
+  answer.scores ? labelBars(answer) : Object.entries(answer.outputs).flatMap(([name, value]) => anyOutput(name, value));
+
+export const describeAnswer = (answer) =>
+  answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The answer is here.";
+
+export const blankBars = (field) =>
+  make("div", { class: "waiting" },
+    make("p", { class: "verdict" }, make("strong", { "aria-hidden": "true" }, "?"), make("span", {}, "waiting for your input")),
+    field?.classes ? make("p", { class: "hint" }, `It knows: ${field.classes.slice(0, 20).join(", ")}${field.classes.length > 20 ? ", …" : ""}`) : null);

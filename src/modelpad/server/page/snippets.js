@@ -1,0 +1,45 @@
+// How to ask the same from a program: curl, Python, JavaScript.
+
+import { make } from "./dom.js";
+
+const write = (model) => {
+  const field = model.inputs[0];
+  const url = `${location.origin}/predict/${model.name}`;
+  const picture = field.kind === "sketch" || field.kind === "image";
+  if (picture && model.inputs.length === 1) return {
+    curl: `curl -F ${field.name}=@picture.png ${url}`,
+    Python: `import requests\n\nwith open("picture.png", "rb") as file:\n    answer = requests.post("${url}", files={"${field.name}": file}).json()\nprint(answer)`,
+    JavaScript: `const form = new FormData();\nform.append("${field.name}", file); // a File or Blob\nconst answer = await (await fetch("${url}", { method: "POST", body: form })).json();\nconsole.log(answer);`,
+  };
+  const example = Object.fromEntries(model.inputs.map(({ name, kind, shape }) =>
+    [name, kind === "text" ? "some text" : kind === "tensor" && shape.length === 1 && shape[0] <= 8 ? Array(shape[0]).fill(0) : "..."]));
+  const body = JSON.stringify(example);
+  return {
+    curl: `curl -H 'content-type: application/json' -d '${body}' ${url}`,
+    Python: `import requests\n\nanswer = requests.post("${url}", json=${body}).json()\nprint(answer)`,
+    JavaScript: `const answer = await (await fetch("${url}", {\n  method: "POST",\n  headers: { "content-type": "application/json" },\n  body: JSON.stringify(${body}),\n})).json();\nconsole.log(answer);`,
+  };
+};
+
+export const snippets = (model) => {
+  const texts = write(model);
+  const code = make("pre", { id: "snippet", tabindex: 0, role: "tabpanel" });
+  const tabs = Object.keys(texts).map((name) => make("button", { type: "button", role: "tab", onclick: () => select(name) }, name));
+  const copy = make("button", { type: "button", class: "copy", onclick: async () => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      copy.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      copy.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+  } }, "Copy");
+  const select = (name) => {
+    code.textContent = texts[name];
+    for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.textContent === name));
+  };
+  select("curl");
+  return make("section", { class: "panel wide" }, make("h2", {}, "Ask from a program"),
+    make("div", { class: "tabs" }, make("div", { role: "tablist", class: "tabs", "aria-label": "Language" }, tabs), copy), code);
+};
