@@ -30,7 +30,7 @@ def make_batches(
     if classes is not None:
         labels = torch.nn.functional.one_hot(labels, classes).float()
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    class Batches(keras.utils.PyDataset):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             super().__init__()
             self.epoch = first_epoch
@@ -78,14 +78,14 @@ def augment(batch: Any, augmentation: str, random: Any) -> Any:
         zero = torch.zeros(count)
         rows = [1 + spread(0.2), spread(0.2), zero, zero, 1 + spread(0.2), zero]
     else:
-        angle, wide, high = spread(0.21), 1 + spread(0.14), 1 + spread(0.14)
+        angle, wide, high = spread(0.16), 1 + spread(0.11), 1 + spread(0.11)
         cosine, sine = angle.cos(), angle.sin()
-        rows = [cosine * wide, spread(0.25) - sine * high, spread(0.14)]
-        rows += [sine * wide, cosine * high, spread(0.14)]
+        rows = [cosine * wide, spread(0.19) - sine * high, spread(0.11)]
+        rows += [sine * wide, cosine * high, spread(0.11)]
     matrix = torch.stack(rows, dim=1).view(count, 2, 3)
     grid = affine_grid(matrix, list(planes.shape), align_corners=False)
     if augmentation == "affine-elastic":
-        bends = torch.empty(count, 2, 6, 6).normal_(0, 0.055, generator=random)
+        bends = torch.empty(count, 2, 6, 6).normal_(0, 0.038, generator=random)
         bends = interpolate(bends, size=(height, width), mode="bicubic", align_corners=True)
         grid = grid + bends.permute(0, 2, 3, 1)
     planes = grid_sample(planes, grid, align_corners=False)

@@ -18,7 +18,7 @@ def make_progress(out: TextIO, epochs: int, first_epoch: int) -> Any:
     keras = load_keras()
     redraw = out.isatty()
 
-    class Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    class Progress(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
         def on_train_begin(self, logs: Any = None) -> None:
             self.start, self.drawn = time.monotonic(), 0.0
 
@@ -59,7 +59,7 @@ def make_logger(folder: Path) -> Any:
     keras = load_keras()
     from torch.utils.tensorboard import SummaryWriter
 
-    class Logger(keras.callbacks.Callback):  # type: ignore[misc]
+    class Logger(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
         def on_train_begin(self, logs: Any = None) -> None:
             self.writer = SummaryWriter(str(folder))
 
@@ -86,7 +86,7 @@ def make_checkpoint(folder: Path, facts: dict[str, Any], history: list[dict[str,
     """
     keras = load_keras()
 
-    class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
+    class Checkpoint(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             rate = float(self.model.optimizer.learning_rate)
             row = {name: float(value) for name, value in (logs or {}).items()}

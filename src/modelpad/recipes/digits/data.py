@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelpad.recipes.digits.options import TrainOptions
 
 VALIDATION_PART = 1 / 30
-DRAWINGS_PER_DIGIT = 3
+DRAWINGS_PER_DIGIT = 2
 PAD = 140  # pixels: half the page's pad, as what is drawn is reduced to 20 pixels anyway
 VALIDATION_WRITERS = (4, 9, 18, 26)
 TEST_WRITERS = (2, 7, 13, 21, 24, 29)

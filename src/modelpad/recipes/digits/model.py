@@ -75,7 +75,7 @@ def compile_model(model: Any, architecture: str, steps: int) -> None:
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=0.01, use_ema=True, ema_momentum=0.995
         )
-        loss = categorical(label_smoothing=0.05)
+        loss = categorical(label_smoothing=0.02)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
@@ -116,7 +116,7 @@ def _mlp(layers: Any) -> list[Any]:
 
 
 def _best(layers: Any) -> list[Any]:
-    """A 5x5 stem and four 3x3 convolutions with batch normalisation, then a global mean."""
+    """Six 3x3 convolutions with batch normalisation, then a global mean: 95,000 parameters."""
 
     def convolve(filters: int, size: int, **options: Any) -> list[Any]:
         return [
@@ -126,7 +126,8 @@ def _best(layers: Any) -> list[Any]:
         ]
 
     return [
-        *convolve(32, 5, strides=2, padding="same"),
+        *convolve(16, 3),
+        *convolve(16, 3, strides=2),
         *convolve(48, 3, padding="same"),
         *convolve(48, 3),
         layers.MaxPooling2D(2),

@@ -46,7 +46,7 @@ def train_digits(options: TrainOptions, *, out: TextIO) -> TrainResult:
         f" from, {len(material.validation):,} to choose by, {len(material.test):,} to test.\n"
     )
 
-    facts = {
+    facts: dict[str, Any] = {
         "architecture": options.architecture,
         "data": options.data,
         "seed": options.seed,

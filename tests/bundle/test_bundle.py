@@ -1,0 +1,133 @@
+"""The format on disk: golden bytes, and every damage found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelpad.bundle import Bundle, Manifest, Sample, open_bundle, write_bundle
+from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError
+from modelpad.fields import Label, Signature, Sketch, Tensor
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_manifest() -> Manifest:
+    return Manifest(
+        name="golden",
+        task="image-classification",
+        title="Golden",
+        summary="A bundle whose bytes never change.",
+        licence="CC0-1.0",
+        created="2026-01-02T03:04:05+00:00",
+        signature=Signature(
+            (Sketch(), Tensor("bias", "float32", (None, 3))), (Label("label", ("a", "b")),)
+        ),
+        source={"framework": "keras"},
+        training={"epochs": 3},
+        metrics={"test_accuracy": 0.5},
+        parity={"largest_difference": 0.0},
+        samples=(
+            Sample({"image": {"file": "samples/a.png"}, "bias": {"value": [[1, 2, 3]]}}, "a"),
+        ),
+    )
+
+
+FILES = {"model.onnx": b"graph", "samples/a.png": b"picture"}
+
+
+def test_the_bytes_of_a_bundle_are_the_golden_ones(tmp_path: Path) -> None:
+    written = write_bundle(tmp_path / "golden", golden_manifest(), FILES)
+    for path in sorted(GOLDEN.rglob("*")):
+        if path.is_file():
+            assert (written.folder / path.relative_to(GOLDEN)).read_bytes() == path.read_bytes()
+
+
+def test_a_golden_bundle_reads_back_whole() -> None:
+    bundle = open_bundle(GOLDEN)
+    expected = golden_manifest()
+    assert bundle.manifest.signature == expected.signature
+    assert bundle.manifest.samples == expected.samples
+    assert bundle.manifest.to_json() == (GOLDEN / "manifest.json").read_bytes()
+    assert bundle.manifest.to_dict()["preparation"] == {
+        "image": {"name": "sketch", "size": 28, "box": 20}
+    }
+
+
+def change_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def flip_byte(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"graqh")
+
+
+def link_out(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to("/etc/hostname")
+
+
+ESCAPE = {"sha256": "0" * 64, "bytes": 1}
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "one byte changed": (flip_byte, "model.onnx"),
+    "a file missing": (lambda folder: (folder / "samples/a.png").unlink(), "samples/a.png"),
+    "a link": (link_out, "link"),
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
+    "broken JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "not JSON"),
+    "not an object": (lambda folder: (folder / "manifest.json").write_text("[]"), "object"),
+    "a newer format": (lambda folder: change_manifest(folder, format=99), "99"),
+    "no signature": (lambda folder: change_manifest(folder, signature={}), "signature"),
+    "no graph listed": (lambda folder: change_manifest(folder, files={}, samples=[]), "model.onnx"),
+    "a bad name": (lambda folder: change_manifest(folder, name="../x"), "name"),
+    "a path out": (lambda folder: change_manifest(folder, files={"../x": ESCAPE}), "plain path"),
+    "a root path": (lambda folder: change_manifest(folder, files={"/etc/x": ESCAPE}), "plain"),
+    "a sample unlisted": (
+        lambda folder: change_manifest(
+            folder, samples=[{"inputs": {"image": {"file": "x.png"}}, "expected": 1}]
+        ),
+        "x.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_found_and_named(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(GOLDEN, folder)
+    damage, words = DAMAGES[name]
+    damage(folder)
+    with pytest.raises(BundleInvalid, match=words) as raised:
+        open_bundle(folder)
+    assert raised.value.hint
+
+
+def test_a_changed_byte_is_a_checksum_error(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(GOLDEN, folder)
+    flip_byte(folder)
+    with pytest.raises(ChecksumMismatch):
+        open_bundle(folder)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
+    with pytest.raises(BundleInvalid):
+        write_bundle(tmp_path / "a", golden_manifest(), {"samples/a.png": b""})
+    with pytest.raises(BundleInvalid):
+        write_bundle(tmp_path / "a", golden_manifest(), FILES | {"../out": b""})
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("")
+    with pytest.raises(StoreError):
+        write_bundle(tmp_path / "taken", golden_manifest(), FILES)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_the_shipped_digits_are_small_and_whole(digits: Bundle) -> None:
+    size = sum(path.stat().st_size for path in digits.folder.rglob("*") if path.is_file())
+    assert size < 500_000
+    assert digits.manifest.metrics["test_accuracy"] > 0.99
+    assert digits.read_json("card.json")["limits"]

@@ -1,0 +1,151 @@
+"""The command line as a process: exit codes, words, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.cli.main import COMMANDS
+
+
+@pytest.fixture
+def seven(digits: Bundle) -> str:
+    return str(digits.path("samples/7.png"))
+
+
+def test_predict_answers_a_line_a_file(run_modelpad: Any, digits: Bundle) -> None:
+    files = [str(digits.path(f"samples/{number}.png")) for number in range(3)]
+    done = run_modelpad("predict", "digits", *files)
+    assert done.returncode == 0
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == files
+    assert [line[1] for line in lines] == ["0", "1", "2"]
+    assert all(line[3] == "%" for line in lines)
+
+
+def test_predict_json_has_all_scores(run_modelpad: Any, seven: str) -> None:
+    answer = json.loads(run_modelpad("predict", "digits", seven, "--json").stdout)
+    assert answer["label"] == "7"
+    assert len(answer["scores"]) == 10
+
+
+def test_predict_goes_on_after_a_bad_file(run_modelpad: Any, seven: str, tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_text("text")
+    done = run_modelpad("predict", "digits", "no.png", "missing.png", seven)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert "no.png" in done.stderr
+    assert "missing.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["train"], ["train", "digits", "--arch", "x"]]
+)
+def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
+    done = run_modelpad(*arguments)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(run_modelpad: Any, command: str) -> None:
+    done = run_modelpad(command, "--help")
+    assert done.returncode == 0
+    assert f"modelpad {command}" in done.stdout
+    assert "example" in done.stdout
+
+
+def test_an_unknown_model_is_one_and_names_the_nearest(run_modelpad: Any) -> None:
+    done = run_modelpad("serve", "digitz", "--port", "0")
+    assert done.returncode == 1
+    assert "digits" in done.stderr
+
+
+def test_a_port_in_use_is_said(run_modelpad: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run_modelpad("serve", "digits", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert run_modelpad("serve", PORT="x").returncode == 2
+
+
+def test_a_corrupt_bundle_is_not_served(run_modelpad: Any, digits: Bundle, tmp_path: Path) -> None:
+    assert run_modelpad("models", "push", str(digits.folder)).returncode == 0
+    graph = tmp_path / "store" / "digits" / "1" / "model.onnx"
+    body = bytearray(graph.read_bytes())
+    body[50] ^= 1
+    graph.write_bytes(body)
+    for command in (["serve", "digits", "--port", "0"], ["models", "verify"]):
+        done = run_modelpad(*command)
+        assert done.returncode == 1
+        assert "model.onnx" in done.stdout + done.stderr
+
+
+def test_models_lists_shows_and_rolls_back(run_modelpad: Any, digits: Bundle) -> None:
+    assert "empty" in run_modelpad("models").stdout
+    for _ in range(2):
+        assert run_modelpad("models", "push", str(digits.folder)).returncode == 0
+    listed = json.loads(run_modelpad("models", "--json").stdout)["models"]
+    assert [row["version"] for row in listed] == [1, 2]
+    assert "test accuracy" in run_modelpad("models", "list").stdout
+    assert run_modelpad("models", "alias", "digits", "production", "2").returncode == 0
+    assert "version 1" in run_modelpad("models", "rollback", "digits").stdout
+    assert "version 1" in run_modelpad("models", "show", "digits").stdout
+    assert run_modelpad("models", "pull", "digits@2", "copy").returncode == 0
+    assert run_modelpad("models", "pull", "digits@2", "copy").returncode == 1
+    assert run_modelpad("predict", "./copy", str(digits.path("samples/7.png"))).returncode == 0
+    assert run_modelpad("models", "remove", "digits@2").returncode == 0
+    assert run_modelpad("models", "show", "digits@2").returncode == 1
+
+
+def test_an_unwritable_store_stops_a_training_at_once(run_modelpad: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run_modelpad("train", "digits", "--store", str(tmp_path / "file" / "store"))
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+
+
+def test_doctor_finds_this_machine_well(run_modelpad: Any) -> None:
+    done = run_modelpad("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert all(row["state"] != "bad" for row in json.loads(done.stdout)["findings"])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve_stops_cleanly(tmp_path: Path, how: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelpad", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MODELPAD_STORE": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    while "Ctrl-C" not in process.stdout.readline():
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode in (0, 130, -how)
+    assert "Traceback" not in errors
+
+
+def test_the_curl_that_serve_prints_works(server: Any, digits: Bundle) -> None:
+    from modelpad.cli.serve import write_examples
+    from modelpad.server import ModelTable, ServedModel
+
+    table = ModelTable([ServedModel.load("digits", 1, digits)])
+    for line in write_examples(server.url, table):
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["label"] == "0"
+    table.close()

@@ -1,0 +1,94 @@
+"""The words are true: every command, option, variable, endpoint and error is documented."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from modelpad import errors
+from modelpad.cli.main import COMMANDS, build_parser
+from modelpad.cli.settings import VARIABLES
+from modelpad.server.app import ROUTES
+
+ROOT = Path(__file__).parents[2]
+DOCS = {
+    path.name: path.read_text("utf-8") for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+}
+
+
+def parsers_of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [one for child in action.choices.values() for one in parsers_of(child)]
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command: str) -> None:
+    assert f"modelpad {command}" in DOCS["command-line.md"]
+
+
+def test_every_option_and_action_is_documented() -> None:
+    for parser in parsers_of(build_parser()):
+        assert parser.prog in DOCS["command-line.md"], parser.prog
+        for action in parser._actions:
+            for option in action.option_strings:
+                if option.startswith("--") and not option.startswith("--no-"):
+                    assert f"`{option}" in DOCS["command-line.md"], f"{parser.prog} {option}"
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_is_documented(variable: str) -> None:
+    assert f"`{variable}`" in DOCS["command-line.md"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_every_endpoint_is_documented(route) -> None:  # type: ignore[no-untyped-def]
+    assert f"`{route.method} {route.endpoint}`" in DOCS["http.md"]
+
+
+def test_every_error_with_a_status_is_documented() -> None:
+    from modelpad.server.errors import STATUSES
+
+    for kind in STATUSES:
+        if kind is not errors.ModelpadError:
+            assert f"`{kind.__name__}`" in DOCS["http.md"]
+
+
+def test_every_metric_is_documented() -> None:
+    from modelpad.server import metrics
+
+    names = set(re.findall(r'"(modelpad_[a-z_]+)"', inspect.getsource(metrics)))
+    assert names
+    assert all(f"`{name}`" in DOCS["http.md"] for name in names)
+
+
+def test_every_variable_that_the_code_reads_is_listed() -> None:
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert set(re.findall(r'"(MODELPAD_[A-Z_]+)"', source)) <= set(VARIABLES)
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_links_lead_somewhere(name: str) -> None:
+    folder = ROOT if name == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)#:]+)\)", DOCS[name]):
+        assert (folder / target).exists(), target
+
+
+def test_the_commands_at_the_top_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"^make (\w+)", DOCS["README.md"], re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_modelpad_commands_in_the_docs_parse() -> None:
+    for name, text in DOCS.items():
+        for line in re.findall(r"^modelpad (.+)$", text, re.MULTILINE):
+            words = line.split("#")[0].replace("'", "").split()
+            if words[0] in COMMANDS and "--help" not in words and "|" not in line:
+                assert build_parser(words).parse_args(words), f"{name}: {line}"

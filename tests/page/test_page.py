@@ -1,0 +1,187 @@
+"""The page in real Chromium: drawn on with real mouse events, and read back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from modelpad.datasets import load_pen_strokes
+
+pytestmark = pytest.mark.browser
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+DIGITS = {
+    "7": [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]],
+    "1": [[(0.5, 0.2), (0.5, 0.8)]],
+    "4": [[(0.4, 0.2), (0.3, 0.55), (0.7, 0.55)], [(0.6, 0.25), (0.6, 0.85)]],
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("MODELPAD_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed; MODELPAD_CHROMIUM may name it")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Any) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on(
+        "console",
+        lambda message: None if "429" in message.text else problems.append(message.text),
+    )
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server.url, "data:", "blob:"))
+            else problems.append(request.url)
+        ),
+    )
+    page.goto(server.url)
+    page.wait_for_selector("canvas.pad")
+    yield page
+    context.close()
+    assert problems == []
+
+
+def draw(page: Page, strokes: list[list[tuple[float, float]]], steps: int = 8) -> None:
+    """Draws in parts of the pad's side, with the mouse."""
+    pad = page.locator("canvas.pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=steps)
+        page.mouse.up()
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_drawn_digit_is_recognised(page: Page, digit: str) -> None:
+    draw(page, DIGITS[digit])
+    expect(page.locator("#label")).to_have_text(digit)
+    expect(page.get_by_role("status")).to_contain_text(f"Recognised as {digit}")
+    assert page.locator(".bars li").count() == 10
+
+
+def test_undo_and_clear(page: Page) -> None:
+    draw(page, [*DIGITS["1"], [(0.2, 0.2), (0.8, 0.8)]])
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#label")).to_have_text("1")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#answer")).to_contain_text("waiting")
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_drawing_by_keyboard(page: Page) -> None:
+    page.locator("canvas.pad").focus()
+    page.keyboard.press("Space")
+    for _ in range(22):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    expect(page.locator("#label")).to_have_text("1")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#answer")).to_contain_text("waiting")
+
+
+@pytest.mark.parametrize("digit", ["0", "3", "8"])
+def test_an_example_is_answered(page: Page, digit: str) -> None:
+    page.get_by_role("button", name=f"Try an example: {digit}").click()
+    expect(page.locator("#label")).to_have_text(digit)
+
+
+def test_snippets_and_card(page: Page, server: Any) -> None:
+    expect(page.locator("#snippet")).to_contain_text(f"{server.url}/predict/digits")
+    page.get_by_role("tab", name="Python").click()
+    expect(page.locator("#snippet")).to_contain_text("requests.post")
+    card = page.locator("#card")
+    expect(card).to_contain_text("test accuracy")
+    assert card.get_by_role("img", name="Confusion matrix").count() == 1
+    assert card.get_by_role("img", name="loss by epoch").count() == 1
+
+
+def test_an_overload_is_said_with_what_to_do(page: Page) -> None:
+    page.route(
+        "**/predict/**",
+        lambda route: route.fulfill(
+            status=429,
+            json={
+                "error": {"message": "128 requests wait already.", "hint": "Try again in a second."}
+            },
+        ),
+    )
+    draw(page, DIGITS["1"])
+    expect(page.get_by_role("alert")).to_contain_text("Try again in a second")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_whole(browser: Browser, server: Any, scheme: Any) -> None:
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740}, has_touch=True, color_scheme=scheme
+    )
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("canvas.pad")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    page.get_by_role("button", name="Switch between light and dark").click()
+    assert page.evaluate("document.documentElement.dataset.theme") != scheme
+    context.close()
+
+
+def test_the_api_page(page: Page, server: Any) -> None:
+    page.goto(f"{server.url}/docs")
+    expect(page.locator("details").first).to_contain_text("/predict")
+
+
+def test_everything_has_a_name(page: Page) -> None:
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, a, input, textarea, canvas')].filter((e) => "
+        "!(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length"
+    )
+    assert nameless == 0
+
+
+def test_pen_strokes_of_people_are_recognised(page: Page, data_root: Path) -> None:
+    held = [digit for digit in load_pen_strokes([data_root]) if digit.writer in (2, 13, 24)]
+    chosen = [held[index] for index in np.random.default_rng(5).permutation(len(held))[:30]]
+    right = 0
+    for number, digit in enumerate(chosen):
+        size = 0.45 + 0.4 * (number % 5) / 5
+        page.locator("input[type=range]").fill(str(10 + 5 * (number % 5)))
+        strokes = [[(0.08 + size * x, 0.08 + size * y) for x, y in s] for s in digit.strokes]
+        for index, stroke in enumerate(strokes):
+            last = index == len(strokes) - 1
+            if last:
+                with page.expect_response("**/predict/digits") as answer:
+                    draw(page, [[(float(x), float(y)) for x, y in stroke]], steps=1)
+            else:
+                draw(page, [[(float(x), float(y)) for x, y in stroke]], steps=1)
+        right += answer.value.json()["label"] == str(digit.label)
+        page.get_by_role("button", name="Clear").click()
+    assert right >= 28, f"{right} of {len(chosen)}"

@@ -1,0 +1,184 @@
+"""The digits recipe: the architectures as described, repeatable, resumable, stoppable."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modelpad.bundle import open_bundle
+from modelpad.engine import Session
+from modelpad.errors import ParityFailed, TrainingFailed, UsageError
+from modelpad.recipes.digits import TrainOptions, TrainResult, train_digits
+
+CONV = "Conv2D 32 (3, 3), Conv2D 64 (3, 3), MaxPooling2D (2, 2), Dropout 0.25, Flatten, Dense 128"
+LAYERS = {
+    "conv": f"{CONV}, Dropout 0.5, Dense 10",
+    "mini": "Conv2D 16 (5, 5), MaxPooling2D (2, 2), Conv2D 32 (5, 5), MaxPooling2D (2, 2),"
+    " Flatten, Dense 1000, Dense 10",
+    "mlp": "Flatten, Dense 256, Dense 128, Dense 10",
+}
+
+
+def train(folder: Path, **options: Any) -> TrainResult:
+    chosen = {"architecture": "mlp", "data": "uci-digits", "epochs": 2} | options
+    return train_digits(TrainOptions(run_folder=folder, **chosen), out=io.StringIO())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_classics_are_as_described(name: str) -> None:
+    from modelpad.recipes.digits.model import build_model, compile_model
+
+    model = build_model(name, (28, 28), 10, "float32")
+    words = []
+    for layer in model.layers[2:]:
+        config = layer.get_config()
+        parts = [
+            config.get(key) for key in ("filters", "units", "kernel_size", "pool_size", "rate")
+        ]
+        parts = [tuple(part) if isinstance(part, list) else part for part in parts]
+        words.append(" ".join([type(layer).__name__, *(str(p) for p in parts if p is not None)]))
+    assert ", ".join(words) == LAYERS[name]
+    assert model.layers[-1].activation.__name__ == "softmax"
+    compile_model(model, name, 10)
+    optimizer = {"conv": "Adadelta", "mini": "RMSprop", "mlp": "Adam"}[name]
+    assert type(model.optimizer).__name__ == optimizer
+    if name == "conv":
+        assert float(model.optimizer.learning_rate) == 1.0
+
+
+def test_the_best_is_small() -> None:
+    from modelpad.recipes.digits.model import build_model
+
+    assert build_model("best", (28, 28), 10, "float32").count_params() < 110_000
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    first, second = train(tmp_path / "a"), train(tmp_path / "b")
+    other = train(tmp_path / "c", seed=1)
+    graphs = [result.bundle.path("model.onnx").read_bytes() for result in (first, second, other)]
+    assert graphs[0] == graphs[1] != graphs[2]
+    assert first.metrics["test_accuracy"] > 0.75
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    result = train(tmp_path / "run")
+    bundle = open_bundle(tmp_path / "run" / "bundle")
+    assert {"model.onnx", "architecture.json", "model.weights.h5", "card.json"} <= set(
+        bundle.manifest.files
+    )
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity["label_agreement"] == 1
+    assert bundle.manifest.metrics == result.metrics
+    for name in ("report.html", "graph.svg", "report/curves.png", "report/confusion.png"):
+        assert (tmp_path / "run" / name).stat().st_size > 500
+    assert list((tmp_path / "run" / "logs").glob("events.out.tfevents.*"))
+    card = bundle.read_json("card.json")
+    assert len(card["history"]) == 2
+    assert sum(map(sum, card["confusion"]["matrix"])) == 360
+    Session(bundle).warm_up()
+
+
+def test_the_two_keras_files_are_the_model(tmp_path: Path) -> None:
+    import keras
+
+    bundle = train(tmp_path / "run").bundle
+    model = keras.models.model_from_json(bundle.path("architecture.json").read_text())
+    model.load_weights(bundle.path("model.weights.h5"))
+    images = np.random.default_rng(0).uniform(0, 255, (5, 28, 28)).astype(np.float32)
+    scores = np.asarray(model.predict(images, verbose=0))
+    answers = Session(bundle).predict({"image": images})["label"]
+    np.testing.assert_allclose(scores, answers, atol=1e-5)
+
+
+def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "modelpad", "train", "digits", "--data", "uci-digits"]
+    command += ["--arch", "conv", "--epochs", "4", "--json", "--runs", str(folder / "runs")]
+    return subprocess.Popen(
+        [*command, "--store", str(folder / "store"), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def stop_after_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(f"epoch {epoch}/"):
+            break
+    process.send_signal(how)
+
+
+@pytest.mark.slow
+def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
+    whole = start_training(tmp_path / "whole")
+    killed = start_training(tmp_path / "killed")
+    stop_after_epoch(killed, 2, signal.SIGKILL)
+    killed.communicate()
+    assert whole.communicate(timeout=280)[0]
+    resumed = start_training(tmp_path / "killed", "--resume")
+    output, errors = resumed.communicate(timeout=280)
+    assert "Going on after epoch" in errors
+    assert json.loads(output)["version"] == 1
+    graphs = [
+        (tmp_path / name / "store" / "digits" / "1" / "model.onnx").read_bytes()
+        for name in ("whole", "killed")
+    ]
+    assert graphs[0] == graphs[1]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
+    process = start_training(tmp_path, "--name", "stopped")
+    stop_after_epoch(process, 2, signal.SIGINT)
+    output, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["test_accuracy"] > 0.5
+    card = open_bundle(tmp_path / "store" / "stopped" / "1").read_json("card.json")
+    assert 2 <= card["training"]["epochs"] < 4
+
+
+def test_a_resume_without_or_with_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="no checkpoint"):
+        train(tmp_path / "run", resume=True)
+    train(tmp_path / "run")
+    with pytest.raises(TrainingFailed, match="seed"):
+        train(tmp_path / "run", resume=True, seed=3)
+    with pytest.raises(UsageError):
+        train(tmp_path / "run", epochs=0)
+
+
+def test_class_folders_of_colour_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", 0), ("green", 1), ("blue", 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 90, (40, 36, 3), dtype=np.uint8)
+            pixels[:, :, colour] += 120
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    result = train(
+        tmp_path / "run", architecture="mini", data=str(tmp_path / "data"), name="colours", epochs=4
+    )
+    assert result.bundle.manifest.signature.inputs[0].kind == "image"
+    assert result.metrics["test_accuracy"] >= 0.9
+
+
+def test_a_graph_that_disagrees_is_refused() -> None:
+    from modelpad.recipes.digits.finish import check_parity
+    from modelpad.zoo import zoo_bundles
+
+    graph = (zoo_bundles()["digits"] / "model.onnx").read_bytes()
+    images = np.zeros((3, 28, 28), np.float32)
+    with pytest.raises(ParityFailed):
+        check_parity(graph, images, np.full((3, 10), 0.1, np.float32))
