@@ -39,9 +39,9 @@ def data_root() -> Path:
 
 
 def start_server(*arguments: str, store: Path) -> Server:
+    options = ["--port", "0", "--no-open", "--store", str(store)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelpad", "serve", *arguments, "--port", "0", "--no-open"]
-        + ["--store", str(store)],
+        [sys.executable, "-m", "modelpad", "serve", *arguments, *options],
         stdout=subprocess.PIPE,
         text=True,
     )

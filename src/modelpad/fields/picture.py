@@ -35,7 +35,11 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
     try:
         picture: Picture = Image.open(io.BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise TooLarge(f"The picture in {field!r} has too many pixels: {error}.") from error
+        raise TooLarge(
+            f"The picture in {field!r} has too many pixels: {error}.",
+            hint="Make it smaller and send it again.",
+            limit=max_pixels,
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(
             f"What came in {field!r} is not a picture that can be read.",

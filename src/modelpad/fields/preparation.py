@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Drawings are worked on at four times the box's size: fine enough for a stroke, and fast.
 OVERSAMPLING = 4
 # Less contrast than this between paper and ink is an empty canvas (of 255).
-LEAST_CONTRAST = 24
+LEAST_CONTRAST = 12
 # What is fainter than this part of the darkest ink is paper's grain.
 NOISE = 0.12
 # The thinnest stroke of MNIST's pens, in pixels of a digit 20 pixels high.
@@ -73,7 +73,8 @@ def _read_ink(image: Picture) -> NDArray[np.uint8]:
         raise EmptyCanvas("The canvas is empty.", hint="Draw something and send it again.")
     ink *= 255.0 / strongest
     ink[ink < NOISE * 255] = 0
-    return np.rint(ink).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(ink).astype(np.uint8)
+    return levels
 
 
 def _flatten(image: Picture) -> NDArray[np.float32]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from modelpad.errors import ModelpadError, PortInUse
 from modelpad.server.app import App
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,16 @@ def serve(
             await super().startup(sockets)
             if self.started:
                 on_ready()
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn's own raises the signal again afterwards, and a clean stop exits with 0 here.
+            before = {kind: signal.signal(kind, self.handle_exit) for kind in STOP_SIGNALS}
+            try:
+                yield
+            finally:
+                for kind, handler in before.items():
+                    signal.signal(kind, handler)
 
     config = uvicorn.Config(
         app,
