@@ -54,6 +54,20 @@ def make_progress(out: TextIO, epochs: int, first_epoch: int) -> Any:
     return Progress()
 
 
+def make_reseeding(seed: int) -> Any:
+    """A Keras callback that seeds each epoch by its number, so that a resumed one is the same.
+
+    Dropout on PyTorch draws from the global generator, which no checkpoint holds.
+    """
+    keras = load_keras()
+
+    class Reseeding(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            keras.utils.set_random_seed(hash((seed, epoch)) & 0x7FFFFFFF)
+
+    return Reseeding()
+
+
 def make_logger(folder: Path) -> Any:
     """A Keras callback that writes TensorBoard events, without TensorFlow."""
     keras = load_keras()

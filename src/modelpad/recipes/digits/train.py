@@ -16,6 +16,7 @@ from modelpad.recipes.digits.callbacks import (
     make_checkpoint,
     make_logger,
     make_progress,
+    make_reseeding,
     read_checkpoint,
 )
 from modelpad.recipes.digits.data import Material, gather_material
@@ -83,6 +84,7 @@ def train_digits(options: TrainOptions, *, out: TextIO) -> TrainResult:
         initial_value_threshold=min((row["val_loss"] for row in history), default=None),
     )
     callbacks = [
+        make_reseeding(options.seed),
         make_checkpoint(folder / "checkpoint", facts, history),
         make_progress(out, epochs, first_epoch),
         make_logger(folder / "logs"),

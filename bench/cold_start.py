@@ -1,0 +1,107 @@
+"""Cold start, memory, size and `--help` of `modelpad serve digits`, as a user meets them.
+
+Starts the command ten times, each time until the first prediction is answered; then asks 1,000
+times and reads the memory (PSS) of the process tree.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from modelpad.zoo import zoo_bundles
+
+COMMAND = [str(Path(sys.executable).with_name("modelpad"))]
+PICTURE = (zoo_bundles()["digits"] / "samples" / "7.png").read_bytes()
+PORT = 8473
+RUNS = 10
+
+
+def ask(connection: http.client.HTTPConnection) -> str:
+    connection.request("POST", "/predict/digits", PICTURE, {"content-type": "image/png"})
+    return str(json.loads(connection.getresponse().read())["label"])
+
+
+def start(store: str) -> subprocess.Popen[bytes]:
+    arguments = ["serve", "digits", "--port", str(PORT), "--no-open", "--store", store]
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
+
+
+def wait_for_answer() -> None:
+    while True:
+        try:
+            assert ask(http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)) == "7"
+            return
+        except OSError:
+            time.sleep(0.002)
+
+
+def measure_cold_start(store: str) -> float:
+    begin = time.perf_counter()
+    process = start(store)
+    wait_for_answer()
+    seconds = time.perf_counter() - begin
+    process.terminate()
+    process.wait()
+    return seconds
+
+
+def measure_memory(store: str) -> float:
+    process = start(store)
+    wait_for_answer()
+    connection = http.client.HTTPConnection("127.0.0.1", PORT)
+    for _ in range(1000):
+        ask(connection)
+    pages = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    process.terminate()
+    process.wait()
+    found = re.search(r"^Pss:\s+(\d+)", pages, re.MULTILINE)
+    assert found
+    return int(found.group(1)) * 1024 / 1e6
+
+
+def measure_help() -> float:
+    begin = time.perf_counter()
+    subprocess.run([*COMMAND, "--help"], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - begin
+
+
+def measure_install() -> float:
+    """MB of site-packages after `pip install .` into an environment of its own."""
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-q", "--target", folder, str(root)],
+            check=True,
+            env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            stdout=sys.stderr,
+        )
+        sizes = [p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()]
+    return sum(sizes) / 1e6
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as store:
+        measure_cold_start(store)
+        starts = [measure_cold_start(store) for _ in range(RUNS)]
+        memory = measure_memory(store)
+    result = {
+        "cold_start_ms": round(1000 * statistics.median(starts)),
+        "cold_starts_ms": [round(1000 * each) for each in starts],
+        "memory_mb": round(memory, 1),
+        "help_ms": round(1000 * statistics.median(measure_help() for _ in range(RUNS))),
+        "install_mb": round(measure_install(), 1),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
