@@ -116,7 +116,11 @@ def _mlp(layers: Any) -> list[Any]:
 
 
 def _best(layers: Any) -> list[Any]:
-    """Six 3x3 convolutions with batch normalisation, then a global mean: 95,000 parameters."""
+    """Six 3x3 convolutions with batch normalisation, then one weight a place and filter.
+
+    Digits are centred, so where ink lies says more than a global mean keeps; the depthwise
+    convolution over the whole field is that of Chen et al., 2018 (MobileFaceNets).
+    """
 
     def convolve(filters: int, size: int, **options: Any) -> list[Any]:
         return [
@@ -133,6 +137,8 @@ def _best(layers: Any) -> list[Any]:
         layers.MaxPooling2D(2),
         *convolve(64, 3, padding="same"),
         *convolve(64, 3, padding="same"),
-        layers.GlobalAveragePooling2D(),
+        layers.DepthwiseConv2D(5, use_bias=False),
+        layers.BatchNormalization(axis=1, momentum=0.9),
+        layers.Flatten(),
         layers.Dropout(0.1),
     ]

@@ -170,32 +170,12 @@ def shape_items(material: Material, split: Split) -> Split:
 
 
 def choose_policy(options: TrainOptions) -> str:
-    """`mixed_bfloat16` where the processor has it and a few batches are clearly faster with it.
+    """`mixed_bfloat16` for the one architecture that is faster with it, where the processor has it.
 
-    Clearly, so that noise does not make one training of a seed differ from the next.
+    Decided by measurement once (docs/benchmarks.md) rather than by a clock in each run: a clock
+    under load would make two trainings of one seed differ.
     """
     import torch
 
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return FLOAT32
-    seconds = {
-        policy: min(time_policy(options, policy) for _ in range(3))
-        for policy in (FLOAT32, BFLOAT16)
-    }
-    return BFLOAT16 if seconds[BFLOAT16] < 0.85 * seconds[FLOAT32] else FLOAT32
-
-
-def time_policy(options: TrainOptions, policy: str) -> float:
-    """Seconds for a few batches of noise."""
-    size = options.schedule.batch_size
-    model = build_model(options.architecture, (28, 28), 10, policy)
-    compile_model(model, options.architecture, 100)
-    images = np.random.default_rng(0).uniform(0, 255, (size, 28, 28)).astype(np.float32)
-    labels = np.zeros(size, np.int64)
-    wanted = np.eye(10, dtype=np.float32)[labels] if wants_one_hot(options.architecture) else labels
-    for _ in range(2):
-        model.train_on_batch(images, wanted)
-    start = time.perf_counter()
-    for _ in range(6):
-        model.train_on_batch(images, wanted)
-    return time.perf_counter() - start
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return BFLOAT16 if native and options.architecture == "conv" else FLOAT32
