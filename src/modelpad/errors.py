@@ -28,7 +28,6 @@ This module knows nothing of HTTP or exit codes: `server/errors.py` and `cli/mai
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class ModelpadError(Exception):
@@ -131,6 +130,8 @@ class UsageError(ModelpadError):
 
 def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str:
     """A hint that names the nearest of `known`, or lists what there is."""
+    from difflib import get_close_matches  # ten milliseconds that only an error pays
+
     names = sorted(known)
     if not names:
         return f"There is no {kind} yet."

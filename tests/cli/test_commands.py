@@ -58,6 +58,13 @@ def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
+    done = run_modelpad("train", "digits", "--epoch-s", "3")
+    assert done.returncode == 2
+    assert "--epochs" in done.stderr
+    assert "modelpad train --help" in done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(run_modelpad: Any, command: str) -> None:
     done = run_modelpad(command, "--help")
@@ -114,6 +121,21 @@ def test_an_unwritable_store_stops_a_training_at_once(run_modelpad: Any, tmp_pat
     done = run_modelpad("train", "digits", "--store", str(tmp_path / "file" / "store"))
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
+
+
+def test_data_shows_what_is_in_a_set_and_draws_it(run_modelpad: Any, tmp_path: Path) -> None:
+    done = run_modelpad("data", "uci-digits", "--sheet", "pictures/sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "CC BY 4.0" in done.stdout
+    assert (tmp_path / "pictures" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    facts = json.loads(run_modelpad("data", "uci-digits", "--json").stdout)
+    assert sum(sum(counts.values()) for counts in facts["splits"].values()) == 1797
+
+
+def test_data_that_is_not_there_says_what_there_is(run_modelpad: Any) -> None:
+    done = run_modelpad("data", "mnits")
+    assert done.returncode == 1
+    assert "mnist" in done.stderr
 
 
 def test_doctor_finds_this_machine_well(run_modelpad: Any) -> None:

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        args = build_parser(arguments).parse_args(arguments)
+        args, unknown = build_parser(arguments).parse_known_args(arguments)
+        if unknown:
+            raise _name_unknown(unknown[0], args)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -77,7 +79,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         if asked == name or not arguments:
             module = import_module(f"modelpad.cli.{name}")
             module.configure(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command)
     return parser
 
 
@@ -99,6 +101,21 @@ def add_common_options(parser: argparse.ArgumentParser, *, json: bool = True) ->
     if json:
         parser.add_argument("--json", action="store_true", help="print JSON for programs")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _name_unknown(word: str, args: argparse.Namespace) -> UsageError:
+    from difflib import get_close_matches  # ten milliseconds that a good command line need not pay
+
+    command: argparse.ArgumentParser = args.parser
+    see = f"See: {command.prog} --help"
+    if not word.startswith("-"):
+        return UsageError(f"{command.prog} has no use for {word!r}.", hint=see)
+    option = word.split("=")[0]
+    near = get_close_matches(option, command._option_string_actions, n=1)
+    return UsageError(
+        f"{command.prog} has no option {option}.",
+        hint=f"Did you mean {near[0]}? {see}" if near else see,
+    )
 
 
 def _report(error: ModelpadError) -> int:
