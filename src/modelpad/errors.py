@@ -18,6 +18,8 @@
     ├── NotReady                the models are still being opened
     ├── MissingExtra            an optional part that is not installed
     ├── TrainingFailed
+    ├── ConversionFailed        a foreign model that cannot be turned into a graph
+    │   └── NotTrusted          a foreign file that would run code
     ├── ParityFailed            a bundle that disagrees with its source model
     ├── PortInUse
     └── UsageError              a command line that makes no sense
@@ -114,6 +116,14 @@ class MissingExtra(ModelpadError):
 
 class TrainingFailed(ModelpadError):
     """A training cannot start or go on."""
+
+
+class ConversionFailed(ModelpadError):
+    """A foreign model cannot be read, or not be turned into an ONNX graph."""
+
+
+class NotTrusted(ConversionFailed):
+    """A foreign file holds what would run code. Details: `found`, the names of it."""
 
 
 class ParityFailed(ModelpadError):

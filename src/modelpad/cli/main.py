@@ -17,6 +17,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
+    "import": "turn a trained model of any framework into a version, with proof",
     "predict": "ask a model, without a server",
     "serve": "serve models: a page for people, an API for programs",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
@@ -77,7 +78,8 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if asked == name or not arguments:
-            module = import_module(f"modelpad.cli.{name}")
+            # `import` is no name that a module can have.
+            module = import_module(f"modelpad.cli.{'import_model' if name == 'import' else name}")
             module.configure(command)
             command.set_defaults(run=module.run, parser=command)
     return parser

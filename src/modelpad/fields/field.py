@@ -56,6 +56,7 @@ def field_from_dict(record: Mapping[str, Any]) -> Field:
     """
     from modelpad.fields.image import Image
     from modelpad.fields.label import Label
+    from modelpad.fields.score import Score
     from modelpad.fields.sketch import Sketch
     from modelpad.fields.tensor import Tensor
     from modelpad.fields.text import Text
@@ -63,6 +64,7 @@ def field_from_dict(record: Mapping[str, Any]) -> Field:
     kinds: dict[str, Callable[..., Field]] = {
         "image": Image.from_dict,
         "label": Label.from_dict,
+        "score": Score.from_dict,
         "sketch": Sketch.from_dict,
         "tensor": Tensor.from_dict,
         "text": Text.from_dict,

@@ -1,0 +1,231 @@
+"""From an opened foreign model to what a bundle needs: graph, manifest, samples, parity.
+
+The way: plan the inputs, gather samples, see what the model answers, plan the outputs, export,
+put preparation into the graph, simplify, prove parity, perhaps quantize and prove it again.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelpad.bundle import Manifest, Sample
+from modelpad.convert.graph import finish_graph, optimise, save_graph
+from modelpad.convert.input_plan import InputPlan, plan_inputs
+from modelpad.convert.output_plan import OutputPlan, plan_outputs
+from modelpad.convert.parity import TOLERANCE, Parity, check_parity
+from modelpad.convert.quantize import TOLERANCES, quantize_graph
+from modelpad.convert.samples import (
+    Values,
+    decode_samples,
+    load_samples,
+    make_samples,
+    stack_samples,
+)
+from modelpad.convert.source import Arrays, ImportRequest, SourceModel
+from modelpad.convert.specs import parse_input, parse_output
+from modelpad.convert.steps import apply_steps
+from modelpad.errors import ConversionFailed
+from modelpad.fields import Label, Signature
+
+KEPT_SAMPLES = 6
+LARGEST_INLINE = 4096
+TIMED_RUNS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """A graph's size in bytes, and the median milliseconds of one prediction on one thread."""
+
+    bytes: int
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A converted, proved model. `before` is the graph that was quantized, where one was."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes | Path]
+    parity: Parity
+    facts: GraphFacts
+    before: tuple[GraphFacts, Parity] | None = None
+    notes: tuple[str, ...] = ()
+    folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+
+def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
+    """Converts, and proves that the outcome is the same model.
+
+    Raises:
+        UsageError: what was said of inputs, outputs or samples does not fit.
+        ConversionFailed: the model cannot be turned into a graph.
+        ParityFailed: the graph does not answer as the model does.
+        BundleInvalid: the name is none.
+    """
+    inputs = plan_inputs(source, [parse_input(words) for words in request.inputs])
+    given = load_samples(request.samples, inputs) if request.samples else make_samples(inputs)
+    given, samples = keep_one_shape(given, decode_samples(given, inputs))
+    answers = run_source(source, inputs, stack_samples(samples[:7]))
+    outputs = plan_outputs(source, [parse_output(words) for words in request.outputs], answers)
+    graph = optimise(finish_graph(source.export(), inputs, outputs))
+
+    def reference(batch: Arrays) -> Arrays:
+        raw = run_source(source, inputs, batch)
+        return {plan.field.name: apply_steps(plan.steps, raw[plan.spec.name]) for plan in outputs}
+
+    labels = [plan.field.name for plan in outputs if isinstance(plan.field, Label)]
+    folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
+
+    def prove(candidate: Any, tolerance: float) -> tuple[list[Path], Parity, GraphFacts]:
+        paths = save_graph(candidate, Path(folder.name) / "model.onnx")
+        session = open_session(paths[0])
+        names = [plan.field.name for plan in outputs]
+
+        def run(batch: Arrays) -> Arrays:
+            return dict(zip(names, session.run(names, batch), strict=True))
+
+        parity = check_parity(reference, run, samples, labels=labels, tolerance=tolerance)
+        size = sum(path.stat().st_size for path in paths)
+        return paths, parity, GraphFacts(size, measure_latency(run, samples))
+
+    tolerance = TOLERANCE if request.tolerance is None else request.tolerance
+    kind = request.quantize
+    try:
+        paths, parity, facts = prove(graph, TOLERANCE if kind else tolerance)
+        before = None
+        if kind:
+            before = (facts, parity)
+            wanted = TOLERANCES.get(kind, TOLERANCE)
+            graph = quantize_graph(graph, kind, samples)
+            paths, parity, facts = prove(
+                graph, wanted if request.tolerance is None else request.tolerance
+            )
+    except BaseException:
+        folder.cleanup()
+        raise
+
+    files: dict[str, bytes | Path] = {path.name: path for path in paths}
+    files |= source.files()
+    manifest = Manifest(
+        name=name,
+        task=name_task(inputs, outputs),
+        title=name,
+        signature=Signature(
+            tuple(plan.field for plan in inputs), tuple(plan.field for plan in outputs)
+        ),
+        source={"framework": source.framework, **source.facts}
+        | ({"quantized": kind} if kind else {}),
+        parity=parity.to_dict(),
+        samples=keep_samples(given, inputs, outputs, reference, samples, files),
+    )
+    notes = [f"{p.field.name}: {p.note}" for p in (*inputs, *outputs) if p.note]
+    return Conversion(manifest, files, parity, facts, before, tuple(notes), folder)
+
+
+def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:
+    """The source model's own answers to decoded fields, prepared by NumPy.
+
+    Raises `ConversionFailed` when the model itself fails on them.
+    """
+    prepared = {plan.spec.name: apply_steps(plan.steps, batch[plan.field.name]) for plan in inputs}
+    try:
+        return source.run(prepared)
+    except Exception as error:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
+        raise ConversionFailed(
+            f"The {source.framework} model itself fails on {shapes}:"
+            f" {(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}",
+            hint="Describe its inputs with --input, or give --samples that fit it.",
+        ) from error
+
+
+def keep_one_shape(
+    given: Sequence[Values], decoded: Sequence[Values]
+) -> tuple[list[Values], list[Values]]:
+    """The samples of the first one's shapes, as given and as decoded: a batch has one shape."""
+
+    def shapes(values: Values) -> dict[str, tuple[int, ...]]:
+        return {name: np.shape(value) for name, value in values.items()}
+
+    kept = [n for n, values in enumerate(decoded) if shapes(values) == shapes(decoded[0])]
+    return [given[number] for number in kept], [decoded[number] for number in kept]
+
+
+def open_session(path: Path) -> Any:
+    """The graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConversionFailed(
+            f"ONNX Runtime cannot open the converted graph: {str(error).splitlines()[0][:300]}",
+            hint="Please report this with the model's framework and version.",
+        ) from error
+
+
+def measure_latency(run: Any, samples: Sequence[Values]) -> float:
+    """Median milliseconds of one prediction."""
+    batch = stack_samples(samples[:1])
+    times = []
+    for _ in range(TIMED_RUNS):
+        begin = time.perf_counter()
+        run(batch)
+        times.append(time.perf_counter() - begin)
+        if sum(times) > 3:
+            break
+    return 1000 * statistics.median(times)
+
+
+def name_task(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:
+    """What kind of work the model does, in the field's usual words."""
+    taken, given = inputs[0].field.kind, outputs[0].field.kind
+    taken = "image" if taken == "sketch" else taken
+    if given == "label":
+        return {"tensor": "tabular-classification"}.get(taken, f"{taken}-classification")
+    if given == "score" and taken == "tensor":
+        return "tabular-regression"
+    return f"{taken}-to-{given}"
+
+
+def keep_samples(
+    given: Sequence[Values],
+    inputs: Sequence[InputPlan],
+    outputs: Sequence[OutputPlan],
+    reference: Any,
+    decoded: Sequence[Values],
+    files: dict[str, bytes | Path],
+) -> tuple[Sample, ...]:
+    """A few samples for warming up and for the page's examples; pictures become `files`."""
+    kept = []
+    label = next((plan.field for plan in outputs if isinstance(plan.field, Label)), None)
+    for number, values in enumerate(given[:KEPT_SAMPLES]):
+        record: dict[str, dict[str, Any]] = {}
+        for plan in inputs:
+            value = values[plan.field.name]
+            if isinstance(value, bytes):
+                suffix = "png" if value.startswith(b"\x89PNG") else "jpg"
+                path = f"samples/{number}.{suffix}"
+                files[path] = value
+                record[plan.field.name] = {"file": path}
+            elif np.size(value) <= LARGEST_INLINE:
+                record[plan.field.name] = {"value": value}
+        if len(record) < len(inputs):
+            continue
+        expected = None
+        if label is not None and number < len(decoded):
+            scores = reference(stack_samples(decoded[number : number + 1]))[label.name]
+            expected = label.classes[int(np.argmax(scores))]
+        kept.append(Sample(record, expected))
+    return tuple(kept)

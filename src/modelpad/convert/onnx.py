@@ -1,0 +1,197 @@
+"""ONNX files as a source: checked, with their external data, run as they are by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelpad.convert.archives import outside
+from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
+from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.errors import ConversionFailed, NotTrusted
+
+
+def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
+    """The graph in `path`, with its external data.
+
+    Raises:
+        NotTrusted: operators of a domain of its own, or data outside the file's folder.
+        ConversionFailed: it is no graph, or makes no sense.
+    """
+    onnx = load_onnx()
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        raise ConversionFailed(
+            f"{path.name} is no ONNX file: {str(error).splitlines()[0][:200]}",
+            hint="Check that the file is whole.",
+        ) from error
+    check_domains(model, path.name)
+    check_external(model, path)
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        onnx.checker.check_model(path)
+    except Exception as error:
+        raise ConversionFailed(
+            f"{path.name} makes no sense: {str(error).splitlines()[0][:300]}",
+            hint="Check it with onnx.checker, or export it again.",
+        ) from error
+    return OnnxSource(model, path)
+
+
+def check_domains(model: Any, name: str) -> None:
+    """Raises `NotTrusted` for operators that only a library of the author's own can run."""
+    strange = sorted(
+        {
+            f"{node.domain}::{node.op_type}"
+            for graph in subgraphs(model.graph)
+            for node in graph.node
+            if node.domain not in STANDARD_DOMAINS
+        }
+        - {f"{function.domain}::{function.name}" for function in model.functions}
+    )
+    if strange:
+        raise NotTrusted(
+            f"{name} uses operators that only a library of its author's can run:"
+            f" {', '.join(strange[:5])}.",
+            hint="Export it with standard operators.",
+            found=strange,
+        )
+
+
+def check_external(model: Any, path: Path) -> None:
+    """Raises `NotTrusted` when a tensor's data lies outside the file's folder, or is a link."""
+    folder = path.parent.resolve()
+    for tensor in all_tensors(model):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location")
+        if location is None:
+            continue
+        target = folder / location
+        inside = target.resolve().is_relative_to(folder) and not Path(location).is_absolute()
+        if not inside or target.is_symlink():
+            raise outside(path, f"the tensor {tensor.name!r} kept in {location!r}")
+        if not target.is_file():
+            raise ConversionFailed(
+                f"{path.name} keeps its weights in {location}, which is not there.",
+                hint=f"Put {location} beside {path.name}.",
+            )
+        length = int(entries.get("length", 0)) + int(entries.get("offset", 0))
+        if length > target.stat().st_size:
+            raise ConversionFailed(
+                f"{location} is shorter than {path.name} says.", hint="Copy it again."
+            )
+
+
+def all_tensors(model: Any) -> list[Any]:
+    """Every tensor that the file holds or refers to: weights, constants, of inner graphs too."""
+    found = []
+    graphs = list(subgraphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for function in model.functions for node in function.node]
+    for graph in graphs:
+        found += list(graph.initializer)
+        for sparse in graph.sparse_initializer:
+            found += [sparse.values, sparse.indices]
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                found.append(attribute.t)
+            found += list(attribute.tensors)
+    return found
+
+
+class OnnxSource:
+    """An ONNX graph as it came; the reference is ONNX Runtime without any optimisation."""
+
+    framework = "onnx"
+    classes: tuple[str, ...] = ()
+    scales_itself = False
+
+    def __init__(self, model: Any, path: Path | None = None) -> None:
+        self.model = model
+        self.path = path
+        onnx = load_onnx()
+        constants = {value.name for value in model.graph.initializer}
+        self.inputs = tuple(
+            describe_value(value) for value in model.graph.input if value.name not in constants
+        )
+        self.outputs = tuple(describe_value(value) for value in model.graph.output)
+        self._session: Any = None
+        opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
+        self.facts: Mapping[str, Any] = {
+            "opset": opsets.get("ai.onnx"),
+            "producer": f"{model.producer_name} {model.producer_version}".strip(),
+            "onnx": onnx.__version__,
+        }
+        self._fixed = {spec.shape[0] for spec in self.inputs if spec.shape and spec.shape[0]}
+
+    def run(self, batch: Arrays) -> Arrays:
+        """ONNX Runtime's answers to the file as it is; one at a time where its batch is fixed."""
+        session = self._open()
+        names = [spec.name for spec in self.outputs]
+        if self._fixed != {1}:
+            return dict(zip(names, session.run(names, batch), strict=True))
+        count = len(next(iter(batch.values())))
+        rows = [
+            session.run(names, {name: array[row : row + 1] for name, array in batch.items()})
+            for row in range(count)
+        ]
+        return {
+            name: np.concatenate([row[index] for row in rows]) for index, name in enumerate(names)
+        }
+
+    def export(self) -> Any:
+        """A copy of the graph itself."""
+        onnx = load_onnx()
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.model)
+        return copy
+
+    def files(self) -> Mapping[str, bytes | Path]:
+        """None: the graph is all."""
+        return {}
+
+    def _open(self) -> Any:
+        if self._session is None:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
+            options.log_severity_level = 4
+            origin = self.path if self.path else self.model.SerializeToString()
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    origin, options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:
+                raise ConversionFailed(
+                    f"ONNX Runtime cannot open it: {str(error).splitlines()[0][:300]}",
+                    hint="Check its operators and opset.",
+                ) from error
+        return self._session
+
+
+def describe_value(value: Any) -> TensorSpec:
+    """The spec of a graph's input or output. Raises `ConversionFailed` for what is no tensor."""
+    onnx = load_onnx()
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise ConversionFailed(
+            f"{value.name!r} is a {kind or 'value without a type'}, not a tensor.",
+            hint="Export the model with tensors alone (scikit-learn: zipmap=False).",
+        )
+    tensor = value.type.tensor_type
+    if tensor.elem_type == onnx.TensorProto.STRING:
+        dtype = "string"
+    else:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    sides = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        for dim in tensor.shape.dim
+    )
+    return TensorSpec(value.name, dtype, sides)

@@ -1,0 +1,188 @@
+"""scikit-learn estimators and pipelines, live or from `.skops`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad.convert.archives import check_zip, unreadable
+from modelpad.convert.graph import keep_outputs
+from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted
+
+OPSET = 15
+# The estimators that other packages bring, and the modules of onnxmltools that convert them.
+VECTORIZERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+
+
+def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
+    """The estimator in a `.skops` file.
+
+    Raises:
+        NotTrusted: it holds types that are not scikit-learn's own, by name.
+        ConversionFailed: it cannot be read.
+    """
+    try:
+        import skops.io
+    except ImportError as error:
+        raise MissingExtra("skops", extra="sklearn") from error
+    check_zip(path)
+    try:
+        strange = skops.io.get_untrusted_types(file=path)
+    except Exception as error:
+        raise unreadable(path, str(error)) from error
+    if strange and not request.trust:
+        raise NotTrusted(
+            f"{path.name} holds types that are not scikit-learn's own: {', '.join(strange[:5])}.",
+            hint="If you know them, import it with --trust.",
+            found=list(strange),
+        )
+    try:
+        return SklearnSource(skops.io.load(path, trusted=strange))
+    except (ImportError, AttributeError, ValueError, KeyError) as error:
+        raise unreadable(path, str(error)) from error
+
+
+class SklearnSource:
+    """A fitted estimator; a classifier answers probabilities, anything else what it predicts."""
+
+    framework = "scikit-learn"
+    scales_itself = False
+
+    def __init__(self, estimator: Any) -> None:
+        """Raises `ConversionFailed` for an estimator that is not fitted."""
+        import sklearn
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        try:
+            check_is_fitted(estimator)
+        except (NotFittedError, TypeError) as error:
+            raise ConversionFailed(
+                f"The {type(estimator).__name__} is not fitted.", hint="Call fit first."
+            ) from error
+        self.estimator = estimator
+        self.takes_text = takes_text(estimator)
+        if self.takes_text:
+            self.inputs: tuple[TensorSpec, ...] = (TensorSpec("text", "string", (None, 1)),)
+        else:
+            width = getattr(estimator, "n_features_in_", None)
+            self.inputs = (TensorSpec("input", "float32", (None, width)),)
+        classes = getattr(estimator, "classes_", None)
+        self.classes: tuple[str, ...] = ()
+        if classes is not None and getattr(classes, "ndim", 1) == 1:
+            self.classes = tuple(str(name) for name in classes)
+        self.scores = next(
+            (name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)),
+            None,
+        )
+        answers = len(self.classes) if self.classes and self.scores else None
+        name = "probabilities" if self.classes and self.scores else "output"
+        self.outputs = (TensorSpec(name, "float32", (None, answers)),)
+        self.facts: Mapping[str, Any] = {
+            "model": type(estimator).__name__,
+            "scikit-learn": sklearn.__version__,
+        }
+
+    def run(self, batch: Arrays) -> Arrays:
+        """The estimator's own answers, (batch, classes) or (batch, outputs)."""
+        values = next(iter(batch.values()))
+        if self.takes_text:
+            values = np.array([str(text) for text in values.reshape(-1)], dtype=object)
+        return {self.outputs[0].name: self._answer(values)}
+
+    def export(self) -> Any:
+        """The graph by skl2onnx."""
+        try:
+            from skl2onnx import to_onnx
+            from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+        except ImportError as error:
+            raise MissingExtra("skl2onnx", extra="sklearn") from error
+        register_boosters()
+        shape = [None, 1] if self.takes_text else [None, self.inputs[0].shape[1]]
+        kind = StringTensorType if self.takes_text else FloatTensorType
+        options: dict[str, Any] = {"zipmap": False} if self.classes else {}
+        if self.classes and self.scores == "decision_function":
+            options["raw_scores"] = True
+        try:
+            model = to_onnx(
+                self.estimator,
+                initial_types=[(self.inputs[0].name, kind(shape))],
+                options={id(self.estimator): options} if options else None,
+                target_opset={"": OPSET, "ai.onnx.ml": 3},
+            )
+        except Exception as error:
+            raise ConversionFailed(
+                f"skl2onnx cannot convert the {type(self.estimator).__name__}:"
+                f" {(str(error).strip().splitlines() or [type(error).__name__])[0][:300]}",
+                hint="Every step of a pipeline needs a converter; take out the one it names.",
+            ) from error
+        for node in model.graph.node:
+            for attribute in node.attribute:
+                # ONNX Runtime refuses a locale that the machine lacks; C is everywhere.
+                if node.op_type == "StringNormalizer" and attribute.name == "locale":
+                    attribute.s = b"C"
+        wanted = model.graph.output[-1].name
+        return keep_outputs(model, {wanted: self.outputs[0].name})
+
+    def files(self) -> Mapping[str, bytes | Path]:
+        """None: an estimator's own file is a pickle or close to it."""
+        return {}
+
+    def _answer(self, values: NDArray[Any]) -> NDArray[Any]:
+        if self.classes and self.scores == "predict_proba":
+            return np.asarray(self.estimator.predict_proba(values), dtype=np.float32)
+        if self.classes and self.scores:
+            scores = np.asarray(self.estimator.decision_function(values), dtype=np.float32)
+            return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+        if hasattr(self.estimator, "predict"):
+            answer = np.asarray(self.estimator.predict(values))
+        else:
+            answer = np.asarray(self.estimator.transform(values))
+        answer = answer.astype(np.float32) if answer.dtype.kind == "f" else answer
+        return answer.reshape(len(answer), -1)
+
+
+def takes_text(estimator: Any) -> bool:
+    """Whether the first step makes numbers of texts."""
+    first = estimator
+    while hasattr(first, "steps"):
+        first = first.steps[0][1]
+    return type(first).__name__ in VECTORIZERS
+
+
+def register_boosters() -> None:
+    """Tells skl2onnx of XGBoost's and LightGBM's estimators, where these are installed."""
+    import sys
+
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes as classifier,
+    )
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_regressor_output_shapes as regressor,
+    )
+
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    if "xgboost" in sys.modules:
+        from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+
+        boosters = sys.modules["xgboost"]
+        for name, shapes in (("XGBClassifier", classifier), ("XGBRegressor", regressor)):
+            kept = options if shapes is classifier else None
+            update_registered_converter(
+                getattr(boosters, name), f"Xgb{name}", shapes, convert_xgboost, options=kept
+            )
+    if "lightgbm" in sys.modules:
+        from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+        boosters = sys.modules["lightgbm"]
+        for name, shapes in (("LGBMClassifier", classifier), ("LGBMRegressor", regressor)):
+            kept = options if shapes is classifier else {"split": None}
+            update_registered_converter(
+                getattr(boosters, name), f"Lgbm{name}", shapes, convert_lightgbm, options=kept
+            )

@@ -1,0 +1,67 @@
+"""A score: one number, such as a probability or a rating."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelpad.errors import InvalidInput, ModelFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One finite number, float32 without a shape."""
+
+    name: str = "score"
+
+    kind: ClassVar[str] = "score"
+    widget: ClassVar[str] = "score-meter"
+
+    def decode(self, value: object) -> NDArray[np.float32]:
+        """A number as a 0-dimensional float32. Raises `InvalidInput`."""
+        import numpy as np
+
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            raise InvalidInput(
+                f"The field {self.name!r} is not a number.",
+                hint="Send one finite number.",
+                field=self.name,
+                expected="a number",
+                got=repr(value)[:60],
+            )
+        return np.array(value, dtype=np.float32)
+
+    def encode(self, array: NDArray[np.generic]) -> float:
+        """The number. Raises `ModelFailed` when it is not one finite number."""
+        import numpy as np
+
+        numbers = np.asarray(array, dtype=np.float64).reshape(-1)
+        if numbers.size != 1 or not np.isfinite(numbers[0]):
+            raise ModelFailed(
+                f"The model's {self.name!r} is not one finite number.",
+                hint="Check the model on this input in its own framework.",
+                got=f"shape {list(np.shape(array))}",
+            )
+        return round(float(numbers[0]), 6)
+
+    def schema(self) -> dict[str, Any]:
+        """A number."""
+        return {"type": "number"}
+
+    def preparation(self) -> None:
+        """Nothing is prepared."""
+        return
+
+    def to_dict(self) -> dict[str, Any]:
+        """The field as a manifest holds it."""
+        return {"name": self.name, "kind": self.kind, "widget": self.widget}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Score:
+        """The field that `to_dict` described."""
+        return cls(name=record["name"])
