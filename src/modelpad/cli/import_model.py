@@ -158,8 +158,8 @@ def tell_field(field: Any) -> str:
         sides = (record["height"] or "any", record["width"] or "any", record["channels"])
         return "image " + " x ".join(str(side) for side in sides)
     if field.kind == "tensor":
-        sides = ["any" if side is None else str(side) for side in record["shape"]]
-        return f"{record['dtype']} [{', '.join(sides)}]"
+        shape = ", ".join("any" if side is None else str(side) for side in record["shape"])
+        return f"{record['dtype']} [{shape}]"
     return str(field.kind)
 
 

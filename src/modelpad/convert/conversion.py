@@ -6,6 +6,7 @@ put preparation into the graph, simplify, prove parity, perhaps quantize and pro
 
 from __future__ import annotations
 
+import re
 import statistics
 import tempfile
 import time
@@ -32,7 +33,7 @@ from modelpad.convert.samples import (
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel
 from modelpad.convert.specs import parse_input, parse_output
 from modelpad.convert.steps import apply_steps
-from modelpad.errors import ConversionFailed
+from modelpad.errors import ConversionFailed, ParityFailed
 from modelpad.fields import Label, Signature
 
 KEPT_SAMPLES = 6
@@ -90,7 +91,10 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         names = [plan.field.name for plan in outputs]
 
         def run(batch: Arrays) -> Arrays:
-            return dict(zip(names, session.run(names, batch), strict=True))
+            try:
+                return dict(zip(names, session.run(names, batch), strict=True))
+            except Exception as error:
+                raise name_failure(error, batch) from error
 
         parity = check_parity(reference, run, samples, labels=labels, tolerance=tolerance)
         size = sum(path.stat().st_size for path in paths)
@@ -126,7 +130,9 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         parity=parity.to_dict(),
         samples=keep_samples(given, inputs, outputs, reference, samples, files),
     )
-    notes = [f"{p.field.name}: {p.note}" for p in (*inputs, *outputs) if p.note]
+    told = [(plan.field.name, plan.note) for plan in inputs]
+    told += [(plan.field.name, plan.note) for plan in outputs]
+    notes = [f"{field}: {note}" for field, note in told if note]
     return Conversion(manifest, files, parity, facts, before, tuple(notes), folder)
 
 
@@ -173,6 +179,21 @@ def open_session(path: Path) -> Any:
             f"ONNX Runtime cannot open the converted graph: {str(error).splitlines()[0][:300]}",
             hint="Please report this with the model's framework and version.",
         ) from error
+
+
+def name_failure(error: Exception, batch: Arrays) -> ParityFailed:
+    """The error for a graph that fails where the source model does not; it names the node."""
+    words = str(error)
+    node = re.search(r"Name:'([^']*)'", words)
+    reason = re.search(r"Status Message: (.*)", words)
+    size = len(next(iter(batch.values())))
+    return ParityFailed(
+        f"The converted graph fails on a batch of {size}"
+        + (f" in the node {node[1]!r}" if node else "")
+        + f": {(reason[1] if reason else words.splitlines()[0])[:200]}",
+        hint="The source model has a size fixed in it, perhaps that of its batch or sequence.",
+        node=node[1] if node else None,
+    )
 
 
 def measure_latency(run: Any, samples: Sequence[Values]) -> float:

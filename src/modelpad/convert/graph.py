@@ -54,7 +54,7 @@ def finish_graph(model: Any, inputs: Sequence[InputPlan], outputs: Sequence[Outp
             hint="Please report this with the model's framework and version.",
         )
     free_batch(graph, [plan.spec.name for plan in inputs])
-    fields = {plan.field.name for plan in (*inputs, *outputs)}
+    fields = {plan.field.name for plan in inputs} | {plan.field.name for plan in outputs}
     for value in sorted(fields & value_names(graph)):
         rename_value(graph, value, unused_name(graph, f"{value}_inner"))
         inputs, outputs = _follow_rename(inputs, outputs, value, f"{value}_inner")
@@ -62,10 +62,8 @@ def finish_graph(model: Any, inputs: Sequence[InputPlan], outputs: Sequence[Outp
         prepend_steps(graph, plan)
     for output in outputs:
         append_steps(graph, output)
-    order = [plan.field.name for plan in outputs]
-    kept = {value.name: value for value in graph.output}
     del graph.output[:]
-    graph.output.extend(kept[name] for name in order)
+    graph.output.extend(describe_value(plan.field.name, plan.dtype, plan.shape) for plan in outputs)
     del graph.value_info[:]
     try:
         onnx.checker.check_model(model)
@@ -240,25 +238,19 @@ def prepend_steps(graph: Any, plan: InputPlan) -> None:
 def append_steps(graph: Any, plan: OutputPlan) -> None:
     """Puts a plan's steps after the model's own output."""
     onnx = load_onnx()
-    old = next(value for value in graph.output if value.name == plan.spec.name)
     if plan.steps:
         add = NodeAdder(graph, plan.field.name)
         add.steps(plan.steps, plan.spec.name)
         add.nodes[-1].output[0] = plan.field.name
         graph.node.extend(add.nodes)
-        element = old.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
-        graph.output.remove(old)
-        graph.output.append(onnx.helper.make_tensor_value_info(plan.field.name, element, None))
     elif plan.spec.name in {value.name for value in graph.input}:
         graph.node.append(onnx.helper.make_node("Identity", [plan.spec.name], [plan.field.name]))
-        old.name = plan.field.name
     else:
         rename_value(graph, plan.spec.name, plan.field.name)
 
 
 def describe_input(field: Field) -> Any:
     """The graph input of a field: its dtype and shape behind a free batch."""
-    onnx = load_onnx()
     shape: tuple[int | None, ...]
     record = field.to_dict()
     dtype = "float32"
@@ -270,13 +262,22 @@ def describe_input(field: Field) -> Any:
         shape, dtype = tuple(record["shape"]), record["dtype"]
     else:
         shape, dtype = (), "string"
-    sides = [f"{field.name}_{axis}" if side is None else side for axis, side in enumerate(shape)]
+    return describe_value(field.name, dtype, (None, *shape))
+
+
+def describe_value(name: str, dtype: str, shape: Sequence[int | None]) -> Any:
+    """An input or output of a graph; the first side is the batch, None is free."""
+    onnx = load_onnx()
+    sides = [
+        BATCH if axis == 0 else f"{name}_{axis}" if side is None else side
+        for axis, side in enumerate(shape)
+    ]
     element = (
         onnx.TensorProto.STRING
         if dtype == "string"
         else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     )
-    return onnx.helper.make_tensor_value_info(field.name, element, [BATCH, *sides])
+    return onnx.helper.make_tensor_value_info(name, element, sides)
 
 
 class NodeAdder:

@@ -144,7 +144,7 @@ def _plan_picture(
         field = Sketch(name, height, int(options.get("box", round(height * 20 / 28))))
         if channels != 1:
             raise UsageError("A sketch has one channel.", hint="Use image:... for colours.")
-        steps = [Reshape((height, width, 1)), *steps]
+        steps = [Reshape((height, height, 1)), *steps]
     else:
         field = Image(name, height, width, channels)
     if layout == "nchw":

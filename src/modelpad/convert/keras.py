@@ -237,11 +237,12 @@ class KerasSource:
     def _export_torch(self) -> Any:
         import torch
 
+        from modelpad.convert.keras_recurrence import fast_recurrence
         from modelpad.convert.torch_export import export_module
 
         source = self
 
-        class Flat(torch.nn.Module):
+        class Flat(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
                 self.model = source.model
@@ -294,53 +295,3 @@ def unique(names: list[str]) -> list[str]:
             candidate = f"{name}_{number}"
         out.append(candidate)
     return out
-
-
-@contextlib.contextmanager
-def fast_recurrence() -> Iterator[None]:
-    """Lets Keras's LSTM and GRU be exported as one ONNX operator instead of unrolled steps.
-
-    Keras has that path for graphics cards alone; it computes the same on any device. Where Keras
-    changes inside, the unrolled steps are exported, and parity decides in either case.
-    """
-    try:
-        import torch
-        from keras.src.backend.torch import rnn
-
-        slow = rnn._fallback_lstm
-        quick = rnn._cudnn_lstm
-    except (ImportError, AttributeError):
-        yield
-        return
-
-    def lstm(
-        inputs: Any,
-        hidden: Any,
-        cell: Any,
-        kernel: Any,
-        recurrent: Any,
-        bias: Any,
-        activation: Any,
-        recurrent_activation: Any,
-        return_sequences: bool,
-        batch_first: bool,
-    ) -> Any:
-        from keras import activations
-
-        usual = activation is activations.tanh and recurrent_activation is activations.sigmoid
-        if not (usual and batch_first and bias is not None):
-            return slow(
-                inputs, hidden, cell, kernel, recurrent, bias,
-                activation, recurrent_activation, return_sequences, batch_first,
-            )  # fmt: skip
-        last, outputs, states = quick(
-            inputs, hidden, cell, kernel, recurrent, bias,
-            return_sequences=return_sequences, device=torch.device("cpu"),
-        )  # fmt: skip
-        return last, outputs, states
-
-    rnn._fallback_lstm = lstm
-    try:
-        yield
-    finally:
-        rnn._fallback_lstm = slow

@@ -127,21 +127,22 @@ class OnnxSource:
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             "onnx": onnx.__version__,
         }
-        self._fixed = {spec.shape[0] for spec in self.inputs if spec.shape and spec.shape[0]}
+        self._fixed = {int(spec.shape[0]) for spec in self.inputs if spec.shape and spec.shape[0]}
 
     def run(self, batch: Arrays) -> Arrays:
-        """ONNX Runtime's answers to the file as it is; one at a time where its batch is fixed."""
+        """ONNX Runtime's answers to the file as it is, in parts where its batch is fixed."""
         session = self._open()
         names = [spec.name for spec in self.outputs]
-        if self._fixed != {1}:
+        if len(self._fixed) != 1:
             return dict(zip(names, session.run(names, batch), strict=True))
-        count = len(next(iter(batch.values())))
-        rows = [
-            session.run(names, {name: array[row : row + 1] for name, array in batch.items()})
-            for row in range(count)
-        ]
+        size, count = next(iter(self._fixed)), len(next(iter(batch.values())))
+        parts = []
+        for start in range(0, count, size):
+            rows = np.minimum(np.arange(start, start + size), count - 1)
+            parts.append(session.run(names, {name: array[rows] for name, array in batch.items()}))
         return {
-            name: np.concatenate([row[index] for row in rows]) for index, name in enumerate(names)
+            name: np.concatenate([part[index] for part in parts])[:count]
+            for index, name in enumerate(names)
         }
 
     def export(self) -> Any:

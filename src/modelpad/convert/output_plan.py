@@ -6,7 +6,7 @@ The model's own answers to the samples tell what kind of numbers they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,16 @@ from modelpad.convert.naming import (
 )
 from modelpad.convert.source import Arrays, SourceModel, TensorSpec
 from modelpad.convert.specs import OutputWords
-from modelpad.convert.steps import Affine, Complement, Reshape, Sigmoid, Softmax, Step, Transpose
+from modelpad.convert.steps import (
+    Affine,
+    Complement,
+    Reshape,
+    Sigmoid,
+    Softmax,
+    Step,
+    Transpose,
+    apply_steps,
+)
 from modelpad.errors import UsageError
 from modelpad.fields import Field, Image, Label, Score, Tensor, Text
 
@@ -32,12 +41,17 @@ OUTPUT_SCALES = {"none": (1.0, 0.0), "0..1": (255.0, 0.0), "-1..1": (127.5, 127.
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """A model's tensor, the field that shows it, and the steps from the one to the other."""
+    """A model's tensor, the field that shows it, and the steps from the one to the other.
+
+    `shape` (the batch first, None where free) and `dtype` are those of the finished tensor.
+    """
 
     field: Field
     spec: TensorSpec
     steps: tuple[Step, ...] = ()
     note: str = ""
+    shape: tuple[int | None, ...] = ()
+    dtype: str = "float32"
 
 
 def plan_outputs(
@@ -49,12 +63,23 @@ def plan_outputs(
     """
     words = match_words(said, source.outputs, "output")
     alone = len(source.outputs) == 1
-    return rename_twins(
-        [
-            _plan_output(spec, words.get(spec.name), answers[spec.name], source, alone)
-            for spec in source.outputs
-        ]
-    )
+    plans = [
+        _plan_output(spec, words.get(spec.name), answers[spec.name], source, alone)
+        for spec in source.outputs
+    ]
+    return rename_twins([_measure(plan, answers[plan.spec.name]) for plan in plans])
+
+
+def _measure(plan: OutputPlan, answer: NDArray[Any]) -> OutputPlan:
+    """The plan with the shape and dtype that its steps give."""
+    finished = apply_steps(plan.steps, answer)
+    sides: tuple[int | None, ...] = finished.shape[1:]
+    if isinstance(plan.field, Image):
+        sides = (None, None, sides[2])
+    elif not plan.steps and len(plan.spec.shape) == finished.ndim:
+        sides = plan.spec.item_shape
+    dtype = "string" if finished.dtype.kind in "OSU" else str(finished.dtype)
+    return replace(plan, shape=(None, *sides), dtype=dtype)
 
 
 def _plan_output(
@@ -150,7 +175,7 @@ def _plan_score(
             f"The output {spec.name!r} is {tell_shape(answer.shape[1:])} numbers, not one score.",
             hint="Use --output tensor or --output labels:...",
         )
-    steps: list[Step] = [] if answer.ndim == 1 else [Reshape(())] if answer.ndim != 1 else []
+    steps: list[Step] = [] if answer.ndim == 1 else [Reshape(())]
     if words and _read_origin(words, True) == "logits":
         steps.append(Sigmoid())
     return OutputPlan(Score(name_field(spec, words, "score", alone)), spec, tuple(steps))

@@ -27,16 +27,56 @@ TARGETS = re.compile(
     r"torch\.ops\.(aten|prims|higher_order)\.[\w.]+|torch\.sym_\w+|_operator\.\w+|math\.\w+"
     r"|torch\._higher_order_ops\.[\w.]+|#\w+(:[\w.]+)?"
 )
-SYMBOLS = re.compile(r"[A-Za-z_]\w*")
+# Sizes are written as SymPy writes them, and read by evaluating: Mul(Integer(2), Symbol('s0')).
 SYMBOL_NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.operator, ast.unaryop, ast.cmpop, ast.BoolOp, ast.boolop,
+    ast.operator, ast.unaryop, ast.cmpop, ast.BoolOp, ast.boolop, ast.keyword,
 )  # fmt: skip
-SYMBOL_CALLS = re.compile(
-    r"Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|Max|Min|Eq|Ne|Ge|Gt|Le|Lt|Pow|PowByNatural|Abs|Integer"
-    r"|Float|Where|ModularIndexing|FloorToInt|CeilToInt|RoundToInt|TruncToInt|ToFloat|IntTrueDiv"
-    r"|FloatTrueDiv|Identity|IsNonOverlappingAndDenseIndicator|Not|And|Or"
-)
+SYMBOL_NAME = re.compile(r"[a-z]+\d*")
+SYMBOL_CALLS = {
+    "Symbol",
+    "Integer",
+    "Float",
+    "Rational",
+    "Add",
+    "Mul",
+    "Mod",
+    "PythonMod",
+    "FloorDiv",
+    "CleanDiv",
+    "CeilDiv",
+    "Max",
+    "Min",
+    "Eq",
+    "Ne",
+    "Equality",
+    "Unequality",
+    "GreaterThan",
+    "StrictGreaterThan",
+    "LessThan",
+    "StrictLessThan",
+    "Ge",
+    "Gt",
+    "Le",
+    "Lt",
+    "Pow",
+    "PowByNatural",
+    "FloatPow",
+    "Abs",
+    "Where",
+    "ModularIndexing",
+    "FloorToInt",
+    "CeilToInt",
+    "RoundToInt",
+    "TruncToInt",
+    "ToFloat",
+    "IntTrueDiv",
+    "FloatTrueDiv",
+    "Identity",
+    "Not",
+    "And",
+    "Or",
+}
 
 
 def open_exported(path: Path, request: ImportRequest) -> TorchSource:
@@ -129,16 +169,19 @@ def _is_plain_expression(text: object) -> bool:
         tree = ast.parse(str(text), mode="eval")
     except (SyntaxError, ValueError):
         return False
-    for node in ast.walk(tree):
-        if not isinstance(node, SYMBOL_NODES):
-            return False
-        if isinstance(node, ast.Call) and not (
-            isinstance(node.func, ast.Name) and SYMBOL_CALLS.fullmatch(node.func.id)
-        ):
-            return False
-        if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
-            return False
-    return True
+    return all(_is_plain_node(node) for node in ast.walk(tree))
+
+
+def _is_plain_node(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in SYMBOL_CALLS
+    if isinstance(node, ast.Name):
+        return node.id in SYMBOL_CALLS or bool(SYMBOL_NAME.fullmatch(node.id))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return bool(SYMBOL_NAME.fullmatch(node.value))
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float)
+    return isinstance(node, SYMBOL_NODES)
 
 
 def _find_pickled(record: Any) -> Iterator[str]:
@@ -205,7 +248,7 @@ def open_state(path: Path, request: ImportRequest) -> SourceModel:
         NotTrusted: the file is a pickle of more than tensors.
         ConversionFailed: the weights do not fit the module.
     """
-    torch = load_torch()
+    load_torch()
     if path.read_bytes()[8:9] == b"{" and not zipfile.is_zipfile(path):
         from modelpad.errors import MissingExtra
 
@@ -452,11 +495,12 @@ def name_answers(answer: Any) -> list[tuple[str, Any]]:
 
 
 def _flatten_answers(module: Any) -> Any:
-    torch = load_torch()
+    import torch
+
     if isinstance(module, torch.jit.ScriptModule):
         return module
 
-    class Flat(torch.nn.Module):
+    class Flat(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.inner = module

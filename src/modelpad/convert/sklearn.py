@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted
 
 OPSET = 15
-# The estimators that other packages bring, and the modules of onnxmltools that convert them.
+# Classes of scikit-learn itself, as trees and losses, which skops does not list; no functions.
+OWN_CLASSES = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
 VECTORIZERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
 
@@ -35,6 +37,8 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
         strange = skops.io.get_untrusted_types(file=path)
     except Exception as error:
         raise unreadable(path, str(error)) from error
+    if not request.trust:
+        strange = [name for name in strange if not OWN_CLASSES.fullmatch(name)]
     if strange and not request.trust:
         raise NotTrusted(
             f"{path.name} holds types that are not scikit-learn's own: {', '.join(strange[:5])}.",
@@ -42,7 +46,8 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
             found=list(strange),
         )
     try:
-        return SklearnSource(skops.io.load(path, trusted=strange))
+        trusted = skops.io.get_untrusted_types(file=path)
+        return SklearnSource(skops.io.load(path, trusted=trusted))
     except (ImportError, AttributeError, ValueError, KeyError) as error:
         raise unreadable(path, str(error)) from error
 
@@ -122,10 +127,8 @@ class SklearnSource:
                 hint="Every step of a pipeline needs a converter; take out the one it names.",
             ) from error
         for node in model.graph.node:
-            for attribute in node.attribute:
-                # ONNX Runtime refuses a locale that the machine lacks; C is everywhere.
-                if node.op_type == "StringNormalizer" and attribute.name == "locale":
-                    attribute.s = b"C"
+            if node.op_type == "StringNormalizer":
+                set_locale(node)
         wanted = model.graph.output[-1].name
         return keep_outputs(model, {wanted: self.outputs[0].name})
 
@@ -145,6 +148,18 @@ class SklearnSource:
             answer = np.asarray(self.estimator.transform(values))
         answer = answer.astype(np.float32) if answer.dtype.kind == "f" else answer
         return answer.reshape(len(answer), -1)
+
+
+def set_locale(node: Any) -> None:
+    """Has a StringNormalizer use the locale C, which is everywhere; ONNX Runtime refuses to open a
+    graph whose locale the machine lacks, and takes en_US where none is named."""
+    import onnx
+
+    for attribute in node.attribute:
+        if attribute.name == "locale":
+            attribute.s = b"C"
+            return
+    node.attribute.append(onnx.helper.make_attribute("locale", "C"))
 
 
 def takes_text(estimator: Any) -> bool:

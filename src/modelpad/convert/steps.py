@@ -118,7 +118,8 @@ class Softmax:
     def apply(self, array: Array) -> Array:
         """In float64, so that the reference is better than what is compared."""
         powers = np.exp(array.astype(np.float64) - array.max(axis=-1, keepdims=True))
-        return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+        shares: Array = powers / powers.sum(axis=-1, keepdims=True)
+        return shares.astype(np.float32)
 
     def add(self, add: AddNode, value: str) -> str:
         """Softmax."""

@@ -78,14 +78,14 @@ def augment(batch: Any, augmentation: str, random: Any) -> Any:
         zero = torch.zeros(count)
         rows = [1 + spread(0.2), spread(0.2), zero, zero, 1 + spread(0.2), zero]
     else:
-        angle, wide, high = spread(0.16), 1 + spread(0.11), 1 + spread(0.11)
+        angle, wide, high = spread(0.13), 1 + spread(0.09), 1 + spread(0.09)
         cosine, sine = angle.cos(), angle.sin()
-        rows = [cosine * wide, spread(0.19) - sine * high, spread(0.11)]
-        rows += [sine * wide, cosine * high, spread(0.11)]
+        rows = [cosine * wide, spread(0.08) - sine * high, spread(0.075)]
+        rows += [sine * wide, cosine * high, spread(0.075)]
     matrix = torch.stack(rows, dim=1).view(count, 2, 3)
     grid = affine_grid(matrix, list(planes.shape), align_corners=False)
     if augmentation == "affine-elastic":
-        bends = torch.empty(count, 2, 6, 6).normal_(0, 0.038, generator=random)
+        bends = torch.empty(count, 2, 6, 6).normal_(0, 0.018, generator=random)
         bends = interpolate(bends, size=(height, width), mode="bicubic", align_corners=True)
         grid = grid + bends.permute(0, 2, 3, 1)
     planes = grid_sample(planes, grid, align_corners=False)

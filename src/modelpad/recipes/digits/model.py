@@ -24,14 +24,25 @@ def load_keras() -> Any:
     return keras
 
 
-def build_model(architecture: str, shape: tuple[int, ...], classes: int, policy: str) -> Any:
+def build_model(
+    architecture: str,
+    shape: tuple[int, ...],
+    classes: int,
+    policy: str,
+    *,
+    for_training: bool = False,
+) -> Any:
     """An untrained model: float32 (N, *shape) in, float32 (N, classes) out, adding up to 1.
 
-    `shape` is (H, W) for grey, or (H, W, channels). `policy` is a Keras dtype policy.
+    `shape` is (H, W) for grey, or (H, W, channels). `policy` is a Keras dtype policy. A model
+    `for_training` has the same weights in the same order, and layers that train faster.
     """
     keras = load_keras()
     layers = keras.layers
-    body = {"best": _best, "conv": _conv, "mini": _mini, "mlp": _mlp}[architecture](layers)
+    if architecture == "best":
+        body = _best(layers, fuse_normalization(keras) if for_training else None)
+    else:
+        body = {"conv": _conv, "mini": _mini, "mlp": _mlp}[architecture](layers)
     if len(shape) == 2:
         first = layers.Reshape((1, *shape), name="channels")
     else:
@@ -115,30 +126,54 @@ def _mlp(layers: Any) -> list[Any]:
     ]
 
 
-def _best(layers: Any) -> list[Any]:
-    """Six 3x3 convolutions with batch normalisation, then one weight a place and filter.
+def _best(layers: Any, normalization: Any = None) -> list[Any]:
+    """A wide first convolution at half size, then four of 3x3 with batch normalisation.
 
-    Digits are centred, so where ink lies says more than a global mean keeps; the depthwise
-    convolution over the whole field is that of Chen et al., 2018 (MobileFaceNets).
+    Chosen by validation among nets that train in the same five minutes on two cores.
     """
+    normalize = normalization or layers.BatchNormalization
 
     def convolve(filters: int, size: int, **options: Any) -> list[Any]:
         return [
             layers.Conv2D(filters, size, use_bias=False, **options),
-            layers.BatchNormalization(axis=1, momentum=0.9),
+            normalize(axis=1, momentum=0.9),
             layers.ReLU(),
         ]
 
     return [
-        *convolve(16, 3),
-        *convolve(16, 3, strides=2),
+        *convolve(32, 5, strides=2),
         *convolve(48, 3, padding="same"),
         *convolve(48, 3),
         layers.MaxPooling2D(2),
         *convolve(64, 3, padding="same"),
         *convolve(64, 3, padding="same"),
-        layers.DepthwiseConv2D(5, use_bias=False),
-        layers.BatchNormalization(axis=1, momentum=0.9),
-        layers.Flatten(),
-        layers.Dropout(0.1),
+        layers.GlobalAveragePooling2D(),
     ]
+
+
+def fuse_normalization(keras: Any) -> Any:
+    """Keras's batch normalisation by PyTorch's one fused operator: the same, in two thirds of the
+    time of a training step. For channels first."""
+    import torch
+
+    class Fused(keras.layers.BatchNormalization):  # type: ignore[misc]
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            if not training:
+                return super().call(inputs, training=training, mask=mask)
+            mean = self.moving_mean.value.detach().clone()
+            variance = self.moving_variance.value.detach().clone()
+            answer = torch.nn.functional.batch_norm(
+                inputs,
+                mean,
+                variance,
+                self.gamma.value,
+                self.beta.value,
+                training=True,
+                momentum=1 - self.momentum,
+                eps=self.epsilon,
+            )
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance)
+            return answer
+
+    return Fused

@@ -63,7 +63,7 @@ def train_digits(options: TrainOptions, *, out: TextIO) -> TrainResult:
     keras.utils.set_random_seed(options.seed)
     classes = len(material.data.classes)
     shape = material.item_shape
-    model = build_model(options.architecture, shape, classes, facts["policy"])
+    model = build_model(options.architecture, shape, classes, facts["policy"], for_training=True)
     train, validation = make_splits(options, material, first_epoch)
     compile_model(model, options.architecture, len(train) * epochs)
     model(np.zeros((1, *shape), np.float32))
