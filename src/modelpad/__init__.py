@@ -1,7 +1,26 @@
 """modelpad: your trained model, live in one command.
 
+    import modelpad
+    modelpad.save(model, "digits", inputs="sketch:28x28")
+
 Importing this package does no work; each room (`modelpad.bundle`, `modelpad.store`,
 `modelpad.engine`, ...) is imported by the code that needs it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelpad.api import save as save
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "save":
+        from modelpad.api import save
+
+        return save
+    raise AttributeError(f"module 'modelpad' has no attribute {name!r}")

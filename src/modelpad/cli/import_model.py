@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.cli.sources import name_after
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Opens, converts, proves, pushes, and says what to type next."""
-    from modelpad.bundle import write_bundle
+    from modelpad.api import push_conversion
     from modelpad.convert import ImportRequest, convert_model, open_source
     from modelpad.store import LocalStore
 
@@ -87,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"{path.name}: {tell_source(source)}")
     say("Converting and comparing ...")
     conversion = convert_model(source, args.name or name_after(path), request)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = write_bundle(Path(folder) / "bundle", conversion.manifest, conversion.files)
-        entry = store.push(bundle)
+    entry = push_conversion(store, conversion)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | tell_facts(conversion)))
         return DONE
@@ -98,14 +96,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"Saved as {entry.name} version {entry.version}.")
     print(f"Next: modelpad serve {entry.name}")
     return DONE
-
-
-def name_after(path: Path) -> str:
-    """A model's name made of a file's: `My Model.keras` is `my-model`."""
-    import re
-
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().stem.lower()).strip("-._")
-    return name[:64] or "model"
 
 
 def tell_source(source: SourceModel) -> str:

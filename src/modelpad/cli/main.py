@@ -18,6 +18,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
     "import": "turn a trained model of any framework into a version, with proof",
+    "export": "write a version as files that other tools read: ONNX, Keras",
     "predict": "ask a model, without a server",
     "serve": "serve models: a page for people, an API for programs",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",

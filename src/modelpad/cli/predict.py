@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.cli.sources import find_model
 from modelpad.errors import InvalidInput, ModelpadError
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ EXAMPLE = """example:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
-    parser.add_argument("model", metavar="MODEL", help="NAME, NAME@VERSION or a bundle's folder")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="NAME, NAME@VERSION, a bundle's folder or a trained model's file",
+    )
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="a file, or text or JSON itself")
     add_store_option(parser)
     add_common_options(parser)
@@ -33,9 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints an answer a line; an input that fails is named, and the others still answered."""
     from modelpad.engine import Session
-    from modelpad.store import find_bundle
 
-    found = find_bundle(args.model, Settings.from_environment(args).store)
+    found = find_model(args.model, Settings.from_environment(args))
     session = Session(found.bundle)
     failed = False
     for given in args.inputs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings, port_from_environment
+from modelpad.cli.sources import find_model
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLE = """example:
   modelpad serve digits
   modelpad serve digits@3 --port 9000
+  modelpad serve my_model.keras
 """
 
 
@@ -26,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "models",
         metavar="MODEL",
         nargs="*",
-        help="NAME, NAME@VERSION or a bundle's folder; all of the store when none is given,"
+        help="NAME, NAME@VERSION, a bundle's folder, or a trained model's file as it is"
+        " (model.keras, net.pt2, ...); all of the store when none is given,"
         " the digits that come with modelpad when it is empty",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -89,12 +92,12 @@ def open_models(args: argparse.Namespace) -> ModelTable:
     """The models asked for, opened and warm; every model of the store when none is named."""
     from modelpad.engine import QueueLimits
     from modelpad.server import ModelTable, ServedModel
-    from modelpad.store import find_bundle, list_names
+    from modelpad.store import list_names
 
-    store = Settings.from_environment(args).store
-    names = args.models or list_names(store) or ["digits"]
+    settings = Settings.from_environment(args)
+    names = args.models or list_names(settings.store) or ["digits"]
     limits = QueueLimits(length=args.queue, timeout_s=args.timeout)
-    found = [find_bundle(name, store) for name in names]
+    found = [find_model(name, settings) for name in names]
     repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
     if repeated:
         raise UsageError(

@@ -9,6 +9,7 @@ Frameworks are imported only by the module that knows them, when it is asked.
 from modelpad.convert.conversion import Conversion, GraphFacts, convert_model
 from modelpad.convert.detect import name_format, open_source
 from modelpad.convert.live import open_live
+from modelpad.convert.onnx import external_files
 from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SourceModel",
     "TensorSpec",
     "convert_model",
+    "external_files",
     "name_format",
     "open_live",
     "open_source",

@@ -29,6 +29,7 @@ from modelpad.convert.samples import (
     load_samples,
     make_samples,
     stack_samples,
+    wrap_samples,
 )
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel
 from modelpad.convert.specs import parse_input, parse_output
@@ -72,7 +73,7 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         BundleInvalid: the name is none.
     """
     inputs = plan_inputs(source, [parse_input(words) for words in request.inputs])
-    given = load_samples(request.samples, inputs) if request.samples else make_samples(inputs)
+    given = gather_samples(request, inputs)
     given, samples = keep_one_shape(given, decode_samples(given, inputs))
     answers = run_source(source, inputs, stack_samples(samples[:7]))
     outputs = plan_outputs(source, [parse_output(words) for words in request.outputs], answers)
@@ -134,6 +135,15 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     told += [(plan.field.name, plan.note) for plan in outputs]
     notes = [f"{field}: {note}" for field, note in told if note]
     return Conversion(manifest, files, parity, facts, before, tuple(notes), folder)
+
+
+def gather_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> list[Values]:
+    """The samples asked for, or made-up ones."""
+    if request.samples is None:
+        return make_samples(inputs)
+    if isinstance(request.samples, Path):
+        return load_samples(request.samples, inputs)
+    return wrap_samples(request.samples, inputs)
 
 
 def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:

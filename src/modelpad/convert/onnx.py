@@ -86,6 +86,19 @@ def check_external(model: Any, path: Path) -> None:
             )
 
 
+def external_files(path: Path) -> list[Path]:
+    """The files beside an ONNX file that keep its weights; none for a file of another kind."""
+    if path.suffix != ".onnx":
+        return []
+    try:
+        model = load_onnx().load(path, load_external_data=False)
+    except Exception:
+        return []  # opening it will say what is wrong with it
+    check_external(model, path)
+    names = {e.value for t in all_tensors(model) for e in t.external_data if e.key == "location"}
+    return [path.parent / name for name in sorted(names)]
+
+
 def all_tensors(model: Any) -> list[Any]:
     """Every tensor that the file holds or refers to: weights, constants, of inner graphs too."""
     found = []

@@ -108,7 +108,9 @@ def _plan_output(
 
 
 def _guess_output(answer: NDArray[Any], source: SourceModel, alone: bool) -> str:
-    if answer.ndim != 2 or answer.dtype.kind != "f" or answer.shape[1] < 2:
+    if answer.dtype.kind == "f" and answer.ndim <= 2 and answer[0].size == 1:
+        return "labels" if alone and len(source.classes) == 2 else "score"
+    if answer.ndim != 2 or answer.dtype.kind != "f":
         return "tensor"
     known = alone and len(source.classes) == answer.shape[1]
     return "labels" if known or _are_shares(answer) else "tensor"

@@ -61,6 +61,45 @@ def load_samples(path: Path, plans: Sequence[InputPlan]) -> list[Values]:
     return samples[:MOST]
 
 
+def wrap_samples(values: Any, plans: Sequence[InputPlan]) -> list[Values]:
+    """Samples that a program holds, at most 256: `values` has one each, or `{input: values}`.
+
+    Pictures are arrays (H, W, C) 0..255, Pillow images, paths or bytes; tensors are arrays.
+
+    Raises:
+        UsageError: there is none, or the inputs' counts differ.
+    """
+    names = [plan.field.name for plan in plans]
+    columns = dict(values) if isinstance(values, dict) else {names[0]: values}
+    if set(columns) != set(names):
+        raise UsageError(
+            f"samples has {', '.join(columns)}; the inputs are {', '.join(names)}.",
+            hint="Give {input: values} with values for every input.",
+        )
+    kinds = {plan.field.name: plan.field.kind for plan in plans}
+    counts = {len(column) for column in columns.values()}
+    if len(counts) != 1 or counts == {0}:
+        raise UsageError("samples must have as many values for each input, and at least one.")
+    rows = range(min(MOST, *counts, MOST))
+    return [{name: _wrap_value(columns[name][row], kinds[name]) for name in names} for row in rows]
+
+
+def _wrap_value(value: Any, kind: str) -> Any:
+    if kind in ("image", "sketch"):
+        if isinstance(value, str | Path):
+            return Path(value).read_bytes()
+        if hasattr(value, "save"):
+            file = io.BytesIO()
+            value.save(file, "PNG")
+            return file.getvalue()
+        pixels = np.asarray(value)
+        if pixels.dtype == np.uint8:
+            return _write_png(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if isinstance(value, str | bytes):
+        return value
+    return np.asarray(value).tolist()
+
+
 def make_samples(plans: Sequence[InputPlan], count: int = MADE_UP) -> list[Values]:
     """Made-up samples that fit the fields, always the same ones."""
     rng = np.random.default_rng(7)

@@ -82,13 +82,13 @@ class ImportRequest:
     """What is known besides the model: what the user said of inputs, outputs, samples, trust.
 
     `trust` allows a foreign file to run code; `factory` is `package.module:name` of a function
-    that makes an untrained PyTorch module.
+    that makes an untrained PyTorch module. `samples` is a path, or values as `wrap_samples` takes.
     """
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     weights: Path | None = None
-    samples: Path | None = None
+    samples: Any = None
     factory: str | None = None
     trust: bool = False
     tolerance: float | None = None

@@ -4,6 +4,11 @@ import { make, percent, svg } from "./dom.js";
 
 const MOST_BARS = 10;
 
+const bar = (share) =>
+  svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "track", width: 100, height: 14, rx: 3 }),
+    svg("rect", { class: "fill", width: Math.max(100 * share, 0.4), height: 14, rx: 3 }));
+
 export const labelBars = (answer) => {
   const rows = Object.entries(answer.scores).slice(0, MOST_BARS);
   return [
@@ -12,18 +17,29 @@ export const labelBars = (answer) => {
     make("ol", { class: "bars", "aria-label": "Confidence by class" }, rows.map(([name, share]) =>
       make("li", name === answer.label ? { class: "top" } : {},
         make("span", { class: "name", title: name }, name),
-        svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
-          svg("rect", { class: "track", width: 100, height: 14, rx: 3 }),
-          svg("rect", { class: "fill", width: Math.max(100 * share, 0.4), height: 14, rx: 3 })),
+        bar(share),
         make("span", { class: "share" }, percent(share))))),
   ];
 };
+
+// A number alone, with a bar where it is a share.
+const scoreMeter = (name, value) => [
+  make("p", { class: "verdict long" }, make("strong", { id: "score" }, String(Number(value.toPrecision(5)))), make("span", {}, name)),
+  ...(value >= 0 && value <= 1 ? [make("div", { class: "meter" }, bar(value))] : []),
+];
+
+// Numbers of one row as a table, of more as they are written.
+const numbers = (value) =>
+  Array.isArray(value) && value.length <= 64 && value.every((one) => typeof one === "number")
+    ? make("ol", { class: "values", start: 0 }, value.map((one) => make("li", {}, String(Number(one.toPrecision(5))))))
+    : make("pre", {}, JSON.stringify(value));
 
 export const anyOutput = (name, value) => {
   const title = make("h3", {}, name);
   if (value?.scores) return [title, ...labelBars(value)];
   if (typeof value === "string" && value.startsWith("data:image/")) return [title, make("img", { class: "picture", src: value, alt: name })];
-  return [title, make("pre", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1))];
+  if (typeof value === "number") return scoreMeter(name, value);
+  return [title, typeof value === "string" ? make("pre", {}, value) : numbers(value)];
 };
 
 export const showAnswer = (answer) =>

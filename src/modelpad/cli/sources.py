@@ -1,0 +1,110 @@
+"""What `serve` and `predict` are given: a model of the store, a bundle, or a foreign model's file.
+
+A foreign model is imported into the cache, once for its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelpad import __version__
+from modelpad.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from modelpad.cli.settings import Settings
+    from modelpad.store import Found
+
+CHUNK = 1 << 20
+FOREIGN = (
+    ".keras",
+    ".h5",
+    ".pt",
+    ".pt2",
+    ".pth",
+    ".onnx",
+    ".tflite",
+    ".skops",
+    ".ubj",
+    ".txt",
+    ".json",
+)
+
+
+def find_model(given: str, settings: Settings) -> Found:
+    """The bundle that `given` means, of a foreign model's file too.
+
+    Raises:
+        ModelNotFound, VersionNotFound, BundleInvalid: as `find_bundle` does.
+        ConversionFailed, ParityFailed, MissingExtra: as `modelpad import` does.
+    """
+    from modelpad.store import find_bundle
+
+    path = Path(given)
+    is_bundle = (path / "manifest.json").is_file()
+    looks_foreign = path.is_file() or (path / "saved_model.pb").is_file()
+    if path.suffix in FOREIGN and not path.exists():
+        raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
+    if is_bundle or not looks_foreign:
+        return find_bundle(given, settings.store)
+    return import_once(path, settings.cache / "imports")
+
+
+def import_once(path: Path, cache: Path) -> Found:
+    """The bundle of a foreign model, from the cache when this very content was imported before."""
+    from modelpad.bundle import open_bundle, write_bundle
+    from modelpad.convert import ImportRequest, convert_model, open_source
+    from modelpad.errors import BundleInvalid, StoreError
+    from modelpad.store import Found
+
+    name = name_after(path)
+    folder = cache / hash_files(path) / name
+    if folder.is_dir():
+        try:
+            return Found(name, 1, open_bundle(folder))
+        except BundleInvalid:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"Importing {path.name} ...", file=sys.stderr, flush=True)
+    request = ImportRequest()
+    conversion = convert_model(open_source(path, request), name, request)
+    for note in conversion.notes:
+        print(f"  note {note}", file=sys.stderr)
+    try:
+        return Found(name, 1, write_bundle(folder, conversion.manifest, conversion.files))
+    except StoreError:
+        if folder.is_dir():  # another process was faster
+            return Found(name, 1, open_bundle(folder))
+        raise
+
+
+def hash_files(path: Path) -> str:
+    """SHA-256 of a file and of those that keep its weights, or of a folder.
+
+    modelpad's version is part of it, as another version may convert otherwise.
+    """
+    from modelpad.convert import external_files
+
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir():
+        files = [each for each in path.rglob("*") if each.is_file()]
+    else:
+        files = [path, *external_files(path)]
+    sums = hashlib.sha256(__version__.encode())
+    for file in sorted(files):
+        stat = file.stat()
+        sums.update(f"\0{os.fspath(file.relative_to(folder))}\0{stat.st_size}\0".encode())
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                sums.update(chunk)
+    return sums.hexdigest()
+
+
+def name_after(path: Path) -> str:
+    """A model's name made of a file's: `My Model.keras` is `my-model`."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().stem.lower()).strip("-._")
+    return name[:64] or "model"

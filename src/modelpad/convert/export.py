@@ -1,0 +1,62 @@
+"""A bundle back to files that other tools read: ONNX with its signature, or Keras."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from modelpad.bundle import Bundle
+from modelpad.errors import ConversionFailed, UsageError
+
+FORMATS = ("onnx", "keras")
+KERAS_FILES = ("architecture.json", "model.weights.h5")
+
+
+def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
+    """Writes the model into `folder`, which must be new or empty; answers what was written.
+
+    `onnx` gives the graph, with its preparation inside, and `signature.json`; `keras` gives
+    `model.keras` and the two files that it is made of, as it was trained, without preparation.
+
+    Raises:
+        UsageError: the folder holds something, or the format is unknown.
+        ConversionFailed: the model did not come from Keras.
+        MissingExtra: Keras is not installed.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"There is no format {form!r}.", hint=f"One of: {', '.join(FORMATS)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty.", hint="Give a folder that does not exist yet.")
+    if form == "keras" and any(name not in bundle.manifest.files for name in KERAS_FILES):
+        framework = (bundle.manifest.source or {}).get("framework", "another framework")
+        raise ConversionFailed(
+            f"{bundle.manifest.name} has no Keras files: it came from {framework}.",
+            hint="Use --to onnx.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return _export_onnx(bundle, folder) if form == "onnx" else _export_keras(bundle, folder)
+
+
+def _export_onnx(bundle: Bundle, folder: Path) -> list[Path]:
+    written = []
+    for name in bundle.manifest.files:
+        if name.startswith("model.onnx"):
+            written.append(Path(shutil.copyfile(bundle.path(name), folder / name)))
+    signature = folder / "signature.json"
+    record = json.dumps(bundle.manifest.signature.to_dict(), indent=2, ensure_ascii=False)
+    signature.write_text(record + "\n", encoding="utf-8")
+    return [*written, signature]
+
+
+def _export_keras(bundle: Bundle, folder: Path) -> list[Path]:
+    from modelpad.convert.keras import build_from_config, load_keras, load_weights
+
+    load_keras()
+    config = bundle.read_json("architecture.json")
+    model = build_from_config(config)
+    load_weights(model, bundle.path("model.weights.h5"))
+    whole = folder / "model.keras"
+    model.save(whole)
+    copies = [Path(shutil.copyfile(bundle.path(name), folder / name)) for name in KERAS_FILES]
+    return [whole, *copies]
