@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from modelpad.bundle import Bundle, open_bundle
 from modelpad.zoo import zoo_bundles
@@ -59,6 +61,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield running
     running.process.terminate()
     assert running.process.wait(timeout=15) == 0
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers as `modelpad serve` does; each is stopped at the end of the test."""
+    running: list[Server] = []
+
+    def start(*arguments: str, store: Path) -> Server:
+        running.append(start_server(*arguments, store=store))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.process.terminate()
+        assert one.process.wait(timeout=15) == 0
 
 
 @pytest.fixture

@@ -66,11 +66,16 @@ def check_parity(
             message names it.
     """
     worst, worst_relative, agreed, counted = 0.0, 0.0, 0, 0
+    alone = [source(_stack([sample])) for sample in samples]
+    first = [index % len(samples) for index in range(max(BATCHES))]
+    together = source(_stack([samples[index] for index in first]))
+    _check_itself([alone[index] for index in first], together, tolerance)
     for size in BATCHES:
         for start in range(0, max(1, len(samples) - size + 1), size):
-            picked = [samples[(start + offset) % len(samples)] for offset in range(size)]
-            batch = {name: np.stack([item[name] for item in picked]) for name in picked[0]}
-            wanted, got = source(batch), bundle(batch)
+            picked = [(start + offset) % len(samples) for offset in range(size)]
+            batch = _stack([samples[index] for index in picked])
+            wanted = alone[picked[0]] if size == 1 else source(batch)
+            got = bundle(batch)
             for name, reference in wanted.items():
                 difference, relative = _compare(name, reference, got[name], size, tolerance)
                 worst, worst_relative = max(worst, difference), max(worst_relative, relative)
@@ -80,6 +85,29 @@ def check_parity(
     return Parity(
         len(samples), worst, worst_relative, agreed / counted if counted else None, tolerance
     )
+
+
+def _stack(samples: Sequence[dict[str, Any]]) -> Arrays:
+    return {name: np.stack([item[name] for item in samples]) for name in samples[0]}
+
+
+def _check_itself(alone: Sequence[Arrays], together: Arrays, tolerance: float) -> None:
+    """Raises `ParityFailed` when the source model answers otherwise once others are in the batch.
+
+    A model in training mode does: its batch normalisation sees the batch, its dropout is random.
+    """
+    for name, batch in together.items():
+        single = np.concatenate([answer[name] for answer in alone])
+        try:
+            _compare(name, single, batch, len(alone), tolerance)
+        except ParityFailed as error:
+            raise ParityFailed(
+                f"The source model itself answers otherwise when {len(alone)} items come at once"
+                f" than one at a time: its output {name!r} differs.",
+                hint="It is in training mode (call eval() before you save it),"
+                " or mixes the items of a batch.",
+                output=name,
+            ) from error
 
 
 def _compare(

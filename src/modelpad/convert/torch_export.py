@@ -66,7 +66,8 @@ def export_module(
             with _quiet():
                 return name_ends(way(module, given, inputs), inputs, outputs)
         except Exception as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            cause = error.__cause__ or error
+            first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
             reasons.append(f"{way.__name__.rpartition('_')[2]}: {first[:160]}")
     raise ConversionFailed(
         f"PyTorch cannot export the module to ONNX ({'; '.join(reasons)}).",
@@ -114,6 +115,9 @@ def _export_by_trace(module: Any, examples: tuple[Any, ...], inputs: Sequence[Te
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Exporters explain themselves at length; what matters is in the error."""
+    torch = load_torch()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator that ONNX has not
     logging.disable(logging.WARNING)
     try:
         with (
@@ -125,3 +129,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,157 @@
+"""A bundle that is not the same model is refused, whatever went wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelpad.convert import ImportRequest, convert_model, open_source
+from modelpad.convert.parity import check_parity
+from modelpad.convert.pytorch import TorchSource
+from modelpad.convert.source import TensorSpec
+from modelpad.errors import ParityFailed
+
+torch = pytest.importorskip("torch")
+
+
+def make_net() -> Any:
+    torch.manual_seed(0)
+    n = torch.nn
+    layers = [n.Conv2d(3, 4, 3, padding=1), n.BatchNorm2d(4), n.ReLU(), n.Dropout(0.5)]
+    return n.Sequential(*layers, n.Flatten(), n.Linear(4 * 9, 3)).eval()
+
+
+def open_net(kind: type[TorchSource] = TorchSource) -> TorchSource:
+    return kind(make_net(), [TensorSpec("x", "float32", (None, 3, 3, 3))], "Module")
+
+
+class WrongWeights(TorchSource):
+    """A converter that loses a weight on the way."""
+
+    def export(self) -> Any:
+        kept = self.module[0].weight.data.clone()
+        self.module[0].weight.data[0, 0, 0, 0] += 0.5
+        graph = super().export()
+        self.module[0].weight.data = kept
+        return graph
+
+
+class WrongLayout(TorchSource):
+    """A converter that takes channels last where the model takes them first."""
+
+    def export(self) -> Any:
+        class Turned(torch.nn.Module):  # type: ignore[misc]
+            def __init__(self, inner: Any) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, x: Any) -> Any:
+                return self.inner(x.permute(0, 3, 1, 2))
+
+        right = self.module
+        self.module = Turned(right)
+        graph = super().export()
+        self.module = right
+        return graph
+
+
+PICTURE = ImportRequest(inputs=("image:3x3x3",))
+
+
+def test_the_right_converter_passes() -> None:
+    conversion = convert_model(open_net(), "net", PICTURE)
+    assert conversion.parity.largest_difference < 1e-5
+    assert conversion.manifest.parity is not None
+    assert conversion.manifest.parity["batches"] == [1, 7]
+
+
+@pytest.mark.parametrize("broken", [WrongWeights, WrongLayout])
+def test_a_broken_converter_is_caught(broken: type[TorchSource]) -> None:
+    with pytest.raises(ParityFailed, match="'output' differs") as caught:
+        convert_model(open_net(broken), "net", PICTURE)
+    assert "--tolerance" in caught.value.hint
+    assert caught.value.details["output"] == "output"
+
+
+@pytest.mark.parametrize("layer", ["batch normalisation", "dropout"])
+def test_a_model_in_training_mode_is_caught(tmp_path: Path, layer: str) -> None:
+    """An exported program keeps the mode that it was exported in."""
+    net = make_net()
+    net[1 if layer == "batch normalisation" else 3].train()
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(net, (torch.rand(2, 3, 3, 3),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(ParityFailed, match="source model itself") as caught:
+        convert_model(open_source(tmp_path / "net.pt2", PICTURE), "net", PICTURE)
+    assert "eval()" in caught.value.hint
+
+
+def test_a_fixed_batch_is_named() -> None:
+    class Fixed(TorchSource):
+        def export(self) -> Any:
+            self.module.forward = lambda x, go=self.module.forward: go(x).reshape(2, 3)
+            try:
+                return super().export()
+            finally:
+                del self.module.forward
+
+    with pytest.raises(ParityFailed):
+        convert_model(open_net(Fixed), "net", PICTURE)
+
+
+def test_numbers_that_are_not_numbers() -> None:
+    samples = [{"x": np.zeros(2, np.float32)} for _ in range(3)]
+
+    def answer(value: float) -> Any:
+        return lambda batch: {"y": np.full((len(batch["x"]), 1), value, np.float32)}
+
+    assert check_parity(answer(np.nan), answer(np.nan), samples).largest_difference == 0
+    for wrong in (np.nan, np.inf, 1.01):
+        with pytest.raises(ParityFailed, match="'y' differs"):
+            check_parity(answer(1.0), answer(wrong), samples)
+    with pytest.raises(ParityFailed, match="shape"):
+        check_parity(answer(1.0), lambda batch: {"y": np.ones((1, 2), np.float32)}, samples)
+
+
+def test_a_refused_model_leaves_nothing(run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    torch.save(make_net().state_dict(), tmp_path / "w.pt")
+    (tmp_path / "mynet.py").write_text("import torch\n" + _source())
+    words = ("import", "w.pt", "--module", "mynet:make_net", "--input", "image:3x3x3")
+    done = run_modelpad(*words, "--quantize", "int8", "--tolerance", "0")
+    assert done.returncode == 1
+    assert "does not answer as the source model" in done.stderr
+    assert run_modelpad("models", "list", "--json").stdout.strip() == '{"models": []}'
+
+
+def _source() -> str:
+    import inspect
+
+    return inspect.getsource(make_net).replace(" -> Any", "")
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp16"])
+def test_quantized_graphs_are_smaller_and_measured(run_modelpad, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu", data_format="channels_last"),
+            layers.Conv2D(64, 3, activation="relu", data_format="channels_last"),
+            layers.MaxPooling2D(4, data_format="channels_last"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.save(tmp_path / "net.keras")
+    done = run_modelpad("import", "net.keras", "--quantize", kind, "--json")
+    assert done.returncode == 0, done.stderr
+    import json
+
+    facts = json.loads(done.stdout)
+    assert facts["graph"]["bytes"] < facts["before"]["bytes"] * (0.4 if kind == "int8" else 0.6)
+    assert facts["parity"]["label_agreement"] is not None
+    assert facts["graph"]["latency_ms"] > 0
