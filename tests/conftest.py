@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+if find_spec("torch") is not None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from modelpad.bundle import Bundle, open_bundle
 from modelpad.zoo import zoo_bundles

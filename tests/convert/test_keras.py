@@ -174,3 +174,48 @@ def test_export_back_is_the_same_model(run_modelpad, keras, tmp_path: Path) -> N
         "model.onnx",
         "signature.json",
     ]
+
+
+def write_as_keras_2(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """A configuration as Keras 2.2.4 wrote it: no modules, the input's shape in the first layer."""
+    return {
+        "class_name": "Sequential",
+        "config": {"name": "sequential_1", "layers": layers},
+        "keras_version": "2.2.4",
+        "backend": "tensorflow",
+    }
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["2.2", "2.0"])
+def test_configurations_of_keras_2(keras, older: bool) -> None:  # type: ignore[no-untyped-def]
+    from modelpad.convert.keras import build_from_config
+
+    start = {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg"}}
+    shape = {"batch_input_shape": [None, 12, 12, 2], "dtype": "float32"}
+    last = {"data_format": "channels_last"}
+    config = write_as_keras_2(
+        [
+            {
+                "class_name": "DepthwiseConv2D",
+                "config": shape | last | {"name": "a", "kernel_size": [3, 3], "groups": 1},
+            },
+            {
+                "class_name": "BatchNormalization",
+                "config": {"name": "b", "axis": [3], "renorm": False, "fused": None},
+            },
+            {"class_name": "Reshape", "config": {"name": "c", "target_shape": [100, 2]}},
+            {
+                "class_name": "LSTM",
+                "config": {"name": "d", "units": 3, "time_major": False, "implementation": 1},
+            },
+            {
+                "class_name": "Dense",
+                "config": {"name": "e", "units": 4, "kernel_initializer": start},
+            },
+        ]
+    )
+    if older:
+        config["config"] = config["config"]["layers"]
+    model = build_from_config(config)
+    assert model.input_shape == (None, 12, 12, 2)
+    assert model.output_shape == (None, 4)

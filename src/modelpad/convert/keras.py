@@ -14,6 +14,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from modelpad.convert.archives import check_hdf5, check_zip, unreadable
 from modelpad.convert.keras_config import check_config
+from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, UsageError
 
@@ -29,7 +31,8 @@ RESCALING = ("Rescaling", "Normalization")
 
 def load_keras() -> Any:
     """Keras, on PyTorch unless another backend was chosen. Raises `MissingExtra`."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
+    if find_spec("torch") is not None:
+        os.environ.setdefault("KERAS_BACKEND", "torch")
     try:
         import keras
     except ImportError as error:
@@ -69,7 +72,6 @@ def _open_archive(path: Path, request: ImportRequest) -> Any:
 
 
 def _open_hdf5(path: Path, request: ImportRequest) -> Any:
-    keras = load_keras()
     attributes = check_hdf5(path)
     if "model_config" not in attributes:
         raise UsageError(
@@ -79,7 +81,9 @@ def _open_hdf5(path: Path, request: ImportRequest) -> Any:
     config = json.loads(attributes["model_config"])
     if not request.trust:
         check_config(config, where=path.name)
-    return keras.models.load_model(path, compile=False)
+    model = build_from_config(config, request.trust)
+    load_weights(model, path)
+    return model
 
 
 def _open_json(path: Path, request: ImportRequest) -> Any:
@@ -102,6 +106,7 @@ def _open_json(path: Path, request: ImportRequest) -> Any:
 def build_from_config(config: dict[str, Any], trust: bool = False) -> Any:
     """An untrained model from the configuration of Keras 3, or of 2, which names no modules."""
     keras = load_keras()
+    config = modernise(config)
     if "module" in config:
         return keras.saving.deserialize_keras_object(config, safe_mode=not trust)
     from keras.src.legacy.saving import saving_options, saving_utils

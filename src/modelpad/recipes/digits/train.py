@@ -178,4 +178,4 @@ def choose_policy(options: TrainOptions) -> str:
     import torch
 
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return BFLOAT16 if native and options.architecture == "conv" else FLOAT32
+    return BFLOAT16 if native and options.architecture in ("best", "conv") else FLOAT32
