@@ -1,6 +1,7 @@
 # make demo   set up, train on real digits, serve the page
 # make test   set up, run all tests
 # make check  ruff and mypy
+# make test-frameworks   the tests that need TensorFlow or fastai, in environments of their own
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PORT ?= 8080
 # A short run for the demo: the default recipe alone takes a few minutes more and is more accurate.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-frameworks check bench clean
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; then data=mnist; else data=uci-digits; fi; \
 	echo "Training on $$data."; \
@@ -18,6 +19,11 @@ demo: $(VENV)/.train
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Frameworks that are too heavy, or too particular, for the one environment.
+test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready
+	PYTHONPATH=$(VENV)/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py
+	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,5 +44,19 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
 	touch $@
 
+# fastai asks for torchvision, which its core does not use: without it, file by file.
+$(VENV)/.fastai: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/fastai \
+	  fastai==2.8.12 fastcore==2.2.39 fastprogress==1.0.3 fasttransform==0.0.5 fastdownload==0.0.8 \
+	  plum-dispatch==2.5.7 beartype cloudpickle pandas requests pyyaml python-dateutil urllib3 idna \
+	  certifi charset-normalizer
+	touch $@
+
+$(VENV)-tensorflow/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-tensorflow
+	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[tensorflow]' tf-keras pytest httpx
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tensorflow demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

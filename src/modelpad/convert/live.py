@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.errors import ConversionFailed, UsageError
+
+if TYPE_CHECKING:
+    from modelpad.convert.pytorch import TorchSource
 
 
 def open_live(model: Any, request: ImportRequest, example: Any = None) -> SourceModel:
@@ -23,7 +26,9 @@ def open_live(model: Any, request: ImportRequest, example: Any = None) -> Source
 
         return KerasSource(model)
     if "fastai" in roots and "Learner" in names:
-        return _open_torch(model.model.cpu(), request, example, "fastai")
+        source = _open_torch(model.model.cpu(), request, example, "fastai")
+        source.classes = read_vocabulary(model)
+        return source
     if "torch" in roots and "Module" in names:
         return _open_torch(model, request, example, "pytorch")
     if "xgboost" in roots:
@@ -45,7 +50,15 @@ def open_live(model: Any, request: ImportRequest, example: Any = None) -> Source
     )
 
 
-def _open_torch(module: Any, request: ImportRequest, example: Any, framework: str) -> SourceModel:
+def read_vocabulary(learner: Any) -> tuple[str, ...]:
+    """The classes that a fastai learner tells apart; empty where it has none, or several lists."""
+    words = getattr(getattr(learner, "dls", None), "vocab", None)
+    if words is None or not all(isinstance(word, str | int) for word in words):
+        return ()
+    return tuple(str(word) for word in words)
+
+
+def _open_torch(module: Any, request: ImportRequest, example: Any, framework: str) -> TorchSource:
     from modelpad.convert.pytorch import TorchSource, open_module, read_specs
 
     if example is not None:
