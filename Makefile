@@ -22,8 +22,10 @@ test: $(VENV)/.dev
 
 # Frameworks that are too heavy, or too particular, for the one environment.
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready
-	PYTHONPATH=$(VENV)/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py
-	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py
+	PYTHONPATH=$(VENV)/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
+	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
+	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py \
+	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for name in cold_start drawn_digits train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
+	for name in cold_start drawn_digits import_models train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,305 @@
+"""Imports models of many kinds, random or just trained, and prints how near the graph is to each.
+
+For each: the largest difference to the source model at batches of 1 and 7, agreement of labels, the
+size of the graph, and milliseconds of one prediction on one thread, of the graph and of the source.
+`--table` prints the table of docs/import.md. Name models to import only these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import numpy as np
+
+from modelpad.convert import ImportRequest, convert_model, open_live
+from modelpad.convert.conversion import run_source
+from modelpad.convert.input_plan import plan_inputs
+from modelpad.convert.samples import decode_samples, make_samples, stack_samples
+from modelpad.convert.specs import parse_input
+
+Made = tuple[Any, ImportRequest, Any]
+
+
+def application(name: str, side: int, scale: str) -> Callable[[], Made]:
+    """One of `keras.applications`, with random weights."""
+
+    def make() -> Made:
+        import keras
+
+        keras.utils.set_random_seed(0)
+        keras.config.set_image_data_format("channels_last")
+        model = getattr(keras.applications, name)(weights=None, classes=1000)
+        return model, ImportRequest(inputs=(f"image:{side}x{side}x3,scale={scale}",)), None
+
+    return make
+
+
+def keras_digits() -> Made:
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    return model, ImportRequest(inputs=("sketch:28x28",)), None
+
+
+def keras_text() -> Made:
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((200,), dtype="int32"),
+            layers.Embedding(20_000, 128),
+            layers.LSTM(128, dropout=0.2),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    return model, ImportRequest(outputs=("labels:negative,positive",)), None
+
+
+def keras_several() -> Made:
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    row, picture = layers.Input((12,), name="row"), layers.Input((64, 64, 3), name="picture")
+    seen = layers.Conv2D(16, 3, strides=2, activation="relu")(picture)
+    seen = layers.BatchNormalization()(layers.Conv2D(32, 3, activation="relu")(seen))
+    both = layers.Concatenate()([layers.GlobalAveragePooling2D()(seen), layers.Dense(16)(row)])
+    outputs = [layers.Dense(5, activation="softmax", name="kind")(both)]
+    outputs.append(layers.Dense(1, name="price")(both))
+    return keras.Model([row, picture], outputs), ImportRequest(), None
+
+
+def torch_transformer() -> Made:
+    import torch
+
+    torch.manual_seed(0)
+    n = torch.nn
+
+    class Encoder(n.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = n.Embedding(5000, 128), n.Embedding(64, 128)
+            layer = n.TransformerEncoderLayer(128, 4, 256, batch_first=True, activation="gelu")
+            self.encoder = n.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+            self.head = n.Linear(128, 6)
+
+        def forward(self, tokens: Any) -> Any:
+            places = self.places(torch.arange(tokens.shape[1]))
+            return self.head(self.encoder(self.words(tokens) + places).mean(dim=1))
+
+    request = ImportRequest(
+        inputs=("tokens=tensor:int64[64],range=0..4999",),
+        outputs=("labels:a,b,c,d,e,f,from=logits",),
+    )
+    return Encoder().eval(), request, torch.randint(0, 5000, (2, 64))
+
+
+def torch_unet() -> Made:
+    import torch
+
+    torch.manual_seed(0)
+    n = torch.nn
+
+    def block(taken: int, given: int) -> Any:
+        first = [n.Conv2d(taken, given, 3, padding=1), n.BatchNorm2d(given), n.ReLU()]
+        return n.Sequential(*first, n.Conv2d(given, given, 3, padding=1), n.ReLU())
+
+    class UNet(n.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.down = n.ModuleList([block(3, 16), block(16, 32), block(32, 64)])
+            self.deep = block(64, 128)
+            sizes = [(128, 64), (64, 32), (32, 16)]
+            self.rise = n.ModuleList([n.ConvTranspose2d(a, b, 2, stride=2) for a, b in sizes])
+            self.up = n.ModuleList([block(a, b) for a, b in sizes])
+            self.last = n.Conv2d(16, 1, 1)
+
+        def forward(self, x: Any) -> Any:
+            kept = []
+            for each in self.down:
+                x = each(x)
+                kept.append(x)
+                x = n.functional.max_pool2d(x, 2)
+            x = self.deep(x)
+            for rise, up in zip(self.rise, self.up, strict=True):
+                x = up(torch.cat([rise(x), kept.pop()], dim=1))
+            return self.last(x).sigmoid()
+
+    request = ImportRequest(inputs=("image:128x128x3",), outputs=("image",))
+    return UNet().eval(), request, torch.rand(2, 3, 128, 128)
+
+
+def torch_recurrent() -> Made:
+    import torch
+
+    torch.manual_seed(0)
+    n = torch.nn
+
+    class Tagger(n.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrence = n.GRU(16, 64, num_layers=2, bidirectional=True, batch_first=True)
+            self.head = n.Linear(128, 4)
+
+        def forward(self, steps: Any) -> Any:
+            return self.head(self.recurrence(steps)[0])
+
+    return Tagger().eval(), ImportRequest(), torch.rand(2, 50, 16)
+
+
+def sklearn_forest() -> Made:
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = load_breast_cancer()
+    model = make_pipeline(StandardScaler(), GradientBoostingClassifier(random_state=0))
+    model.fit(data.data, data.target_names[data.target])
+    return model, ImportRequest(samples=data.data[::10]), None
+
+
+def sklearn_text() -> Made:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    good, bad = ["a good film", "what a great evening", "I loved it"], ["bad", "awful thing", "no"]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    return model.fit(good + bad, ["good"] * 3 + ["bad"] * 3), ImportRequest(), None
+
+
+def sklearn_regression() -> Made:
+    from sklearn.datasets import load_diabetes
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = load_diabetes()
+    model = make_pipeline(StandardScaler(), MLPRegressor((64, 32), max_iter=300, random_state=0))
+    return model.fit(data.data, data.target), ImportRequest(samples=data.data[::10]), None
+
+
+def xgboost_trees() -> Made:
+    import xgboost
+    from sklearn.datasets import load_iris
+
+    data = load_iris()
+    options = {"objective": "multi:softprob", "num_class": 3, "max_depth": 4}
+    model = xgboost.train(options, xgboost.DMatrix(data.data, data.target), 100)
+    return model, ImportRequest(samples=data.data[::5], outputs=("labels:0,1,2",)), None
+
+
+def lightgbm_trees() -> Made:
+    import lightgbm
+    from sklearn.datasets import load_iris
+
+    data = load_iris()
+    model = lightgbm.LGBMClassifier(n_estimators=100, verbose=-1).fit(data.data, data.target)
+    return model, ImportRequest(samples=data.data[::5]), None
+
+
+MODELS: dict[str, Callable[[], Made]] = {
+    "Keras MobileNetV2": application("MobileNetV2", 224, "-1..1"),
+    "Keras EfficientNetB0": application("EfficientNetB0", 224, "none"),
+    "Keras ResNet50": application("ResNet50", 224, "caffe"),
+    "Keras VGG19": application("VGG19", 224, "caffe"),
+    "Keras classic CNN": keras_digits,
+    "Keras LSTM text classifier": keras_text,
+    "Keras two inputs, two outputs": keras_several,
+    "PyTorch transformer encoder": torch_transformer,
+    "PyTorch U-Net": torch_unet,
+    "PyTorch bidirectional GRU": torch_recurrent,
+    "scikit-learn scaler + boosted forest": sklearn_forest,
+    "scikit-learn TF-IDF + regression": sklearn_text,
+    "scikit-learn scaler + MLP regressor": sklearn_regression,
+    "XGBoost, 100 rounds": xgboost_trees,
+    "LightGBM, 100 rounds": lightgbm_trees,
+}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Imports one model."""
+    model, request, example = MODELS[name]()
+    source = open_live(model, request, example)
+    begin = time.perf_counter()
+    conversion = convert_model(source, "bench", request)
+    seconds = time.perf_counter() - begin
+    plans = plan_inputs(source, [parse_input(words) for words in request.inputs])
+    batch = stack_samples(decode_samples(make_samples(plans, 1), plans))
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        run_source(source, plans, batch)
+        times.append(time.perf_counter() - start)
+    parity = conversion.parity
+    return {
+        "parameters": source.facts.get("parameters"),
+        "difference": parity.largest_difference,
+        "relative": parity.relative_difference,
+        "agreement": parity.label_agreement,
+        "megabytes": round(conversion.facts.bytes / 1e6, 3),
+        "graph_ms": round(conversion.facts.latency_ms, 3),
+        "source_ms": round(1000 * statistics.median(times), 3),
+        "seconds": round(seconds, 1),
+    }
+
+
+def write_table(rows: dict[str, dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in rows.items():
+        agree = "" if row["agreement"] is None else f"{100 * row['agreement']:.1f} %"
+        lines.append(
+            f"| {name} | {row['difference']:.1e} | {row['relative']:.1e} | {agree} |"
+            f" {row['megabytes']:.2f} | {row['graph_ms']:.2f} | {row['source_ms']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--table", action="store_true", help="print the table, not JSON")
+    args = parser.parse_args()
+    np.random.seed(0)
+    import torch
+
+    torch.set_num_threads(1)
+    rows = {}
+    for name in args.models:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows[name] = measure(name)
+    print(write_table(rows) if args.table else json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
