@@ -38,9 +38,30 @@ def application(name: str, side: int, scale: str) -> Callable[[], Made]:
         keras.utils.set_random_seed(0)
         keras.config.set_image_data_format("channels_last")
         model = getattr(keras.applications, name)(weights=None, classes=1000)
+        enliven(model, side, {"-1..1": (-1, 1), "none": (0, 255), "caffe": (-124, 151)}[scale])
         return model, ImportRequest(inputs=(f"image:{side}x{side}x3,scale={scale}",)), None
 
     return make
+
+
+def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
+    """Random weights that let signals through, as trained ones do: without, all answers are alike.
+
+    Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
+    """
+    rng = np.random.default_rng(0)
+    normalisations = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
+    for layer in model._flatten_layers():
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None and not hasattr(layer, "moving_mean"):
+            fan = int(np.prod(kernel.shape[:-1]))
+            fan = int(np.prod(kernel.shape[:2])) if "depthwise" in layer.name else fan
+            kernel.assign(rng.normal(0, np.sqrt(2 / fan), tuple(kernel.shape)).astype(np.float32))
+    for layer in normalisations:
+        layer.momentum = 0.0
+    if normalisations:
+        coarse = rng.uniform(*limits, (8, 8, 8, 3)).astype(np.float32)
+        model(coarse.repeat(side // 8, axis=1).repeat(side // 8, axis=2), training=True)
 
 
 def keras_digits() -> Made:
@@ -201,7 +222,9 @@ def sklearn_regression() -> Made:
     from sklearn.preprocessing import StandardScaler
 
     data = load_diabetes()
-    model = make_pipeline(StandardScaler(), MLPRegressor((64, 32), max_iter=300, random_state=0))
+    model = make_pipeline(
+        StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 32), max_iter=300, random_state=0)
+    )
     return model.fit(data.data, data.target), ImportRequest(samples=data.data[::10]), None
 
 

@@ -155,3 +155,16 @@ def test_quantized_graphs_are_smaller_and_measured(run_modelpad, tmp_path: Path,
     assert facts["graph"]["bytes"] < facts["before"]["bytes"] * (0.4 if kind == "int8" else 0.6)
     assert facts["parity"]["label_agreement"] is not None
     assert facts["graph"]["latency_ms"] > 0
+
+
+def test_a_picture_to_a_picture() -> None:
+    """Both would be called `image`; in a graph, each name is one value."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.Sigmoid()).eval()
+    source = TorchSource(net, [TensorSpec("x", "float32", (None, 3, 8, 8))], "Module")
+    request = ImportRequest(inputs=("image:8x8x3",), outputs=("image",))
+    signature = convert_model(source, "net", request).manifest.signature
+    assert [field.name for field in (*signature.inputs, *signature.outputs)] == [
+        "image",
+        "image_out",
+    ]

@@ -11,11 +11,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelpad.bundle import Manifest, Sample
 from modelpad.convert.graph import finish_graph, optimise, save_graph
@@ -38,6 +39,7 @@ from modelpad.errors import ConversionFailed, ParityFailed
 from modelpad.fields import Label, Signature
 
 KEPT_SAMPLES = 6
+SAME = "the same for all samples, so parity proves little; give real ones: --samples"
 LARGEST_INLINE = 4096
 TIMED_RUNS = 15
 
@@ -77,6 +79,7 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     given, samples = keep_one_shape(given, decode_samples(given, inputs))
     answers = run_source(source, inputs, stack_samples(samples[:7]))
     outputs = plan_outputs(source, [parse_output(words) for words in request.outputs], answers)
+    outputs = keep_apart(inputs, outputs)
     graph = optimise(finish_graph(source.export(), inputs, outputs))
 
     def reference(batch: Arrays) -> Arrays:
@@ -134,7 +137,29 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     told = [(plan.field.name, plan.note) for plan in inputs]
     told += [(plan.field.name, plan.note) for plan in outputs]
     notes = [f"{field}: {note}" for field, note in told if note]
+    notes += [f"{plan.field.name}: {SAME}" for plan in outputs if is_same(answers[plan.spec.name])]
     return Conversion(manifest, files, parity, facts, before, tuple(notes), folder)
+
+
+def keep_apart(
+    inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
+) -> tuple[OutputPlan, ...]:
+    """The outputs, renamed where an input has that name: in a graph each name is one value."""
+    taken = {plan.field.name for plan in inputs}
+
+    def rename(plan: OutputPlan) -> OutputPlan:
+        field: Any = plan.field
+        return replace(plan, field=replace(field, name=f"{field.name}_out"))
+
+    return tuple(rename(plan) if plan.field.name in taken else plan for plan in outputs)
+
+
+def is_same(answers: NDArray[Any]) -> bool:
+    """Whether a model's answers (batch, ...) hardly differ from one sample to the next."""
+    if len(answers) < 2 or answers.dtype.kind not in "biuf":
+        return False
+    numbers = answers.astype(np.float64)
+    return bool(np.ptp(numbers, axis=0).max() <= 1e-5 * np.abs(numbers).max())
 
 
 def gather_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> list[Values]:
