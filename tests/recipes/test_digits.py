@@ -175,10 +175,13 @@ def test_class_folders_of_colour_pictures(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_disagrees_is_refused() -> None:
-    from modelpad.recipes.digits.finish import check_parity
+    """The zoo's graph is no untrained network."""
+    from modelpad.recipes.digits.finish import prove_parity
+    from modelpad.recipes.digits.model import build_model
     from modelpad.zoo import zoo_bundles
 
     graph = (zoo_bundles()["digits"] / "model.onnx").read_bytes()
-    images = np.zeros((3, 28, 28), np.float32)
+    model = build_model("mlp", (28, 28), 10, "float32")
+    images = np.random.default_rng(0).uniform(0, 255, (9, 28, 28)).astype(np.float32)
     with pytest.raises(ParityFailed):
-        check_parity(graph, images, np.full((3, 10), 0.1, np.float32))
+        prove_parity(graph, model, images, "image", "label")

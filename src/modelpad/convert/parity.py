@@ -35,12 +35,13 @@ class Parity:
     relative_difference: float
     label_agreement: float | None
     tolerance: float
+    batches: tuple[int, ...] = BATCHES
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""
         return {
             "samples": self.samples,
-            "batches": list(BATCHES),
+            "batches": list(self.batches),
             "largest_difference": self.largest_difference,
             "relative_difference": self.relative_difference,
             "label_agreement": self.label_agreement,
@@ -55,8 +56,9 @@ def check_parity(
     *,
     labels: Sequence[str] = (),
     tolerance: float = TOLERANCE,
+    batches: Sequence[int] = BATCHES,
 ) -> Parity:
-    """Runs both on decoded `samples`, one at a time and seven at once.
+    """Runs both on decoded `samples`, one at a time and seven at once, or as `batches` says.
 
     `labels` are the outputs whose largest score is a label. An output fails when two numbers of it
     differ by more than `tolerance` times its largest number.
@@ -66,25 +68,24 @@ def check_parity(
             message names it.
     """
     worst, worst_relative, agreed, counted = 0.0, 0.0, 0, 0
-    alone = [source(_stack([sample])) for sample in samples]
     first = [index % len(samples) for index in range(max(BATCHES))]
-    together = source(_stack([samples[index] for index in first]))
-    _check_itself([alone[index] for index in first], together, tolerance)
-    for size in BATCHES:
-        for start in range(0, max(1, len(samples) - size + 1), size):
+    alone = [source(_stack([samples[index]])) for index in first]
+    _check_itself(
+        alone, source(_stack([samples[index] for index in first])), max(tolerance, TOLERANCE)
+    )
+    for size in batches:
+        for start in range(0, len(samples), size):
             picked = [(start + offset) % len(samples) for offset in range(size)]
             batch = _stack([samples[index] for index in picked])
-            wanted = alone[picked[0]] if size == 1 else source(batch)
-            got = bundle(batch)
+            wanted, got = source(batch), bundle(batch)
             for name, reference in wanted.items():
                 difference, relative = _compare(name, reference, got[name], size, tolerance)
                 worst, worst_relative = max(worst, difference), max(worst_relative, relative)
                 if name in labels:
                     same = reference.argmax(axis=-1) == got[name].argmax(axis=-1)
                     agreed, counted = agreed + int(same.sum()), counted + same.size
-    return Parity(
-        len(samples), worst, worst_relative, agreed / counted if counted else None, tolerance
-    )
+    agreement = agreed / counted if counted else None
+    return Parity(len(samples), worst, worst_relative, agreement, tolerance, tuple(batches))
 
 
 def _stack(samples: Sequence[dict[str, Any]]) -> Arrays:

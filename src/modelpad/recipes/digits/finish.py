@@ -12,8 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
+from modelpad.convert.graph import finish_graph, optimise
+from modelpad.convert.input_plan import InputPlan
+from modelpad.convert.keras import KerasSource
+from modelpad.convert.output_plan import OutputPlan
+from modelpad.convert.parity import Parity, check_parity
+from modelpad.convert.source import Arrays
 from modelpad.datasets import Split
-from modelpad.errors import ParityFailed
 from modelpad.fields import Image, Label, Signature, Sketch
 from modelpad.recipes.digits.card import write_card
 from modelpad.recipes.digits.data import Material
@@ -42,12 +47,13 @@ def finish_training(
         right = np.asarray(drawn).argmax(axis=1) == material.pens.labels
         metrics["drawn_accuracy"] = float(right.mean())
 
-    graph = export_graph(model, material.item_shape, folder / "model.onnx")
-    parity = check_parity(graph, items, scores)
+    field, label = make_input(material), Label("label", material.data.classes)
+    graph = export_graph(model, field, label)
+    parity = prove_parity(graph, model, items, field.name, label.name)
     out.write(
-        f"Parity on {parity['samples']:,} images: largest difference"
-        f" {parity['largest_difference']:.1e}, labels agree on"
-        f" {100 * parity['label_agreement']:.2f} %.\n"
+        f"Parity on {parity.samples:,} images: largest difference"
+        f" {parity.largest_difference:.1e}, labels agree on"
+        f" {100 * (parity.label_agreement or 0):.2f} %.\n"
     )
     write_report(folder, model, material, history, scores)
     card = write_card(options, material, model, history, metrics, facts, guesses)
@@ -60,18 +66,17 @@ def finish_training(
         "report/mistakes.png": folder / "report" / "mistakes.png",
     }
     samples = make_samples(material, files)
-    classes = material.data.classes
     manifest = Manifest(
         name=options.name,
         task="image-classification",
         title=card["title"],
         summary=card["summary"],
         licence=material.data.licence,
-        signature=Signature((make_input(material),), (Label("label", classes),)),
+        signature=Signature((field,), (label,)),
         source={"framework": "keras", "keras": version("keras"), "torch": version("torch")},
         training=card["training"] | {"python": platform.python_version()},
         metrics=metrics,
-        parity=parity,
+        parity=parity.to_dict(),
         samples=samples,
     )
     target = folder / "bundle"
@@ -95,69 +100,40 @@ def shape_images(material: Material, split: Split) -> NDArray[np.float32]:
     return split.images.reshape(len(split), *material.item_shape).astype(np.float32)
 
 
-def export_graph(model: Any, shape: tuple[int, ...], path: Path) -> bytes:
-    """The model as ONNX with inputs `image` and `label`, any number of items at once."""
-    import contextlib
-    import io
-
-    import keras
-    import onnx
-
-    spec = [keras.InputSpec(shape=(None, *shape), dtype="float32", name="image")]
-    model(np.zeros((1, *shape), np.float32))
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        model.export(path, format="onnx", input_signature=spec, verbose=False)
-    graph = onnx.load(path)
-    rename_value(graph.graph, graph.graph.input[0].name, "image")
-    rename_value(graph.graph, graph.graph.output[0].name, "label")
-    for value in (graph.graph.input[0], graph.graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for node in graph.graph.node:
-        node.ClearField("metadata_props")
-        node.doc_string = ""
-    onnx.checker.check_model(graph)
-    body: bytes = graph.SerializeToString()
+def export_graph(model: Any, field: Sketch | Image, classes: Label) -> bytes:
+    """The model as ONNX: the fields' names, any number of items at once."""
+    source = KerasSource(model)
+    inputs = [InputPlan(field, source.inputs[0])]
+    shape = (None, len(classes.classes))
+    outputs = [OutputPlan(classes, source.outputs[0], shape=shape)]
+    body: bytes = optimise(finish_graph(source.export(), inputs, outputs)).SerializeToString()
     return body
 
 
-def rename_value(graph: Any, old: str, new: str) -> None:
-    """Renames one value everywhere in a graph."""
-    for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
-        node.output[:] = [new if name == old else name for name in node.output]
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.name == old:
-            value.name = new
-
-
-def check_parity(
-    graph: bytes, items: NDArray[np.float32], scores: NDArray[np.float32]
-) -> dict[str, Any]:
-    """How far ONNX Runtime's answers are from Keras's `scores`, on all `items`.
+def prove_parity(
+    graph: bytes, model: Any, items: NDArray[np.float32], field: str, label: str
+) -> Parity:
+    """That ONNX Runtime answers as Keras does: to all `items`, 500 at once, and to some alone.
 
     Raises:
-        ParityFailed: they differ by more than the tolerance, or a label differs.
+        ParityFailed: they differ by more than the tolerance.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    parts = [items[start : start + 500] for start in range(0, len(items), 500)]
-    answers = np.concatenate([session.run(["label"], {"image": part})[0] for part in parts])
-    alone = session.run(["label"], {"image": items[:1]})[0]
-    difference = max(float(np.abs(answers - scores).max()), float(np.abs(alone - scores[:1]).max()))
-    agreement = float((answers.argmax(axis=1) == scores.argmax(axis=1)).mean())
-    if difference > TOLERANCE or agreement < 1:
-        raise ParityFailed(
-            f"The bundle does not answer as the Keras model: largest difference {difference:.2e}"
-            f" (at most {TOLERANCE:.0e}), labels agree on {100 * agreement:.2f} %.",
-            hint="The weights are kept in the run's folder; please report this.",
-        )
-    return {
-        "samples": len(items),
-        "largest_difference": difference,
-        "label_agreement": agreement,
-        "tolerance": TOLERANCE,
-    }
+
+    def run_keras(batch: Arrays) -> Arrays:
+        return {label: np.asarray(model.predict_on_batch(batch[field]))}
+
+    def run_graph(batch: Arrays) -> Arrays:
+        return {label: session.run([label], batch)[0]}
+
+    samples = [{field: item} for item in items]
+    check_parity(run_keras, run_graph, samples[:14], tolerance=TOLERANCE)
+    sizes = (min(500, len(items)),)
+    return check_parity(
+        run_keras, run_graph, samples, labels=[label], tolerance=TOLERANCE, batches=sizes
+    )
 
 
 def make_samples(material: Material, files: dict[str, bytes | Path]) -> tuple[Sample, ...]:
