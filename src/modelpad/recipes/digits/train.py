@@ -170,7 +170,7 @@ def shape_items(material: Material, split: Split) -> Split:
 
 
 def choose_policy(options: TrainOptions) -> str:
-    """`mixed_bfloat16` for the one architecture that is faster with it, where the processor has it.
+    """`mixed_bfloat16` for the architectures that are faster with it, where the processor has it.
 
     Decided by measurement once (docs/benchmarks.md) rather than by a clock in each run: a clock
     under load would make two trainings of one seed differ.

@@ -13,13 +13,19 @@ const nav = document.querySelector("#models");
 const showError = (error) =>
   make("p", { class: "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null);
 
+// A sample in a few words: a text as it is, numbers without their tail.
+const inShort = (value) => {
+  const words = typeof value === "string" ? value : JSON.stringify(value, (_, one) => (typeof one === "number" ? Number(one.toPrecision(4)) : one)).replaceAll(",", ", ");
+  return words.length > 40 ? `${words.slice(0, 39)}…` : words;
+};
+
 const sampleButton = (sample, widgets) => {
   const [name, value] = Object.entries(sample.inputs)[0];
   const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
   const show = () => { for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) widgets[key]?.show(url ?? plain); };
   return value.url
     ? make("button", { type: "button", title, "aria-label": title, onclick: show }, make("img", { src: value.url, alt: "", loading: "lazy" }))
-    : make("button", { type: "button", class: "words", title, onclick: show }, String(sample.title ?? JSON.stringify(value.value)).slice(0, 40) || name);
+    : make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? value.value) || name);
 };
 
 const showModel = (model) => {
