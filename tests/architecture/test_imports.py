@@ -18,6 +18,7 @@ FLOORS = {
     "recipes": 4,
     "deploy": 4,
     "store": 3,
+    "client": 1,
     "engine": 2,
     "convert": 2,
     "bundle": 1,

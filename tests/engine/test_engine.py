@@ -13,8 +13,24 @@ import numpy as np
 import pytest
 
 from modelpad.bundle import Bundle, write_bundle
-from modelpad.engine import QueueLimits, Session, SessionSettings, ThreadRunner, allotted_cpus
-from modelpad.errors import BundleInvalid, DeadlineExceeded, InvalidInput, ModelFailed, Overloaded
+from modelpad.engine import (
+    Batcher,
+    BatchLimits,
+    BatchRecord,
+    QueueLimits,
+    Session,
+    SessionSettings,
+    allotted_cpus,
+    find_best_batch,
+)
+from modelpad.errors import (
+    BundleInvalid,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelFailed,
+    NotReady,
+    Overloaded,
+)
 from modelpad.fields import Label, Signature, Sketch
 
 
@@ -25,9 +41,9 @@ class SlowSession(Session):
         super().__init__(bundle)
         self.go = threading.Event()
 
-    def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
+    def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         self.go.wait(10)
-        return super().answer(values)
+        return super().predict(batch)
 
 
 def test_a_batch_is_answered_as_its_items_are(digits: Bundle) -> None:
@@ -62,7 +78,7 @@ def test_a_graph_that_is_not_the_signatures_is_refused(digits: Bundle, tmp_path:
 def test_a_full_queue_and_a_late_answer_are_refused(digits: Bundle) -> None:
     session = SlowSession(digits)
     values = session.sample_values(digits.manifest.samples[3].inputs)
-    runner = ThreadRunner(session, limits=QueueLimits(length=2, timeout_s=0.2))
+    runner = Batcher(session, limits=QueueLimits(length=2, timeout_s=0.2))
 
     async def ask() -> None:
         first = [asyncio.create_task(runner.answer(values)) for _ in range(2)]
@@ -80,6 +96,122 @@ def test_a_full_queue_and_a_late_answer_are_refused(digits: Bundle) -> None:
 
     asyncio.run(ask())
     runner.close()
+
+
+def read_samples(session: Session) -> list[dict[str, object]]:
+    return [session.sample_values(each.inputs) for each in session.bundle.manifest.samples]
+
+
+def test_under_load_requests_run_together(digits: Bundle) -> None:
+    session = SlowSession(digits)
+    values = read_samples(session)
+    records: list[BatchRecord] = []
+    batcher = Batcher(session, batches=BatchLimits(8), observe=records.append)
+
+    async def ask() -> list[Any]:
+        first = asyncio.create_task(batcher.answer(values[0]))
+        await asyncio.sleep(0.05)
+        rest = [asyncio.create_task(batcher.answer(each)) for each in values[1:]]
+        await asyncio.sleep(0.05)
+        session.go.set()
+        return await asyncio.gather(first, *rest)
+
+    answers = asyncio.run(ask())
+    assert [answer["label"]["label"] for answer in answers] == list("0123456789")
+    assert [record.items for record in records] == [1, 8, 1]
+    assert all(len(record.queue_s) == record.items for record in records)
+    batcher.close()
+
+
+def test_one_bad_request_fails_alone(digits: Bundle) -> None:
+    session = SlowSession(digits)
+    values = read_samples(session)
+    batcher = Batcher(session)
+
+    async def ask() -> list[Any]:
+        tasks = [asyncio.create_task(batcher.answer(values[0]))]
+        await asyncio.sleep(0.02)
+        tasks.append(asyncio.create_task(batcher.answer({"image": b"no picture"})))
+        wrong = {"image": np.zeros((2, 5, 5), np.float32)}
+        tasks.append(asyncio.create_task(batcher.run(wrong)))
+        tasks += [asyncio.create_task(batcher.answer(values[number])) for number in (4, 5)]
+        await asyncio.sleep(0.02)
+        session.go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, picture, shape, fourth, fifth = asyncio.run(ask())
+    assert isinstance(picture, InvalidInput)
+    assert isinstance(shape, ModelFailed)
+    assert [one["label"]["label"] for one in (first, fourth, fifth)] == ["0", "4", "5"]
+    batcher.close()
+
+
+def test_whole_tensors_come_back_to_their_callers(digits: Bundle) -> None:
+    session = Session(digits)
+    batcher = Batcher(session, threads=2)
+    rng = np.random.default_rng(0)
+
+    async def ask() -> None:
+        inputs = [rng.uniform(0, 255, (n, 28, 28)).astype(np.float32) for n in (3, 1, 5, 2)]
+        outputs = await asyncio.gather(*(batcher.run({"image": each}) for each in inputs))
+        for given, answer in zip(inputs, outputs, strict=True):
+            expected = session.predict({"image": given})["label"]
+            np.testing.assert_allclose(answer["label"], expected, atol=1e-6)
+
+    asyncio.run(ask())
+    batcher.close()
+
+
+def test_work_of_a_client_that_left_is_not_run(digits: Bundle) -> None:
+    session = SlowSession(digits)
+    values = read_samples(session)
+    records: list[BatchRecord] = []
+    batcher = Batcher(session, observe=records.append)
+
+    async def ask() -> None:
+        first = asyncio.create_task(batcher.answer(values[0]))
+        await asyncio.sleep(0.02)
+        left = asyncio.create_task(batcher.answer(values[1]))
+        await asyncio.sleep(0.02)
+        left.cancel()
+        await asyncio.sleep(0.02)
+        session.go.set()
+        await first
+        assert await batcher.drain(5)
+
+    asyncio.run(ask())
+    assert [record.items for record in records] == [1]
+    batcher.close()
+
+
+def test_closing_tells_those_that_wait(digits: Bundle) -> None:
+    session = SlowSession(digits)
+    values = read_samples(session)
+    batcher = Batcher(session)
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(batcher.answer(values[0]))]
+        await asyncio.sleep(0.02)
+        tasks.append(asyncio.create_task(batcher.answer(values[1])))
+        await asyncio.sleep(0.02)
+        batcher.close()
+        with pytest.raises(NotReady):
+            await tasks[1]
+        session.go.set()
+        assert (await tasks[0])["label"]["label"] == "0"
+        with pytest.raises(NotReady):
+            await batcher.answer(values[0])
+
+    asyncio.run(ask())
+
+
+def test_the_best_batch_is_measured(digits: Bundle) -> None:
+    session = Session(digits)
+    limits, costs = find_best_batch(session, {"image": np.zeros((1, 28, 28), np.float32)})
+    assert costs[1] > 0
+    assert limits.most in costs
+    wrong, costs = find_best_batch(session, {"image": np.zeros((1, 5, 5), np.float32)})
+    assert (wrong.most, costs) == (1, {})
 
 
 def test_processors_are_counted() -> None:

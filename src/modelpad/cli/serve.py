@@ -49,7 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue", type=int, default=128, help="requests that may wait, a model (%(default)s)"
     )
-    parser.add_argument("--log-requests", action="store_true", help="print a line a request")
+    parser.add_argument(
+        "--log-requests", action="store_true", help="print a line of JSON a request"
+    )
+    parser.add_argument(
+        "--grace", type=float, default=10.0, help="seconds to finish in when stopped (%(default)s)"
+    )
     add_store_option(parser)
     add_common_options(parser, json=False)
 
@@ -67,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     port = port_from_environment() if args.port is None else args.port
     listener = open_socket(Address(args.host, port))
     address = Address(args.host, listener.getsockname()[1])
-    app = App(open_models(args), ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024)))
+    limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
+    app = App(open_models(args), limits, log_requests=args.log_requests)
     wants_page = sys.stdout.isatty() if args.open is None else args.open
 
     def announce() -> None:
@@ -84,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
             webbrowser.open(address.url)
 
-    serve(app, listener, on_ready=announce, log_requests=args.log_requests)
+    serve(app, listener, on_ready=announce, grace_s=args.grace)
     return DONE
 
 

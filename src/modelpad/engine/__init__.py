@@ -1,6 +1,17 @@
 """The engine runs an opened bundle; it knows nothing of stores or HTTP."""
 
-from modelpad.engine.runner import QueueLimits, Runner, ThreadRunner
+from modelpad.engine.batcher import Batcher, BatchRecord, QueueLimits
+from modelpad.engine.batching import BatchLimits
+from modelpad.engine.calibration import find_best_batch
 from modelpad.engine.session import Session, SessionSettings, allotted_cpus
 
-__all__ = ["QueueLimits", "Runner", "Session", "SessionSettings", "ThreadRunner", "allotted_cpus"]
+__all__ = [
+    "BatchLimits",
+    "BatchRecord",
+    "Batcher",
+    "QueueLimits",
+    "Session",
+    "SessionSettings",
+    "allotted_cpus",
+    "find_best_batch",
+]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from modelpad import __version__
@@ -16,7 +17,6 @@ from modelpad.server import errors, page
 from modelpad.server.http import (
     JSON,
     ClientGone,
-    Message,
     Receive,
     Request,
     Response,
@@ -25,6 +25,7 @@ from modelpad.server.http import (
     ServerLimits,
     respond_json,
 )
+from modelpad.server.log import log_request, name_request
 from modelpad.server.metrics import CONTENT_TYPE, Metrics
 from modelpad.server.models import ModelTable, ServedModel
 from modelpad.server.protocols import typed
@@ -47,9 +48,17 @@ class Route:
 class App:
     """The server as one ASGI callable; `models` may be set after the socket is open."""
 
-    def __init__(self, models: ModelTable | None = None, limits: ServerLimits | None = None):
+    def __init__(
+        self,
+        models: ModelTable | None = None,
+        limits: ServerLimits | None = None,
+        *,
+        log_requests: bool = False,
+    ) -> None:
         self.models = models
+        self.log_requests = log_requests
         self.limits = limits or ServerLimits()
+        self.stopping = False
         self.metrics = Metrics(__version__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +66,10 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(Request(scope, receive, self.limits), send)
+            request = Request.from_asgi(scope, receive, self.limits)
+            with contextlib.suppress(ClientGone):
+                response = await self.respond(request)
+                await response.send(send, head_only=request.method == "HEAD")
 
     def opened(self) -> ModelTable:
         """The models. Raises `NotReady` before they are opened."""
@@ -65,42 +77,53 @@ class App:
             raise NotReady("The models are still being opened.", hint="Try again in a second.")
         return self.models
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+    async def start(self) -> None:
+        """What runs beside the requests begins."""
+
+    async def stop(self) -> None:
+        """The models are closed."""
         if self.models is not None:
             self.models.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answer(self, request: Request, send: Send) -> None:
-        endpoint, response = "", None
-        started = False
+    async def respond(self, request: Request) -> Response:
+        """The answer to any request, logged and counted. Raises `ClientGone` alone."""
+        if not self.log_requests and "x-request-id" not in request.headers:
+            return await self._respond_safely(request)
+        begin, name = time.perf_counter(), name_request(request)
+        response = await self._respond_safely(request)
+        response = replace(response, headers={**response.headers, "x-request-id": name})
+        if self.log_requests:
+            log_request(request, response, time.perf_counter() - begin, name)
+        return response
 
-        async def send_once(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+    async def _respond_safely(self, request: Request) -> Response:
         try:
             endpoint, response = await self._respond(request)
-            await response.send(send_once, head_only=request.method == "HEAD")
         except ClientGone:
-            return
+            raise
         except Exception:
             log.exception("failed: %s %s", request.method, request.path)
-            if started:
-                raise
-            response = errors.respond_problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                "The server failed on this request.",
-                "Its log says why.",
+            endpoint, response = (
+                "",
+                errors.respond_problem(
+                    HTTPStatus.INTERNAL_SERVER_ERROR,
+                    "The server failed on this request.",
+                    "Its log says why.",
+                ),
             )
-            await response.send(send)
         if endpoint:
             self.metrics.count_request(
                 model=self._model_label(request), endpoint=endpoint, status=response.status
             )
+        return response
 
     async def _respond(self, request: Request) -> tuple[str, Response]:
         method = "GET" if request.method == "HEAD" else request.method
@@ -181,6 +204,8 @@ async def check_alive(app: App, request: Request, _: str) -> Response:
 
 async def check_ready(app: App, request: Request, _: str) -> Response:
     """`GET /readyz`: the models are open and warm, else 503."""
+    if app.stopping:
+        raise NotReady("The server is stopping.", hint="Ask another.")
     return respond_json(
         {"status": "ready", "models": {model.name: model.version for model in app.opened()}}
     )

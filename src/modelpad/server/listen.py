@@ -1,17 +1,25 @@
-"""Puts the app on a socket, with uvicorn; the one module that knows which HTTP server it is."""
+"""Puts the app on a socket, and takes it off again when a signal says so."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelpad.errors import ModelpadError, PortInUse
 from modelpad.server.app import App
+from modelpad.server.wire import HttpServer
+
+if TYPE_CHECKING:
+    import ssl
+    from asyncio import AbstractEventLoop
+
+log = logging.getLogger("modelpad.server")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,41 +67,53 @@ def open_socket(address: Address) -> socket.socket:
 
 
 def serve(
-    app: App, listener: socket.socket, *, on_ready: Callable[[], None], log_requests: bool = False
+    app: App,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    grace_s: float = 10.0,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes what is in flight (at most 10 s).
+    """Serves until SIGINT or SIGTERM, then answers what is in flight, within `grace_s`.
 
     `on_ready` is called once, when the socket accepts connections.
     """
-    import uvicorn
+    import asyncio
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                on_ready()
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        server = HttpServer(app.respond, app.limits)
+        over = asyncio.Event()
+        for kind in STOP_SIGNALS:
+            _on_signal(loop, kind, over.set)
+        await server.listen(listener, tls)
+        await app.start()
+        tune_collector()
+        on_ready()
+        await over.wait()
+        app.stopping = True
+        cut = await server.stop(grace_s)
+        if cut:
+            log.warning("%d requests were cut off after %g s", cut, grace_s)
+        await app.stop()
 
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            # uvicorn's own raises the signal again afterwards, and a clean stop exits with 0 here.
-            before = {kind: signal.signal(kind, self.handle_exit) for kind in STOP_SIGNALS}
-            try:
-                yield
-            finally:
-                for kind, handler in before.items():
-                    signal.signal(kind, handler)
+    asyncio.run(live())
 
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=log_requests,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=None,
-    )
-    Server(config).run(sockets=[listener])
+
+def tune_collector() -> None:
+    """Lets Python's garbage collector pass over what lives as long as the server.
+
+    Bodies of nested lists make it run often, and each full run would stop every request.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _on_signal(loop: AbstractEventLoop, kind: signal.Signals, act: Callable[[], None]) -> None:
+    try:
+        loop.add_signal_handler(kind, act)
+    except NotImplementedError:  # Windows
+        signal.signal(kind, lambda *_: loop.call_soon_threadsafe(act))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modelpad.engine import QueueLimits, Session, SessionSettings, ThreadRunner, allotted_cpus
+from modelpad.engine import Batcher, QueueLimits, Session, SessionSettings, allotted_cpus
 from modelpad.errors import ModelNotFound, NotFound, suggest_name
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
-    from modelpad.engine import Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class ServedModel:
     name: str
     version: int
     bundle: Bundle
-    runner: Runner
+    runner: Batcher
 
     @classmethod
     def load(
@@ -32,7 +31,7 @@ class ServedModel:
         """Opens the bundle and answers its first sample. Raises `BundleInvalid`, `ModelFailed`."""
         session = Session(bundle, SessionSettings(threads=1))
         session.warm_up()
-        runner = ThreadRunner(session, threads=allotted_cpus(), limits=limits)
+        runner = Batcher(session, threads=allotted_cpus(), limits=limits)
         return cls(name, version, bundle, runner)
 
     def describe(self) -> dict[str, Any]:

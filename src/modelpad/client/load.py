@@ -1,0 +1,100 @@
+"""A load generator as lean as HTTP allows: the same bytes again and again on many connections."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Load:
+    """What came of a load: seconds an answer, answers by status, seconds in all."""
+
+    latencies_s: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: float = 0.0
+    broken: int = 0
+
+    @property
+    def answers_per_s(self) -> float:
+        """Good answers a second."""
+        return self.statuses[200] / self.seconds if self.seconds else 0.0
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency, in milliseconds, that `share` of the answers stayed under."""
+        ordered = sorted(self.latencies_s)
+        place = min(len(ordered) - 1, int(share * len(ordered)))
+        return 1000 * ordered[place] if ordered else float("nan")
+
+
+def write_request(
+    host: str, path: str, body: bytes, content_type: str, headers: dict[str, str] | None = None
+) -> bytes:
+    """A whole HTTP/1.1 request."""
+    lines = [f"POST {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
+    lines += [f"content-type: {content_type}"] if content_type else []
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join(lines).encode("latin-1") + HEAD_END + body
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, request: bytes, load: Load, end: float) -> None:
+        self.request, self.load, self.end = request, load, end
+        self.done = asyncio.get_running_loop().create_future()
+        self.buffer = b""
+        self.begin = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        self.begin = time.perf_counter()
+        if self.begin >= self.end:
+            self.transport.close()
+            return
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer = self.buffer + data if self.buffer else data
+        head = self.buffer.find(HEAD_END)
+        if head < 0:
+            return
+        length = LENGTH.search(self.buffer, 0, head)
+        size = int(length[1]) if length else 0
+        if len(self.buffer) < head + 4 + size:
+            return
+        self.load.latencies_s.append(time.perf_counter() - self.begin)
+        self.load.statuses[int(self.buffer[9:12])] += 1
+        self.buffer = b""
+        self.ask()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.begin < self.end:
+            self.load.broken += 1
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def run_load(
+    host: str, port: int, request: bytes, *, connections: int, seconds: float
+) -> Load:
+    """Asks on `connections` at once, each the next as soon as the last is answered."""
+    loop = asyncio.get_running_loop()
+    load = Load()
+    begin = time.perf_counter()
+    end = begin + seconds
+    clients = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(lambda: _Client(request, load, end), host, port)
+        clients.append(client)
+    await asyncio.gather(*(client.done for client in clients))
+    load.seconds = time.perf_counter() - begin
+    return load

@@ -1,0 +1,54 @@
+"""How many items are best run at once: measured on this machine, for this model."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from modelpad.engine.batching import BatchLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelpad.engine.session import Session
+
+SIZES = (1, 2, 4, 8, 16, 32)
+BUDGET_S = 0.3
+WORTH = 0.95  # a larger batch must take at most this share of the time an item took before
+UNMEASURED = BatchLimits(4)
+
+
+def find_best_batch(
+    session: Session, sample: Mapping[str, NDArray[np.generic]], *, budget_s: float = BUDGET_S
+) -> tuple[BatchLimits, dict[int, float]]:
+    """The batch size beyond which an item costs no less, and seconds an item by size.
+
+    `sample` is one decoded item (1, ...), repeated. A model too slow for the budget is not timed,
+    and gets small batches; one that fails on several items gets none.
+    """
+    import numpy as np
+
+    costs: dict[int, float] = {}
+    best = 1
+    end = time.monotonic() + budget_s
+    for size in SIZES:
+        batch = {name: np.repeat(array, size, axis=0) for name, array in sample.items()}
+        times = []
+        try:
+            for _ in range(3):
+                start = time.perf_counter()
+                session.predict(batch)
+                times.append((time.perf_counter() - start) / size)
+        except Exception:
+            break  # it does not take several: one at a time, then
+        costs[size] = min(times)
+        if size == 1 and costs[1] * 8 > budget_s:
+            return UNMEASURED, costs
+        if costs[size] < WORTH * costs[best]:
+            best = size
+        if time.monotonic() > end:
+            break
+    return BatchLimits(best), costs

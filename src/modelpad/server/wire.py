@@ -1,0 +1,426 @@
+"""HTTP/1.1 on a socket: httptools parses, the app answers; limits, time-outs and a clean end.
+
+The way is short on purpose: one protocol object a connection, one task a request, one write an
+answer. It guards against clients that are slow, many, or send heads without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from socket import socket
+from typing import cast
+
+import httptools
+
+from modelpad.server.errors import respond_problem
+from modelpad.server.http import ClientGone, Request, Response, ServerLimits
+
+log = logging.getLogger("modelpad.server")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+SWEEP_S = 1.0
+LINGER_S = 2.0
+PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HttpServer:
+    """Listens on sockets and answers with `handler` until it is stopped."""
+
+    def __init__(self, handler: Handler, limits: ServerLimits | None = None) -> None:
+        self.handler = handler
+        self.limits = limits or ServerLimits()
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self.refused = 0
+        self._listeners: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._date = (0, b"")
+
+    async def listen(self, listener: socket, tls: ssl.SSLContext | None = None) -> None:
+        """Accepts connections from now on."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=2048
+        )
+        self._listeners.append(server)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+
+    async def stop(self, grace_s: float) -> int:
+        """Accepts no more, answers what is in flight within `grace_s`, then closes all.
+
+        Answers how many requests were cut off.
+        """
+        self.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.stop_when_idle()
+        end = time.monotonic() + grace_s
+        while self.connections and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        cut = sum(connection.busy for connection in self.connections)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return cut
+
+    def date_line(self) -> bytes:
+        """The `date` header, made once a second."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, f"date: {formatdate(now, usegmt=True)}\r\n".encode())
+        return self._date[1]
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in list(self.connections):
+            if connection.deadline <= now:
+                connection.time_out()
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+
+class Exchange:
+    """One request on a connection, and what has come of its body."""
+
+    __slots__ = (
+        "complete",
+        "gone",
+        "keep_alive",
+        "parts",
+        "request",
+        "size",
+        "waiter",
+    )
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.parts: deque[bytes] = deque()
+        self.size = 0
+        self.complete = False
+        self.gone = False
+        self.waiter: asyncio.Future[None] | None = None
+        self.request: Request | None = None
+
+    def wake(self) -> None:
+        """Something came, or nothing will any more."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One client: requests are answered one after the other, in their order."""
+
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self.loop = loop
+        self.deadline = time.monotonic() + server.limits.header_s
+        self.transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Exchange] = deque()
+        self._current: Exchange | None = None  # being answered
+        self._coming: Exchange | None = None  # being received
+        self._task: asyncio.Task[None] | None = None
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._closing = False
+        self._paused = False
+        self._writable: asyncio.Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._current is not None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected; one too many is told so."""
+        self.transport = cast("asyncio.Transport", transport)
+        server = self.server
+        if len(server.connections) >= server.limits.connections or server.stopping:
+            server.refused += 1
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.")
+            return
+        server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: what it asked for is of no use any more."""
+        self.server.connections.discard(self)
+        self._closing = True
+        for exchange in (self._current, self._coming, *self._waiting):
+            if exchange is not None:
+                exchange.gone = True
+                exchange.wake()
+        if self._task is not None:
+            self._task.cancel()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came."""
+        if self._closing:
+            return
+        if self._coming is None and self._current is None and self.deadline > self._head_deadline():
+            self.deadline = self._head_deadline()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(HTTPStatus.BAD_REQUEST, "This server speaks HTTP/1.1 only.")
+            return
+        except httptools.HttpParserError as error:
+            if self._head_bytes > self.server.limits.header_bytes:
+                self._refuse(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large."
+                )
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {error}.")
+            return
+        if self._current is None:
+            self._start_next()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; an answer that is on its way is still sent."""
+        if self._coming is not None:
+            self._coming.gone = True
+            self._coming.wake()
+        return self._current is not None
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._writable = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # What httptools calls.
+
+    def on_url(self, url: bytes) -> None:
+        """The target, perhaps in parts."""
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head; fields given twice are joined as the standard says."""
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        self._count_head(len(name) + len(value))
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: an exchange begins."""
+        exchange = Exchange(self._parser.should_keep_alive())
+        try:
+            url = httptools.parse_url(self._url)
+            path = url.path or b"/"
+        except httptools.HttpParserInvalidURLError:
+            path, url = b"/", None
+        text = path.decode("latin-1")
+        if "%" in text:
+            from urllib.parse import unquote
+
+            text = unquote(text)
+        query = (url.query if url is not None else b"") or b""
+        headers, self._headers, self._url = self._headers, {}, b""
+
+        async def read() -> tuple[bytes, bool]:
+            return await self._read_body(exchange)
+
+        method = self._parser.get_method().decode("latin-1")
+        exchange.request = Request(method, text, query, headers, read, self.server.limits)
+        self._coming = exchange
+        self._waiting.append(exchange)
+        self._head_bytes = 0
+        self.deadline = time.monotonic() + self.server.limits.body_s
+        if headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
+            self.transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        exchange = self._coming
+        if exchange is None or exchange.gone:
+            return
+        exchange.parts.append(body)
+        exchange.size += len(body)
+        if exchange.size > PAUSE_BYTES and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+        exchange.wake()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        exchange = self._coming
+        self._coming = None
+        self.deadline = float("inf")
+        if exchange is not None:
+            exchange.complete = True
+            exchange.wake()
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.server.limits.header_bytes:
+            raise ValueError("the head is too large")
+
+    def _head_deadline(self) -> float:
+        return time.monotonic() + self.server.limits.header_s
+
+    # The way of a request.
+
+    def _start_next(self) -> None:
+        if not self._waiting or self._closing:
+            return
+        self._current = self._waiting.popleft()
+        self._task = self.loop.create_task(self._answer(self._current))
+
+    async def _read_body(self, exchange: Exchange) -> tuple[bytes, bool]:
+        while not exchange.parts and not exchange.complete:
+            if exchange.gone:
+                raise ClientGone
+            self._resume()
+            exchange.waiter = self.loop.create_future()
+            await exchange.waiter
+            exchange.waiter = None
+        if len(exchange.parts) == 1:
+            part = exchange.parts.popleft()
+        else:
+            part = b"".join(exchange.parts)
+            exchange.parts.clear()
+        exchange.size = 0
+        self._resume()
+        return part, not exchange.complete
+
+    async def _answer(self, exchange: Exchange) -> None:
+        request = exchange.request
+        assert request is not None
+        try:
+            response = await self.server.handler(request)
+            await self._write(exchange, request, response)
+        except (ClientGone, asyncio.CancelledError):
+            self.abort()
+            return
+        except Exception:
+            log.exception("failed: %s %s", request.method, request.path)
+            self.abort()
+            return
+        self._current = None
+        if self._closing:
+            return
+        if not exchange.complete:
+            self._linger()
+        elif not exchange.keep_alive or self.server.stopping:
+            self._close()
+        elif self._waiting:
+            self._start_next()
+        else:
+            self._resume()
+            if self._coming is None:
+                self.deadline = time.monotonic() + self.server.limits.idle_s
+
+    async def _write(self, exchange: Exchange, request: Request, response: Response) -> None:
+        transport = self.transport
+        if transport is None or self._closing:
+            return
+        keep = exchange.keep_alive and exchange.complete and not self.server.stopping
+        head = [f"HTTP/1.1 {response.status} {PHRASES.get(response.status, '')}\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
+        if not keep:
+            head.append("connection: close\r\n")
+        if response.parts is not None:
+            head.append("transfer-encoding: chunked\r\n")
+        start = "".join(head).encode("latin-1") + self.server.date_line() + b"\r\n"
+        if request.method == "HEAD":
+            transport.write(start)
+        elif response.parts is None:
+            transport.write(start + response.body)
+        else:
+            transport.write(start)
+            async for part in response.parts:
+                if self._closing:
+                    raise ClientGone
+                if part:
+                    transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+                await self._until_writable()
+            transport.write(b"0\r\n\r\n")
+        if self._writable is not None:
+            self.deadline = time.monotonic() + self.server.limits.body_s
+            await self._until_writable()
+            self.deadline = float("inf")
+
+    async def _until_writable(self) -> None:
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    # Ends.
+
+    def stop_when_idle(self) -> None:
+        """Closes now, or when what is being answered is answered."""
+        if self._current is None and not self._waiting:
+            self._close()
+
+    def time_out(self) -> None:
+        """The client was too slow, or silent for too long."""
+        if self._current is None and self._coming is None and not self._head_bytes:
+            self._close()  # an idle connection: no need for words
+        elif self._current is None or (self._coming is self._current and self._writable is None):
+            if self._current is not None and self._task is not None:
+                self._task.cancel()
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _refuse(self, status: HTTPStatus, words: str) -> None:
+        """Says why, and closes."""
+        response = respond_problem(status, words, "See the documentation of HTTP limits.")
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
+        lines.append("connection: close\r\n\r\n")
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write("".join(lines).encode("latin-1") + response.body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Closes after an answer that came before the request was whole.
+
+        Closing at once would reset the connection, and the client would never read the answer.
+        """
+        self._closing = True
+        self.server.connections.discard(self)
+        transport = self.transport
+        if transport is None:
+            return
+        with contextlib.suppress(OSError, NotImplementedError):
+            transport.write_eof()
+        self._resume()
+        self.loop.call_later(LINGER_S, transport.abort)
+
+    def _close(self) -> None:
+        self._closing = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def _resume(self) -> None:
+        if self._paused and self.transport is not None and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()

@@ -1,0 +1,244 @@
+"""HTTP on a real socket: what is slow, broken, too large or too many; and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.wire import HttpServer
+
+Test = Callable[["Running"], Awaitable[None]]
+
+
+class Running:
+    """A server in this loop, and raw connections to it."""
+
+    def __init__(self, server: HttpServer, port: int) -> None:
+        self.server, self.port = server, port
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send(self, data: bytes) -> bytes:
+        reader, writer = await self.connect()
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return answer
+
+
+async def echo(request: Request) -> Response:
+    if request.path == "/slow":
+        await asyncio.sleep(0.3)
+    if request.path == "/early":
+        return Response(b"no need", "text/plain")
+    if request.path == "/lines":
+
+        async def count() -> AsyncIterator[bytes]:
+            async for line in request.lines(1000):
+                yield b"%d\n" % len(line)
+
+        return Response(content_type="text/plain", parts=count())
+    if request.path == "/fail":
+        raise RuntimeError("boom")
+    body = await request.body()
+    return Response(body or request.path.encode(), "text/plain")
+
+
+def run(test: Test, limits: ServerLimits | None = None, grace_s: float = 2.0) -> HttpServer:
+    async def live() -> HttpServer:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(echo, limits)
+        await server.listen(listener)
+        await test(Running(server, listener.getsockname()[1]))
+        await server.stop(grace_s)
+        return server
+
+    return asyncio.run(live())
+
+
+CLOSE = b"GET /a%20b?x=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+
+
+def test_requests_one_after_the_other_on_one_connection() -> None:
+    async def test(running: Running) -> None:
+        answer = await running.send(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n" * 3 + CLOSE)
+        assert answer.count(b"HTTP/1.1 200 OK") == 4
+        assert answer.count(b"/one") == 3
+        assert answer.endswith(b"/a b")
+        assert b"connection: close" in answer
+        old = await running.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert old.endswith(b"/")
+
+    run(test)
+
+
+def test_bodies_of_any_kind_arrive_whole() -> None:
+    async def test(running: Running) -> None:
+        url = f"http://127.0.0.1:{running.port}"
+        large = bytes(range(256)) * 8000
+
+        async def parts() -> AsyncIterator[bytes]:
+            for start in range(0, len(large), 100_000):
+                yield large[start : start + 100_000]
+
+        async with httpx.AsyncClient() as client:
+            assert (await client.post(url, content=large)).content == large
+            assert (await client.post(url, content=parts())).content == large
+            lines = await client.post(f"{url}/lines", content=b"ab\n\nabc\nabcd")
+            assert lines.text == "2\n3\n4\n"
+            assert lines.headers["transfer-encoding"] == "chunked"
+            head = await client.head(f"{url}/x")
+            assert (head.status_code, head.content) == (200, b"")
+        reader, writer = await running.connect()
+        writer.write(
+            b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+        )
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ok")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.close()
+
+    run(test)
+
+
+def test_what_is_no_http_is_refused_in_words() -> None:
+    async def test(running: Running) -> None:
+        assert (await running.send(b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.1 400")
+        assert b"This is not HTTP" in await running.send(b"rubbish\r\n\r\n")
+        long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 70_000 + b"\r\n\r\n"
+        assert (await running.send(long)).startswith(b"HTTP/1.1 431")
+        assert (await running.send(b"GET /" + b"a" * 70_000)).startswith(b"HTTP/1.1 431")
+        fields = b"".join(b"x%d: y\r\n" % number for number in range(20_000))
+        many = await running.send(b"GET / HTTP/1.1\r\nhost: x\r\n" + fields + b"\r\n")
+        assert many.startswith(b"HTTP/1.1 431")
+
+    run(test)
+
+
+def test_a_handler_that_fails_closes_its_connection_alone() -> None:
+    async def test(running: Running) -> None:
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):
+            assert await running.send(b"GET /fail HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"200 OK" in await running.send(CLOSE)
+
+    run(test)
+
+
+def test_an_answer_before_the_body_is_read_arrives() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(
+            b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n" + b"a" * 500_000
+        )
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.endswith(b"no need")
+        assert b"connection: close" in answer
+        writer.close()
+
+    run(test)
+
+
+def test_slow_clients_are_cut_off_and_others_answered() -> None:
+    """Slowloris: many connections that send a byte now and then."""
+
+    async def test(running: Running) -> None:
+        slow = [await running.connect() for _ in range(100)]
+        for _, writer in slow:
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
+        bodies = [await running.connect() for _ in range(20)]
+        for _, writer in bodies:
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab")
+        assert b"200 OK" in await running.send(CLOSE)
+        await asyncio.sleep(1.0)
+        for _, writer in slow:
+            writer.write(b"a")
+        ends = await asyncio.gather(*(reader.read() for reader, _ in [*slow, *bodies]))
+        assert all(end.startswith(b"HTTP/1.1 408") for end in ends)
+        assert not running.server.connections
+        for _, writer in [*slow, *bodies]:
+            writer.close()
+
+    run(test, ServerLimits(header_s=0.5, body_s=0.5))
+
+
+def test_idle_connections_are_closed_without_words() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).count(b"HTTP/1.1") == 1
+        writer.close()
+
+    run(test, ServerLimits(idle_s=0.2))
+
+
+def test_one_connection_too_many_is_told() -> None:
+    async def test(running: Running) -> None:
+        held = [await running.connect() for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert (await running.send(CLOSE)).startswith(b"HTTP/1.1 503")
+        held[0][1].close()
+        await asyncio.sleep(0.05)
+        assert (await running.send(CLOSE)).startswith(b"HTTP/1.1 200")
+        held[1][1].close()
+
+    assert run(test, ServerLimits(connections=2)).refused == 1
+
+
+def test_a_stop_answers_what_is_in_flight() -> None:
+    answers: list[Any] = []
+
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        stop = asyncio.create_task(running.server.stop(5))
+        answers.append(await asyncio.wait_for(reader.read(), 5))
+        answers.append(await stop)
+        writer.close()
+        with pytest.raises(OSError):
+            await running.connect()
+
+    run(test)
+    assert answers[0].endswith(b"/slow")
+    assert answers[1] == 0
+
+
+def test_a_stop_cuts_off_what_takes_too_long() -> None:
+    cut: list[int] = []
+
+    async def test(running: Running) -> None:
+        _, writer = await running.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(0.05)
+        cut.append(await running.server.stop(0.05))
+        writer.close()
+
+    run(test)
+    assert cut == [1]
+
+
+def test_the_app_is_a_plain_asgi_callable() -> None:
+    """So that any ASGI server can hold it; here uvicorn."""
+    import threading
+
+    uvicorn = pytest.importorskip("uvicorn")
+    from modelpad.server import App, ModelTable
+
+    config = uvicorn.Config(App(ModelTable([])), port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        pass
+    port = server.servers[0].sockets[0].getsockname()[1]
+    assert httpx.get(f"http://127.0.0.1:{port}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 404
+    server.should_exit = True
+    thread.join(10)
