@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 
 # Frameworks that are too heavy, or too particular, for the one environment.
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready
-	PYTHONPATH=$(VENV)/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
+	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
 	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
