@@ -18,7 +18,7 @@ from modelpad.cli.settings import Settings
 EXAMPLE = """example:
   modelpad doctor
 """
-BASE = ("numpy", "onnxruntime", "pillow", "httptools", "python-multipart")
+BASE = ("numpy", "onnxruntime", "pillow", "httptools", "msgspec", "python-multipart")
 TRAINING = ("torch", "keras", "onnx", "onnxscript", "h5py", "scikit-learn", "matplotlib")
 
 

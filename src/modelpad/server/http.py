@@ -6,11 +6,12 @@ the app is a plain ASGI callable too, so that any ASGI server or framework can h
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
+
+import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
 
@@ -212,8 +213,7 @@ def respond_json(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer of JSON in UTF-8."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(body.encode("utf-8"), JSON, status, headers or {})
+    return Response(msgspec.json.encode(value), JSON, status, headers or {})
 
 
 def parse_json(body: bytes) -> Any:
@@ -222,20 +222,19 @@ def parse_json(body: bytes) -> Any:
     Raises:
         InvalidInput: it is not JSON, or holds NaN or infinity, which JSON does not have.
     """
-
-    def refuse(word: str) -> None:
-        raise InvalidInput(
-            f"The body holds {word}, which JSON does not have.",
-            hint="Send finite numbers.",
-            expected="JSON",
-            got=word,
-        )
-
     try:
-        return json.loads(body, parse_constant=refuse)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        word = next((w for w in ("NaN", "Infinity") if w.encode() in body), None)
+        if word:
+            raise InvalidInput(
+                f"The body holds {word}, which JSON does not have.",
+                hint="Send finite numbers.",
+                expected="JSON",
+                got=word,
+            ) from error
         raise InvalidInput(
-            f"The body is not JSON: {error}.",
+            f"The body is not JSON: {str(error) or 'it is nested too deep'}.",
             hint="Send JSON in UTF-8, or set content-type to what the body is.",
             expected="JSON",
             got=repr(body[:40]),
