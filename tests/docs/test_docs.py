@@ -49,7 +49,7 @@ def test_every_variable_is_documented(variable: str) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
 def test_every_endpoint_is_documented(route) -> None:  # type: ignore[no-untyped-def]
-    assert f"`{route.method} {route.endpoint}`" in DOCS["http.md"]
+    assert f"`{route.method} {route.endpoint}`" in DOCS["http.md"] + DOCS["protocols.md"]
 
 
 def test_every_error_with_a_status_is_documented() -> None:

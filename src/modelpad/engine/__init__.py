@@ -3,7 +3,7 @@
 from modelpad.engine.batcher import Batcher, BatchRecord, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
-from modelpad.engine.session import Session, SessionSettings, allotted_cpus
+from modelpad.engine.session import Session, SessionSettings, TensorInfo, allotted_cpus
 
 __all__ = [
     "BatchLimits",
@@ -12,6 +12,7 @@ __all__ = [
     "QueueLimits",
     "Session",
     "SessionSettings",
+    "TensorInfo",
     "allotted_cpus",
     "find_best_batch",
 ]

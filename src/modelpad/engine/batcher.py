@@ -49,6 +49,7 @@ class BatchRecord:
     prepare_s: float
     inference_s: float
     encode_s: float
+    failures: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -251,7 +252,8 @@ class Batcher:
                 inference += time.monotonic() - start
         queued = tuple(begin - work.arrived for work in batch)
         items = sum(work.items for work in ready)
-        return done, BatchRecord(items, queued, prepared - begin, inference, encode)
+        failures = sum(isinstance(result, Exception) for _, result in done)
+        return done, BatchRecord(items, queued, prepared - begin, inference, encode, failures)
 
     def _predict(self, group: list[Work]) -> Arrays:
         import numpy as np

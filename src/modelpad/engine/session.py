@@ -39,6 +39,18 @@ class SessionSettings:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
 
 
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of a graph: `dtype` is NumPy's name or `string`; `shape` starts with the batch.
+
+    A side that is free is -1.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
 def allotted_cpus() -> int:
     """The processors this process may use: its affinity, cut by the cgroup's quota; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -63,6 +75,13 @@ class Session:
         self._session = _open_graph(bundle.path("model.onnx"), settings or SessionSettings())
         self._output_names = [field.name for field in self.signature.outputs]
         self._check_names()
+
+    def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
+        """The graph's inputs and outputs, in the signature's order."""
+        taken = {value.name: value for value in self._session.get_inputs()}
+        given = {value.name: value for value in self._session.get_outputs()}
+        inputs = [_describe(taken[field.name]) for field in self.signature.inputs]
+        return inputs, [_describe(given[name]) for name in self._output_names]
 
     def decode(self, values: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
         """One item's values as a batch of one for each input.
@@ -123,6 +142,13 @@ class Session:
                 f" says {inputs} and {self._output_names}.",
                 hint="Write the bundle again from its source model.",
             )
+
+
+def _describe(value: Any) -> TensorInfo:
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
+    shape = [side if isinstance(side, int) and side > 0 else -1 for side in value.shape]
+    return TensorInfo(value.name, dtype, (-1, *shape[1:]))
 
 
 def _open_graph(path: Path, settings: SessionSettings) -> Any:

@@ -7,9 +7,10 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from modelpad import __version__
 from modelpad.errors import ModelpadError, NotReady
@@ -28,21 +29,39 @@ from modelpad.server.http import (
 from modelpad.server.log import log_request, name_request
 from modelpad.server.metrics import CONTENT_TYPE, Metrics
 from modelpad.server.models import ModelTable, ServedModel
-from modelpad.server.protocols import typed
+from modelpad.server.protocols import openinference, tfserving, typed
+
+if TYPE_CHECKING:
+    from modelpad.engine import BatchRecord
 
 log = logging.getLogger("modelpad.server")
 
-Handler = Callable[["App", Request, str], Awaitable[Response]]
+Names = Mapping[str, str]
+Handler = Callable[["App", Request, Names], Awaitable[Response]]
+
+MOST_KNOWN_PATHS = 1000
+STICKY = "x-modelpad-sticky"  # requests with the same value get the same version
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path; the path's one group, if it has any, is the handler's argument."""
+    """A method and a path; `write_error` is how the route's protocol tells an error.
+
+    The parts of the path in braces are handed to the handler by name.
+    """
 
     method: str
-    pattern: re.Pattern[str]
     endpoint: str
     handler: Handler
+    write_error: Callable[[ModelpadError], Response] = errors.respond_error
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = re.escape(self.endpoint).replace(r"\{", "{").replace(r"\}", "}")
+        text = text.replace("{path}", "(?P<path>.+)")
+        object.__setattr__(
+            self, "pattern", re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", text))
+        )
 
 
 class App:
@@ -56,9 +75,12 @@ class App:
         log_requests: bool = False,
     ) -> None:
         self.models = models
+        for model in models or ():
+            self.watch(model)
         self.log_requests = log_requests
         self.limits = limits or ServerLimits()
         self.stopping = False
+        self._routes: dict[tuple[str, str], tuple[Route, Names]] = {}
         self.metrics = Metrics(__version__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,11 +93,25 @@ class App:
                 response = await self.respond(request)
                 await response.send(send, head_only=request.method == "HEAD")
 
+    def watch(self, model: ServedModel) -> None:
+        """Counts what the model's engine does."""
+
+        def observe(record: BatchRecord) -> None:
+            self.metrics.observe_batch(record, model=model.name, version=model.version)
+
+        model.runner.observe = observe
+
     def opened(self) -> ModelTable:
         """The models. Raises `NotReady` before they are opened."""
         if self.models is None:
             raise NotReady("The models are still being opened.", hint="Try again in a second.")
         return self.models
+
+    def check_open(self) -> None:
+        """Raises `NotReady` before the models are opened, and when the server is stopping."""
+        self.opened()
+        if self.stopping:
+            raise NotReady("The server is stopping.", hint="Ask another.")
 
     async def start(self) -> None:
         """What runs beside the requests begins."""
@@ -106,12 +142,13 @@ class App:
 
     async def _respond_safely(self, request: Request) -> Response:
         try:
-            endpoint, response = await self._respond(request)
+            endpoint, name, response = await self._respond(request)
         except ClientGone:
             raise
         except Exception:
             log.exception("failed: %s %s", request.method, request.path)
-            endpoint, response = (
+            endpoint, name, response = (
+                "",
                 "",
                 errors.respond_problem(
                     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -121,97 +158,171 @@ class App:
             )
         if endpoint:
             self.metrics.count_request(
-                model=self._model_label(request), endpoint=endpoint, status=response.status
+                model=self.model_label(name), endpoint=endpoint, status=response.status
             )
         return response
 
-    async def _respond(self, request: Request) -> tuple[str, Response]:
+    async def _respond(self, request: Request) -> tuple[str, str, Response]:
         method = "GET" if request.method == "HEAD" else request.method
+        found = self._routes.get((method, request.path)) or self._find_route(method, request.path)
+        if isinstance(found, Response):
+            return "", "", found
+        route, names = found
+        name = names.get("model", "")
+        try:
+            return route.endpoint, name, await route.handler(self, request, names)
+        except ModelpadError as error:
+            return route.endpoint, name, route.write_error(error)
+
+    def _find_route(self, method: str, path: str) -> tuple[Route, Names] | Response:
         allowed = set()
         for route in ROUTES:
-            match = route.pattern.fullmatch(request.path)
+            match = route.pattern.fullmatch(path)
             if match and route.method == method:
-                argument = match.group(1) if match.re.groups else ""
-                try:
-                    return route.endpoint, await route.handler(self, request, argument)
-                except ModelpadError as error:
-                    return route.endpoint, errors.respond_error(error)
+                if len(self._routes) >= MOST_KNOWN_PATHS:
+                    self._routes.clear()
+                self._routes[method, path] = route, match.groupdict()
+                return route, match.groupdict()
             if match:
                 allowed.add(route.method)
         if allowed:
-            return "", errors.respond_problem(
+            return errors.respond_problem(
                 HTTPStatus.METHOD_NOT_ALLOWED,
-                f"{request.path} does not take {request.method}.",
+                f"{path} does not take {method}.",
                 f"Use {' or '.join(sorted(allowed))}.",
                 allow=", ".join(sorted(allowed)),
             )
-        return "", errors.respond_problem(
+        return errors.respond_problem(
             HTTPStatus.NOT_FOUND,
-            f"There is nothing at {request.path}.",
+            f"There is nothing at {path}.",
             "The page is at /, the API's description at /docs.",
         )
 
-    def _model_label(self, request: Request) -> str:
-        # Only names that exist become label values: anything else could grow without end.
-        name = request.path.removeprefix("/predict").strip("/")
+    def model_label(self, name: str) -> str:
+        """The name as a metric's label: only names that exist, as others could grow without end."""
         known = [] if self.models is None else [model.name for model in self.models]
-        if request.path.startswith("/predict") and not name and len(known) == 1:
+        if not name and len(known) == 1:
             return known[0]
         return name if name in known else ""
 
 
-async def predict(app: App, request: Request, name: str) -> Response:
+async def predict(app: App, request: Request, names: Names) -> Response:
     """`POST /predict` and `POST /predict/{model}`."""
-    table = app.opened()
-    model: ServedModel = table.find(name) if name else table.find_only()
-    start = time.perf_counter()
-    response = await typed.predict(model, request)
-    app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
-    return response
+    if "model" not in names:
+        only = app.opened().find_only(request.headers.get(STICKY))
+        names = {"model": only.name, "version": str(only.version)}
+    return await _ask(typed.predict)(app, request, names)
 
 
-async def show_page(app: App, request: Request, _: str) -> Response:
+def _find(app: App, request: Request, names: Names) -> ServedModel:
+    key = request.headers.get(STICKY)
+    return app.opened().find(names["model"], names.get("version", ""), key)
+
+
+def _ask(call: Callable[[ServedModel, Request], Awaitable[Response]]) -> Handler:
+    """A handler that asks a model by `call`, and takes the time."""
+
+    async def handle(app: App, request: Request, names: Names) -> Response:
+        model = _find(app, request, names)
+        start = time.perf_counter()
+        response = await call(model, request)
+        app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
+        return response
+
+    return handle
+
+
+def _show(call: Callable[[ServedModel], Response]) -> Handler:
+    """A handler that tells something of a model."""
+
+    async def handle(app: App, request: Request, names: Names) -> Response:
+        return call(_find(app, request, names))
+
+    return handle
+
+
+async def show_v1_status(app: App, request: Request, names: Names) -> Response:
+    """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
+    model = _find(app, request, names) if "version" in names else None
+    return tfserving.show_status(app.opened().find_line(names["model"]), model)
+
+
+async def show_v2_server(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2`."""
+    return openinference.describe_server()
+
+
+async def check_v2_live(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/health/live`."""
+    return respond_json({"live": True})
+
+
+async def check_v2_ready(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/health/ready`: the specification says `live`, KServe reads `ready`: both."""
+    app.check_open()
+    return respond_json({"live": True, "ready": True})
+
+
+async def show_v2_model(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}`."""
+    model = _find(app, request, names)
+    return openinference.describe_model(app.opened().find_line(model.name), model)
+
+
+async def check_v2_model(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}/ready`."""
+    app.check_open()
+    model = _find(app, request, names)
+    return respond_json({"name": model.name, "ready": True})
+
+
+async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}/stats`."""
+    model = _find(app, request, names)
+    return openinference.show_stats(model, app.metrics.count_of(model.name, model.version))
+
+
+async def show_page(app: App, request: Request, names: Names) -> Response:
     """`GET /`: the page."""
     return page.respond_file("index.html", request)
 
 
-async def show_docs(app: App, request: Request, _: str) -> Response:
+async def show_docs(app: App, request: Request, names: Names) -> Response:
     """`GET /docs`: the API, readable."""
     return page.respond_file("docs.html", request)
 
 
-async def show_static(app: App, request: Request, path: str) -> Response:
+async def show_static(app: App, request: Request, names: Names) -> Response:
     """`GET /static/{file}`: what the page is made of."""
-    return page.respond_file(path, request)
+    return page.respond_file(names["path"], request)
 
 
-async def list_models(app: App, request: Request, _: str) -> Response:
+async def list_models(app: App, request: Request, names: Names) -> Response:
     """`GET /models`: everything the page needs to know."""
     return Response(app.opened().description, JSON)
 
 
-async def show_file(app: App, request: Request, path: str) -> Response:
+async def show_file(app: App, request: Request, names: Names) -> Response:
     """`GET /models/{model}/files/{path}`: a sample or a report's picture."""
-    name, _, file = path.partition("/files/")
+    name, file = names["model"], names["path"]
     body = await asyncio.to_thread(app.opened().find(name).read_file, file)
     return Response(body, page.content_type_of(file), headers={"cache-control": "no-cache"})
 
 
-async def check_alive(app: App, request: Request, _: str) -> Response:
+async def check_alive(app: App, request: Request, names: Names) -> Response:
     """`GET /healthz`: the process answers."""
     return respond_json({"status": "alive"})
 
 
-async def check_ready(app: App, request: Request, _: str) -> Response:
+async def check_ready(app: App, request: Request, names: Names) -> Response:
     """`GET /readyz`: the models are open and warm, else 503."""
-    if app.stopping:
-        raise NotReady("The server is stopping.", hint="Ask another.")
+    app.check_open()
     return respond_json(
         {"status": "ready", "models": {model.name: model.version for model in app.opened()}}
     )
 
 
-async def show_metrics(app: App, request: Request, _: str) -> Response:
+async def show_metrics(app: App, request: Request, names: Names) -> Response:
     """`GET /metrics`: for Prometheus."""
     table = [] if app.models is None else list(app.models)
     body = app.metrics.render(
@@ -221,28 +332,47 @@ async def show_metrics(app: App, request: Request, _: str) -> Response:
     return Response(body, CONTENT_TYPE)
 
 
-async def show_openapi(app: App, request: Request, _: str) -> Response:
+async def show_openapi(app: App, request: Request, names: Names) -> Response:
     """`GET /openapi.json`: the API's description."""
     from modelpad.server.openapi import describe_api
 
     return respond_json(describe_api(app.opened(), app.limits))
 
 
-def _route(method: str, path: str, handler: Handler) -> Route:
-    pattern = re.sub(r"\{\w+\}", "([^/]+)", path.replace("{path}", "(.+)"))
-    return Route(method, re.compile(pattern), path, handler)
+def _list_protocols() -> Iterator[Route]:
+    """The routes of the tensor protocols; each that names a model may name a version of it."""
+    for prefix in ("", "/versions/{version}", "/labels/{version}"):
+        path = "/v1/models/{model}" + prefix
+        told = tfserving.write_error
+        for call in (tfserving.predict, tfserving.classify, tfserving.regress):
+            yield Route("POST", f"{path}:{call.__name__}", _ask(call), told)
+        yield Route("GET", path, show_v1_status, told)
+        yield Route("GET", f"{path}/metadata", _show(tfserving.show_metadata), told)
+    told = openinference.write_error
+    yield Route("GET", "/v2", show_v2_server, told)
+    yield Route("GET", "/v2/health/live", check_v2_live, told)
+    yield Route("GET", "/v2/health/ready", check_v2_ready, told)
+    for prefix in ("", "/versions/{version}"):
+        path = "/v2/models/{model}" + prefix
+        yield Route("POST", f"{path}/infer", _ask(openinference.infer), told)
+        yield Route("GET", path, show_v2_model, told)
+        yield Route("GET", f"{path}/ready", check_v2_model, told)
+        yield Route("GET", f"{path}/config", _show(openinference.show_config), told)
+        yield Route("GET", f"{path}/stats", show_v2_stats, told)
 
 
 ROUTES = (
-    _route("POST", "/predict/{model}", predict),
-    _route("POST", "/predict", predict),
-    _route("GET", "/", show_page),
-    _route("GET", "/static/{path}", show_static),
-    _route("GET", "/models", list_models),
-    Route("GET", re.compile("/models/([^/]+/files/.+)"), "/models/{model}/files/{path}", show_file),
-    _route("GET", "/healthz", check_alive),
-    _route("GET", "/readyz", check_ready),
-    _route("GET", "/metrics", show_metrics),
-    _route("GET", "/openapi.json", show_openapi),
-    _route("GET", "/docs", show_docs),
+    Route("POST", "/predict/{model}", predict),
+    Route("POST", "/predict", predict),
+    *_list_protocols(),
+    Route("GET", "/", show_page),
+    Route("GET", "/static/{path}", show_static),
+    Route("GET", "/models", list_models),
+    Route("GET", "/models/{model}/files/{path}", show_file),
+    Route("GET", "/healthz", check_alive),
+    Route("GET", "/livez", check_alive),
+    Route("GET", "/readyz", check_ready),
+    Route("GET", "/metrics", show_metrics),
+    Route("GET", "/openapi.json", show_openapi),
+    Route("GET", "/docs", show_docs),
 )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modelpad.engine import Batcher, QueueLimits, Session, SessionSettings, allotted_cpus
-from modelpad.errors import ModelNotFound, NotFound, suggest_name
+from modelpad.engine import (
+    Batcher,
+    QueueLimits,
+    Session,
+    SessionSettings,
+    TensorInfo,
+    allotted_cpus,
+)
+from modelpad.errors import ModelNotFound, NotFound, VersionNotFound, suggest_name
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -23,6 +32,8 @@ class ServedModel:
     version: int
     bundle: Bundle
     runner: Batcher
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[TensorInfo, ...] = ()
 
     @classmethod
     def load(
@@ -32,7 +43,8 @@ class ServedModel:
         session = Session(bundle, SessionSettings(threads=1))
         session.warm_up()
         runner = Batcher(session, threads=allotted_cpus(), limits=limits)
-        return cls(name, version, bundle, runner)
+        inputs, outputs = session.describe_tensors()
+        return cls(name, version, bundle, runner, tuple(inputs), tuple(outputs))
 
     def describe(self) -> dict[str, Any]:
         """What the page needs to know: fields, samples and card."""
@@ -74,46 +86,109 @@ class ServedModel:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    """The versions of one name that are open, and which of them a request gets.
+
+    `live` is what the name alone means; `traffic` shares requests among versions, in percent.
+    """
+
+    name: str
+    versions: Mapping[int, ServedModel]
+    live: int
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    traffic: Mapping[int, int] = field(default_factory=dict)
+
+    def choose(self, key: str | None = None) -> ServedModel:
+        """The version for a request without a version: by its share; the same for the same key."""
+        if not self.traffic:
+            return self.versions[self.live]
+        point = random.random() * 100 if key is None else zlib.crc32(key.encode()) % 10_000 / 100
+        for version, share in self.traffic.items():
+            point -= share
+            if point < 0:
+                return self.versions[version]
+        return self.versions[self.live]
+
+    def find(self, version: str) -> ServedModel:
+        """The version of that number or alias. Raises `VersionNotFound`."""
+        number = self.aliases.get(version) or (int(version) if version.isdecimal() else 0)
+        if version == "latest":
+            number = max(self.versions)
+        if number in self.versions:
+            return self.versions[number]
+        raise VersionNotFound(
+            f"The model {self.name!r} has no version {version!r} open here.",
+            hint=f"Open: {', '.join(str(each) for each in sorted(self.versions))}.",
+            known=sorted(self.versions),
+        )
+
+
 class ModelTable:
-    """The served models by name; the first is the one that `/predict` means when alone."""
+    """The served models by name; changed as a whole, so that no request sees half of a change."""
 
     def __init__(self, models: Iterable[ServedModel]) -> None:
-        self._models = {model.name: model for model in models}
-        self._description = json.dumps(
-            {"models": [model.describe() for model in self._models.values()]},
-            ensure_ascii=False,
-            separators=(",", ":"),
-        ).encode("utf-8")
+        self._lines = {
+            model.name: ModelLine(model.name, {model.version: model}, model.version)
+            for model in models
+        }
+        self._description: bytes | None = None
 
     def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
+        return iter([line.versions[line.live] for line in self._lines.values()])
+
+    @property
+    def lines(self) -> Mapping[str, ModelLine]:
+        """Every name with its open versions."""
+        return self._lines
+
+    def put(self, line: ModelLine) -> None:
+        """A name's versions from now on."""
+        self._lines = {**self._lines, line.name: line}
+        self._description = None
 
     @property
     def description(self) -> bytes:
         """The JSON body of `GET /models`."""
+        if self._description is None:
+            self._description = json.dumps(
+                {"models": [model.describe() for model in self]},
+                ensure_ascii=False,
+                separators=(",", ":"),
+            ).encode("utf-8")
         return self._description
 
-    def find(self, name: str) -> ServedModel:
-        """The model of that name. Raises `ModelNotFound`, naming those that exist."""
-        if name not in self._models:
+    def find_line(self, name: str) -> ModelLine:
+        """All versions of a name. Raises `ModelNotFound`, naming those that exist."""
+        line = self._lines.get(name)
+        if line is None:
             raise ModelNotFound(
                 f"No model named {name!r} is served here.",
-                hint=suggest_name(name, self._models),
-                known=sorted(self._models),
+                hint=suggest_name(name, self._lines),
+                known=sorted(self._lines),
             )
-        return self._models[name]
+        return line
 
-    def find_only(self) -> ServedModel:
+    def find(self, name: str, version: str = "", key: str | None = None) -> ServedModel:
+        """The model of that name, and of that version or alias where one is asked for.
+
+        Raises `ModelNotFound` and `VersionNotFound`, naming those that exist.
+        """
+        line = self.find_line(name)
+        return line.find(version) if version else line.choose(key)
+
+    def find_only(self, key: str | None = None) -> ServedModel:
         """The one model served. Raises `ModelNotFound` when there are several."""
-        if len(self._models) != 1:
+        if len(self._lines) != 1:
             raise ModelNotFound(
-                f"{len(self._models)} models are served here, so the path must name one.",
-                hint=f"Send to /predict/NAME with one of: {', '.join(sorted(self._models))}.",
-                known=sorted(self._models),
+                f"{len(self._lines)} models are served here, so the path must name one.",
+                hint=f"Send to /predict/NAME with one of: {', '.join(sorted(self._lines))}.",
+                known=sorted(self._lines),
             )
-        return next(iter(self._models.values()))
+        return next(iter(self._lines.values())).choose(key)
 
     def close(self) -> None:
         """Stop all runners."""
-        for model in self:
-            model.runner.close()
+        for line in self._lines.values():
+            for model in line.versions.values():
+                model.runner.close()

@@ -1,0 +1,381 @@
+"""The Open Inference Protocol, version 2, over HTTP, with binary tensors, as its clients speak it.
+
+https://github.com/kserve/open-inference-protocol, and Triton's extensions that clients rely on:
+binary tensor data, classification, model configuration and statistics.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad import __version__
+from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
+from modelpad.server.errors import status_of
+from modelpad.server.http import Request, Response, parse_json, respond_json
+from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modelpad.engine import TensorInfo
+    from modelpad.server.metrics import ModelCounts
+    from modelpad.server.models import ModelLine, ServedModel
+
+DATATYPES = {
+    "bool": "BOOL",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    "string": "BYTES",
+}
+DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
+HEADER_LENGTH = "inference-header-content-length"
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A request as it was understood: tensors by name, and what is wanted back."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    id: str = ""
+    outputs: Sequence[Mapping[str, Any]] = ()
+    binary_outputs: bool = False
+    timeout_s: float | None = None
+
+
+def write_error(error: ModelpadError) -> Response:
+    """`{"error": "..."}`, with Triton's words for an unknown model."""
+    status = int(status_of(error))
+    words = f"{error.message} {error.hint}".strip()
+    if isinstance(error, ModelNotFound):
+        words = f"Request for unknown model: {words}"
+    headers = {}
+    if "retry_after_s" in error.details:
+        headers["retry-after"] = str(error.details["retry_after_s"])
+    return respond_json({"error": words}, status=400 if status == 422 else status, headers=headers)
+
+
+def describe_server() -> Response:
+    """`GET /v2`."""
+    return respond_json({"name": "modelpad", "version": __version__, "extensions": EXTENSIONS})
+
+
+def describe_model(line: ModelLine, model: ServedModel) -> Response:
+    """`GET /v2/models/{model}`: its tensors."""
+    return respond_json(
+        {
+            "name": model.name,
+            "versions": [str(version) for version in sorted(line.versions)],
+            "platform": "onnxruntime_onnx",
+            "inputs": [_describe(info) for info in model.inputs],
+            "outputs": [_describe(info) for info in model.outputs],
+        }
+    )
+
+
+def show_config(model: ServedModel) -> Response:
+    """`.../config`: as `perf_analyzer` reads it; the batch is not among the `dims`."""
+
+    def list_tensors(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": info.name,
+                "data_type": "TYPE_STRING"
+                if info.dtype == "string"
+                else f"TYPE_{DATATYPES[info.dtype]}",
+                "dims": list(info.shape[1:]) or [1],
+            }
+            for info in infos
+        ]
+
+    return respond_json(
+        {
+            "name": model.name,
+            "platform": "onnxruntime_onnx",
+            "backend": "onnxruntime",
+            "version_policy": {"latest": {"num_versions": 1}},
+            "max_batch_size": max(1, model.runner.batches.most),
+            "input": list_tensors(model.inputs),
+            "output": list_tensors(model.outputs),
+        }
+    )
+
+
+def show_stats(model: ServedModel, counts: ModelCounts) -> Response:
+    """`.../stats`: counts and nanoseconds since the start."""
+
+    def duration(count: int, seconds: float) -> dict[str, int]:
+        return {"count": count, "ns": int(seconds * 1e9)}
+
+    done = counts.requests - counts.failures
+    stats = {
+        "name": model.name,
+        "version": str(model.version),
+        "last_inference": int(counts.last * 1000),
+        "inference_count": counts.items,
+        "execution_count": counts.batches,
+        "inference_stats": {
+            "success": duration(done, counts.seconds),
+            "fail": duration(counts.failures, 0.0),
+            "queue": duration(counts.requests, counts.queue_s),
+            "compute_input": duration(counts.batches, counts.prepare_s),
+            "compute_infer": duration(counts.batches, counts.inference_s),
+            "compute_output": duration(counts.batches, counts.encode_s),
+        },
+        "batch_stats": [],
+    }
+    return respond_json({"model_stats": [stats]})
+
+
+async def infer(model: ServedModel, request: Request) -> Response:
+    """`POST .../infer`, in JSON or with binary tensors."""
+    asked = read_request(model, await request.body(), request.headers.get(HEADER_LENGTH))
+    arrays = check_batch(model, asked.arrays)
+    outputs = await model.runner.run(arrays, timeout_s=asked.timeout_s)
+    return write_answer(model, asked, outputs)
+
+
+def read_request(model: ServedModel, body: bytes, header_length: str | None) -> InferRequest:
+    """The request in a body; `header_length` is where its JSON ends and binary tensors begin.
+
+    Raises `InvalidInput` when it is none.
+    """
+    if header_length is None:
+        return _read_head(parse_json(body), b"")
+    if not header_length.isdecimal() or int(header_length) > len(body):
+        raise InvalidInput(
+            f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes.",
+            field=HEADER_LENGTH,
+            expected="the length of the JSON head",
+            got=header_length,
+        )
+    size = int(header_length)
+    if size == 0:
+        return _read_raw(model, body)
+    return _read_head(parse_json(body[:size]), memoryview(body)[size:])
+
+
+def write_answer(
+    model: ServedModel, asked: InferRequest, outputs: Mapping[str, NDArray[Any]]
+) -> Response:
+    """The answer with the outputs that were asked for, binary where they were asked for so."""
+    wanted = asked.outputs or [{"name": info.name} for info in model.outputs]
+    heads: list[dict[str, Any]] = []
+    tails: list[bytes] = []
+    for each in wanted:
+        name = str(each.get("name"))
+        if name not in outputs:
+            raise InvalidInput(
+                f"unexpected inference output {name!r} for model {model.name!r}",
+                hint=f"Its outputs: {', '.join(outputs)}.",
+                field="outputs",
+                expected=", ".join(outputs),
+                got=str(name),
+            )
+        options = each.get("parameters") or {}
+        array = outputs[name]
+        if options.get("classification"):
+            array = classify(model, name, array, int(options["classification"]))
+        head: dict[str, Any] = {
+            "name": name,
+            "datatype": "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)],
+            "shape": list(array.shape),
+        }
+        if options.get("binary_data", asked.binary_outputs):
+            tails.append(pack_tensor(array))
+            head["parameters"] = {"binary_data_size": len(tails[-1])}
+        else:
+            head["data"] = as_json(array.reshape(-1))
+        heads.append(head)
+    record: dict[str, Any] = {
+        "model_name": model.name,
+        "model_version": str(model.version),
+        "outputs": heads,
+    }
+    if asked.id:
+        record["id"] = asked.id
+    answer = respond_json(record)
+    if not tails:
+        return answer
+    headers = {"inference-header-content-length": str(len(answer.body))}
+    return Response(answer.body + b"".join(tails), "application/octet-stream", 200, headers)
+
+
+def classify(model: ServedModel, name: str, array: NDArray[Any], most: int) -> NDArray[np.object_]:
+    """The best classes of each item as Triton writes them: `score:index:label`."""
+    fields = {field.name: field for field in model.bundle.manifest.signature.outputs}
+    classes = getattr(fields[name], "classes", ())
+    rows = []
+    for row in array.reshape(len(array), -1):
+        best = np.argsort(-row, kind="stable")[:most]
+        rows.append(
+            [
+                f"{row[index]:f}:{index}" + (f":{classes[index]}" if classes else "")
+                for index in best
+            ]
+        )
+    return np.array(rows, dtype=object)
+
+
+def pack_tensor(array: NDArray[Any]) -> bytes:
+    """Little-endian, row by row; text with its length before it."""
+    if array.dtype.kind not in "OSU":
+        ordered = np.ascontiguousarray(array)
+        return ordered.astype(ordered.dtype.newbyteorder("<"), copy=False).tobytes()
+    parts = []
+    for one in array.reshape(-1).tolist():
+        text = one if isinstance(one, bytes) else str(one).encode("utf-8")
+        parts += [struct.pack("<I", len(text)), text]
+    return b"".join(parts)
+
+
+def unpack_tensor(
+    data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str
+) -> NDArray[Any]:
+    """The array in `data`, not copied where it is made of numbers. Raises `InvalidInput`."""
+    count = int(np.prod(shape, dtype=np.int64)) if len(shape) else 1
+    if datatype == "BYTES":
+        return np.array(_unpack_bytes(data, count, name), dtype=object).reshape(shape)
+    dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
+    if len(data) != count * dtype.itemsize:
+        raise InvalidInput(
+            f"unexpected size of input {name!r}: {len(data)} bytes, expected"
+            f" {count * dtype.itemsize} for {datatype} {list(shape)}",
+            field=name,
+            expected=f"{count * dtype.itemsize} bytes",
+            got=f"{len(data)} bytes",
+        )
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _unpack_bytes(data: bytes | memoryview, count: int, name: str) -> list[bytes]:
+    found: list[bytes] = []
+    place = 0
+    while place + 4 <= len(data) and len(found) < count:
+        (size,) = struct.unpack_from("<I", data, place)
+        place += 4
+        if place + size > len(data):
+            break
+        found.append(bytes(data[place : place + size]))
+        place += size
+    if len(found) != count or place != len(data):
+        raise InvalidInput(
+            f"the BYTES of input {name!r} do not hold {count} elements, each with its length",
+            field=name,
+            expected=f"{count} elements",
+            got=f"{len(found)} whole ones in {len(data)} bytes",
+        )
+    return found
+
+
+def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
+    if not isinstance(record, dict) or not isinstance(record.get("inputs"), list):
+        raise _wrong("inputs", "a list of tensors", record)
+    arrays: dict[str, NDArray[Any]] = {}
+    place = 0
+    for each in record["inputs"]:
+        name, shape = _read_tensor_head(each)
+        options = each.get("parameters") or {}
+        size = options.get("binary_data_size") if isinstance(options, dict) else None
+        if name in arrays:
+            raise _wrong("inputs", "each input once", f"{name!r} twice")
+        if size is not None:
+            if not isinstance(size, int) or size < 0 or place + size > len(tail):
+                raise _wrong("binary_data_size", f"at most the {len(tail)} bytes that came", size)
+            arrays[name] = unpack_tensor(tail[place : place + size], each["datatype"], shape, name)
+            place += size
+        elif "data" in each:
+            arrays[name] = _read_data(each["data"], each["datatype"], shape, name)
+        else:
+            raise _wrong("data", f"the data of {name!r}", "none")
+    if place != len(tail):
+        raise _wrong("binary_data_size", f"the {len(tail)} bytes that came", f"{place} in all")
+    outputs = record.get("outputs") or []
+    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
+        raise _wrong("outputs", "a list of objects", outputs)
+    options = record.get("parameters") or {}
+    if not isinstance(options, dict):
+        raise _wrong("parameters", "an object", options)
+    timeout = options.get("timeout")
+    return InferRequest(
+        arrays,
+        str(record.get("id") or ""),
+        outputs,
+        bool(options.get("binary_data_output")),
+        timeout / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
+    )
+
+
+def _read_tensor_head(each: Any) -> tuple[str, list[int]]:
+    if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+        raise _wrong("name", "each input's name", each)
+    name, shape, datatype = each["name"], each.get("shape"), each.get("datatype")
+    if not isinstance(shape, list) or not all(
+        isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
+    ):
+        raise _wrong("shape", f"the shape of {name!r}, a list of whole numbers", shape)
+    if datatype not in DTYPES:
+        raise _wrong("datatype", f"one of {', '.join(DTYPES)}", datatype)
+    return name, shape
+
+
+def _read_data(data: Any, datatype: str, shape: list[int], name: str) -> NDArray[Any]:
+    array = read_numbers(data, name)
+    if datatype == "BYTES" and array.dtype.kind not in "OSU":
+        raise _wrong("data", f"text for {name!r}", "numbers")
+    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    if array.size != count:
+        raise _wrong("data", f"{count} elements for {name!r} of shape {shape}", f"{array.size}")
+    array = array.reshape(shape)
+    if datatype == "BYTES" or array.dtype.kind not in "biuf":
+        if datatype != "BYTES":
+            raise _wrong("data", f"numbers for {name!r}", "text")
+        return array
+    wanted = np.dtype(DTYPES[datatype])
+    if array.dtype.kind == "f" and wanted.kind != "f":
+        raise _wrong("data", f"{datatype} for {name!r}", "fractions")
+    return array.astype(wanted, copy=False)
+
+
+def _read_raw(model: ServedModel, body: bytes) -> InferRequest:
+    if len(model.inputs) != 1:
+        raise _wrong("inputs", "a JSON head, as the model has several inputs", "a raw body")
+    info = model.inputs[0]
+    if info.dtype == "string":
+        return InferRequest({info.name: np.array([body], dtype=object)}, binary_outputs=True)
+    free = [axis for axis, side in enumerate(info.shape[1:]) if side == -1]
+    item = int(np.prod([side for side in info.shape[1:] if side != -1], dtype=np.int64))
+    size = item * np.dtype(info.dtype).itemsize
+    if free or not body or len(body) % size:
+        raise _wrong("inputs", f"a multiple of {size} bytes", f"{len(body)} bytes")
+    shape = [len(body) // size, *info.shape[1:]]
+    array = unpack_tensor(body, DATATYPES[info.dtype], shape, info.name)
+    return InferRequest({info.name: array}, binary_outputs=True)
+
+
+def _describe(info: TensorInfo) -> dict[str, Any]:
+    return {"name": info.name, "datatype": DATATYPES[info.dtype], "shape": list(info.shape)}
+
+
+def _wrong(field: str, expected: str, got: object) -> InvalidInput:
+    return InvalidInput(
+        f"The request's {field!r} should be {expected}, not {str(got)[:60]}.",
+        hint="See: https://github.com/kserve/open-inference-protocol",
+        field=field,
+        expected=expected,
+        got=str(got)[:60],
+    )

@@ -1,0 +1,216 @@
+"""What the tensor protocols share: a model's tensors, and a batch of them that fits.
+
+TensorFlow Serving and the Open Inference Protocol speak of named tensors with a batch axis; the
+graph itself says which there are. Fields that are drawn or written also take the bytes of a picture
+or a text, and are prepared as the typed API prepares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelpad.errors import InvalidInput, TooLarge
+from modelpad.fields.tensor import MAX_ELEMENTS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelpad.engine import TensorInfo
+    from modelpad.server.models import ServedModel
+
+    Arrays = dict[str, NDArray[np.generic]]
+
+PICTURES = ("sketch", "image")
+
+
+def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
+    """The tensors by name, cast to the graph's types, with one batch size.
+
+    Arrays of bytes or text objects for a drawn, photographed or written field are decoded by it.
+
+    Raises:
+        InvalidInput: one is missing, unknown, or of another shape or type.
+        TooLarge: there are too many numbers.
+    """
+    import numpy as np
+
+    infos = {info.name: info for info in model.inputs}
+    unknown = [name for name in arrays if name not in infos]
+    missing = [name for name in infos if name not in arrays]
+    if unknown or missing:
+        wrong = (unknown or missing)[0]
+        said = f"unexpected inference input {wrong!r}" if unknown else f"input {wrong!r} is missing"
+        raise InvalidInput(
+            f"{said} for model {model.name!r}",
+            hint=f"Its inputs: {', '.join(infos)}.",
+            field=wrong,
+            expected=", ".join(infos),
+            got=", ".join(arrays) or "no input",
+        )
+    fields = {field.name: field for field in model.bundle.manifest.signature.inputs}
+    ready: Arrays = {}
+    for name, info in infos.items():
+        array = np.asarray(arrays[name])
+        if array.dtype.kind in "OSU" and info.dtype != "string":
+            array = _decode_objects(fields[name], array)
+        ready[name] = _fit(array, info)
+    sizes = {len(array) for array in ready.values()}
+    if len(sizes) != 1:
+        raise InvalidInput(
+            f"the inputs have different batch sizes: {sorted(sizes)}",
+            hint="Send as many items for each input.",
+            expected="one batch size",
+            got=str(sorted(sizes)),
+        )
+    return ready
+
+
+def _decode_objects(field: Any, array: NDArray[Any]) -> NDArray[np.generic]:
+    """Pictures as bytes, one an item, by the field's own preparation."""
+    import numpy as np
+
+    if field.kind not in PICTURES:
+        raise InvalidInput(
+            f"the input {field.name!r} takes numbers, not bytes",
+            hint="Send numbers.",
+            field=field.name,
+            expected="numbers",
+            got="bytes",
+        )
+    items = [field.decode(item) for item in array.reshape(-1).tolist()]
+    if not items:
+        return np.zeros((0,))
+    if len({item.shape for item in items}) > 1:
+        raise InvalidInput(
+            f"the pictures for {field.name!r} have different sizes",
+            hint="Send pictures of one size together.",
+            field=field.name,
+            expected="one size",
+            got=", ".join(sorted({str(item.shape) for item in items})),
+        )
+    return np.stack(items)
+
+
+def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
+    import numpy as np
+
+    if array.size > MAX_ELEMENTS:
+        raise TooLarge(
+            f"the input {info.name!r} has {array.size:,} numbers; at most {MAX_ELEMENTS:,} go",
+            limit=MAX_ELEMENTS,
+            got=int(array.size),
+        )
+    fits = array.ndim == len(info.shape) and all(
+        want in (-1, have) for want, have in zip(info.shape, array.shape, strict=True)
+    )
+    if not fits or not len(array):
+        raise InvalidInput(
+            f"unexpected shape for input {info.name!r}: expected {list(info.shape)},"
+            f" got {list(array.shape)}",
+            hint="The first side is the batch: send at least one item.",
+            field=info.name,
+            expected=str(list(info.shape)),
+            got=str(list(array.shape)),
+        )
+    if info.dtype == "string":
+        return _read_text(array, info.name)
+    wanted = np.dtype(info.dtype)
+    if array.dtype == wanted:
+        return array
+    if array.dtype.kind in "biuf" and np.can_cast(array.dtype, wanted, "same_kind"):
+        return array.astype(wanted)
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        bounds = np.iinfo(wanted)
+        if array.size and array.min() >= bounds.min and array.max() <= bounds.max:
+            return array.astype(wanted)
+    if array.dtype.kind in "biu" and wanted.kind == "f":
+        return array.astype(wanted)
+    raise InvalidInput(
+        f"the input {info.name!r} is {wanted}, not {array.dtype}",
+        hint=f"Send {wanted}.",
+        field=info.name,
+        expected=str(wanted),
+        got=str(array.dtype),
+    )
+
+
+def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
+    """Bytes as the text in UTF-8 that they are."""
+    import numpy as np
+
+    try:
+        texts = [
+            one.decode("utf-8") if isinstance(one, bytes) else str(one)
+            for one in array.reshape(-1).tolist()
+        ]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"the input {name!r} is not UTF-8: {error}",
+            hint="Send text in UTF-8.",
+            field=name,
+            expected="UTF-8",
+            got="other bytes",
+        ) from error
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def read_numbers(value: Any, name: str) -> NDArray[np.generic]:
+    """Nested lists of JSON as an array; text becomes an array of objects.
+
+    Raises `InvalidInput` for ragged lists and what is neither number nor text.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InvalidInput(
+            f"the input {name!r} has rows of different lengths",
+            hint="Every row needs as many numbers.",
+            field=name,
+            expected="rows of one length",
+            got="ragged lists",
+        ) from error
+    if array.dtype.kind in "biuf":
+        return array
+    flat = np.asarray(value, dtype=object)
+    if array.dtype.kind in "SU" or all(isinstance(one, str | bytes) for one in flat.reshape(-1)):
+        return flat
+    raise InvalidInput(
+        f"the input {name!r} holds what is neither a number nor text",
+        hint="Send numbers, or text.",
+        field=name,
+        expected="numbers or text",
+        got=type(flat.reshape(-1)[0]).__name__ if flat.size else "nothing",
+    )
+
+
+def as_json(array: NDArray[Any]) -> Any:
+    """An output as nested lists; raises `ModelFailed` for what JSON cannot carry."""
+    import numpy as np
+
+    from modelpad.errors import ModelFailed
+
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ModelFailed(
+            "The model answered NaN or infinity, which JSON does not have.",
+            hint="Ask for binary outputs, or check the model on this input.",
+        )
+    if array.dtype.kind in "OS":
+        return _as_text(array.tolist())
+    return array.tolist()
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_text(one) for one in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def split_items(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A batch of outputs as one dictionary an item."""
+    columns = {name: as_json(outputs[name]) for name in names}
+    count = len(next(iter(columns.values())))
+    return [{name: columns[name][row] for name in names} for row in range(count)]
