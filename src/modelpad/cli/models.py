@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
-from modelpad.errors import StoreError
+from modelpad.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from modelpad.store import LocalStore
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common_options(parser)
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)
 
-    def add(name: str, action: Any, words: str, *arguments: tuple[str, str]) -> None:
+    def add(name: str, action: Any, words: str, *arguments: tuple[str, str]) -> Any:
         command = actions.add_parser(name, help=words, description=words[0].upper() + words[1:])
         command.epilog = " ".join(
             ["example: modelpad models", name, *(example for _, example in arguments)]
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
         command.set_defaults(action=action)
+        return command
 
     add("list", list_models, "list models, versions and aliases")
     add("show", show_model, "show one model's card", ("model", "digits@2"))
@@ -51,6 +52,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "let an alias mean a version",
         ("name", "digits"),
         ("alias", "production"),
+        ("version", "2"),
+    )
+    add(
+        "promote",
+        promote,
+        "let a version be what the name means, for all requests",
+        ("name", "digits"),
+        ("version", "2"),
+    )
+    share = add("traffic", share_traffic, "share requests among versions", ("name", "digits"))
+    share.add_argument("shares", metavar="VERSION=PERCENT", nargs="*", help="1=90 2=10; none: all")
+    add(
+        "shadow",
+        set_shadow,
+        "let a version get a copy of each request; 0: none",
+        ("name", "digits"),
         ("version", "2"),
     )
     add("rollback", roll_back, "go back to the version before", ("name", "digits"))
@@ -133,6 +150,7 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
         "parity": ", ".join(f"{key} {value}" for key, value in (manifest.parity or {}).items()),
         "files": f"{len(manifest.files)}, {sum(f.bytes for f in manifest.files.values()):,} bytes",
         "folder": str(found.bundle.folder),
+        "failed": store.read_failure(found.name, found.version) or "",
     }
     for name, value in rows.items():
         if value:
@@ -145,6 +163,35 @@ def set_alias(store: LocalStore, args: argparse.Namespace) -> int:
     version = store.resolve(f"{args.name}@{args.version}").version
     store.set_alias(args.name, args.alias, version)
     return _say(args, f"{args.name}@{args.alias} is version {version} now.", args.name, version)
+
+
+def promote(store: LocalStore, args: argparse.Namespace) -> int:
+    """All requests for the name go to that version."""
+    version = store.resolve(f"{args.name}@{args.version}").version
+    store.promote(args.name, version)
+    return _say(args, f"{args.name} is version {version} now.", args.name, version)
+
+
+def share_traffic(store: LocalStore, args: argparse.Namespace) -> int:
+    """Shares of requests, in percent."""
+    shares = {}
+    for word in args.shares:
+        version, equals, percent = word.partition("=")
+        if not (equals and version.isdecimal() and percent.isdecimal()):
+            raise UsageError(f"{word!r} is not VERSION=PERCENT.", hint="For example: 1=90 2=10")
+        shares[int(version)] = int(percent)
+    store.set_traffic(args.name, shares)
+    live = store.resolve(args.name).version
+    told = ", ".join(f"{share} % to version {version}" for version, share in shares.items())
+    return _say(args, f"{args.name}: {told or f'all to version {live}'}.", args.name, live)
+
+
+def set_shadow(store: LocalStore, args: argparse.Namespace) -> int:
+    """A version that is asked everything and never heard."""
+    version = None if args.version == "0" else store.resolve(f"{args.name}@{args.version}").version
+    store.set_shadow(args.name, version)
+    words = f"version {version} gets a copy of each request" if version else "no shadow"
+    return _say(args, f"{args.name}: {words}.", args.name, version or 0)
 
 
 def roll_back(store: LocalStore, args: argparse.Namespace) -> int:

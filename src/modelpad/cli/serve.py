@@ -12,7 +12,8 @@ from modelpad.cli.sources import find_model
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.server import ModelTable
+    from modelpad.engine import QueueLimits
+    from modelpad.server import App, Follower, ModelTable
 
 EXAMPLE = """example:
   modelpad serve digits
@@ -55,6 +56,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grace", type=float, default=10.0, help="seconds to finish in when stopped (%(default)s)"
     )
+    parser.add_argument(
+        "--poll",
+        type=float,
+        default=2.0,
+        help="seconds between looks at the store for new versions; 0: never (%(default)s)",
+    )
+    parser.add_argument(
+        "--keep", type=int, default=1, help="newest versions to keep open (%(default)s)"
+    )
     add_store_option(parser)
     add_common_options(parser, json=False)
 
@@ -74,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     address = Address(args.host, listener.getsockname()[1])
     limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
     app = App(open_models(args), limits, log_requests=args.log_requests)
+    app.follower = make_follower(args, app)
     wants_page = sys.stdout.isatty() if args.open is None else args.open
 
     def announce() -> None:
@@ -96,21 +107,48 @@ def run(args: argparse.Namespace) -> int:
 
 def open_models(args: argparse.Namespace) -> ModelTable:
     """The models asked for, opened and warm; every model of the store when none is named."""
-    from modelpad.engine import QueueLimits
     from modelpad.server import ModelTable, ServedModel
     from modelpad.store import list_names
 
     settings = Settings.from_environment(args)
     names = args.models or list_names(settings.store) or ["digits"]
-    limits = QueueLimits(length=args.queue, timeout_s=args.timeout)
+    limits = read_queue_limits(args)
     found = [find_model(name, settings) for name in names]
     repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
     if repeated:
         raise UsageError(
             f"{', '.join(sorted(repeated))} is given more than once.",
-            hint="One server serves one version of a model.",
+            hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
     return ModelTable(ServedModel.load(one.name, one.version, one.bundle, limits) for one in found)
+
+
+def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
+    """What follows the store, for models that were named without a version; None for no such."""
+    from modelpad.server import Follower, ServedModel
+    from modelpad.store import LocalStore, Plan, list_names
+
+    store = LocalStore(Settings.from_environment(args).store)
+    limits = read_queue_limits(args)
+    if not args.poll:
+        return None
+
+    def read_plans() -> dict[str, Plan]:
+        there = list_names(store.root)
+        wanted = [name for name in there if not args.models or name in args.models]
+        return {name: store.plan(name, args.keep) for name in wanted}
+
+    def load(name: str, version: int) -> ServedModel:
+        return ServedModel.load(name, version, store.open(f"{name}@{version}"), limits)
+
+    return Follower(app, read_plans, load, note_failure=store.note_failure, interval_s=args.poll)
+
+
+def read_queue_limits(args: argparse.Namespace) -> QueueLimits:
+    """`--queue` and `--timeout`."""
+    from modelpad.engine import QueueLimits
+
+    return QueueLimits(length=args.queue, timeout_s=args.timeout)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

@@ -1,7 +1,8 @@
 """The server: an ASGI app that joins opened bundles with the page and the protocols."""
 
 from modelpad.server.app import App
+from modelpad.server.follow import Follower
 from modelpad.server.http import ServerLimits
 from modelpad.server.models import ModelTable, ServedModel
 
-__all__ = ["App", "ModelTable", "ServedModel", "ServerLimits"]
+__all__ = ["App", "Follower", "ModelTable", "ServedModel", "ServerLimits"]

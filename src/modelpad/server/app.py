@@ -7,10 +7,10 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelpad import __version__
 from modelpad.errors import ModelpadError, NotReady
@@ -24,6 +24,7 @@ from modelpad.server.http import (
     Scope,
     Send,
     ServerLimits,
+    parse_json,
     respond_json,
 )
 from modelpad.server.log import log_request, name_request
@@ -33,6 +34,7 @@ from modelpad.server.protocols import openinference, tfserving, typed
 
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
+    from modelpad.server.follow import Follower
 
 log = logging.getLogger("modelpad.server")
 
@@ -80,6 +82,8 @@ class App:
         self.log_requests = log_requests
         self.limits = limits or ServerLimits()
         self.stopping = False
+        self.follower: Follower | None = None
+        self._aside: set[asyncio.Task[None]] = set()
         self._routes: dict[tuple[str, str], tuple[Route, Names]] = {}
         self.metrics = Metrics(__version__)
 
@@ -113,11 +117,21 @@ class App:
         if self.stopping:
             raise NotReady("The server is stopping.", hint="Ask another.")
 
+    def run_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs something that no answer waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
     async def start(self) -> None:
         """What runs beside the requests begins."""
+        if self.follower is not None:
+            self.run_aside(self.follower.run())
 
     async def stop(self) -> None:
-        """The models are closed."""
+        """What runs beside is stopped, and the models are closed."""
+        for task in self._aside:
+            task.cancel()
         if self.models is not None:
             self.models.close()
 
@@ -224,12 +238,39 @@ def _ask(call: Callable[[ServedModel, Request], Awaitable[Response]]) -> Handler
 
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = _find(app, request, names)
+        line = app.opened().lines[model.name]
+        if line.shadow is not None and line.shadow != model.version:
+            request = await request.keep_body()
         start = time.perf_counter()
         response = await call(model, request)
         app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
+        if line.shadow is not None and line.shadow != model.version:
+            app.run_aside(_ask_shadow(app, call, line.versions[line.shadow], request, response))
         return response
 
     return handle
+
+
+async def _ask_shadow(
+    app: App,
+    call: Callable[[ServedModel, Request], Awaitable[Response]],
+    shadow: ServedModel,
+    request: Request,
+    response: Response,
+) -> None:
+    """Asks a shadow the same, and counts how its answer compares; nobody hears it."""
+    from modelpad.server.follow import answers_agree
+
+    try:
+        answer = await call(shadow, await request.keep_body())
+        if answer.content_type == JSON:
+            same = answers_agree(parse_json(response.body), parse_json(answer.body))
+        else:
+            same = answer.body == response.body
+        result = "same" if same else "different"
+    except ModelpadError:
+        result = "failed"
+    app.metrics.count_shadow(result, model=shadow.name, version=shadow.version)
 
 
 def _show(call: Callable[[ServedModel], Response]) -> Handler:

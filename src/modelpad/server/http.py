@@ -123,6 +123,16 @@ class Request:
         packed = self.headers.get("content-encoding", "")
         return self._unpack(body, packed.strip().lower()) if packed else body
 
+    async def keep_body(self) -> Request:
+        """The same request with its body read, so that it can be read again."""
+        body = await self.body()
+
+        async def read() -> tuple[bytes, bool]:
+            return body, False
+
+        headers = {k: v for k, v in self.headers.items() if k != "content-encoding"}
+        return Request(self.method, self.path, self.query_string, headers, read, self._limits)
+
     async def lines(self, longest: int) -> AsyncIterator[bytes]:
         """The body line by line, in constant memory; empty lines are left out.
 

@@ -97,6 +97,8 @@ class Metrics:
             ),
         }
         self._batch_items = Histogram("modelpad_batch_items", "Items that ran at once.", SIZES)
+        self._version_failures: dict[Labels, int] = defaultdict(int)
+        self._shadows: dict[Labels, int] = defaultdict(int)
         self.counts: dict[tuple[str, int], ModelCounts] = {}
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
@@ -127,6 +129,15 @@ class Metrics:
         self._phases["encode"].observe(record.encode_s, labels)
         self._batch_items.observe(record.items, labels)
 
+    def count_version_failure(self, *, model: str, version: int) -> None:
+        """One version that could not be opened."""
+        self._version_failures[("model", model), ("version", str(version))] += 1
+
+    def count_shadow(self, result: str, *, model: str, version: int) -> None:
+        """One copy of a request answered by a shadow: `same`, `different` or `failed`."""
+        labels = (("model", model), ("result", result), ("version", str(version)))
+        self._shadows[labels] += 1
+
     def count_of(self, model: str, version: int) -> ModelCounts:
         """The counts of one version."""
         return self.counts.setdefault((model, version), ModelCounts())
@@ -150,6 +161,16 @@ class Metrics:
             _sample("modelpad_requests_total", labels, count)
             for labels, count in self._requests.items()
         ]
+        for name, words, counts in (
+            (
+                "modelpad_version_failures_total",
+                "Versions that stayed out.",
+                self._version_failures,
+            ),
+            ("modelpad_shadow_total", "Answers of shadows, by how they compare.", self._shadows),
+        ):
+            lines += _describe(name, "counter", words)
+            lines += [_sample(name, labels, count) for labels, count in counts.items()]
         for histogram in (*self._phases.values(), self._latency, self._batch_items):
             lines += histogram.render()
         return ("\n".join(lines) + "\n").encode("utf-8")

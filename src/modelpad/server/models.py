@@ -98,6 +98,7 @@ class ModelLine:
     live: int
     aliases: Mapping[str, int] = field(default_factory=dict)
     traffic: Mapping[int, int] = field(default_factory=dict)
+    shadow: int | None = None
 
     def choose(self, key: str | None = None) -> ServedModel:
         """The version for a request without a version: by its share; the same for the same key."""

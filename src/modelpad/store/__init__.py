@@ -1,6 +1,6 @@
 """The store: all bundles, their versions and aliases. Knows nothing of engines or HTTP."""
 
 from modelpad.store.find import Found, find_bundle, list_names
-from modelpad.store.local import Entry, LocalStore
+from modelpad.store.local import Entry, LocalStore, Plan
 
-__all__ = ["Entry", "Found", "LocalStore", "find_bundle", "list_names"]
+__all__ = ["Entry", "Found", "LocalStore", "Plan", "find_bundle", "list_names"]

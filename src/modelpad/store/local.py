@@ -12,9 +12,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,23 @@ class AliasBook:
     aliases: dict[str, int] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
     highest: int = 0
+    traffic: dict[int, int] = field(default_factory=dict)
+    shadow: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a server should hold of one model: the versions, and who gets which.
+
+    `live` is what the name alone means. `traffic` shares requests among versions, in percent; it is
+    empty where all go to `live`. `shadow` gets a copy of each request, and is never heard.
+    """
+
+    live: int
+    versions: frozenset[int]
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    traffic: Mapping[int, int] = field(default_factory=dict)
+    shadow: int | None = None
 
 
 class LocalStore:
@@ -120,8 +137,6 @@ class LocalStore:
             StoreError: the store cannot be written; nothing is left behind.
             ChecksumMismatch: the bundle changed since it was opened.
         """
-        from dataclasses import replace
-
         model = name or bundle.manifest.name
         manifest = replace(bundle.manifest, name=model)
         open_bundle(bundle.folder)
@@ -153,7 +168,7 @@ class LocalStore:
             history = list(book.history)
             if alias == PRODUCTION and book.aliases.get(alias, version) != version:
                 history.append(book.aliases[alias])
-            return AliasBook(book.aliases | {alias: version}, history, book.highest)
+            return replace(book, aliases=book.aliases | {alias: version}, history=history)
 
         self._change_book(name, change)
 
@@ -176,10 +191,71 @@ class LocalStore:
                     f"{name} has no version before {now}.", hint="There is nothing to go back to."
                 )
             target = history.pop() if history else lower[-1]
-            return AliasBook(book.aliases | {PRODUCTION: target}, history, book.highest)
+            aliases = book.aliases | {PRODUCTION: target}
+            return replace(book, aliases=aliases, history=history, traffic={}, shadow=None)
 
         self._change_book(name, change)
         return self.resolve(name)
+
+    def promote(self, name: str, version: int) -> Entry:
+        """Lets `production` mean `version`, for all requests. Raises as `set_alias` does."""
+        self.set_alias(name, PRODUCTION, version)
+        self._change_book(name, lambda book: replace(book, traffic={}, shadow=None))
+        return self.resolve(name)
+
+    def set_traffic(self, name: str, shares: Mapping[int, int]) -> None:
+        """Shares requests for `name` among versions, in percent; none: all go to what it means.
+
+        Raises:
+            UsageError: the shares do not add up to 100.
+            ModelNotFound, VersionNotFound: there is no such version.
+        """
+        self.resolve(name)
+        for version in shares:
+            self.resolve(f"{name}@{version}")
+        if shares and (sum(shares.values()) != 100 or min(shares.values()) < 0):
+            raise UsageError(
+                f"The shares add up to {sum(shares.values())}, not to 100.",
+                hint=f"For example: modelpad models traffic {name} 1=90 2=10",
+            )
+        kept = {version: share for version, share in shares.items() if share}
+        self._change_book(name, lambda book: replace(book, traffic=kept))
+
+    def set_shadow(self, name: str, version: int | None) -> None:
+        """Lets `version` get a copy of each request; None: no longer. Raises as `resolve`."""
+        self.resolve(name if version is None else f"{name}@{version}")
+        self._change_book(name, lambda book: replace(book, shadow=version))
+
+    def plan(self, name: str, keep: int = 1) -> Plan:
+        """What a server should hold: what the name means, the last `keep`, shares and shadow.
+
+        Raises `ModelNotFound` when there is no such model.
+        """
+        live = self.resolve(name).version
+        versions, book = self.versions(name), self._read_book(name)
+        traffic = {v: share for v, share in book.traffic.items() if v in versions}
+        shadow = book.shadow if book.shadow in versions else None
+        wanted = {live, *traffic, *(versions[-(keep - 1) :] if keep > 1 else ())}
+        wanted |= {shadow} if shadow is not None else set()
+        aliases = {a: v for a, v in self.aliases(name).items() if v in wanted}
+        whole = traffic if sum(traffic.values()) == 100 else {}
+        return Plan(live, frozenset(wanted), aliases, whole, shadow)
+
+    def note_failure(self, name: str, version: int, reason: str | None) -> None:
+        """Keeps why a server could not open a version; None when it could after all."""
+        path = self.root / name / f".failed-{version}"
+        with self._writing():
+            if reason is None:
+                path.unlink(missing_ok=True)
+            elif path.parent.is_dir():
+                path.write_text(reason, "utf-8")
+
+    def read_failure(self, name: str, version: int) -> str | None:
+        """Why a server could not open a version, the last time that one tried."""
+        try:
+            return (self.root / name / f".failed-{version}").read_text("utf-8")
+        except OSError:
+            return None
 
     def verify(self, reference: str | None = None) -> list[str]:
         """A line for each version that is damaged; every version when none is named."""
@@ -258,6 +334,8 @@ class LocalStore:
                 {str(alias): int(version) for alias, version in record["aliases"].items()},
                 [int(version) for version in record["history"]],
                 int(record["highest"]),
+                {int(v): int(share) for v, share in record.get("traffic", {}).items()},
+                record.get("shadow"),
             )
         except FileNotFoundError:
             return AliasBook()
@@ -273,7 +351,13 @@ class LocalStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             book = change(self._read_book(name))
             highest = max([book.highest, *self.versions(name)])
-            record = {"aliases": book.aliases, "history": book.history, "highest": highest}
+            record = {
+                "aliases": book.aliases,
+                "history": book.history,
+                "highest": highest,
+                "traffic": {str(version): share for version, share in book.traffic.items()},
+                "shadow": book.shadow,
+            }
             aside = folder / f".{ALIASES}-{secrets.token_hex(4)}"
             with aside.open("w") as file:
                 json.dump(record, file, indent=2, sort_keys=True)

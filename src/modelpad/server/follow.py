@@ -1,0 +1,162 @@
+"""The server follows the store: new versions come in beside the old ones, and leave when idle.
+
+A version is opened and asked its own samples before any request gets it; one that fails stays out,
+and what is served stays as it is. Nothing is taken away because a store cannot be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from modelpad.errors import ModelFailed, ModelpadError
+from modelpad.server.models import ModelLine, ServedModel
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.store import Plan
+
+log = logging.getLogger("modelpad.server")
+
+RETRY_S = 60.0
+DRAIN_S = 60.0
+
+
+class Follower:
+    """Keeps an app's models as the store's plans say.
+
+    `read_plans` tells what should be served, by name; `load` opens one version; `note_failure` is
+    told why one stays out, or None when it came in after all.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        read_plans: Callable[[], Mapping[str, Plan]],
+        load: Callable[[str, int], ServedModel],
+        *,
+        note_failure: Callable[[str, int, str | None], None],
+        interval_s: float = 2.0,
+    ) -> None:
+        self.app = app
+        self.read_plans = read_plans
+        self.load = load
+        self.note_failure = note_failure
+        self.interval_s = interval_s
+        self.failed: dict[tuple[str, int], float] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Looks again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self.interval_s)
+            try:
+                await self.look()
+            except ModelpadError as error:
+                log.warning("the store cannot be followed: %s", error.message)
+            except Exception:
+                log.exception("the store cannot be followed")
+
+    async def look(self) -> None:
+        """Brings the app's models to what the plans say, once."""
+        plans = await asyncio.to_thread(self.read_plans)
+        for name, plan in plans.items():
+            await self._bring(name, plan)
+
+    async def _bring(self, name: str, plan: Plan) -> None:
+        table = self.app.opened()
+        line = table.lines.get(name)
+        have = dict(line.versions) if line is not None else {}
+        for version in sorted(plan.versions - set(have), reverse=True):
+            model = await self._try(name, version)
+            if model is not None:
+                have[version] = model
+        if not have:
+            return
+        live = plan.live if plan.live in have else line.live if line is not None else max(have)
+        traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
+        shadow = plan.shadow if plan.shadow in have else None
+        wanted = (plan.versions | {live}) & set(have)
+        after = ModelLine(
+            name, {v: have[v] for v in sorted(wanted)}, live, plan.aliases, traffic, shadow
+        )
+        if line == after:
+            return
+        table.put(after)
+        if line is None or line.live != live:
+            log.warning("%s: version %d is live", name, live)
+        for version, model in have.items():
+            if version not in wanted:
+                task = asyncio.create_task(self._retire(model))
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+
+    async def _try(self, name: str, version: int) -> ServedModel | None:
+        if self.failed.get((name, version), 0.0) > time.monotonic():
+            return None
+        try:
+            model = await asyncio.to_thread(self._open_checked, name, version)
+        except Exception as error:
+            self.failed[name, version] = time.monotonic() + RETRY_S
+            reason = f"{type(error).__name__}: {error}"
+            log.error("%s: version %d stays out: %s", name, version, reason)
+            self.app.metrics.count_version_failure(model=name, version=version)
+            await asyncio.to_thread(self.note_failure, name, version, reason)
+            return None
+        if self.failed.pop((name, version), None) is not None:
+            await asyncio.to_thread(self.note_failure, name, version, None)
+        self.app.watch(model)
+        return model
+
+    def _open_checked(self, name: str, version: int) -> ServedModel:
+        model = self.load(name, version)
+        try:
+            check_samples(model)
+        except BaseException:
+            model.runner.close()
+            raise
+        return model
+
+    async def _retire(self, model: ServedModel) -> None:
+        """Closes a version when what it began is answered; its memory goes with it."""
+        await model.runner.drain(DRAIN_S)
+        model.runner.close()
+        log.warning("%s: version %d has left", model.name, model.version)
+
+
+def check_samples(model: ServedModel) -> None:
+    """Asks a new version its own samples.
+
+    Raises:
+        ModelFailed: most of its labels are not those that the bundle says.
+        ModelpadError: it cannot answer one.
+    """
+    session = model.runner.session
+    labels = [field.name for field in session.signature.outputs if field.kind == "label"]
+    told = wrong = 0
+    for sample in model.bundle.manifest.samples:
+        answer = session.answer(session.sample_values(sample.inputs))
+        if labels and sample.expected is not None:
+            told += 1
+            wrong += answer[labels[0]]["label"] != sample.expected
+    if wrong > told / 2:
+        raise ModelFailed(
+            f"{wrong} of {told} samples are not answered as the bundle says.",
+            hint="Its graph or its samples are not those of the trained model.",
+        )
+
+
+def answers_agree(first: object, second: object, tolerance: float = 1e-3) -> bool:
+    """Whether two answers say the same, but for their version and for numbers very near."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = (first.keys() | second.keys()) - {"version", "model_version"}
+        return all(answers_agree(first.get(key), second.get(key), tolerance) for key in keys)
+    if isinstance(first, list) and isinstance(second, list):
+        alike = (answers_agree(a, b, tolerance) for a, b in zip(first, second, strict=False))
+        return len(first) == len(second) and all(alike)
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return abs(first - second) <= tolerance * max(1.0, abs(first), abs(second))
+    return first == second

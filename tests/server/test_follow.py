@@ -1,0 +1,188 @@
+"""Versions come, share the traffic and leave while requests are answered, and none fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from modelpad.bundle import Bundle, write_bundle
+from modelpad.client.load import run_load, write_request
+from modelpad.server.follow import answers_agree
+from modelpad.store import LocalStore
+
+
+def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def store(tmp_path: Path, digits: Bundle) -> LocalStore:
+    made = LocalStore(tmp_path / "store")
+    made.push(digits)
+    return made
+
+
+@pytest.fixture
+def url(serve: Any, store: LocalStore) -> str:
+    running = serve("digits", "--poll", "0.05", store=store.root)
+    return str(running.url)
+
+
+def ask(url: str, digits: Bundle, number: int = 7, **headers: str) -> httpx.Response:
+    picture = digits.path(f"samples/{number}.png").read_bytes()
+    sent = {"content-type": "image/png", **headers}
+    return httpx.post(f"{url}/predict/digits", content=picture, headers=sent)
+
+
+def version_of(url: str, digits: Bundle, **headers: str) -> int:
+    return int(ask(url, digits, **headers).json()["version"])
+
+
+def test_a_new_version_comes_in_and_the_old_one_leaves(
+    url: str, store: LocalStore, digits: Bundle
+) -> None:
+    assert version_of(url, digits) == 1
+    store.push(digits)
+    wait_for(lambda: version_of(url, digits) == 2)
+    status = httpx.get(f"{url}/v1/models/digits").json()["model_version_status"]
+    assert [each["version"] for each in status] == ["2"]
+    store.rollback("digits")
+    wait_for(lambda: version_of(url, digits) == 1)
+    store.promote("digits", 2)
+    wait_for(lambda: version_of(url, digits) == 2)
+
+
+def test_a_new_name_is_served_too(serve: Any, store: LocalStore, digits: Bundle) -> None:
+    running = serve("--poll", "0.05", store=store.root)
+    store.push(digits, "twins")
+    wait_for(lambda: len(httpx.get(f"{running.url}/models").json()["models"]) == 2)
+
+
+def test_traffic_is_shared_and_sticks(url: str, store: LocalStore, digits: Bundle) -> None:
+    store.promote("digits", 1)
+    store.push(digits)
+    store.set_traffic("digits", {1: 50, 2: 50})
+    wait_for(lambda: {version_of(url, digits) for _ in range(12)} == {1, 2})
+    for person in ("ann", "bob", "eve"):
+        stuck = {version_of(url, digits, **{"x-modelpad-sticky": person}) for _ in range(10)}
+        assert len(stuck) == 1
+    path = f"{url}/v1/models/digits/versions/2"
+    assert httpx.get(path).json()["model_version_status"][0]["version"] == "2"
+    store.set_traffic("digits", {})
+    wait_for(lambda: {version_of(url, digits) for _ in range(20)} == {1})
+
+
+def test_a_broken_version_stays_out(
+    url: str, store: LocalStore, digits: Bundle, run_modelpad: Any
+) -> None:
+    entry = store.push(digits)
+    (entry.folder / "model.onnx").write_bytes(b"damaged")
+    wait_for(lambda: store.read_failure("digits", 2))
+    assert version_of(url, digits) == 1
+    assert 'modelpad_version_failures_total{model="digits",version="2"} 1' in (
+        httpx.get(f"{url}/metrics").text
+    )
+    shown = run_modelpad("models", "show", "digits@2", "--store", str(store.root))
+    assert "ChecksumMismatch" in shown.stdout + shown.stderr or shown.returncode == 1
+    store.push(digits)
+    wait_for(lambda: version_of(url, digits) == 3)
+
+
+def test_a_version_that_answers_its_samples_wrong_stays_out(
+    url: str, store: LocalStore, digits: Bundle, tmp_path: Path
+) -> None:
+    wrong = tuple(replace(sample, expected="0") for sample in digits.manifest.samples)
+    files = {name: digits.path(name) for name in digits.manifest.files}
+    liar = write_bundle(tmp_path / "liar", replace(digits.manifest, samples=wrong), files)
+    store.push(liar)
+    wait_for(lambda: store.read_failure("digits", 2))
+    assert "9 of 10 samples" in (store.read_failure("digits", 2) or "")
+    assert version_of(url, digits) == 1
+
+
+def test_a_shadow_is_asked_and_never_heard(url: str, store: LocalStore, digits: Bundle) -> None:
+    store.promote("digits", 1)
+    store.push(digits)
+    store.set_shadow("digits", 2)
+
+    def same() -> bool:
+        assert version_of(url, digits) == 1
+        return 'result="same",version="2"' in httpx.get(f"{url}/metrics").text
+
+    wait_for(same)
+    assert 'result="different"' not in httpx.get(f"{url}/metrics").text
+
+
+def test_a_store_that_goes_away_takes_nothing_with_it(
+    url: str, store: LocalStore, digits: Bundle, tmp_path: Path
+) -> None:
+    away = tmp_path / "away"
+    store.root.rename(away)
+    time.sleep(0.3)
+    assert version_of(url, digits) == 1
+    away.rename(store.root)
+    store.push(digits)
+    wait_for(lambda: version_of(url, digits) == 2)
+
+
+def test_bundles_damaged_while_they_are_served_go_on(
+    url: str, store: LocalStore, digits: Bundle
+) -> None:
+    shutil.rmtree(store.root / "digits" / "1")
+    assert ask(url, digits, 3).json()["label"] == "3"
+
+
+@pytest.mark.slow
+def test_swaps_under_load_fail_no_request(url: str, store: LocalStore, digits: Bundle) -> None:
+    """Every answer is whole, right, and of a version that was meant to answer."""
+    store.push(digits)
+    picture = digits.path("samples/7.png").read_bytes()
+    request = write_request("x", "/predict/digits", picture, "image/png")
+    stop = threading.Event()
+    swaps = Counter[str]()
+
+    def swap() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            if number % 3:
+                store.promote("digits", 1 + number % 2)
+                swaps["promote"] += 1
+            else:
+                store.set_traffic("digits", {1: 30, 2: 70})
+                swaps["traffic"] += 1
+            time.sleep(0.03)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    host, _, port = url.removeprefix("http://").partition(":")
+    load = asyncio.run(run_load(host, int(port), request, connections=16, seconds=6))
+    stop.set()
+    thread.join()
+    assert sum(swaps.values()) > 50
+    assert load.broken == 0
+    assert set(load.statuses) == {200}
+    assert load.statuses[200] > 500
+
+
+def test_answers_are_compared() -> None:
+    first = {"version": 1, "label": "a", "scores": {"a": 0.9, "b": 0.1}}
+    assert answers_agree(first, json.loads(json.dumps(first)) | {"version": 2})
+    assert answers_agree({"a": [1.0, 2.0]}, {"a": [1.0, 2.0005]})
+    assert not answers_agree(first, first | {"label": "b"})
+    assert not answers_agree({"a": [1.0]}, {"a": [1.0, 2.0]})
+    assert not answers_agree({"a": 1.0}, {"a": "1"})
