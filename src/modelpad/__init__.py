@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelpad.api import save as save
+    from modelpad.client import AsyncClient as AsyncClient
+    from modelpad.client import Client as Client
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "save"]
+__all__ = ["AsyncClient", "Client", "__version__", "save"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from modelpad.api import save
 
         return save
+    if name in ("AsyncClient", "Client"):
+        from modelpad import client
+
+        return getattr(client, name)
     raise AttributeError(f"module 'modelpad' has no attribute {name!r}")

@@ -14,6 +14,8 @@
     ├── DataSetInvalid          data that is damaged or cannot be learned from
     ├── ModelFailed             the graph raised while it ran
     ├── Overloaded              the queue is full
+    │   └── RateLimited         one client asks too often
+    ├── Unauthorized            no API key, or an unknown one
     ├── DeadlineExceeded        no answer within the time allowed
     ├── NotReady                the models are still being opened
     ├── MissingExtra            an optional part that is not installed
@@ -92,6 +94,14 @@ class ModelFailed(ModelpadError):
 
 class Overloaded(ModelpadError):
     """More work waits than the queue may hold. Details: `retry_after_s`."""
+
+
+class RateLimited(Overloaded):
+    """One client asks more often than it may. Details: `retry_after_s`."""
+
+
+class Unauthorized(ModelpadError):
+    """A request has no API key, or one that nobody has."""
 
 
 class DeadlineExceeded(ModelpadError):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
-from modelpad.cli.settings import Settings, port_from_environment
+from modelpad.cli.settings import Settings, keys_from_environment, port_from_environment
 from modelpad.cli.sources import find_model
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from modelpad.engine import QueueLimits
-    from modelpad.server import App, Follower, ModelTable
+    from modelpad.server import App, Follower, Guard, ModelTable
 
 EXAMPLE = """example:
   modelpad serve digits
@@ -57,6 +60,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--grace", type=float, default=10.0, help="seconds to finish in when stopped (%(default)s)"
     )
     parser.add_argument(
+        "--api-keys",
+        metavar="FILE",
+        help="API keys that are wanted: lines of NAME=KEY",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="requests a second for each key; 0: no limit"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate")
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
+    parser.add_argument(
         "--poll",
         type=float,
         default=2.0,
@@ -81,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
         )
     port = port_from_environment() if args.port is None else args.port
     listener = open_socket(Address(args.host, port))
-    address = Address(args.host, listener.getsockname()[1])
+    address = Address(args.host, listener.getsockname()[1], bool(args.tls_cert))
     limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
-    app = App(open_models(args), limits, log_requests=args.log_requests)
+    app = App(open_models(args), limits, log_requests=args.log_requests, guard=make_guard(args))
     app.follower = make_follower(args, app)
     wants_page = sys.stdout.isatty() if args.open is None else args.open
 
@@ -101,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
             webbrowser.open(address.url)
 
-    serve(app, listener, on_ready=announce, grace_s=args.grace)
+    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=open_tls(args))
     return DONE
 
 
@@ -142,6 +155,34 @@ def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
         return ServedModel.load(name, version, store.open(f"{name}@{version}"), limits)
 
     return Follower(app, read_plans, load, note_failure=store.note_failure, interval_s=args.poll)
+
+
+def make_guard(args: argparse.Namespace) -> Guard | None:
+    """Who may ask, where keys or a rate are given."""
+    from modelpad.server import Guard
+
+    keys = keys_from_environment()
+    if not (keys or args.api_keys or args.rate):
+        return None
+    return Guard(keys, Path(args.api_keys) if args.api_keys else None, args.rate)
+
+
+def open_tls(args: argparse.Namespace) -> SSLContext | None:
+    """The certificate to serve HTTPS with. Raises `UsageError` when it cannot be read."""
+    if not (args.tls_cert or args.tls_key):
+        return None
+    if not (args.tls_cert and args.tls_key):
+        raise UsageError("--tls-cert and --tls-key go together.", hint="Give both files.")
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(args.tls_cert, args.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"The certificate cannot be used: {error}.", hint="Give PEM files that fit together."
+        ) from error
+    return context
 
 
 def read_queue_limits(args: argparse.Namespace) -> QueueLimits:

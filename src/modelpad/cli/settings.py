@@ -15,6 +15,7 @@ VARIABLES = {
     "MODELPAD_STORE": "the store's folder, as --store",
     "MODELPAD_DATA": "folders that hold data sets by name, separated as PATH is",
     "MODELPAD_CACHE": "where downloads are kept",
+    "MODELPAD_API_KEYS": "API keys that serve wants, NAME=KEY or NAME=sha256:HEX, by commas",
     "PORT": "the port that serve listens on, as --port",
 }
 
@@ -42,6 +43,11 @@ class Settings:
             data_roots=tuple(Path(root) for root in roots if root),
             cache=Path(variables.get("MODELPAD_CACHE") or cache / "modelpad"),
         )
+
+
+def keys_from_environment(environment: Mapping[str, str] | None = None) -> str:
+    """`MODELPAD_API_KEYS`, else nothing."""
+    return (os.environ if environment is None else environment).get("MODELPAD_API_KEYS", "")
 
 
 def port_from_environment(environment: Mapping[str, str] | None = None) -> int:

@@ -35,6 +35,7 @@ from modelpad.server.protocols import openinference, tfserving, typed
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
     from modelpad.server.follow import Follower
+    from modelpad.server.guard import Guard
 
 log = logging.getLogger("modelpad.server")
 
@@ -49,6 +50,8 @@ STICKY = "x-modelpad-sticky"  # requests with the same value get the same versio
 class Route:
     """A method and a path; `write_error` is how the route's protocol tells an error.
 
+    Those that are not `guarded` are open to all: the page's own files, health, metrics.
+
     The parts of the path in braces are handed to the handler by name.
     """
 
@@ -56,6 +59,7 @@ class Route:
     endpoint: str
     handler: Handler
     write_error: Callable[[ModelpadError], Response] = errors.respond_error
+    guarded: bool = True
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,11 +79,13 @@ class App:
         limits: ServerLimits | None = None,
         *,
         log_requests: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         self.models = models
         for model in models or ():
             self.watch(model)
         self.log_requests = log_requests
+        self.guard = guard
         self.limits = limits or ServerLimits()
         self.stopping = False
         self.follower: Follower | None = None
@@ -184,6 +190,8 @@ class App:
         route, names = found
         name = names.get("model", "")
         try:
+            if route.guarded and self.guard is not None:
+                self.metrics.count_key(self.guard.admit(request))
             return route.endpoint, name, await route.handler(self, request, names)
         except ModelpadError as error:
             return route.endpoint, name, route.write_error(error)
@@ -391,8 +399,8 @@ def _list_protocols() -> Iterator[Route]:
         yield Route("GET", f"{path}/metadata", _show(tfserving.show_metadata), told)
     told = openinference.write_error
     yield Route("GET", "/v2", show_v2_server, told)
-    yield Route("GET", "/v2/health/live", check_v2_live, told)
-    yield Route("GET", "/v2/health/ready", check_v2_ready, told)
+    yield Route("GET", "/v2/health/live", check_v2_live, told, guarded=False)
+    yield Route("GET", "/v2/health/ready", check_v2_ready, told, guarded=False)
     for prefix in ("", "/versions/{version}"):
         path = "/v2/models/{model}" + prefix
         yield Route("POST", f"{path}/infer", _ask(openinference.infer), told)
@@ -406,14 +414,14 @@ ROUTES = (
     Route("POST", "/predict/{model}", predict),
     Route("POST", "/predict", predict),
     *_list_protocols(),
-    Route("GET", "/", show_page),
-    Route("GET", "/static/{path}", show_static),
+    Route("GET", "/", show_page, guarded=False),
+    Route("GET", "/static/{path}", show_static, guarded=False),
     Route("GET", "/models", list_models),
     Route("GET", "/models/{model}/files/{path}", show_file),
-    Route("GET", "/healthz", check_alive),
-    Route("GET", "/livez", check_alive),
-    Route("GET", "/readyz", check_ready),
-    Route("GET", "/metrics", show_metrics),
+    Route("GET", "/healthz", check_alive, guarded=False),
+    Route("GET", "/livez", check_alive, guarded=False),
+    Route("GET", "/readyz", check_ready, guarded=False),
+    Route("GET", "/metrics", show_metrics, guarded=False),
     Route("GET", "/openapi.json", show_openapi),
-    Route("GET", "/docs", show_docs),
+    Route("GET", "/docs", show_docs, guarded=False),
 )

@@ -14,6 +14,7 @@ STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
@@ -24,18 +25,22 @@ def status_of(error: errors.ModelpadError) -> HTTPStatus:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-def respond_error(error: errors.ModelpadError) -> Response:
-    """`{"error": {"message", "hint", "field", "expected", "got", ...}}` with its status."""
+def describe_error(error: errors.ModelpadError) -> dict[str, object]:
+    """`{"error": {"message", "hint", "field", "expected", "got", ...}}`."""
     known = {
         name: value
         for name, value in error.details.items()
         if isinstance(value, str | int | float | list | tuple)
     }
-    body = {"error": {"message": error.message, "hint": error.hint} | known}
+    return {"error": {"message": error.message, "hint": error.hint} | known}
+
+
+def respond_error(error: errors.ModelpadError) -> Response:
+    """`describe_error` with its status."""
     headers = {}
     if "retry_after_s" in error.details:
         headers["retry-after"] = str(error.details["retry_after_s"])
-    return respond_json(body, status=status_of(error), headers=headers)
+    return respond_json(describe_error(error), status=status_of(error), headers=headers)
 
 
 def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str) -> Response:

@@ -223,7 +223,12 @@ def respond_json(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer of JSON in UTF-8."""
-    return Response(msgspec.json.encode(value), JSON, status, headers or {})
+    return Response(encode_json(value), JSON, status, headers or {})
+
+
+def encode_json(value: object) -> bytes:
+    """JSON in UTF-8."""
+    return msgspec.json.encode(value)
 
 
 def parse_json(body: bytes) -> Any:

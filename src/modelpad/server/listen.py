@@ -30,12 +30,16 @@ class Address:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    tls: bool = False
 
     @property
     def url(self) -> str:
         """What to type into a browser on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self.tls else "http"
+        return (
+            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        )
 
 
 def open_socket(address: Address) -> socket.socket:

@@ -98,6 +98,7 @@ class Metrics:
         }
         self._batch_items = Histogram("modelpad_batch_items", "Items that ran at once.", SIZES)
         self._version_failures: dict[Labels, int] = defaultdict(int)
+        self._keys: dict[Labels, int] = defaultdict(int)
         self._shadows: dict[Labels, int] = defaultdict(int)
         self.counts: dict[tuple[str, int], ModelCounts] = {}
 
@@ -133,6 +134,11 @@ class Metrics:
         """One version that could not be opened."""
         self._version_failures[("model", model), ("version", str(version))] += 1
 
+    def count_key(self, name: str) -> None:
+        """One request admitted with the API key of that name."""
+        if name:
+            self._keys[(("key", name),)] += 1
+
     def count_shadow(self, result: str, *, model: str, version: int) -> None:
         """One copy of a request answered by a shadow: `same`, `different` or `failed`."""
         labels = (("model", model), ("result", result), ("version", str(version)))
@@ -167,6 +173,7 @@ class Metrics:
                 "Versions that stayed out.",
                 self._version_failures,
             ),
+            ("modelpad_key_requests_total", "Requests by the API key's name.", self._keys),
             ("modelpad_shadow_total", "Answers of shadows, by how they compare.", self._shadows),
         ):
             lines += _describe(name, "counter", words)

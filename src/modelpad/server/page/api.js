@@ -18,15 +18,25 @@ const reach = (request) => request.catch((error) => {
   throw new ApiError("The server cannot be reached.", "Is it still running?");
 });
 
-export const listModels = async () => (await read(await reach(fetch("/models")))).models;
+// Where the server wants a key, the person is asked for it once; a cookie of this page alone keeps it.
+const ask = async (url, options) => {
+  const response = await reach(fetch(url, options));
+  if (response.status !== 401) return read(response);
+  const key = prompt("This server wants an API key:");
+  if (!key) return read(response);
+  document.cookie = `modelpad_key=${encodeURIComponent(key.trim())}; path=/; SameSite=Strict`;
+  return read(await reach(fetch(url, options)));
+};
+
+export const listModels = async () => (await ask("/models")).models;
 
 export const predict = async (model, values, signal) =>
-  read(await reach(fetch(`/predict/${encodeURIComponent(model)}`, {
+  ask(`/predict/${encodeURIComponent(model)}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(values),
     signal,
-  })));
+  });
 
 export const readAsDataUrl = (blob) => new Promise((resolve, reject) => {
   const reader = new FileReader();

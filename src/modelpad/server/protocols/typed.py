@@ -6,10 +6,21 @@ body, or a `data:` URL. The answer is typed JSON, the same for each of these.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import InvalidInput
-from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
+from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge
+from modelpad.server.errors import describe_error
+from modelpad.server.http import (
+    JSON,
+    Request,
+    Response,
+    encode_json,
+    parse_json,
+    respond_json,
+)
 
 if TYPE_CHECKING:
     from modelpad.fields import Signature
@@ -17,15 +28,92 @@ if TYPE_CHECKING:
 
 FORM = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
+LINES = ("application/x-ndjson", "application/jsonl")
+LONGEST_LINE = 32 * 1024 * 1024
+MOST_ITEMS = 10_000
+MOST_AT_ONCE = 64
+BUSY_S = 0.01
 EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
 
 
 async def predict(model: ServedModel, request: Request) -> Response:
-    """One prediction. Raises what the fields, the runner and the session raise."""
+    """One prediction, or many: a JSON list of objects, or a stream of JSON lines.
+
+    Raises what the fields, the runner and the session raise; among many, each has its own error.
+    """
     signature = model.bundle.manifest.signature
-    values = read_values(request, await request.body(), signature)
+    if request.content_type in LINES:
+        parts = _answer_lines(model, request.lines(LONGEST_LINE))
+        return Response(content_type=LINES[0], parts=parts)
+    body = await request.body()
+    if request.content_type == JSON and body.lstrip()[:1] == b"[":
+        items = parse_json(body)
+        if items and isinstance(items[0], dict):
+            return await _answer_list(model, items)
+    values = read_values(request, body, signature)
     outputs = await model.runner.answer(values)
     return respond_json(write_answer(model, outputs))
+
+
+async def _answer_list(model: ServedModel, items: list[Any]) -> Response:
+    if len(items) > MOST_ITEMS:
+        raise TooLarge(
+            f"{len(items):,} items are too many for one answer; at most {MOST_ITEMS:,} go.",
+            hint=f"Send them as {LINES[0]}, a line each: any number goes.",
+            limit=MOST_ITEMS,
+            got=len(items),
+        )
+
+    async def each() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    answers = [answer async for answer in _answer_many(model, each())]
+    head = {"model": model.name, "version": model.version}
+    return respond_json(head | {"predictions": answers})
+
+
+async def _answer_lines(model: ServedModel, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def each() -> AsyncIterator[Any]:
+        async for line in lines:
+            try:
+                yield parse_json(line)
+            except InvalidInput as error:
+                yield error
+
+    async for answer in _answer_many(model, each()):
+        yield encode_json(answer) + b"\n"
+
+
+async def _answer_many(model: ServedModel, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Answers in the items' order, a window of them at once, so that memory stays as it is."""
+    signature = model.bundle.manifest.signature
+    window = max(1, min(MOST_AT_ONCE, model.runner.limits.length // 2))
+    waiting: deque[asyncio.Task[Any]] = deque()
+
+    async def answer(item: Any) -> Any:
+        try:
+            if isinstance(item, ModelpadError):
+                raise item
+            while True:
+                try:
+                    outputs = await model.runner.answer(_name_values(item, signature))
+                    return write_outputs(model, outputs)
+                except Overloaded:
+                    await asyncio.sleep(BUSY_S)
+        except ModelpadError as error:
+            return describe_error(error)
+
+    try:
+        async for item in items:
+            waiting.append(asyncio.create_task(answer(item)))
+            if len(waiting) >= window:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
@@ -51,11 +139,15 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
 
 def write_answer(model: ServedModel, outputs: dict[str, Any]) -> dict[str, Any]:
     """The answer's JSON: a single label lies flat beside the model's name and version."""
+    return {"model": model.name, "version": model.version} | write_outputs(model, outputs)
+
+
+def write_outputs(model: ServedModel, outputs: dict[str, Any]) -> dict[str, Any]:
+    """The same without its head."""
     fields = model.bundle.manifest.signature.outputs
-    head = {"model": model.name, "version": model.version}
     if len(fields) == 1 and fields[0].kind == "label":
-        return head | dict(outputs[fields[0].name])
-    return head | {"outputs": outputs}
+        return dict(outputs[fields[0].name])
+    return {"outputs": outputs}
 
 
 def _read_raw(kind: str, body: bytes, signature: Signature) -> dict[str, object]:

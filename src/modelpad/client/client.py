@@ -1,0 +1,286 @@
+"""`modelpad.Client`: ask a server from Python, with typed values and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+
+from modelpad.client.values import Answer, decode_answer, encode_inputs
+from modelpad.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    MissingExtra,
+    ModelFailed,
+    ModelNotFound,
+    ModelpadError,
+    NotReady,
+    Overloaded,
+    TooLarge,
+    Unauthorized,
+)
+
+AGAIN = (429, 503)
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
+AT_ONCE = 8
+ERRORS: dict[int, type[ModelpadError]] = {
+    401: Unauthorized,
+    404: ModelNotFound,
+    413: TooLarge,
+    422: InvalidInput,
+    429: Overloaded,
+    503: NotReady,
+    504: DeadlineExceeded,
+}
+
+
+class _Settings:
+    """What both clients share: where, with which key, how patient; the models once known."""
+
+    def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
+        self.url = url.rstrip("/")
+        self.headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self.models: dict[str, Mapping[str, Any]] = {}
+
+    def keep_models(self, record: Mapping[str, Any]) -> None:
+        self.models = {model["name"]: model for model in record["models"]}
+
+    def find(self, name: str | None) -> Mapping[str, Any]:
+        """The model of that name, or the only one. Raises `ModelNotFound`."""
+        if name is None and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        if name in self.models:
+            return self.models[name]
+        known = ", ".join(self.models)
+        raise ModelNotFound(
+            f"The server has no model {name!r}." if name else "The server has several models.",
+            hint=f"It has: {known}.",
+            known=sorted(self.models),
+        )
+
+    def wait_s(self, attempt: int, retry_after: str | None) -> float:
+        """How long before the next try: as the server says, else twice as long each time."""
+        if retry_after and retry_after.isdecimal():
+            return min(LONGEST_WAIT_S, float(retry_after))
+        wait: float = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+        return wait * random.uniform(0.5, 1.0)
+
+
+def read_error(status: int, record: Any) -> ModelpadError:
+    """The error that a server told, as the one that it raised."""
+    told = record.get("error", {}) if isinstance(record, dict) else {}
+    told = told if isinstance(told, dict) else {"message": str(told)}
+    message = told.get("message") or f"The server answered {status}."
+    details = {key: value for key, value in told.items() if key not in ("message", "hint")}
+    return ERRORS.get(status, ModelFailed)(message, hint=told.get("hint", ""), **details)
+
+
+def _load_httpx() -> Any:
+    try:
+        import httpx
+    except ImportError as error:
+        raise MissingExtra("httpx", extra="client") from error
+    return httpx
+
+
+class Client:
+    """Asks a server. Connections are kept; 429 and 503 are tried again, with growing patience.
+
+        with modelpad.Client("http://127.0.0.1:8080") as client:
+            client.predict(Path("seven.png")).label
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 4,
+    ) -> None:
+        """Raises `MissingExtra` without the `client` extra."""
+        httpx = _load_httpx()
+        self._settings = _Settings(url, api_key, timeout_s, retries)
+        self._http = httpx.Client(headers=self._settings.headers, timeout=timeout_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def models(self) -> list[Mapping[str, Any]]:
+        """What the server has: names, versions, fields, cards."""
+        self._settings.keep_models(self._ask("GET", "/models"))
+        return list(self._settings.models.values())
+
+    def predict(self, value: Any = None, *, model: str | None = None, **inputs: Any) -> Answer:
+        """One answer. `value` is for a model of one input; several go by their names.
+
+        A picture is a `Path`, bytes, a Pillow image or a uint8 array; a tensor an array or lists; a
+        text a string.
+
+        Raises:
+            InvalidInput, TooLarge, ModelNotFound, Unauthorized: the server does not take it.
+            Overloaded, NotReady, DeadlineExceeded: it had no time, also after all tries.
+            ModelFailed: it failed.
+        """
+        found = self._find(model)
+        body = encode_inputs(found, value, inputs)
+        return decode_answer(found, self._ask("POST", f"/predict/{found['name']}", body))
+
+    def predict_many(
+        self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
+    ) -> Iterator[Answer]:
+        """Answers in the order of `values` (dictionaries by input name for several inputs)."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        found = self._find(model)
+        with ThreadPoolExecutor(at_once) as threads:
+            yield from threads.map(lambda each: self._predict_one(found["name"], each), values)
+
+    def _predict_one(self, name: str, value: Any) -> Answer:
+        if isinstance(value, dict):
+            return self.predict(model=name, **value)
+        return self.predict(value, model=name)
+
+    def _find(self, name: str | None) -> Mapping[str, Any]:
+        if not self._settings.models or (name and name not in self._settings.models):
+            self.models()
+        return self._settings.find(name)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        httpx = _load_httpx()
+        settings = self._settings
+        for attempt in range(settings.retries + 1):
+            last = attempt == settings.retries
+            try:
+                answer = self._http.request(method, settings.url + path, json=body)
+            except httpx.TimeoutException as error:
+                raise _late(settings) from error
+            except httpx.TransportError as error:
+                if last:
+                    raise _unreachable(settings, error) from error
+                time.sleep(settings.wait_s(attempt, None))
+                continue
+            if answer.status_code not in AGAIN or last:
+                return _read(answer)
+            time.sleep(settings.wait_s(attempt, answer.headers.get("retry-after")))
+        raise AssertionError("unreachable")
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same calls, awaited."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 4,
+    ) -> None:
+        """Raises `MissingExtra` without the `client` extra."""
+        httpx = _load_httpx()
+        self._settings = _Settings(url, api_key, timeout_s, retries)
+        self._http = httpx.AsyncClient(headers=self._settings.headers, timeout=timeout_s)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def models(self) -> list[Mapping[str, Any]]:
+        """What the server has: names, versions, fields, cards."""
+        self._settings.keep_models(await self._ask("GET", "/models"))
+        return list(self._settings.models.values())
+
+    async def predict(
+        self, value: Any = None, *, model: str | None = None, **inputs: Any
+    ) -> Answer:
+        """One answer; see `Client.predict`."""
+        found = await self._find(model)
+        body = encode_inputs(found, value, inputs)
+        return decode_answer(found, await self._ask("POST", f"/predict/{found['name']}", body))
+
+    async def predict_many(
+        self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
+    ) -> AsyncIterator[Answer]:
+        """Answers in the order of `values`; see `Client.predict_many`."""
+        found = await self._find(model)
+        gate = asyncio.Semaphore(at_once)
+
+        async def one(value: Any) -> Answer:
+            async with gate:
+                named = value if isinstance(value, dict) else {}
+                alone = None if isinstance(value, dict) else value
+                return await self.predict(alone, model=found["name"], **named)
+
+        tasks = [asyncio.create_task(one(value)) for value in values]
+        try:
+            for task in tasks:
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _find(self, name: str | None) -> Mapping[str, Any]:
+        if not self._settings.models or (name and name not in self._settings.models):
+            await self.models()
+        return self._settings.find(name)
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        httpx = _load_httpx()
+        settings = self._settings
+        for attempt in range(settings.retries + 1):
+            last = attempt == settings.retries
+            try:
+                answer = await self._http.request(method, settings.url + path, json=body)
+            except httpx.TimeoutException as error:
+                raise _late(settings) from error
+            except httpx.TransportError as error:
+                if last:
+                    raise _unreachable(settings, error) from error
+                await asyncio.sleep(settings.wait_s(attempt, None))
+                continue
+            if answer.status_code not in AGAIN or last:
+                return _read(answer)
+            await asyncio.sleep(settings.wait_s(attempt, answer.headers.get("retry-after")))
+        raise AssertionError("unreachable")
+
+
+def _read(answer: Any) -> Any:
+    try:
+        record = answer.json()
+    except ValueError:
+        record = None
+    if answer.status_code != 200:
+        raise read_error(answer.status_code, record)
+    return record
+
+
+def _late(settings: _Settings) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"No answer from {settings.url} within {settings.timeout_s:g} s.",
+        hint="Give more time: timeout_s=60",
+        timeout_s=settings.timeout_s,
+    )
+
+
+def _unreachable(settings: _Settings, error: Exception) -> NotReady:
+    return NotReady(f"{settings.url} cannot be reached: {error}.", hint="Is it running?")

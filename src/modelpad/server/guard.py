@@ -1,0 +1,159 @@
+"""Who may ask, and how often: API keys with names, and a rate for each.
+
+Keys are kept as SHA-256 only. A file of keys is read again when it changes, so that keys come and
+go without a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from modelpad.errors import RateLimited, Unauthorized, UsageError
+from modelpad.server.http import Request
+
+NAME = re.compile(r"[\w.-]{1,64}")
+HASHED = re.compile(r"sha256:([0-9a-f]{64})")
+COOKIE = "modelpad_key"
+LOOK_S = 1.0
+MOST_BUCKETS = 10_000
+
+
+def read_keys(text: str) -> dict[str, str]:
+    """Names by the SHA-256 of their keys: `NAME=KEY` or `NAME=sha256:HEX`, a line or comma each.
+
+    Raises `UsageError` for a line that is neither.
+    """
+    names: dict[str, str] = {}
+    for number, line in enumerate(re.split(r"[\n,]", text), 1):
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        name, equals, key = (part.strip() for part in entry.partition("="))
+        if not equals or not NAME.fullmatch(name) or len(key) < 8:
+            raise UsageError(
+                f"API key {number} is not NAME=KEY, with a key of at least 8 characters.",
+                hint="For example: ann=sha256:... with the output of: printf KEY | sha256sum",
+            )
+        hashed = HASHED.fullmatch(key)
+        names[hashed[1] if hashed else hash_key(key)] = name
+    return names
+
+
+def hash_key(key: str) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def read_cookie(header: str) -> str:
+    """The key that the page keeps for the person who typed it; "" without one."""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return unquote(value)
+    return ""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """How many requests are left, and when that was counted."""
+
+    left: float
+    at: float
+
+
+class Guard:
+    """Admits requests; knows keys from `text` and from `path`, either may be missing.
+
+    `rate` is requests a second for each key, or for all without keys; 0 is no limit.
+    """
+
+    def __init__(self, text: str = "", path: Path | None = None, rate: float = 0.0) -> None:
+        """Raises `UsageError` when the keys cannot be read."""
+        self.rate = rate
+        self._fixed = read_keys(text)
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._looked = 0.0
+        self._names: Mapping[str, str] = self._fixed
+        self._buckets: dict[str, Bucket] = {}
+        if path is not None:
+            try:
+                self._load(path)
+            except OSError as error:
+                raise UsageError(
+                    f"The API keys in {path} cannot be read: {error.strerror}.",
+                    hint="Give a file with NAME=KEY lines.",
+                ) from error
+
+    @property
+    def wants_keys(self) -> bool:
+        """Whether a key is needed at all."""
+        return bool(self._fixed) or self._path is not None
+
+    def admit(self, request: Request) -> str:
+        """The name of the request's key, "" where none is needed.
+
+        Raises:
+            Unauthorized: there is no key, or nobody has it.
+            RateLimited: its owner asked too often.
+        """
+        name = self._find_name(request) if self.wants_keys else ""
+        if self.rate:
+            self._spend(name)
+        return name
+
+    def _find_name(self, request: Request) -> str:
+        self._look()
+        given = request.headers.get("x-api-key", "")
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given = bearer.strip()
+        elif not given:
+            given = read_cookie(request.headers.get("cookie", ""))
+        name = self._names.get(hash_key(given)) if given else None
+        if name is None:
+            raise Unauthorized(
+                "This API key is not known." if given else "An API key is needed.",
+                hint="Send it as: authorization: Bearer KEY",
+            )
+        return name
+
+    def _spend(self, name: str) -> None:
+        now = time.monotonic()
+        most = max(1.0, self.rate)
+        if len(self._buckets) > MOST_BUCKETS:
+            self._buckets.clear()
+        bucket = self._buckets.setdefault(name, Bucket(most, now))
+        bucket.left = min(most, bucket.left + (now - bucket.at) * self.rate)
+        bucket.at = now
+        if bucket.left < 1:
+            wait_s = (1 - bucket.left) / self.rate
+            raise RateLimited(
+                f"More than {self.rate:g} requests a second.",
+                hint="Ask less often.",
+                retry_after_s=max(1, round(wait_s)),
+            )
+        bucket.left -= 1
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._path is None or now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        try:
+            self._load(self._path)
+        except (OSError, UsageError):
+            return  # half written or away: the keys stay as they were
+
+    def _load(self, path: Path) -> None:
+        stat = path.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp != self._stamp:
+            self._names = self._fixed | read_keys(path.read_text("utf-8"))
+            self._stamp = stamp

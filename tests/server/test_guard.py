@@ -1,0 +1,104 @@
+"""API keys, rates and TLS on a real server."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from modelpad.errors import UsageError
+from modelpad.server.guard import hash_key, read_keys
+
+ROW = {"row": [0, 5, 0]}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def test_keys_come_and_go_without_a_restart(serve: Any, bundles: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"# people\nann = secret-of-ann\nbob=sha256:{hash_key('secret-of-bob')}\n")
+    running = serve(str(bundles / "pick"), "--api-keys", str(keys), store=tmp_path / "store")
+    url = f"{running.url}/predict/pick"
+    refused = httpx.post(url, json=ROW)
+    assert refused.status_code == 401
+    assert "Bearer" in refused.json()["error"]["hint"]
+    assert httpx.post(url, json=ROW, headers=bearer("wrong-one-here")).status_code == 401
+    for key in ("secret-of-ann", "secret-of-bob"):
+        assert httpx.post(url, json=ROW, headers=bearer(key)).json()["label"] == "b"
+    assert httpx.post(url, json=ROW, headers={"x-api-key": "secret-of-ann"}).status_code == 200
+    cookies = {"modelpad_key": "secret-of-bob"}
+    assert httpx.post(url, json=ROW, cookies=cookies).status_code == 200
+    assert httpx.get(f"{running.url}/models").status_code == 401
+    assert httpx.get(f"{running.url}/v2/models/pick").json()["error"].startswith("An API key")
+    for path in ("/", "/healthz", "/readyz", "/static/app.js", "/v2/health/ready"):
+        assert httpx.get(f"{running.url}{path}").status_code == 200
+    text = httpx.get(f"{running.url}/metrics").text
+    assert 'modelpad_key_requests_total{key="ann"} 2' in text
+    assert "secret" not in text
+    time.sleep(1.1)
+    keys.write_text("carl=secret-of-carl\n")
+    assert httpx.post(url, json=ROW, headers=bearer("secret-of-carl")).status_code == 200
+    assert httpx.post(url, json=ROW, headers=bearer("secret-of-ann")).status_code == 401
+
+
+def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MODELPAD_API_KEYS", "ann=secret-of-ann,bob=secret-of-bob")
+    running = serve(str(bundles / "pick"), "--rate", "5", store=tmp_path / "store")
+    url = f"{running.url}/predict/pick"
+    answers = [httpx.post(url, json=ROW, headers=bearer("secret-of-ann")) for _ in range(12)]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses[:5] == [200] * 5
+    late = answers[statuses.index(429)]
+    assert int(late.headers["retry-after"]) >= 1
+    assert httpx.post(url, json=ROW, headers=bearer("secret-of-bob")).status_code == 200
+
+
+def test_https(serve: Any, bundles: Path, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    files = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    running = serve(str(bundles / "pick"), *files, store=tmp_path / "store")
+    assert running.url.startswith("https://")
+    context = ssl.create_default_context(cafile=str(certificate))
+    answer = httpx.post(f"{running.url}/predict/pick", json=ROW, verify=context)
+    assert answer.json()["label"] == "b"
+
+
+def test_a_wrong_certificate_or_key_file_is_told(run_modelpad: Any, tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    for words in (
+        ("--tls-cert", "no.pem", "--tls-key", "no.pem"),
+        ("--tls-cert", "no.pem"),
+        ("--api-keys", "nowhere"),
+        ("--api-keys", "no.pem"),
+    ):
+        done = run_modelpad("serve", "digits", "--port", "0", *words)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["ann", "ann=short", "a b=long-enough-key", "=long-enough-key"])
+def test_keys_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_keys(text)
+
+
+def test_many_keys_in_one_text() -> None:
+    names = read_keys("ann=secret-of-ann,bob=secret-of-bob\n\n# note\neve=secret-of-eve # hers")
+    assert sorted(names.values()) == ["ann", "bob", "eve"]
+    assert names[hash_key("secret-of-eve")] == "eve"
