@@ -12,9 +12,10 @@ DEMO_EPOCHS ?= 4
 
 .PHONY: demo test test-frameworks check bench clean
 demo: $(VENV)/.train
-	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; then data=mnist; else data=uci-digits; fi; \
+	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
+	then data=mnist; epochs=$(DEMO_EPOCHS); else data=uci-digits; epochs=40; fi; \
 	echo "Training on $$data."; \
-	$(BIN)/modelpad train digits --data $$data --epochs $(DEMO_EPOCHS) --store demo/store --runs demo/runs && \
+	$(BIN)/modelpad train digits --data $$data --epochs $$epochs --store demo/store --runs demo/runs && \
 	PORT=$(PORT) $(BIN)/modelpad serve digits --store demo/store
 
 test: $(VENV)/.dev
@@ -62,3 +63,8 @@ $(VENV)-tensorflow/.ready: pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(VENV)-tensorflow demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# After a change of a .proto: what gRPC reads at run time (needs grpcio-tools).
+protos:
+	cd src/modelpad/server/protocols/protos && $(abspath $(BIN))/python -m grpc_tools.protoc -I. \
+	  --include_imports --descriptor_set_out=protos.binpb *.proto

@@ -56,6 +56,13 @@ def test_the_classics_are_as_described(name: str) -> None:
         assert float(model.optimizer.learning_rate) == 1.0
 
 
+@pytest.mark.slow
+def test_the_best_learns_from_few_images_too(tmp_path: Path) -> None:
+    """The averaged weights must not remember the untrained ones after a hundred steps."""
+    result = train(tmp_path / "run", architecture="best", epochs=12)
+    assert result.metrics["test_accuracy"] >= 0.95
+
+
 def test_the_best_is_small() -> None:
     from modelpad.recipes.digits.model import build_model
 

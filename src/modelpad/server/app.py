@@ -191,7 +191,7 @@ class App:
         name = names.get("model", "")
         try:
             if route.guarded and self.guard is not None:
-                self.metrics.count_key(self.guard.admit(request))
+                self.metrics.count_key(self.guard.admit(request.headers))
             return route.endpoint, name, await route.handler(self, request, names)
         except ModelpadError as error:
             return route.endpoint, name, route.write_error(error)

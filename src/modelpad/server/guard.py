@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from modelpad.errors import RateLimited, Unauthorized, UsageError
-from modelpad.server.http import Request
 
 NAME = re.compile(r"[\w.-]{1,64}")
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
@@ -96,26 +95,26 @@ class Guard:
         """Whether a key is needed at all."""
         return bool(self._fixed) or self._path is not None
 
-    def admit(self, request: Request) -> str:
-        """The name of the request's key, "" where none is needed.
+    def admit(self, headers: Mapping[str, str]) -> str:
+        """The name of the key in a request's headers (lower case), "" where none is needed.
 
         Raises:
             Unauthorized: there is no key, or nobody has it.
             RateLimited: its owner asked too often.
         """
-        name = self._find_name(request) if self.wants_keys else ""
+        name = self._find_name(headers) if self.wants_keys else ""
         if self.rate:
             self._spend(name)
         return name
 
-    def _find_name(self, request: Request) -> str:
+    def _find_name(self, headers: Mapping[str, str]) -> str:
         self._look()
-        given = request.headers.get("x-api-key", "")
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = headers.get("x-api-key", "")
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             given = bearer.strip()
         elif not given:
-            given = read_cookie(request.headers.get("cookie", ""))
+            given = read_cookie(headers.get("cookie", ""))
         name = self._names.get(hash_key(given)) if given else None
         if name is None:
             raise Unauthorized(

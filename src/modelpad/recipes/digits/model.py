@@ -6,6 +6,7 @@ preparation. Inside, channels come first, which is what PyTorch is fast at.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -83,8 +84,10 @@ def compile_model(model: Any, architecture: str, steps: int) -> None:
             warmup_target=0.004,
             warmup_steps=max(1, steps // 6),
         )
+        # The average starts at the untrained weights, and must have forgotten them in the end.
+        momentum = min(0.995, math.exp(-8 / max(1, steps)))
         optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=0.01, use_ema=True, ema_momentum=0.995
+            rate, weight_decay=0.01, use_ema=True, ema_momentum=momentum
         )
         loss = categorical(label_smoothing=0.02)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
