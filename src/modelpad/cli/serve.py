@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, help="port to listen on (PORT, else 8080; 0: any)")
     parser.add_argument(
+        "--grpc-port", type=int, help="also speak gRPC on this port, conventionally 8081"
+    )
+    parser.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
     app = App(open_models(args), limits, log_requests=args.log_requests, guard=make_guard(args))
     app.follower = make_follower(args, app)
+    grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
     wants_page = sys.stdout.isatty() if args.open is None else args.open
 
     def announce() -> None:
@@ -106,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"Serving {model.name} (version {model.version})")
         print(f"  page  {address.url}")
         print(f"  API   {address.url}/docs")
+        if grpc is not None:
+            print(f"  gRPC  {grpc.host}:{grpc.port}")
         for line in write_examples(address.url, app.models):
             print(f"  try   {line}")
         print("  Ctrl-C stops it.", flush=True)
@@ -114,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
             webbrowser.open(address.url)
 
-    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=open_tls(args))
+    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=open_tls(args), grpc=grpc)
     return DONE
 
 

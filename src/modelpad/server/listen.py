@@ -77,10 +77,13 @@ def serve(
     on_ready: Callable[[], None],
     grace_s: float = 10.0,
     tls: ssl.SSLContext | None = None,
+    grpc: Address | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM, then answers what is in flight, within `grace_s`.
 
-    `on_ready` is called once, when the socket accepts connections.
+    `on_ready` is called once, when the socket accepts connections. gRPC has an address of its own.
+
+    Raises `MissingExtra` and `PortInUse` for gRPC.
     """
     import asyncio
 
@@ -90,12 +93,20 @@ def serve(
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)
+        calls = None
+        if grpc is not None:
+            from modelpad.server.grpc_listen import GrpcServer
+
+            calls = GrpcServer(app)
+            await calls.listen(grpc.host, grpc.port)
         await server.listen(listener, tls)
         await app.start()
         tune_collector()
         on_ready()
         await over.wait()
         app.stopping = True
+        if calls is not None:
+            await calls.stop(grace_s)
         cut = await server.stop(grace_s)
         if cut:
             log.warning("%d requests were cut off after %g s", cut, grace_s)

@@ -98,6 +98,7 @@ class Metrics:
         }
         self._batch_items = Histogram("modelpad_batch_items", "Items that ran at once.", SIZES)
         self._version_failures: dict[Labels, int] = defaultdict(int)
+        self._calls: dict[Labels, int] = defaultdict(int)
         self._keys: dict[Labels, int] = defaultdict(int)
         self._shadows: dict[Labels, int] = defaultdict(int)
         self.counts: dict[tuple[str, int], ModelCounts] = {}
@@ -133,6 +134,10 @@ class Metrics:
     def count_version_failure(self, *, model: str, version: int) -> None:
         """One version that could not be opened."""
         self._version_failures[("model", model), ("version", str(version))] += 1
+
+    def count_call(self, method: str, code: str) -> None:
+        """One gRPC call answered."""
+        self._calls[("code", code), ("method", method)] += 1
 
     def count_key(self, name: str) -> None:
         """One request admitted with the API key of that name."""
@@ -173,6 +178,7 @@ class Metrics:
                 "Versions that stayed out.",
                 self._version_failures,
             ),
+            ("modelpad_grpc_calls_total", "gRPC calls, by their status code.", self._calls),
             ("modelpad_key_requests_total", "Requests by the API key's name.", self._keys),
             ("modelpad_shadow_total", "Answers of shadows, by how they compare.", self._shadows),
         ):

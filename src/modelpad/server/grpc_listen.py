@@ -1,0 +1,168 @@
+"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelpad import errors
+from modelpad.errors import MissingExtra, ModelpadError, PortInUse
+from modelpad.server.protocols.messages import load_message
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+
+log = logging.getLogger("modelpad.server")
+
+# The nearest class in an error's ancestry decides.
+CODES: dict[type[ModelpadError], str] = {
+    errors.ModelpadError: "INTERNAL",
+    errors.InvalidInput: "INVALID_ARGUMENT",
+    errors.TooLarge: "INVALID_ARGUMENT",
+    errors.NotFound: "NOT_FOUND",
+    errors.Overloaded: "RESOURCE_EXHAUSTED",
+    errors.Unauthorized: "UNAUTHENTICATED",
+    errors.NotReady: "UNAVAILABLE",
+    errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
+}
+# Calls whose messages are not named as the call is.
+MESSAGES = {
+    "Check": ("HealthCheckRequest", "HealthCheckResponse"),
+    "ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse"),
+}
+STREAMS = ("ModelStreamInfer",)
+OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
+SERVING, NOT_SERVING = 1, 2
+
+
+class Health:
+    """`grpc.health.v1`, as Kubernetes asks."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def Check(self, request: Any) -> Any:
+        """Serving once the models are open, until the server stops."""
+        try:
+            self.app.check_open()
+            status = SERVING
+        except ModelpadError:
+            status = NOT_SERVING
+        return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
+
+
+class GrpcServer:
+    """The services of one app on one port."""
+
+    def __init__(self, app: App) -> None:
+        """Raises `MissingExtra` without the `grpc` extra."""
+        try:
+            import grpc
+        except ImportError as error:
+            raise MissingExtra("grpcio", extra="grpc") from error
+        from modelpad.server.protocols import grpc_inference, grpc_tensorflow
+
+        self.app = app
+        self.grpc = grpc
+        size = app.limits.body_bytes
+        options = [
+            ("grpc.max_receive_message_length", size),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # a port in use is an error, not to be shared
+        ]
+        self.server = grpc.aio.server(options=options)
+        for service, calls in (
+            (grpc_inference.SERVICE, grpc_inference.InferenceService(app)),
+            (grpc_tensorflow.PREDICTION, grpc_tensorflow.PredictionService(app)),
+            (grpc_tensorflow.MODELS, grpc_tensorflow.ModelService(app)),
+            ("grpc.health.v1.Health", Health(app)),
+        ):
+            self._add(service, calls)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accepts calls from now on; answers the port. Raises `PortInUse`."""
+        try:
+            bound = int(self.server.add_insecure_port(f"{host}:{port}"))
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise PortInUse(
+                f"Port {port} on {host} cannot be had for gRPC.",
+                hint="Choose another: --grpc-port",
+                port=port,
+            )
+        await self.server.start()
+        return bound
+
+    async def stop(self, grace_s: float) -> None:
+        """Accepts no more, and answers what is in flight within `grace_s`."""
+        await self.server.stop(grace_s)
+
+    def _add(self, service: str, calls: Any) -> None:
+        package = service.rpartition(".")[0]
+        handlers = {}
+        for name in (each for each in dir(calls) if each[0].isupper()):
+            taken, given = MESSAGES.get(name, (f"{name}Request", f"{name}Response"))
+            act = getattr(calls, name)
+            make: Any
+            handle: Any
+            if name in STREAMS:
+                make, handle = self.grpc.stream_stream_rpc_method_handler, self._stream(act)
+            else:
+                make, handle = self.grpc.unary_unary_rpc_method_handler, self._call(name, act)
+            handlers[name] = make(
+                handle,
+                request_deserializer=load_message(f"{package}.{taken}").FromString,
+                response_serializer=load_message(f"{package}.{given}").SerializeToString,
+            )
+        generic = self.grpc.method_handlers_generic_handler(service, handlers)
+        self.server.add_generic_rpc_handlers((generic,))
+
+    def _call(
+        self, name: str, act: Callable[[Any], Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def handle(request: Any, context: Any) -> Any:
+            status = "OK"
+            try:
+                if name not in OPEN_TO_ALL:
+                    self._admit(context)
+                return await act(request)
+            except ModelpadError as error:
+                status = code_of(error)
+                await context.abort(self.grpc.StatusCode[status], _words(error))
+            finally:
+                self.app.metrics.count_call(name, status)
+
+        return handle
+
+    def _stream(
+        self, act: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]
+    ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
+        async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            try:
+                self._admit(context)
+            except ModelpadError as error:
+                await context.abort(self.grpc.StatusCode[code_of(error)], _words(error))
+            async for answer in act(requests):
+                yield answer
+
+        return handle
+
+    def _admit(self, context: Any) -> None:
+        if self.app.guard is not None:
+            headers: Mapping[str, str] = {
+                key: value
+                for key, value in context.invocation_metadata() or ()
+                if isinstance(value, str)
+            }
+            self.app.metrics.count_key(self.app.guard.admit(headers))
+
+
+def code_of(error: ModelpadError) -> str:
+    """The name of the status code of the nearest ancestor that has one."""
+    return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def _words(error: ModelpadError) -> str:
+    return f"{error.message} {error.hint}".strip()

@@ -1,0 +1,221 @@
+"""The Open Inference Protocol over gRPC: KServe's six calls, and Triton's streaming one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad import __version__
+from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.openinference import (
+    DATATYPES,
+    DTYPES,
+    EXTENSIONS,
+    classify,
+    pack_tensor,
+    unpack_tensor,
+)
+from modelpad.server.protocols.tensors import check_batch
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.server.models import ServedModel
+
+SERVICE = "inference.GRPCInferenceService"
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+def make(kind: str, /, **fields: Any) -> Any:
+    """A message of this protocol."""
+    return load_message(f"inference.{kind}")(**fields)
+
+
+class InferenceService:
+    """The calls, by the names that they have in the protocol."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def ServerLive(self, request: Any) -> Any:
+        """The process answers."""
+        return make("ServerLiveResponse", live=True)
+
+    async def ServerReady(self, request: Any) -> Any:
+        """The models are open."""
+        return make("ServerReadyResponse", ready=self._is_ready())
+
+    async def ModelReady(self, request: Any) -> Any:
+        """One model is open; an unknown one is simply not ready."""
+        try:
+            self.app.opened().find(request.name, request.version)
+        except ModelpadError:
+            return make("ModelReadyResponse", ready=False)
+        return make("ModelReadyResponse", ready=self._is_ready())
+
+    async def ServerMetadata(self, request: Any) -> Any:
+        """Name, version and extensions."""
+        return make(
+            "ServerMetadataResponse", name="modelpad", version=__version__, extensions=EXTENSIONS
+        )
+
+    async def ModelMetadata(self, request: Any) -> Any:
+        """A model's tensors."""
+        model = self.app.opened().find(request.name, request.version)
+        line = self.app.opened().lines[model.name]
+
+        def describe(infos: Any) -> list[dict[str, Any]]:
+            return [
+                {"name": i.name, "datatype": DATATYPES[i.dtype], "shape": i.shape} for i in infos
+            ]
+
+        return make(
+            "ModelMetadataResponse",
+            name=model.name,
+            versions=[str(version) for version in sorted(line.versions)],
+            platform="onnxruntime_onnx",
+            inputs=describe(model.inputs),
+            outputs=describe(model.outputs),
+        )
+
+    async def ModelInfer(self, request: Any) -> Any:
+        """Inference, with typed contents or raw ones."""
+        model = self.app.opened().find(request.model_name, request.model_version)
+        arrays = check_batch(model, read_tensors(request))
+        given = request.parameters
+        timeout = given["timeout"].int64_param if "timeout" in given else 0
+        outputs = await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
+        return write_answer(model, request, outputs)
+
+    async def ModelStreamInfer(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """An answer for each request of a stream; an error is told in its place."""
+        async for request in requests:
+            try:
+                yield make(
+                    "ModelStreamInferResponse", infer_response=await self.ModelInfer(request)
+                )
+            except ModelpadError as error:
+                yield make("ModelStreamInferResponse", error_message=error.message)
+
+    def _is_ready(self) -> bool:
+        try:
+            self.app.check_open()
+        except ModelpadError:
+            return False
+        return True
+
+
+def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
+    """The request's tensors by name. Raises `InvalidInput` when they make no sense."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInput(
+            f"There are {len(request.inputs)} inputs and {len(raw)} raw contents.",
+            field="raw_input_contents",
+            expected=f"{len(request.inputs)}",
+            got=f"{len(raw)}",
+        )
+    arrays: dict[str, NDArray[Any]] = {}
+    for index, tensor in enumerate(request.inputs):
+        shape = list(tensor.shape)
+        if tensor.datatype not in DTYPES or any(side < 0 for side in shape):
+            raise InvalidInput(
+                f"The input {tensor.name!r} has no datatype or shape that makes sense:"
+                f" {tensor.datatype!r} {shape}.",
+                field=tensor.name,
+                expected=", ".join(DTYPES),
+                got=tensor.datatype,
+            )
+        if raw:
+            if tensor.HasField("contents"):
+                raise InvalidInput(
+                    f"The input {tensor.name!r} has raw contents and typed ones.",
+                    hint="Send one of them.",
+                    field=tensor.name,
+                )
+            arrays[tensor.name] = unpack_tensor(raw[index], tensor.datatype, shape, tensor.name)
+        else:
+            arrays[tensor.name] = _read_contents(tensor, shape)
+    return arrays
+
+
+def _read_contents(tensor: Any, shape: list[int]) -> NDArray[Any]:
+    field = CONTENTS.get(tensor.datatype)
+    if field is None:
+        raise InvalidInput(
+            f"{tensor.datatype} goes as raw contents only.", field=tensor.name, expected="raw"
+        )
+    values = getattr(tensor.contents, field)
+    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    if len(values) != count:
+        raise InvalidInput(
+            f"The input {tensor.name!r} has {len(values)} elements, its shape {shape} {count}.",
+            field=tensor.name,
+            expected=f"{count} elements in {field}",
+            got=f"{len(values)}",
+        )
+    if tensor.datatype == "BYTES":
+        return np.array(list(values), dtype=object).reshape(shape)
+    wide = np.array(values)
+    array = wide.astype(DTYPES[tensor.datatype])
+    if tensor.datatype != "BOOL" and wide.size and not np.array_equal(wide, array):
+        raise InvalidInput(
+            f"The input {tensor.name!r} has numbers outside {tensor.datatype}.",
+            field=tensor.name,
+            expected=tensor.datatype,
+        )
+    return array.reshape(shape)
+
+
+def write_answer(model: ServedModel, request: Any, outputs: dict[str, NDArray[Any]]) -> Any:
+    """The answer, raw where the request was raw (or asks for nothing else)."""
+    wanted = list(request.outputs)
+    names = [each.name for each in wanted] or [info.name for info in model.outputs]
+    counts = {
+        each.name: each.parameters["classification"].int64_param
+        for each in wanted
+        if "classification" in each.parameters
+    }
+    raw = bool(request.raw_input_contents)
+    answer = make(
+        "ModelInferResponse",
+        model_name=model.name,
+        model_version=str(model.version),
+        id=request.id,
+    )
+    for name in names:
+        if name not in outputs:
+            raise InvalidInput(
+                f"unexpected inference output {name!r} for model {model.name!r}",
+                hint=f"Its outputs: {', '.join(outputs)}.",
+                field="outputs",
+            )
+        array = outputs[name]
+        if counts.get(name):
+            array = classify(model, name, array, counts[name])
+        datatype = "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)]
+        tensor = answer.outputs.add(name=name, datatype=datatype, shape=list(array.shape))
+        if raw or datatype not in CONTENTS:
+            answer.raw_output_contents.append(pack_tensor(array))
+        else:
+            values = array.reshape(-1).tolist()
+            if datatype == "BYTES":
+                values = [v if isinstance(v, bytes) else str(v).encode("utf-8") for v in values]
+            getattr(tensor.contents, CONTENTS[datatype]).extend(values)
+    return answer

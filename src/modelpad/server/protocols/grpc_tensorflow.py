@@ -1,0 +1,187 @@
+"""TensorFlow Serving over gRPC: Predict, GetModelMetadata and GetModelStatus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad.errors import InvalidInput
+from modelpad.server.protocols.messages import load_enum, load_message
+from modelpad.server.protocols.tensors import check_batch
+from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.server.models import ServedModel
+
+PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+# Where a TensorProto keeps the numbers of each type, when it does not keep them as bytes.
+VALUES = {
+    "DT_FLOAT": "float_val",
+    "DT_DOUBLE": "double_val",
+    "DT_HALF": "half_val",
+    "DT_INT8": "int_val",
+    "DT_INT16": "int_val",
+    "DT_INT32": "int_val",
+    "DT_UINT8": "int_val",
+    "DT_UINT16": "int_val",
+    "DT_INT64": "int64_val",
+    "DT_UINT32": "uint32_val",
+    "DT_UINT64": "uint64_val",
+    "DT_BOOL": "bool_val",
+    "DT_STRING": "string_val",
+}
+METADATA_FIELD = "signature_def"
+AVAILABLE = 30
+
+
+def make(kind: str, /, **fields: Any) -> Any:
+    """A message of this protocol."""
+    return load_message(f"tensorflow.serving.{kind}")(**fields)
+
+
+class PredictionService:
+    """The calls, by the names that they have in the protocol."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def Predict(self, request: Any) -> Any:
+        """Tensors in, tensors out, in the typed fields that its clients read."""
+        model = find_model(self.app, request.model_spec)
+        arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
+        outputs = await model.runner.run(check_batch(model, arrays))
+        names = list(request.output_filter) or list(outputs)
+        unknown = [name for name in names if name not in outputs]
+        if unknown:
+            raise InvalidInput(
+                f"output tensor alias not found in signature: {unknown[0]}",
+                hint=f"Its outputs: {', '.join(outputs)}.",
+            )
+        answer = make("PredictResponse", model_spec=describe_spec(model))
+        for name in names:
+            answer.outputs[name].CopyFrom(write_tensor(outputs[name]))
+        return answer
+
+    async def GetModelMetadata(self, request: Any) -> Any:
+        """The signature."""
+        model = find_model(self.app, request.model_spec)
+        if list(request.metadata_field) != [METADATA_FIELD]:
+            raise InvalidInput(
+                f"Metadata field {list(request.metadata_field)} is not supported.",
+                hint=f"Ask for {METADATA_FIELD}.",
+            )
+        signatures = make("SignatureDefMap")
+        signature = signatures.signature_def["serving_default"]
+        signature.method_name = "tensorflow/serving/predict"
+        numbers = load_enum("tensorflow.DataType")
+        for infos, side in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
+            for info in infos:
+                told = side[info.name]
+                told.name, told.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
+                for size in info.shape:
+                    told.tensor_shape.dim.add(size=size)
+        answer = make("GetModelMetadataResponse", model_spec=describe_spec(model))
+        packed = answer.metadata[METADATA_FIELD]
+        packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        packed.value = signatures.SerializeToString()
+        return answer
+
+
+class ModelService:
+    """What versions there are."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def GetModelStatus(self, request: Any) -> Any:
+        """Each open version is available."""
+        spec = request.model_spec
+        line = self.app.opened().find_line(spec.name)
+        asked = _read_version(spec)
+        versions = [line.find(asked).version] if asked else sorted(line.versions)
+        answer = make("GetModelStatusResponse")
+        for version in versions:
+            answer.model_version_status.add(version=version, state=AVAILABLE)
+        return answer
+
+
+def find_model(app: App, spec: Any) -> ServedModel:
+    """The model that a request means. Raises `InvalidInput` for an unknown signature."""
+    if spec.signature_name not in SIGNATURES:
+        raise InvalidInput(
+            f'Serving signature name: "{spec.signature_name}" not found in signature def.'
+        )
+    return app.opened().find(spec.name, _read_version(spec))
+
+
+def _read_version(spec: Any) -> str:
+    kind = spec.WhichOneof("version_choice")
+    if kind == "version":
+        return str(spec.version.value)
+    return str(spec.version_label) if kind else ""
+
+
+def describe_spec(model: ServedModel) -> Any:
+    """The model that answered."""
+    spec = make("ModelSpec", name=model.name, signature_name="serving_default")
+    spec.version.value = model.version
+    return spec
+
+
+def read_tensor(proto: Any, name: str) -> NDArray[Any]:
+    """The array in a TensorProto: of its bytes, or of its typed values; one value fills all.
+
+    Raises `InvalidInput` when they do not fit the shape.
+    """
+    numbers = load_enum("tensorflow.DataType")
+    kind = next((word for word, number in numbers.items() if number == proto.dtype), "DT_INVALID")
+    dtype = next((dtype for dtype, word in DTYPES.items() if word == kind), None)
+    if dtype is None or proto.tensor_shape.unknown_rank:
+        raise InvalidInput(f"The input {name!r} has no type or shape.", field=name, got=kind)
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    values = getattr(proto, VALUES[kind])
+    if count < 0 or any(side < 0 for side in shape):
+        raise InvalidInput(f"The input {name!r} has a side below 0: {shape}.", field=name)
+    if dtype == "string":
+        array = np.array(list(values), dtype=object)
+    elif proto.tensor_content:
+        wanted = np.dtype(dtype).newbyteorder("<")
+        if len(proto.tensor_content) != count * wanted.itemsize:
+            raise InvalidInput(
+                f"The input {name!r} has {len(proto.tensor_content)} bytes for shape {shape}.",
+                field=name,
+                expected=f"{count * wanted.itemsize} bytes",
+            )
+        array = np.frombuffer(proto.tensor_content, wanted)
+    elif kind == "DT_HALF":
+        array = np.array(values, dtype=np.uint16).view(np.float16)
+    else:
+        array = np.array(values).astype(dtype)
+    if array.size == 1 and count > 1:
+        array = np.repeat(array, count)
+    if array.size != count:
+        raise InvalidInput(
+            f"The input {name!r} has {array.size} values for shape {shape}.",
+            field=name,
+            expected=f"{count} values",
+            got=str(array.size),
+        )
+    return array.reshape(shape)
+
+
+def write_tensor(array: NDArray[Any]) -> Any:
+    """A TensorProto with its numbers in the typed field: its own example reads only that."""
+    kind = "DT_STRING" if array.dtype.kind in "OSU" else DTYPES[str(array.dtype)]
+    proto = load_message("tensorflow.TensorProto")(dtype=load_enum("tensorflow.DataType")[kind])
+    for side in array.shape:
+        proto.tensor_shape.dim.add(size=side)
+    flat = array.reshape(-1)
+    values = flat.view(np.uint16).tolist() if kind == "DT_HALF" else flat.tolist()
+    if kind == "DT_STRING":
+        values = [v if isinstance(v, bytes) else str(v).encode("utf-8") for v in values]
+    getattr(proto, VALUES[kind]).extend(values)
+    return proto

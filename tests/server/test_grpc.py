@@ -1,0 +1,209 @@
+"""gRPC with the real client of Triton, the health check, and TensorFlow Serving's messages."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelpad.bundle import Bundle
+
+grpc = pytest.importorskip("grpc")
+tritonclient = pytest.importorskip("tritonclient.grpc")
+
+from tritonclient.utils import InferenceServerException  # noqa: E402
+
+from modelpad.server.protocols.grpc_tensorflow import read_tensor, write_tensor  # noqa: E402
+from modelpad.server.protocols.messages import load_message  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def address(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    import subprocess
+    import sys
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    names = [str(path) for path in sorted(bundles.iterdir())]
+    command = [sys.executable, "-m", "modelpad", "serve", *names, "digits", "--port", "0"]
+    store = tmp_path_factory.mktemp("store")
+    process = subprocess.Popen(
+        [*command, "--no-open", "--store", str(store), "--grpc-port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ctrl-C" in line:
+            break
+    yield f"127.0.0.1:{port}"
+    process.terminate()
+    assert process.wait(timeout=15) == 0
+
+
+@pytest.fixture(scope="module")
+def triton(address: str) -> Any:
+    with tritonclient.InferenceServerClient(address) as client:
+        yield client
+
+
+def make_inputs() -> tuple[list[Any], Any]:
+    first, second = np.arange(8, dtype=np.int32).reshape(2, 4), np.full((2, 4), 3, np.int32)
+    inputs = []
+    for name, array in (("first", first), ("second", second)):
+        inputs.append(tritonclient.InferInput(name, array.shape, "INT32"))
+        inputs[-1].set_data_from_numpy(array)
+    return inputs, first + second
+
+
+def test_the_client_sees_a_server(triton: Any) -> None:
+    assert triton.is_server_live()
+    assert triton.is_server_ready()
+    assert triton.is_model_ready("mix")
+    assert not triton.is_model_ready("nothing")
+    assert triton.get_server_metadata().name == "modelpad"
+    metadata = triton.get_model_metadata("mix", as_json=True)
+    assert [tensor["name"] for tensor in metadata["inputs"]] == ["first", "second"]
+    assert metadata["inputs"][0]["shape"] == ["-1", "4"]
+
+
+def test_inference(triton: Any, digits: Bundle) -> None:
+    inputs, total = make_inputs()
+    answer = triton.infer("mix", inputs, request_id="seven", model_version="1")
+    np.testing.assert_array_equal(answer.as_numpy("total"), total)
+    assert answer.get_response().id == "seven"
+    chosen = [tritonclient.InferRequestedOutput("total")]
+    answer = triton.infer("mix", inputs, outputs=chosen)
+    assert answer.as_numpy("apart") is None
+    pictures = [digits.path(f"samples/{n}.png").read_bytes() for n in (4, 7)]
+    given = tritonclient.InferInput("image", [2], "BYTES")
+    given.set_data_from_numpy(np.array(pictures, dtype=object))
+    scores = triton.infer("digits", [given]).as_numpy("label")
+    assert scores.argmax(axis=1).tolist() == [4, 7]
+    row = tritonclient.InferInput("row", [1, 3], "FP32")
+    row.set_data_from_numpy(np.array([[0, 9, 1]], np.float32))
+    best = [tritonclient.InferRequestedOutput("kind", class_count=1)]
+    answer = triton.infer("pick", [row], outputs=best).as_numpy("kind")
+    assert answer[0][0].decode().endswith(":1:b")
+
+
+def test_asynchronous_and_streaming(triton: Any) -> None:
+    inputs, total = make_inputs()
+    answers: queue.Queue[Any] = queue.Queue()
+    for _ in range(5):
+        triton.async_infer("mix", inputs, lambda result, error: answers.put((result, error)))
+    for _ in range(5):
+        result, error = answers.get(timeout=10)
+        assert error is None
+        np.testing.assert_array_equal(result.as_numpy("total"), total)
+    triton.start_stream(lambda result, error: answers.put((result, error)))
+    triton.async_stream_infer("mix", inputs)
+    triton.async_stream_infer("nothing", inputs)
+    triton.async_stream_infer("mix", inputs)
+    heard = [answers.get(timeout=10) for _ in range(3)]
+    triton.stop_stream()
+    assert [error is None for _, error in heard] == [True, False, True]
+    np.testing.assert_array_equal(heard[2][0].as_numpy("total"), total)
+
+
+def test_errors_have_their_codes(triton: Any) -> None:
+    inputs, _ = make_inputs()
+    with pytest.raises(InferenceServerException, match="No model named") as caught:
+        triton.infer("nothing", inputs)
+    assert "NOT_FOUND" in str(caught.value.status())
+    with pytest.raises(InferenceServerException, match="'second' is missing") as caught:
+        triton.infer("mix", inputs[:1])
+    assert "INVALID_ARGUMENT" in str(caught.value.status())
+
+
+def call(address: str, path: str, request: Any, answer: str) -> Any:
+    with grpc.insecure_channel(address) as channel:
+        asked = channel.unary_unary(
+            path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=load_message(answer).FromString,
+        )
+        return asked(request, timeout=10)
+
+
+def test_typed_contents(address: str) -> None:
+    request = load_message("inference.ModelInferRequest")(model_name="mix")
+    for name in ("first", "second"):
+        tensor = request.inputs.add(name=name, datatype="INT32", shape=[1, 4])
+        tensor.contents.int_contents.extend([1, 2, 3, 4])
+    path = "/inference.GRPCInferenceService/ModelInfer"
+    answer = call(address, path, request, "inference.ModelInferResponse")
+    assert list(answer.outputs[0].contents.int_contents) == [2, 4, 6, 8]
+    assert not answer.raw_output_contents
+    request.inputs[0].contents.int_contents.append(5)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(address, path, request, "inference.ModelInferResponse")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    request.raw_input_contents.append(b"1234")
+    with pytest.raises(grpc.RpcError):
+        call(address, path, request, "inference.ModelInferResponse")
+
+
+def test_health(address: str) -> None:
+    request = load_message("grpc.health.v1.HealthCheckRequest")()
+    answer = call(
+        address, "/grpc.health.v1.Health/Check", request, "grpc.health.v1.HealthCheckResponse"
+    )
+    assert answer.status == 1
+
+
+def test_tensorflow_serving(address: str) -> None:
+    request = load_message("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "pick"
+    request.model_spec.signature_name = "serving_default"
+    rows = np.array([[0, 9, 0], [9, 0, 0]], np.float32)
+    request.inputs["row"].CopyFrom(write_tensor(rows))
+    path = "/tensorflow.serving.PredictionService/Predict"
+    answer = call(address, path, request, "tensorflow.serving.PredictResponse")
+    scores = np.array(answer.outputs["kind"].float_val).reshape(2, 3)
+    assert scores.argmax(axis=1).tolist() == [1, 0]
+    assert answer.model_spec.version.value == 1
+    request.inputs["row"].ClearField("float_val")
+    request.inputs["row"].tensor_content = rows.tobytes()
+    again = call(address, path, request, "tensorflow.serving.PredictResponse")
+    assert again.outputs["kind"].float_val == answer.outputs["kind"].float_val
+    asked = load_message("tensorflow.serving.GetModelMetadataRequest")()
+    asked.model_spec.name = "pick"
+    asked.metadata_field.append("signature_def")
+    path = "/tensorflow.serving.PredictionService/GetModelMetadata"
+    told = call(address, path, asked, "tensorflow.serving.GetModelMetadataResponse")
+    signatures = load_message("tensorflow.serving.SignatureDefMap").FromString(
+        told.metadata["signature_def"].value
+    )
+    assert signatures.signature_def["serving_default"].inputs["row"].dtype == 1
+    status = load_message("tensorflow.serving.GetModelStatusRequest")()
+    status.model_spec.name = "pick"
+    path = "/tensorflow.serving.ModelService/GetModelStatus"
+    answer = call(address, path, status, "tensorflow.serving.GetModelStatusResponse")
+    assert [(one.version, one.state) for one in answer.model_version_status] == [(1, 30)]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", "int8", "int64", "uint32", "bool"]
+)
+def test_every_type_goes_there_and_back(dtype: str) -> None:
+    array = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
+    np.testing.assert_array_equal(read_tensor(write_tensor(array), "x"), array)
+    one = write_tensor(array[:1, :1])
+    one.tensor_shape.dim[1].size = 4
+    assert read_tensor(one, "x").shape == (1, 4)
+
+
+def test_a_port_in_use_and_a_stop(run_modelpad: Any, address: str) -> None:
+    port = address.rpartition(":")[2]
+    begin = time.monotonic()
+    done = run_modelpad("serve", "digits", "--port", "0", "--grpc-port", port)
+    assert done.returncode == 1
+    assert f"Port {port}" in done.stderr
+    assert time.monotonic() - begin < 20
