@@ -26,6 +26,7 @@ test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
 	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py \
+	  tests/server/test_tensorflow_client.py \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
 
 check: $(VENV)/.dev
@@ -58,7 +59,9 @@ $(VENV)/.fastai: $(VENV)/.dev
 $(VENV)-tensorflow/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-tensorflow
 	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -e '.[tensorflow]' tf-keras pytest httpx
+	  -e '.[tensorflow,grpc]' tf-keras pytest httpx
+	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps tensorflow-serving-api
 	touch $@
 
 clean:

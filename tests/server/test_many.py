@@ -54,3 +54,8 @@ def test_lines_are_answered_as_they_come(protocols: str) -> None:
 def test_a_list_of_numbers_is_one_item(protocols: str) -> None:
     answer = httpx.post(f"http://{protocols}/predict/pick", json=[0, 5, 0])
     assert answer.json()["label"] == "b"
+
+
+def test_text_goes_there_and_back(protocols: str) -> None:
+    answer = httpx.post(f"http://{protocols}/predict/echo", json={"words": "schön"})
+    assert answer.json()["outputs"] == {"same": "schön"}

@@ -50,7 +50,8 @@ class Text:
 
     def encode(self, array: NDArray[np.generic]) -> str:
         """The string itself."""
-        value = array.item()
+        # An item of an array of objects is the string, not an array of none.
+        value: object = array.item() if hasattr(array, "item") else array
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
     def schema(self) -> dict[str, Any]:

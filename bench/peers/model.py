@@ -1,0 +1,41 @@
+"""What every peer does with a request: the same graph, the same decoding, the same answer.
+
+MODEL is the path of the graph; it takes `image` (batch, 28, 28) 0..255 and gives `label`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(
+    os.environ["MODEL"], options, providers=["CPUExecutionProvider"]
+)
+
+
+def decode(body: bytes, kind: str, loads: Any) -> np.ndarray:
+    """float32 (28, 28): raw float32, a PNG of that size, or nested lists of JSON."""
+    if kind == "application/octet-stream":
+        return np.frombuffer(body, np.float32).reshape(28, 28)
+    if kind == "image/png":
+        return np.asarray(Image.open(io.BytesIO(body)).convert("L"), np.float32)
+    return np.array(loads(body)["image"], np.float32)
+
+
+def predict(batch: np.ndarray) -> np.ndarray:
+    """Scores (batch, 10)."""
+    return session.run(["label"], {"image": batch})[0]
+
+
+def answer(scores: np.ndarray) -> dict[str, Any]:
+    """What is sent back."""
+    best = int(scores.argmax())
+    return {"label": str(best), "scores": scores.tolist()}
