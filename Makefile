@@ -35,7 +35,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for name in cold_start drawn_digits import_models train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
+	for name in cold_start drawn_digits import_models serving train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
