@@ -38,7 +38,7 @@ PORT = 8475
 WARM_S = 1.0
 CONNECTIONS = (1, 16, 64)
 LOOPS = "--loop uvloop --http httptools --no-access-log --log-level error"
-# Settings: the best of one and two workers for each, on two cores.
+# Settings: two workers for each peer, on two cores.
 PEERS = {
     "modelpad": "modelpad serve digits --no-open --poll 0 --port {port}",
     "granian, by hand, 2 workers": "granian --interface rsgi --workers 2 --no-ws --no-log"
@@ -94,8 +94,11 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     return sum(sum(each.cpu_times()[:2]) for each in list_tree(process))
 
 
-def measure(name: str, words: str, python: Path, seconds: float) -> dict[str, Any]:
-    own = name == "modelpad"
+def measure(
+    name: str, words: str, python: Path, seconds: float, *, own: bool = False
+) -> dict[str, Any]:
+    """All figures of one server; `own` speaks modelpad's API."""
+    own = own or name == "modelpad"
     command = words.format(port=PORT).split()
     folder = Path(sys.executable).parent if own else python.parent
     command[0] = str(folder / command[0])
@@ -114,7 +117,7 @@ def measure(name: str, words: str, python: Path, seconds: float) -> dict[str, An
         command, cwd=FOLDER, env=environment, stdout=log, stderr=log, start_new_session=True
     )
     try:
-        wait_for_port(process, requests["raw float32"])
+        wait_for_port(process, next(iter(requests.values())))
         row: dict[str, Any] = {"cold_start_s": round(time.perf_counter() - begin, 2)}
         for body, request in requests.items():
             row[body] = measure_body(process, request, seconds)

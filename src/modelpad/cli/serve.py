@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
-from modelpad.cli.settings import Settings, keys_from_environment, port_from_environment
+from modelpad.cli.settings import (
+    Settings,
+    keys_from_environment,
+    paths_from_environment,
+    port_from_environment,
+)
 from modelpad.cli.sources import find_model
 from modelpad.errors import UsageError
 
@@ -99,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
     listener = open_socket(Address(args.host, port))
     address = Address(args.host, listener.getsockname()[1], bool(args.tls_cert))
     limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
-    app = App(open_models(args), limits, log_requests=args.log_requests, guard=make_guard(args))
+    models = open_models(args)
+    paths = paths_from_environment(next((model.name for model in models), ""))
+    app = App(models, limits, log_requests=args.log_requests, guard=make_guard(args), paths=paths)
     app.follower = make_follower(args, app)
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
     wants_page = sys.stdout.isatty() if args.open is None else args.open

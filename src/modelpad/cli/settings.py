@@ -16,6 +16,9 @@ VARIABLES = {
     "MODELPAD_DATA": "folders that hold data sets by name, separated as PATH is",
     "MODELPAD_CACHE": "where downloads are kept",
     "MODELPAD_API_KEYS": "API keys that serve wants, NAME=KEY or NAME=sha256:HEX, by commas",
+    "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
+    "AIP_PREDICT_ROUTE": "Vertex AI: a path that answers as /v1/models/MODEL:predict does",
+    "AIP_HEALTH_ROUTE": "Vertex AI: a path that answers as /readyz does",
     "PORT": "the port that serve listens on, as --port",
 }
 
@@ -45,6 +48,18 @@ class Settings:
         )
 
 
+def paths_from_environment(
+    model: str, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The paths that Vertex AI asks for, and which of ours they mean; `model` is the only one."""
+    variables = os.environ if environment is None else environment
+    wanted = {
+        variables.get("AIP_PREDICT_ROUTE", ""): f"/v1/models/{model}:predict",
+        variables.get("AIP_HEALTH_ROUTE", ""): "/readyz",
+    }
+    return {path: ours for path, ours in wanted.items() if path}
+
+
 def keys_from_environment(environment: Mapping[str, str] | None = None) -> str:
     """`MODELPAD_API_KEYS`, else nothing."""
     return (os.environ if environment is None else environment).get("MODELPAD_API_KEYS", "")
@@ -52,7 +67,8 @@ def keys_from_environment(environment: Mapping[str, str] | None = None) -> str:
 
 def port_from_environment(environment: Mapping[str, str] | None = None) -> int:
     """`PORT`, else 8080. Raises `UsageError` when it is no port."""
-    text = (os.environ if environment is None else environment).get("PORT", "8080")
+    variables = os.environ if environment is None else environment
+    text = variables.get("AIP_HTTP_PORT") or variables.get("PORT", "8080")
     if not text.isdigit() or int(text) > 65535:
         raise UsageError(f"PORT is {text!r}.", hint="Set it to a number from 0 to 65535.")
     return int(text)

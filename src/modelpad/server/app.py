@@ -80,12 +80,15 @@ class App:
         *,
         log_requests: bool = False,
         guard: Guard | None = None,
+        paths: Mapping[str, str] | None = None,
     ) -> None:
+        """`paths` are other names for paths of ours, as clouds ask for them."""
         self.models = models
         for model in models or ():
             self.watch(model)
         self.log_requests = log_requests
         self.guard = guard
+        self.paths = dict(paths or {})
         self.limits = limits or ServerLimits()
         self.stopping = False
         self.follower: Follower | None = None
@@ -184,7 +187,8 @@ class App:
 
     async def _respond(self, request: Request) -> tuple[str, str, Response]:
         method = "GET" if request.method == "HEAD" else request.method
-        found = self._routes.get((method, request.path)) or self._find_route(method, request.path)
+        path = self.paths.get(request.path, request.path)
+        found = self._routes.get((method, path)) or self._find_route(method, path)
         if isinstance(found, Response):
             return "", "", found
         route, names = found
@@ -332,7 +336,9 @@ async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
 
 
 async def show_page(app: App, request: Request, names: Names) -> Response:
-    """`GET /`: the page."""
+    """`GET /`: the page; for KServe's clients, which want JSON, a word of life."""
+    if request.headers.get("accept", "").startswith(JSON):
+        return respond_json({"status": "alive"})
     return page.respond_file("index.html", request)
 
 
@@ -419,6 +425,8 @@ ROUTES = (
     Route("GET", "/models", list_models),
     Route("GET", "/models/{model}/files/{path}", show_file),
     Route("GET", "/healthz", check_alive, guarded=False),
+    Route("GET", "/ping", check_ready, guarded=False),
+    Route("POST", "/invocations", predict),
     Route("GET", "/livez", check_alive, guarded=False),
     Route("GET", "/readyz", check_ready, guarded=False),
     Route("GET", "/metrics", show_metrics, guarded=False),

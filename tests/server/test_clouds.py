@@ -1,0 +1,28 @@
+"""The paths and variables that clouds ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def test_vertex_and_sagemaker(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex/predict")
+    monkeypatch.setenv("AIP_HEALTH_ROUTE", "/vertex/health")
+    running = serve(str(bundles / "half_plus_two"), store=tmp_path / "store")
+    answer = httpx.post(f"{running.url}/vertex/predict", json={"instances": [1.0, 2.0]})
+    assert answer.json() == {"predictions": [2.5, 3.0]}
+    assert httpx.get(f"{running.url}/vertex/health").status_code == 200
+    assert httpx.get(f"{running.url}/ping").status_code == 200
+    answer = httpx.post(f"{running.url}/invocations", json={"x": 4})
+    assert answer.json()["outputs"] == {"y": 4.0}
+
+
+def test_kserve_sees_life(protocols: str) -> None:
+    headers = {"accept": "application/json"}
+    assert httpx.get(f"http://{protocols}/", headers=headers).json() == {"status": "alive"}
+    assert "<html" in httpx.get(f"http://{protocols}/").text
+    model = httpx.get(f"http://{protocols}/v1/models/mix").json()
+    assert (model["name"], model["ready"]) == ("mix", True)
