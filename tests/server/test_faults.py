@@ -1,0 +1,100 @@
+"""Real processes under load and in trouble: what is lost is nothing that was answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.client.load import run_load, write_request
+
+
+def make_request(digits: Bundle) -> bytes:
+    picture = digits.path("samples/7.png").read_bytes()
+    return write_request("x", "/predict/digits", picture, "image/png")
+
+
+def load(url: str, request: bytes, connections: int, seconds: float) -> Any:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return asyncio.run(run_load(host, int(port), request, connections=connections, seconds=seconds))
+
+
+def test_overload_is_refused_and_the_admitted_are_answered(
+    serve: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    running = serve("digits", "--queue", "4", "--timeout", "2", store=tmp_path / "store")
+    done = load(running.url, make_request(digits), 64, 3)
+    assert done.broken == 0
+    assert set(done.statuses) == {200, 429}
+    assert done.statuses[200] > 200
+    assert max(done.latencies_s) < 2
+    refused = httpx.get(f"{running.url}/metrics").text
+    assert 'status="429"' in refused
+
+
+def test_two_hundred_slow_clients_hold_up_nobody(
+    serve: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    running = serve("digits", store=tmp_path / "store")
+    host, _, port = running.url.removeprefix("http://").partition(":")
+    slow = [socket.create_connection((host, int(port))) for _ in range(200)]
+    for connection in slow:
+        connection.sendall(b"POST /predict/digits HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n")
+    done = load(running.url, make_request(digits), 8, 1.5)
+    assert set(done.statuses) == {200}
+    assert done.statuses[200] > 100
+    for connection in slow:
+        connection.close()
+
+
+def test_a_stop_under_load_cuts_off_no_answer(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+    """SIGTERM in the middle: every connection ends between answers, none inside of one."""
+    running = serve("digits", store=tmp_path / "store")
+    threading.Timer(1.0, lambda: os.kill(running.process.pid, signal.SIGTERM)).start()
+    done = load(running.url, make_request(digits), 16, 2.5)
+    assert running.process.wait(10) == 0
+    assert set(done.statuses) == {200}
+
+
+def test_a_killed_server_comes_back_with_its_versions(
+    serve: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    from modelpad.store import LocalStore
+
+    store = LocalStore(tmp_path / "store")
+    for _ in range(3):
+        store.push(digits)
+    store.promote("digits", 2)
+    first = serve("digits", store=store.root)
+    first.process.kill()
+    first.process.wait()
+    first.process.returncode = 0  # it was meant to die
+    again = serve("digits", store=store.root)
+    assert httpx.get(f"{again.url}/readyz").json()["models"] == {"digits": 2}
+    assert store.verify() == []
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+    """A short soak; `bench/` has no say in it, so only a leak of kilobytes a request is found."""
+    running = serve("digits", store=tmp_path / "store")
+    process = psutil.Process(running.process.pid)
+    request = make_request(digits)
+    load(running.url, request, 16, 3)
+    time.sleep(0.2)
+    before = process.memory_info().rss
+    done = load(running.url, request, 16, 8)
+    time.sleep(0.2)
+    grown = process.memory_info().rss - before
+    assert set(done.statuses) == {200}
+    assert grown < 4_000_000 + 500 * done.statuses[200], f"{grown:,} bytes"
