@@ -171,3 +171,13 @@ def test_the_curl_that_serve_prints_works(server: Any, digits: Bundle) -> None:
         done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["label"] == "0"
     table.close()
+
+
+def test_bench_measures_a_model(run_modelpad) -> None:  # type: ignore[no-untyped-def]
+    done = run_modelpad("bench", "digits", "--seconds", "0.3", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert [row["connections"] for row in record["loads"]] == [1, 16, 64]
+    assert all(row["answers_per_s"] > 0 and row["failed"] == 0 for row in record["loads"])
+    assert run_modelpad("bench", "nothing").returncode == 1
+    assert run_modelpad("bench", "digits", "--seconds", "0").returncode == 2

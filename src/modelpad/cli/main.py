@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "write a version as files that other tools read: ONNX, Keras",
     "predict": "ask a model, without a server",
     "serve": "serve models: a page for people, an API for programs",
+    "bench": "measure how fast a model is served on this machine",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "data": "look at a data set and write a contact sheet of it",
     "doctor": "check this machine and say what to install",
