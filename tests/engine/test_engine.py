@@ -216,3 +216,20 @@ def test_the_best_batch_is_measured(digits: Bundle) -> None:
 
 def test_processors_are_counted() -> None:
     assert allotted_cpus() >= 1
+
+
+def test_a_device_that_is_not_there_falls_back(
+    digits: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    from modelpad.engine.session import choose_providers
+
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    assert choose_providers("auto", [cpu]) == [cpu]
+    assert choose_providers("auto", [cpu, cuda]) == [cuda, cpu]
+    assert choose_providers("cuda", [cpu, cuda]) == [cuda, cpu]
+    assert choose_providers("cuda", [cpu]) == [cpu]
+    assert cuda in caplog.text
+    session = Session(digits, SessionSettings(device="cuda"))
+    assert session.answer(read_samples(session)[2])["label"]["label"] == "2"
+    with pytest.raises(ValueError, match="device"):
+        SessionSettings(device="abacus")

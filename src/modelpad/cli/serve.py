@@ -20,8 +20,7 @@ from modelpad.errors import UsageError
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from modelpad.engine import QueueLimits
-    from modelpad.server import App, Follower, Guard, ModelTable
+    from modelpad.server import App, Follower, Guard, LoadOptions, ModelTable
 
 EXAMPLE = """example:
   modelpad serve digits
@@ -78,6 +77,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
+        "--batch", type=int, default=0, help="most items run at once; 0: measured (%(default)s)"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "coreml", "directml", "openvino"),
+        default="cpu",
+        help="what runs the graphs, where this ONNX Runtime has it (%(default)s)",
+    )
+    parser.add_argument(
         "--poll",
         type=float,
         default=2.0,
@@ -95,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.server import App, ServerLimits
     from modelpad.server.listen import Address, open_socket, serve
 
-    if args.max_body_mb <= 0 or args.timeout <= 0 or args.queue < 1:
+    if args.max_body_mb <= 0 or args.timeout <= 0 or args.queue < 1 or args.batch < 0:
         raise UsageError(
             "--max-body-mb, --timeout and --queue must be above 0.",
             hint="See: modelpad serve --help",
@@ -138,7 +146,7 @@ def open_models(args: argparse.Namespace) -> ModelTable:
 
     settings = Settings.from_environment(args)
     names = args.models or list_names(settings.store) or ["digits"]
-    limits = read_queue_limits(args)
+    options = read_load_options(args)
     found = [find_model(name, settings) for name in names]
     repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
     if repeated:
@@ -146,7 +154,7 @@ def open_models(args: argparse.Namespace) -> ModelTable:
             f"{', '.join(sorted(repeated))} is given more than once.",
             hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
-    return ModelTable(ServedModel.load(one.name, one.version, one.bundle, limits) for one in found)
+    return ModelTable(ServedModel.load(one.name, one.version, one.bundle, options) for one in found)
 
 
 def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
@@ -155,7 +163,7 @@ def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
     from modelpad.store import LocalStore, Plan, list_names
 
     store = LocalStore(Settings.from_environment(args).store)
-    limits = read_queue_limits(args)
+    options = read_load_options(args)
     if not args.poll:
         return None
 
@@ -165,7 +173,7 @@ def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
         return {name: store.plan(name, args.keep) for name in wanted}
 
     def load(name: str, version: int) -> ServedModel:
-        return ServedModel.load(name, version, store.open(f"{name}@{version}"), limits)
+        return ServedModel.load(name, version, store.open(f"{name}@{version}"), options)
 
     return Follower(app, read_plans, load, note_failure=store.note_failure, interval_s=args.poll)
 
@@ -198,11 +206,13 @@ def open_tls(args: argparse.Namespace) -> SSLContext | None:
     return context
 
 
-def read_queue_limits(args: argparse.Namespace) -> QueueLimits:
-    """`--queue` and `--timeout`."""
+def read_load_options(args: argparse.Namespace) -> LoadOptions:
+    """`--queue`, `--timeout`, `--batch` and `--device`."""
     from modelpad.engine import QueueLimits
+    from modelpad.server import LoadOptions
 
-    return QueueLimits(length=args.queue, timeout_s=args.timeout)
+    limits = QueueLimits(length=args.queue, timeout_s=args.timeout)
+    return LoadOptions(limits, args.batch, args.device)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

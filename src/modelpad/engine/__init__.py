@@ -3,9 +3,10 @@
 from modelpad.engine.batcher import Batcher, BatchRecord, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
-from modelpad.engine.session import Session, SessionSettings, TensorInfo, allotted_cpus
+from modelpad.engine.session import DEVICES, Session, SessionSettings, TensorInfo, allotted_cpus
 
 __all__ = [
+    "DEVICES",
     "BatchLimits",
     "BatchRecord",
     "Batcher",

@@ -87,6 +87,7 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
         self._closed = False
+        self._timers: list[threading.Timer] = []
         self._threads = [
             threading.Thread(target=self._work, name=f"modelpad-engine-{number}", daemon=True)
             for number in range(threads)
@@ -127,10 +128,28 @@ class Batcher:
             left = list(self._queue)
             self._queue.clear()
             self._wake.notify_all()
+        for timer in self._timers:
+            timer.cancel()
         for work in left:
             self._unfinished.discard(work)
             if not work.future.done():
                 work.future.set_exception(NotReady("The model is being closed."))
+
+    def run_later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Runs something once, aside, unless the engine is closed before."""
+        timer = threading.Timer(seconds, work)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits until the threads of a closed engine have ended.
+
+        A process that leaves while one is inside of ONNX Runtime would be aborted.
+        """
+        end = time.monotonic() + timeout_s
+        for thread in (*self._threads, *self._timers):
+            thread.join(max(0.0, end - time.monotonic()))
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until nothing waits or runs, or the time is over; answers which."""

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 4, 8, 16, 32)
 BUDGET_S = 0.3
-WORTH = 0.95  # a larger batch must take at most this share of the time an item took before
+AS_GOOD = 1.05  # a larger batch is taken while an item costs at most this much more than at best
 UNMEASURED = BatchLimits(4)
 
 
 def find_best_batch(
     session: Session, sample: Mapping[str, NDArray[np.generic]], *, budget_s: float = BUDGET_S
 ) -> tuple[BatchLimits, dict[int, float]]:
-    """The batch size beyond which an item costs no less, and seconds an item by size.
+    """The largest batch at which an item costs no more, and seconds an item by size.
+
+    What a batch costs besides its items (waking a thread, a step of the event loop) is shared by
+    more of them, so of sizes that are as good the largest is the best.
 
     `sample` is one decoded item (1, ...), repeated. A model too slow for the budget is not timed,
     and gets small batches; one that fails on several items gets none.
@@ -32,7 +35,6 @@ def find_best_batch(
     import numpy as np
 
     costs: dict[int, float] = {}
-    best = 1
     end = time.monotonic() + budget_s
     for size in SIZES:
         batch = {name: np.repeat(array, size, axis=0) for name, array in sample.items()}
@@ -47,8 +49,8 @@ def find_best_batch(
         costs[size] = min(times)
         if size == 1 and costs[1] * 8 > budget_s:
             return UNMEASURED, costs
-        if costs[size] < WORTH * costs[best]:
-            best = size
         if time.monotonic() > end:
             break
-    return BatchLimits(best), costs
+    least = min(costs.values(), default=0.0)
+    good = [size for size, cost in costs.items() if cost <= AS_GOOD * least]
+    return BatchLimits(max(good, default=1)), costs

@@ -6,6 +6,7 @@ synchronous and safe to call from several threads.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed
+
+log = logging.getLogger("modelpad.engine")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,20 +26,34 @@ if TYPE_CHECKING:
     Batch = Mapping[str, NDArray[np.generic]]
 
 
+# ONNX Runtime's execution providers, the fastest first.
+DEVICES = {
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
     """How ONNX Runtime runs a graph.
 
     `threads` is the number of threads within one operator, at least 1. `arena` keeps freed memory
-    for the next batch: faster for large models, larger for small ones.
+    for the next batch: faster for large models, larger for small ones. `device` is one of
+    `DEVICES`, or `auto`: the fastest that this ONNX Runtime has.
     """
 
     threads: int = 1
     arena: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
+        if self.device != "auto" and self.device not in DEVICES:
+            raise ValueError(f"device {self.device!r} is not one of auto, {', '.join(DEVICES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +161,25 @@ class Session:
             )
 
 
+def choose_providers(device: str, available: Sequence[str]) -> list[str]:
+    """The execution providers to try, in their order; the processor is always the last.
+
+    A device that this ONNX Runtime does not have is warned of, and the processor does its work.
+    """
+    cpu = DEVICES["cpu"]
+    if device == "auto":
+        return [name for name in DEVICES.values() if name in available] or [cpu]
+    wanted = DEVICES[device]
+    if wanted not in available:
+        log.warning(
+            "this ONNX Runtime has no %s (it has: %s); the processor is used",
+            wanted,
+            ", ".join(available),
+        )
+        return [cpu]
+    return [wanted] if wanted == cpu else [wanted, cpu]
+
+
 def _describe(value: Any) -> TensorInfo:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
@@ -161,7 +197,8 @@ def _open_graph(path: Path, settings: SessionSettings) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        providers = choose_providers(settings.device, onnxruntime.get_available_providers())
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:
         raise BundleInvalid(
             f"ONNX Runtime cannot open {path.name}: {_first_line(error)}",

@@ -141,6 +141,8 @@ class App:
         """What runs beside is stopped, and the models are closed."""
         for task in self._aside:
             task.cancel()
+        if self.follower is not None:
+            await self.follower.stop()
         if self.models is not None:
             self.models.close()
 

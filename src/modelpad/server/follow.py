@@ -60,6 +60,12 @@ class Follower:
             except Exception:
                 log.exception("the store cannot be followed")
 
+    async def stop(self) -> None:
+        """Waits for those that leave."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+
     async def look(self) -> None:
         """Brings the app's models to what the plans say, once."""
         plans = await asyncio.to_thread(self.read_plans)
@@ -124,6 +130,7 @@ class Follower:
         """Closes a version when what it began is answered; its memory goes with it."""
         await model.runner.drain(DRAIN_S)
         model.runner.close()
+        await asyncio.to_thread(model.runner.join, DRAIN_S)
         log.warning("%s: version %d has left", model.name, model.version)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,16 +13,39 @@ from urllib.parse import quote
 
 from modelpad.engine import (
     Batcher,
+    BatchLimits,
     QueueLimits,
     Session,
     SessionSettings,
     TensorInfo,
     allotted_cpus,
+    find_best_batch,
 )
-from modelpad.errors import ModelNotFound, NotFound, VersionNotFound, suggest_name
+from modelpad.errors import (
+    ModelNotFound,
+    ModelpadError,
+    NotFound,
+    VersionNotFound,
+    suggest_name,
+)
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
+
+log = logging.getLogger("modelpad.server")
+
+
+MEASURE_AFTER_S = 1.0
+CLOSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How models are opened: their queue, the device, and the batch; 0 is measured, once idle."""
+
+    limits: QueueLimits = field(default_factory=QueueLimits)
+    batch: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +61,16 @@ class ServedModel:
 
     @classmethod
     def load(
-        cls, name: str, version: int, bundle: Bundle, limits: QueueLimits | None = None
+        cls, name: str, version: int, bundle: Bundle, options: LoadOptions | None = None
     ) -> ServedModel:
         """Opens the bundle and answers its first sample. Raises `BundleInvalid`, `ModelFailed`."""
-        session = Session(bundle, SessionSettings(threads=1))
+        options = options or LoadOptions()
+        session = Session(bundle, SessionSettings(threads=1, device=options.device))
         session.warm_up()
-        runner = Batcher(session, threads=allotted_cpus(), limits=limits)
+        batches = BatchLimits(options.batch) if options.batch else None
+        runner = Batcher(session, threads=allotted_cpus(), limits=options.limits, batches=batches)
+        if not options.batch:
+            runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner))
         inputs, outputs = session.describe_tensors()
         return cls(name, version, bundle, runner, tuple(inputs), tuple(outputs))
 
@@ -84,6 +112,21 @@ class ServedModel:
 
     def _file_url(self, path: str) -> str:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
+
+
+def measure_batch(runner: Batcher) -> None:
+    """Finds the best batch with the bundle's first sample; leaves it when requests wait."""
+    session = runner.session
+    samples = session.bundle.manifest.samples
+    if not samples or runner.waiting:
+        return
+    try:
+        sample = session.decode(session.sample_values(samples[0].inputs))
+    except ModelpadError:
+        return
+    limits, costs = find_best_batch(session, sample)
+    runner.batches = limits
+    log.info("%s: batches of %d; %s", session.bundle.manifest.name, limits.most, costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +232,9 @@ class ModelTable:
         return next(iter(self._lines.values())).choose(key)
 
     def close(self) -> None:
-        """Stop all runners."""
-        for line in self._lines.values():
-            for model in line.versions.values():
-                model.runner.close()
+        """Stop all runners, and wait a moment until their threads have ended."""
+        models = [model for line in self._lines.values() for model in line.versions.values()]
+        for model in models:
+            model.runner.close()
+        for model in models:
+            model.runner.join(CLOSE_S)
