@@ -26,3 +26,21 @@ def test_kserve_sees_life(protocols: str) -> None:
     assert "<html" in httpx.get(f"http://{protocols}/").text
     model = httpx.get(f"http://{protocols}/v1/models/mix").json()
     assert (model["name"], model["ready"]) == ("mix", True)
+
+
+def test_pages_of_other_origins_ask_only_where_they_may(
+    serve: Any, bundles: Path, protocols: str, tmp_path: Path
+) -> None:
+    mine, other = "https://mine.example", "https://other.example"
+    allowed = "access-control-allow-origin"
+    running = serve(str(bundles / "pick"), "--cors-origin", mine, store=tmp_path / "store")
+    url = f"{running.url}/predict/pick"
+    preflight = httpx.options(url, headers={"origin": mine})
+    assert (preflight.status_code, preflight.headers[allowed]) == (204, mine)
+    answer = httpx.post(url, json={"row": [0, 5, 0]}, headers={"origin": mine})
+    assert (answer.json()["label"], answer.headers[allowed]) == ("b", mine)
+    assert (
+        allowed not in httpx.post(url, json={"row": [0, 5, 0]}, headers={"origin": other}).headers
+    )
+    assert httpx.options(url, headers={"origin": other}).status_code == 405
+    assert allowed not in httpx.get(f"http://{protocols}/models", headers={"origin": mine}).headers

@@ -74,6 +74,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="requests a second for each key; 0: no limit"
     )
+    parser.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="pages of this origin may ask from a browser; may be given again",
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
@@ -114,7 +121,14 @@ def run(args: argparse.Namespace) -> int:
     limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
     models = open_models(args)
     paths = paths_from_environment(next((model.name for model in models), ""))
-    app = App(models, limits, log_requests=args.log_requests, guard=make_guard(args), paths=paths)
+    app = App(
+        models,
+        limits,
+        log_requests=args.log_requests,
+        guard=make_guard(args),
+        paths=paths,
+        origins=args.cors_origin,
+    )
     app.follower = make_follower(args, app)
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
     wants_page = sys.stdout.isatty() if args.open is None else args.open

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -81,14 +81,17 @@ class App:
         log_requests: bool = False,
         guard: Guard | None = None,
         paths: Mapping[str, str] | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
-        """`paths` are other names for paths of ours, as clouds ask for them."""
+        """`paths` are other names for paths of ours, as clouds ask for them; pages of `origins` may
+        ask from a browser."""
         self.models = models
         for model in models or ():
             self.watch(model)
         self.log_requests = log_requests
         self.guard = guard
         self.paths = dict(paths or {})
+        self.origins = frozenset(origins)
         self.limits = limits or ServerLimits()
         self.stopping = False
         self.follower: Follower | None = None
@@ -156,6 +159,15 @@ class App:
 
     async def respond(self, request: Request) -> Response:
         """The answer to any request, logged and counted. Raises `ClientGone` alone."""
+        origin = request.headers.get("origin", "")
+        if not origin or origin not in self.origins:
+            return await self._respond_logged(request)
+        if request.method == "OPTIONS":
+            return Response(status=HTTPStatus.NO_CONTENT, headers=allow_origin(origin))
+        response = await self._respond_logged(request)
+        return replace(response, headers={**response.headers, **allow_origin(origin)})
+
+    async def _respond_logged(self, request: Request) -> Response:
         if not self.log_requests and "x-request-id" not in request.headers:
             return await self._respond_safely(request)
         begin, name = time.perf_counter(), name_request(request)
@@ -240,6 +252,17 @@ async def predict(app: App, request: Request, names: Names) -> Response:
         only = app.opened().find_only(request.headers.get(STICKY))
         names = {"model": only.name, "version": str(only.version)}
     return await _ask(typed.predict)(app, request, names)
+
+
+def allow_origin(origin: str) -> dict[str, str]:
+    """The headers that let a page of another origin ask (https://fetch.spec.whatwg.org)."""
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id",
+        "access-control-max-age": "600",
+        "vary": "origin",
+    }
 
 
 def _find(app: App, request: Request, names: Names) -> ServedModel:
