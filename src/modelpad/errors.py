@@ -43,6 +43,11 @@ class ModelpadError(Exception):
         self.hint = hint
         self.details = details
 
+    @property
+    def words(self) -> str:
+        """Message and hint as one text, for protocols whose errors are a text."""
+        return f"{self.message} {self.hint}".strip()
+
 
 class InvalidInput(ModelpadError):
     """A value does not fit its field. Details: `field`, `expected`, `got`."""

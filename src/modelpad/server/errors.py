@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TypeVar
 
 from modelpad import errors
 from modelpad.server.http import Response, respond_json
+
+Told = TypeVar("Told")
 
 # The nearest class in an error's ancestry decides; ModelpadError itself is an internal error.
 STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
@@ -20,9 +24,16 @@ STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
 }
 
 
+def find_nearest(
+    table: Mapping[type[errors.ModelpadError], Told], error: errors.ModelpadError
+) -> Told:
+    """What `table` says of the error's nearest ancestor; it must know `ModelpadError`."""
+    return next(table[kind] for kind in type(error).__mro__ if kind in table)
+
+
 def status_of(error: errors.ModelpadError) -> HTTPStatus:
     """The status of the nearest ancestor that has one."""
-    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    return find_nearest(STATUSES, error)
 
 
 def describe_error(error: errors.ModelpadError) -> dict[str, object]:
@@ -37,13 +48,23 @@ def describe_error(error: errors.ModelpadError) -> dict[str, object]:
 
 def respond_error(error: errors.ModelpadError) -> Response:
     """`describe_error` with its status."""
-    headers = {}
-    if "retry_after_s" in error.details:
-        headers["retry-after"] = str(error.details["retry_after_s"])
-    return respond_json(describe_error(error), status=status_of(error), headers=headers)
+    return respond_json(describe_error(error), status=status_of(error), headers=_say_when(error))
+
+
+def respond_words(error: errors.ModelpadError, words: str) -> Response:
+    """`{"error": "..."}`, as the tensor protocols tell it: a wrong input is 400 there."""
+    status = status_of(error)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    return respond_json({"error": words}, status=status, headers=_say_when(error))
 
 
 def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str) -> Response:
     """An error of HTTP itself, such as a path or a method that does not exist."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return respond_json({"error": {"message": message, "hint": hint}}, status=status, headers=named)
+
+
+def _say_when(error: errors.ModelpadError) -> dict[str, str]:
+    when = error.details.get("retry_after_s")
+    return {} if when is None else {"retry-after": str(when)}

@@ -105,21 +105,15 @@ class Request:
         declared = self.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._limits.body_bytes:
             raise self._too_large(int(declared))
-        part, more = await self._read()
-        if not more:
-            body = part
-        else:
-            parts = [part]
-            size = len(part)
-            while more:
-                part, more = await self._read()
-                size += len(part)
-                if size > self._limits.body_bytes:
-                    raise self._too_large(size)
-                parts.append(part)
-            body = b"".join(parts)
-        if len(body) > self._limits.body_bytes:
-            raise self._too_large(len(body))
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            part, more = await self._read()
+            size += len(part)
+            if size > self._limits.body_bytes:
+                raise self._too_large(size)
+            parts.append(part)
+        body = b"".join(parts)
         packed = self.headers.get("content-encoding", "")
         return self._unpack(body, packed.strip().lower()) if packed else body
 

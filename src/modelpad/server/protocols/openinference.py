@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
-from modelpad.server.errors import status_of
+from modelpad.server.errors import respond_words
 from modelpad.server.http import Request, Response, parse_json, respond_json
 from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers
 
@@ -59,14 +59,8 @@ class InferRequest:
 
 def write_error(error: ModelpadError) -> Response:
     """`{"error": "..."}`, with Triton's words for an unknown model."""
-    status = int(status_of(error))
-    words = f"{error.message} {error.hint}".strip()
-    if isinstance(error, ModelNotFound):
-        words = f"Request for unknown model: {words}"
-    headers = {}
-    if "retry_after_s" in error.details:
-        headers["retry-after"] = str(error.details["retry_after_s"])
-    return respond_json({"error": words}, status=400 if status == 422 else status, headers=headers)
+    unknown = "Request for unknown model: " if isinstance(error, ModelNotFound) else ""
+    return respond_words(error, unknown + error.words)
 
 
 def describe_server() -> Response:

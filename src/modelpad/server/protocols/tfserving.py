@@ -11,7 +11,7 @@ import binascii
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelpadError
-from modelpad.server.errors import status_of
+from modelpad.server.errors import respond_words
 from modelpad.server.http import Request, Response, parse_json, respond_json
 from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers, split_items
 
@@ -39,14 +39,7 @@ DTYPES = {
 
 def write_error(error: ModelpadError) -> Response:
     """`{"error": "..."}`; what is wrong with the input is 400 here."""
-    status = status_of(error)
-    headers = {}
-    if "retry_after_s" in error.details:
-        headers["retry-after"] = str(error.details["retry_after_s"])
-    words = f"{error.message} {error.hint}".strip()
-    return respond_json(
-        {"error": words}, status=400 if status == 422 else int(status), headers=headers
-    )
+    return respond_words(error, error.words)
 
 
 async def predict(model: ServedModel, request: Request) -> Response:
