@@ -12,7 +12,7 @@ import pytest
 from modelpad import errors
 from modelpad.cli.main import COMMANDS, build_parser
 from modelpad.cli.settings import VARIABLES
-from modelpad.server.app import ROUTES
+from modelpad.server.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
 DOCS = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
 from modelpad.errors import MissingExtra, ModelpadError, PortInUse
+from modelpad.server.errors import find_nearest
 from modelpad.server.protocols.messages import load_message
 
 if TYPE_CHECKING:
@@ -44,11 +45,7 @@ class Health:
 
     async def Check(self, request: Any) -> Any:
         """Serving once the models are open, until the server stops."""
-        try:
-            self.app.check_open()
-            status = SERVING
-        except ModelpadError:
-            status = NOT_SERVING
+        status = SERVING if self.app.is_ready else NOT_SERVING
         return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
 
 
@@ -130,7 +127,7 @@ class GrpcServer:
                 return await act(request)
             except ModelpadError as error:
                 status = code_of(error)
-                await context.abort(self.grpc.StatusCode[status], _words(error))
+                await context.abort(self.grpc.StatusCode[status], error.words)
             finally:
                 self.app.metrics.count_call(name, status)
 
@@ -143,7 +140,7 @@ class GrpcServer:
             try:
                 self._admit(context)
             except ModelpadError as error:
-                await context.abort(self.grpc.StatusCode[code_of(error)], _words(error))
+                await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
             async for answer in act(requests):
                 yield answer
 
@@ -161,8 +158,4 @@ class GrpcServer:
 
 def code_of(error: ModelpadError) -> str:
     """The name of the status code of the nearest ancestor that has one."""
-    return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
-
-
-def _words(error: ModelpadError) -> str:
-    return f"{error.message} {error.hint}".strip()
+    return find_nearest(CODES, error)

@@ -59,7 +59,7 @@ class InferenceService:
 
     async def ServerReady(self, request: Any) -> Any:
         """The models are open."""
-        return make("ServerReadyResponse", ready=self._is_ready())
+        return make("ServerReadyResponse", ready=self.app.is_ready)
 
     async def ModelReady(self, request: Any) -> Any:
         """One model is open; an unknown one is simply not ready."""
@@ -67,7 +67,7 @@ class InferenceService:
             self.app.opened().find(request.name, request.version)
         except ModelpadError:
             return make("ModelReadyResponse", ready=False)
-        return make("ModelReadyResponse", ready=self._is_ready())
+        return make("ModelReadyResponse", ready=self.app.is_ready)
 
     async def ServerMetadata(self, request: Any) -> Any:
         """Name, version and extensions."""
@@ -112,13 +112,6 @@ class InferenceService:
                 )
             except ModelpadError as error:
                 yield make("ModelStreamInferResponse", error_message=error.message)
-
-    def _is_ready(self) -> bool:
-        try:
-            self.app.check_open()
-        except ModelpadError:
-            return False
-        return True
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,294 @@
+"""What is asked at which path: the handlers, and the table of routes over them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from modelpad.errors import ModelpadError
+from modelpad.server import errors, page
+from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
+from modelpad.server.metrics import CONTENT_TYPE
+from modelpad.server.protocols import openinference, tfserving, typed
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.server.models import ServedModel
+
+Names = Mapping[str, str]
+Handler = Callable[["App", Request, Names], Awaitable[Response]]
+Call = Callable[["ServedModel", Request], Awaitable[Response]]
+
+MOST_KNOWN_PATHS = 1000
+STICKY = "x-modelpad-sticky"  # requests with the same value get the same version
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path; `write_error` is how the route's protocol tells an error.
+
+    Those that are not `guarded` are open to all: the page's own files, health, metrics.
+
+    The parts of the path in braces are handed to the handler by name.
+    """
+
+    method: str
+    endpoint: str
+    handler: Handler
+    write_error: Callable[[ModelpadError], Response] = errors.respond_error
+    guarded: bool = True
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = re.escape(self.endpoint).replace(r"\{", "{").replace(r"\}", "}")
+        text = text.replace("{path}", "(?P<path>.+)")
+        object.__setattr__(
+            self, "pattern", re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", text))
+        )
+
+
+class RouteTable:
+    """Finds the route of a request, and remembers the paths that were asked."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self.routes = routes
+        self._known: dict[tuple[str, str], tuple[Route, Names]] = {}
+
+    def find(self, method: str, path: str) -> tuple[Route, Names] | Response:
+        """The route and the names in its path; else the answer that says what there is."""
+        return self._known.get((method, path)) or self._search(method, path)
+
+    def _search(self, method: str, path: str) -> tuple[Route, Names] | Response:
+        allowed = set()
+        for route in self.routes:
+            match = route.pattern.fullmatch(path)
+            if match and route.method == method:
+                if len(self._known) >= MOST_KNOWN_PATHS:
+                    self._known.clear()
+                self._known[method, path] = route, match.groupdict()
+                return route, match.groupdict()
+            if match:
+                allowed.add(route.method)
+        if allowed:
+            return errors.respond_problem(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                f"{path} does not take {method}.",
+                f"Use {' or '.join(sorted(allowed))}.",
+                allow=", ".join(sorted(allowed)),
+            )
+        return errors.respond_problem(
+            HTTPStatus.NOT_FOUND,
+            f"There is nothing at {path}.",
+            "The page is at /, the API's description at /docs.",
+        )
+
+
+def _find(app: App, request: Request, names: Names) -> ServedModel:
+    key = request.headers.get(STICKY)
+    return app.opened().find(names["model"], names.get("version", ""), key)
+
+
+def _ask(call: Call) -> Handler:
+    """A handler that asks a model by `call`, and takes the time."""
+
+    async def handle(app: App, request: Request, names: Names) -> Response:
+        model = _find(app, request, names)
+        line = app.opened().lines[model.name]
+        if line.shadow is not None and line.shadow != model.version:
+            request = await request.keep_body()
+        start = time.perf_counter()
+        response = await call(model, request)
+        app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
+        if line.shadow is not None and line.shadow != model.version:
+            app.run_aside(_ask_shadow(app, call, line.versions[line.shadow], request, response))
+        return response
+
+    return handle
+
+
+async def _ask_shadow(
+    app: App,
+    call: Call,
+    shadow: ServedModel,
+    request: Request,
+    response: Response,
+) -> None:
+    """Asks a shadow the same, and counts how its answer compares; nobody hears it."""
+    from modelpad.server.follow import answers_agree
+
+    try:
+        answer = await call(shadow, await request.keep_body())
+        if answer.content_type == JSON:
+            same = answers_agree(parse_json(response.body), parse_json(answer.body))
+        else:
+            same = answer.body == response.body
+        result = "same" if same else "different"
+    except ModelpadError:
+        result = "failed"
+    app.metrics.count_shadow(result, model=shadow.name, version=shadow.version)
+
+
+_predict = _ask(typed.predict)
+
+
+async def predict(app: App, request: Request, names: Names) -> Response:
+    """`POST /predict` and `POST /predict/{model}`."""
+    if "model" not in names:
+        only = app.opened().find_only(request.headers.get(STICKY))
+        names = {"model": only.name, "version": str(only.version)}
+    return await _predict(app, request, names)
+
+
+def _show(call: Callable[[ServedModel], Response]) -> Handler:
+    """A handler that tells something of a model."""
+
+    async def handle(app: App, request: Request, names: Names) -> Response:
+        return call(_find(app, request, names))
+
+    return handle
+
+
+async def show_v1_status(app: App, request: Request, names: Names) -> Response:
+    """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
+    model = _find(app, request, names) if "version" in names else None
+    return tfserving.show_status(app.opened().find_line(names["model"]), model)
+
+
+async def show_v2_server(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2`."""
+    return openinference.describe_server()
+
+
+async def check_v2_live(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/health/live`."""
+    return respond_json({"live": True})
+
+
+async def check_v2_ready(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/health/ready`: the specification says `live`, KServe reads `ready`: both."""
+    app.check_open()
+    return respond_json({"live": True, "ready": True})
+
+
+async def show_v2_model(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}`."""
+    model = _find(app, request, names)
+    return openinference.describe_model(app.opened().find_line(model.name), model)
+
+
+async def check_v2_model(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}/ready`."""
+    app.check_open()
+    model = _find(app, request, names)
+    return respond_json({"name": model.name, "ready": True})
+
+
+async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
+    """`GET /v2/models/{model}/stats`."""
+    model = _find(app, request, names)
+    return openinference.show_stats(model, app.metrics.count_of(model.name, model.version))
+
+
+async def show_page(app: App, request: Request, names: Names) -> Response:
+    """`GET /`: the page; for KServe's clients, which want JSON, a word of life."""
+    if request.headers.get("accept", "").startswith(JSON):
+        return respond_json({"status": "alive"})
+    return page.respond_file("index.html", request)
+
+
+async def show_docs(app: App, request: Request, names: Names) -> Response:
+    """`GET /docs`: the API, readable."""
+    return page.respond_file("docs.html", request)
+
+
+async def show_static(app: App, request: Request, names: Names) -> Response:
+    """`GET /static/{file}`: what the page is made of."""
+    return page.respond_file(names["path"], request)
+
+
+async def list_models(app: App, request: Request, names: Names) -> Response:
+    """`GET /models`: everything the page needs to know."""
+    return Response(app.opened().description, JSON)
+
+
+async def show_file(app: App, request: Request, names: Names) -> Response:
+    """`GET /models/{model}/files/{path}`: a sample or a report's picture."""
+    name, file = names["model"], names["path"]
+    body = await asyncio.to_thread(app.opened().find(name).read_file, file)
+    return Response(body, page.content_type_of(file), headers={"cache-control": "no-cache"})
+
+
+async def check_alive(app: App, request: Request, names: Names) -> Response:
+    """`GET /healthz`: the process answers."""
+    return respond_json({"status": "alive"})
+
+
+async def check_ready(app: App, request: Request, names: Names) -> Response:
+    """`GET /readyz`: the models are open and warm, else 503."""
+    app.check_open()
+    return respond_json(
+        {"status": "ready", "models": {model.name: model.version for model in app.opened()}}
+    )
+
+
+async def show_metrics(app: App, request: Request, names: Names) -> Response:
+    """`GET /metrics`: for Prometheus."""
+    table = [] if app.models is None else list(app.models)
+    body = app.metrics.render(
+        models={model.name: model.version for model in table},
+        waiting={model.name: model.runner.waiting for model in table},
+    )
+    return Response(body, CONTENT_TYPE)
+
+
+async def show_openapi(app: App, request: Request, names: Names) -> Response:
+    """`GET /openapi.json`: the API's description."""
+    from modelpad.server.openapi import describe_api
+
+    return respond_json(describe_api(app.opened(), app.limits))
+
+
+def _list_protocols() -> Iterator[Route]:
+    """The routes of the tensor protocols; each that names a model may name a version of it."""
+    for prefix in ("", "/versions/{version}", "/labels/{version}"):
+        path = "/v1/models/{model}" + prefix
+        told = tfserving.write_error
+        for call in (tfserving.predict, tfserving.classify, tfserving.regress):
+            yield Route("POST", f"{path}:{call.__name__}", _ask(call), told)
+        yield Route("GET", path, show_v1_status, told)
+        yield Route("GET", f"{path}/metadata", _show(tfserving.show_metadata), told)
+    told = openinference.write_error
+    yield Route("GET", "/v2", show_v2_server, told)
+    yield Route("GET", "/v2/health/live", check_v2_live, told, guarded=False)
+    yield Route("GET", "/v2/health/ready", check_v2_ready, told, guarded=False)
+    for prefix in ("", "/versions/{version}"):
+        path = "/v2/models/{model}" + prefix
+        yield Route("POST", f"{path}/infer", _ask(openinference.infer), told)
+        yield Route("GET", path, show_v2_model, told)
+        yield Route("GET", f"{path}/ready", check_v2_model, told)
+        yield Route("GET", f"{path}/config", _show(openinference.show_config), told)
+        yield Route("GET", f"{path}/stats", show_v2_stats, told)
+
+
+ROUTES = (
+    Route("POST", "/predict/{model}", predict),
+    Route("POST", "/predict", predict),
+    *_list_protocols(),
+    Route("GET", "/", show_page, guarded=False),
+    Route("GET", "/static/{path}", show_static, guarded=False),
+    Route("GET", "/models", list_models),
+    Route("GET", "/models/{model}/files/{path}", show_file),
+    Route("GET", "/healthz", check_alive, guarded=False),
+    Route("GET", "/ping", check_ready, guarded=False),
+    Route("POST", "/invocations", predict),
+    Route("GET", "/livez", check_alive, guarded=False),
+    Route("GET", "/readyz", check_ready, guarded=False),
+    Route("GET", "/metrics", show_metrics, guarded=False),
+    Route("GET", "/openapi.json", show_openapi),
+    Route("GET", "/docs", show_docs, guarded=False),
+)
