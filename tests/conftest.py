@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +45,13 @@ def data_root() -> Path:
     pytest.skip("MODELPAD_DATA names no folder with mnist/")
 
 
-def start_server(*arguments: str, store: Path) -> Server:
+PROGRAM = ("-m", "modelpad")
+
+
+def start_server(*arguments: str, store: Path, program: Sequence[str] = PROGRAM) -> Server:
     options = ["--port", "0", "--no-open", "--store", str(store)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelpad", "serve", *arguments, *options],
+        [sys.executable, *program, "serve", *arguments, *options],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -73,8 +76,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Starts servers as `modelpad serve` does; each is stopped at the end of the test."""
     running: list[Server] = []
 
-    def start(*arguments: str, store: Path) -> Server:
-        running.append(start_server(*arguments, store=store))
+    def start(*arguments: str, store: Path, program: Sequence[str] = PROGRAM) -> Server:
+        running.append(start_server(*arguments, store=store, program=program))
         return running[-1]
 
     yield start
@@ -115,6 +118,12 @@ def make_bundle(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     manifest = Manifest(name=name, task="test", title=name, signature=signature)
     return write_bundle(folder / name, manifest, {"model.onnx": model.SerializeToString()})
+
+
+@pytest.fixture(scope="session")
+def build_bundle() -> Callable[..., Bundle]:
+    """`make_bundle`, for tests that write a graph of their own."""
+    return make_bundle
 
 
 @pytest.fixture(scope="session")

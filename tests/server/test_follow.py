@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import threading
 import time
@@ -87,14 +88,17 @@ def test_traffic_is_shared_and_sticks(url: str, store: LocalStore, digits: Bundl
 
 
 def test_a_broken_version_stays_out(
-    url: str, store: LocalStore, digits: Bundle, run_modelpad: Any
+    url: str, store: LocalStore, digits: Bundle, run_modelpad: Any, tmp_path: Path
 ) -> None:
-    entry = store.push(digits)
-    (entry.folder / "model.onnx").write_bytes(b"damaged")
+    damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
+    (damaged / "model.onnx").write_bytes(b"damaged")
+    damaged.rename(store.root / "digits" / "2")
     wait_for(lambda: store.read_failure("digits", 2))
     assert version_of(url, digits) == 1
-    assert 'modelpad_version_failures_total{model="digits",version="2"} 1' in (
-        httpx.get(f"{url}/metrics").text
+    # Every worker that tried counts.
+    assert re.search(
+        r'modelpad_version_failures_total\{model="digits",version="2"\} [12]\n',
+        httpx.get(f"{url}/metrics").text,
     )
     shown = run_modelpad("models", "show", "digits@2", "--store", str(store.root))
     assert "ChecksumMismatch" in shown.stdout + shown.stderr or shown.returncode == 1

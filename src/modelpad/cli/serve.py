@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from modelpad.server import App, Follower, Guard, LoadOptions, ModelTable
+    from modelpad.server.rates import Rates
+    from modelpad.server.sockets import Address
+    from modelpad.store import Found
 
+GRAPH = "model.onnx"
 EXAMPLE = """example:
   modelpad serve digits
   modelpad serve digits@3 --port 9000
@@ -59,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--queue", type=int, default=128, help="requests that may wait, a model (%(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that answer; 0: one a processor, one alone for large models (%(default)s)",
     )
     parser.add_argument(
         "--log-requests", action="store_true", help="print a line of JSON a request"
@@ -107,60 +120,109 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
-    from modelpad.server import App, ServerLimits
-    from modelpad.server.listen import Address, open_socket, serve
+    from modelpad.server.rates import Rates
+    from modelpad.server.sockets import Address, open_socket
 
-    if args.max_body_mb <= 0 or args.timeout <= 0 or args.queue < 1 or args.batch < 0:
-        raise UsageError(
-            "--max-body-mb, --timeout and --queue must be above 0.",
-            hint="See: modelpad serve --help",
-        )
+    check_numbers(args)
     port = port_from_environment() if args.port is None else args.port
     listener = open_socket(Address(args.host, port))
-    address = Address(args.host, listener.getsockname()[1], bool(args.tls_cert))
-    limits = ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024))
-    models = open_models(args)
-    paths = paths_from_environment(next((model.name for model in models), ""))
+    if args.grpc_port:
+        open_socket(Address(args.host, args.grpc_port)).close()  # in use? known before all else
+    rates = Rates(args.rate) if args.rate else None
+
+    def work(line: socket | None, workers: int) -> int:
+        serve_models(args, listener, rates, line, workers)
+        return DONE
+
+    if args.workers == 1 or not hasattr(os, "fork"):
+        return work(None, 1)
+    from modelpad.server.workers.supervisor import Supervisor
+
+    return Supervisor(args.workers, work, grace_s=args.grace, follow_s=args.poll).run()
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Raises `UsageError` for numbers that make no sense."""
+    least = {"--max-body-mb": args.max_body_mb, "--timeout": args.timeout, "--queue": args.queue}
+    if min(least.values()) <= 0 or args.batch < 0 or args.workers < 0:
+        raise UsageError(
+            f"{', '.join(least)} must be above 0, --batch and --workers not below.",
+            hint="See: modelpad serve --help",
+        )
+    if args.workers > 1 and not hasattr(os, "fork"):
+        raise UsageError(
+            "This system cannot fork, so there is one worker.", hint="Leave --workers out."
+        )
+
+
+def serve_models(
+    args: argparse.Namespace,
+    listener: socket,
+    rates: Rates | None,
+    line: socket | None,
+    workers: int,
+) -> None:
+    """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
+    from modelpad.server import App, ModelTable, ServedModel, ServerLimits
+    from modelpad.server.listen import serve
+    from modelpad.server.sockets import Address
+    from modelpad.server.workers.link import Link, choose_count
+
+    guard, tls = make_guard(args, rates), open_tls(args)
+    found = find_models(args)
+    graphs = sum(one.bundle.path(GRAPH).stat().st_size for one in found)
+    workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
+    link = Link(line, workers) if line is not None else None
+    options = read_load_options(args, workers)
+    models = ModelTable(
+        ServedModel.load(one.name, one.version, one.bundle, options) for one in found
+    )
     app = App(
         models,
-        limits,
+        ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024)),
         log_requests=args.log_requests,
-        guard=make_guard(args),
-        paths=paths,
+        guard=guard,
+        paths=paths_from_environment(next((model.name for model in models), "")),
         origins=args.cors_origin,
     )
-    app.follower = make_follower(args, app)
+    app.follower = make_follower(args, app, options)
+    address = Address(args.host, listener.getsockname()[1], tls is not None)
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
-    wants_page = sys.stdout.isatty() if args.open is None else args.open
 
     def announce() -> None:
-        assert app.models is not None
-        for model in app.models:
-            print(f"Serving {model.name} (version {model.version})")
-        print(f"  page  {address.url}")
-        print(f"  API   {address.url}/docs")
-        if grpc is not None:
-            print(f"  gRPC  {grpc.host}:{grpc.port}")
-        for line in write_examples(address.url, app.models):
-            print(f"  try   {line}")
-        print("  Ctrl-C stops it.", flush=True)
-        if wants_page:
+        for line in describe_server(models, address, grpc, workers):
+            print(line, flush=True)
+        if sys.stdout.isatty() if args.open is None else args.open:
             import webbrowser
 
             webbrowser.open(address.url)
 
-    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=open_tls(args), grpc=grpc)
-    return DONE
+    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=tls, grpc=grpc, link=link)
 
 
-def open_models(args: argparse.Namespace) -> ModelTable:
-    """The models asked for, opened and warm; every model of the store when none is named."""
-    from modelpad.server import ModelTable, ServedModel
+def describe_server(
+    models: ModelTable, address: Address, grpc: Address | None, workers: int
+) -> Iterator[str]:
+    """What is served, where, and what to type next."""
+    for model in models:
+        yield f"Serving {model.name} (version {model.version})"
+    yield f"  page  {address.url}"
+    yield f"  API   {address.url}/docs"
+    if grpc is not None:
+        yield f"  gRPC  {grpc.host}:{grpc.port}"
+    if workers > 1:
+        yield f"  with  {workers} workers"
+    for line in write_examples(address.url, models):
+        yield f"  try   {line}"
+    yield "  Ctrl-C stops it."
+
+
+def find_models(args: argparse.Namespace) -> list[Found]:
+    """The bundles of the models asked for; of every model of the store when none is named."""
     from modelpad.store import list_names
 
     settings = Settings.from_environment(args)
     names = args.models or list_names(settings.store) or ["digits"]
-    options = read_load_options(args)
     found = [find_model(name, settings) for name in names]
     repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
     if repeated:
@@ -168,16 +230,15 @@ def open_models(args: argparse.Namespace) -> ModelTable:
             f"{', '.join(sorted(repeated))} is given more than once.",
             hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
-    return ModelTable(ServedModel.load(one.name, one.version, one.bundle, options) for one in found)
+    return found
 
 
-def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
+def make_follower(args: argparse.Namespace, app: App, options: LoadOptions) -> Follower | None:
     """What follows the store, for models that were named without a version; None for no such."""
     from modelpad.server import Follower, ServedModel
     from modelpad.store import LocalStore, Plan, list_names
 
     store = LocalStore(Settings.from_environment(args).store)
-    options = read_load_options(args)
     if not args.poll:
         return None
 
@@ -192,14 +253,14 @@ def make_follower(args: argparse.Namespace, app: App) -> Follower | None:
     return Follower(app, read_plans, load, note_failure=store.note_failure, interval_s=args.poll)
 
 
-def make_guard(args: argparse.Namespace) -> Guard | None:
+def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:
     """Who may ask, where keys or a rate are given."""
     from modelpad.server import Guard
 
     keys = keys_from_environment()
-    if not (keys or args.api_keys or args.rate):
+    if not (keys or args.api_keys or rates):
         return None
-    return Guard(keys, Path(args.api_keys) if args.api_keys else None, args.rate)
+    return Guard(keys, Path(args.api_keys) if args.api_keys else None, rates)
 
 
 def open_tls(args: argparse.Namespace) -> SSLContext | None:
@@ -220,13 +281,14 @@ def open_tls(args: argparse.Namespace) -> SSLContext | None:
     return context
 
 
-def read_load_options(args: argparse.Namespace) -> LoadOptions:
-    """`--queue`, `--timeout`, `--batch` and `--device`."""
-    from modelpad.engine import QueueLimits
+def read_load_options(args: argparse.Namespace, workers: int) -> LoadOptions:
+    """`--queue`, `--timeout`, `--batch` and `--device`; the workers share queue and processors."""
+    from modelpad.engine import QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
 
-    limits = QueueLimits(length=args.queue, timeout_s=args.timeout)
-    return LoadOptions(limits, args.batch, args.device)
+    limits = QueueLimits(length=-(-args.queue // workers), timeout_s=args.timeout)
+    threads = max(1, allotted_cpus() // workers)
+    return LoadOptions(limits, args.batch, args.device, threads)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -81,13 +80,14 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self.batches = batches or BatchLimits()
         self.observe = observe
-        self._queue: deque[Work] = deque()
+        self._queue: list[Work] = []
         self._unfinished: set[Work] = set()
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
         self._closed = False
         self._timers: list[threading.Timer] = []
+        self._begun: dict[int, float] = {}  # of the batch that each thread runs
         self._threads = [
             threading.Thread(target=self._work, name=f"modelpad-engine-{number}", daemon=True)
             for number in range(threads)
@@ -100,6 +100,12 @@ class Batcher:
         """How many requests wait or run."""
         return len(self._unfinished)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a batch has run for twice the time that a request may take: it hangs."""
+        long_ago = time.monotonic() - 2 * self.limits.timeout_s
+        return any(begun < long_ago for begun in list(self._begun.values()))
+
     async def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
         """One item's values, not decoded yet, to its encoded answer.
 
@@ -111,7 +117,7 @@ class Batcher:
         """
         session = self.session
         answer: dict[str, Any] = await self._enqueue(
-            1, lambda: session.decode(values), lambda outputs: session.encode(outputs)
+            1, lambda: session.decode(values), session.encode
         )
         return answer
 
@@ -215,7 +221,10 @@ class Batcher:
             batch = self._take()
             if batch is None:
                 return
+            thread = threading.get_ident()
+            self._begun[thread] = time.monotonic()
             done, record = self._run_batch(batch)
+            del self._begun[thread]
             assert self._loop is not None
             try:
                 self._loop.call_soon_threadsafe(self._deliver, done, record)
@@ -233,8 +242,7 @@ class Batcher:
                     self._loop.call_soon_threadsafe(self._forget, leaving)
                 if taken or leaving:
                     out = {*decision.taken, *decision.dropped}
-                    rest = [work for place, work in enumerate(self._queue) if place not in out]
-                    self._queue = deque(rest)
+                    self._queue = [w for place, w in enumerate(self._queue) if place not in out]
                 if taken:
                     return taken
                 until = decision.wait_until

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -16,7 +17,7 @@ from modelpad.errors import ModelpadError, NotReady
 from modelpad.server import errors
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
 from modelpad.server.log import log_request, name_request
-from modelpad.server.metrics import Metrics
+from modelpad.server.metrics import Metrics, Snapshot
 from modelpad.server.models import ModelTable, ServedModel
 from modelpad.server.routes import ROUTES, RouteTable
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
     from modelpad.server.follow import Follower
     from modelpad.server.guard import Guard
+    from modelpad.server.workers.link import Link
 
 log = logging.getLogger("modelpad.server")
 
@@ -53,6 +55,7 @@ class App:
         self.limits = limits or ServerLimits()
         self.stopping = False
         self.follower: Follower | None = None
+        self.link: Link | None = None
         self._aside: set[asyncio.Task[None]] = set()
         self.routes = RouteTable(ROUTES)
         self.metrics = Metrics(__version__)
@@ -98,15 +101,47 @@ class App:
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
+    def take_counts(self) -> Snapshot:
+        """What this process counted, and what waits in it."""
+        waiting = {model.name: model.runner.waiting for model in self.models or ()}
+        return self.metrics.take(waiting)
+
+    async def count_all(self) -> tuple[Metrics, dict[str, int], int]:
+        """What all workers counted, the requests that wait by model, and how many workers are."""
+        if self.link is None:
+            return self.metrics, self.take_counts().waiting, 1
+        told = await self.link.collect()
+        everything = Metrics(__version__)
+        waiting: Counter[str] = Counter()
+        for snapshot in (self.take_counts(), *told.snapshots):
+            everything.add(snapshot)
+            waiting.update(snapshot.waiting)
+        return everything, dict(waiting), told.workers
+
+    def find_stuck(self) -> str:
+        """The models whose engine hangs, in words; "" when all is well."""
+        lines = self.models.lines.values() if self.models is not None else ()
+        hanging = [
+            f"{model.name} version {model.version}"
+            for line in lines
+            for model in line.versions.values()
+            if model.runner.is_stuck
+        ]
+        return ", ".join(hanging)
+
     async def start(self) -> None:
-        """What runs beside the requests begins."""
+        """Looks at the store once; what runs beside the requests begins."""
         if self.follower is not None:
-            self.run_aside(self.follower.run())
+            await self.follower.look()
+            if self.link is None:
+                self.run_aside(self.follower.run())
 
     async def stop(self) -> None:
         """What runs beside is stopped, and the models are closed."""
         for task in self._aside:
             task.cancel()
+        if self.link is not None:
+            await self.link.close()
         if self.follower is not None:
             await self.follower.stop()
         if self.models is not None:

@@ -2,6 +2,9 @@
 
 A version is opened and asked its own samples before any request gets it; one that fails stays out,
 and what is served stays as it is. Nothing is taken away because a store cannot be read.
+
+A change has two steps, so that several processes can make it together: `prepare` opens what is
+missing, `apply` changes what requests get.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from modelpad.errors import ModelFailed, ModelpadError
@@ -47,18 +50,14 @@ class Follower:
         self.note_failure = note_failure
         self.interval_s = interval_s
         self.failed: dict[tuple[str, int], float] = {}
+        self._beside: dict[str, dict[int, ServedModel]] = {}  # opened, and not served yet
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Looks again and again, until it is cancelled."""
         while True:
             await asyncio.sleep(self.interval_s)
-            try:
-                await self.look()
-            except ModelpadError as error:
-                log.warning("the store cannot be followed: %s", error.message)
-            except Exception:
-                log.exception("the store cannot be followed")
+            await self.look()
 
     async def stop(self) -> None:
         """Waits for those that leave."""
@@ -68,37 +67,63 @@ class Follower:
 
     async def look(self) -> None:
         """Brings the app's models to what the plans say, once."""
-        plans = await asyncio.to_thread(self.read_plans)
-        for name, plan in plans.items():
-            await self._bring(name, plan)
+        for name, plan in (await self.plans()).items():
+            try:
+                self.apply(name, plan, await self.prepare(name, plan))
+            except Exception:
+                log.exception("%s cannot be followed", name)
 
-    async def _bring(self, name: str, plan: Plan) -> None:
-        table = self.app.opened()
-        line = table.lines.get(name)
-        have = dict(line.versions) if line is not None else {}
-        for version in sorted(plan.versions - set(have), reverse=True):
+    async def plans(self) -> Mapping[str, Plan]:
+        """What the store wants; nothing while it cannot be read."""
+        try:
+            return await asyncio.to_thread(self.read_plans)
+        except ModelpadError as error:
+            log.warning("the store cannot be followed: %s", error.message)
+        except Exception:
+            log.exception("the store cannot be followed")
+        return {}
+
+    async def prepare(self, name: str, plan: Plan) -> frozenset[int]:
+        """Opens the versions that a plan wants and that are not open; answers all that are."""
+        beside = self._beside.setdefault(name, {})
+        line = self.app.opened().lines.get(name)
+        have = set(line.versions if line is not None else ()) | set(beside)
+        for version in sorted(plan.versions - have, reverse=True):
             model = await self._try(name, version)
             if model is not None:
-                have[version] = model
+                beside[version] = model
+                have.add(version)
+        return frozenset(have)
+
+    def apply(self, name: str, plan: Plan, versions: Collection[int]) -> None:
+        """Serves `versions` as the plan says, in one step; others leave when they are idle."""
+        table = self.app.opened()
+        line = table.lines.get(name)
+        beside = self._beside.pop(name, {})
+        served = dict(line.versions) if line is not None else {}
+        have = {v: model for v, model in (served | beside).items() if v in versions}
         if not have:
+            self._retire_all(beside)
             return
-        live = plan.live if plan.live in have else line.live if line is not None else max(have)
+        now = line.live if line is not None and line.live in have else max(have)
+        live = plan.live if plan.live in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
         wanted = (plan.versions | {live}) & set(have)
         after = ModelLine(
             name, {v: have[v] for v in sorted(wanted)}, live, plan.aliases, traffic, shadow
         )
-        if line == after:
-            return
-        table.put(after)
+        if line != after:
+            table.put(after)
         if line is None or line.live != live:
             log.warning("%s: version %d is live", name, live)
-        for version, model in have.items():
-            if version not in wanted:
-                task = asyncio.create_task(self._retire(model))
-                self._retiring.add(task)
-                task.add_done_callback(self._retiring.discard)
+        self._retire_all({v: model for v, model in (served | beside).items() if v not in wanted})
+
+    def _retire_all(self, models: Mapping[int, ServedModel]) -> None:
+        for model in models.values():
+            task = asyncio.create_task(self._retire(model))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def _try(self, name: str, version: int) -> ServedModel | None:
         if self.failed.get((name, version), 0.0) > time.monotonic():

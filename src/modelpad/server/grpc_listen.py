@@ -52,8 +52,8 @@ class Health:
 class GrpcServer:
     """The services of one app on one port."""
 
-    def __init__(self, app: App) -> None:
-        """Raises `MissingExtra` without the `grpc` extra."""
+    def __init__(self, app: App, *, shared: bool = False) -> None:
+        """The port may be `shared` with other workers. Raises `MissingExtra` without `grpcio`."""
         try:
             import grpc
         except ImportError as error:
@@ -66,7 +66,7 @@ class GrpcServer:
         options = [
             ("grpc.max_receive_message_length", size),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not to be shared
+            ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
         ]
         self.server = grpc.aio.server(options=options)
         for service, calls in (

@@ -10,17 +10,16 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from modelpad.errors import RateLimited, Unauthorized, UsageError
+from modelpad.server.rates import Rates
 
 NAME = re.compile(r"[\w.-]{1,64}")
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
 COOKIE = "modelpad_key"
 LOOK_S = 1.0
-MOST_BUCKETS = 10_000
 
 
 def read_keys(text: str) -> dict[str, str]:
@@ -58,29 +57,22 @@ def read_cookie(header: str) -> str:
     return ""
 
 
-@dataclass(slots=True)
-class Bucket:
-    """How many requests are left, and when that was counted."""
-
-    left: float
-    at: float
-
-
 class Guard:
     """Admits requests; knows keys from `text` and from `path`, either may be missing.
 
-    `rate` is requests a second for each key, or for all without keys; 0 is no limit.
+    `rates` are for each key, or for all without keys.
     """
 
-    def __init__(self, text: str = "", path: Path | None = None, rate: float = 0.0) -> None:
+    def __init__(
+        self, text: str = "", path: Path | None = None, rates: Rates | None = None
+    ) -> None:
         """Raises `UsageError` when the keys cannot be read."""
-        self.rate = rate
+        self.rates = rates
         self._fixed = read_keys(text)
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
         self._names: Mapping[str, str] = self._fixed
-        self._buckets: dict[str, Bucket] = {}
         if path is not None:
             try:
                 self._load(path)
@@ -103,8 +95,8 @@ class Guard:
             RateLimited: its owner asked too often.
         """
         name = self._find_name(headers) if self.wants_keys else ""
-        if self.rate:
-            self._spend(name)
+        if self.rates is not None:
+            self._spend(self.rates, name)
         return name
 
     def _find_name(self, headers: Mapping[str, str]) -> str:
@@ -123,22 +115,14 @@ class Guard:
             )
         return name
 
-    def _spend(self, name: str) -> None:
-        now = time.monotonic()
-        most = max(1.0, self.rate)
-        if len(self._buckets) > MOST_BUCKETS:
-            self._buckets.clear()
-        bucket = self._buckets.setdefault(name, Bucket(most, now))
-        bucket.left = min(most, bucket.left + (now - bucket.at) * self.rate)
-        bucket.at = now
-        if bucket.left < 1:
-            wait_s = (1 - bucket.left) / self.rate
+    def _spend(self, rates: Rates, name: str) -> None:
+        wait_s = rates.spend(name)
+        if wait_s:
             raise RateLimited(
-                f"More than {self.rate:g} requests a second.",
+                f"More than {rates.rate:g} requests a second.",
                 hint="Ask less often.",
                 retry_after_s=max(1, round(wait_s)),
             )
-        bucket.left -= 1
 
     def _look(self) -> None:
         now = time.monotonic()

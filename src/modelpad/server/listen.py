@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelpad.errors import ModelpadError, PortInUse
 from modelpad.server.app import App
+from modelpad.server.sockets import Address
 from modelpad.server.wire import HttpServer
 
 if TYPE_CHECKING:
     import ssl
     from asyncio import AbstractEventLoop
 
+    from modelpad.server.workers.link import Link
+
 log = logging.getLogger("modelpad.server")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; port 0 takes any that is free."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    tls: bool = False
-
-    @property
-    def url(self) -> str:
-        """What to type into a browser on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
-        scheme = "https" if self.tls else "http"
-        return (
-            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
-        )
-
-
-def open_socket(address: Address) -> socket.socket:
-    """A socket bound to `address`, so that a port in use is known before models are opened.
-
-    Raises:
-        PortInUse: another program listens there.
-        ModelpadError: the address is not one of this machine's, or not allowed.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    if os.name == "posix":
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address.host, address.port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            raise PortInUse(
-                f"Port {address.port} on {address.host} is in use.",
-                hint=f"Choose another: --port {address.port + 1}, or --port 0 for any free one.",
-                port=address.port,
-            ) from None
-        raise ModelpadError(
-            f"Cannot listen on {address.host}:{address.port}: {error}.",
-            hint="Check --host and --port.",
-        ) from error
-    return listener
 
 
 def serve(
@@ -78,10 +31,12 @@ def serve(
     grace_s: float = 10.0,
     tls: ssl.SSLContext | None = None,
     grpc: Address | None = None,
+    link: Link | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM, then answers what is in flight, within `grace_s`.
 
     `on_ready` is called once, when the socket accepts connections. gRPC has an address of its own.
+    As one of several workers it follows `link`, which says when all are ready.
 
     Raises `MissingExtra` and `PortInUse` for gRPC.
     """
@@ -93,16 +48,22 @@ def serve(
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)
+        if link is not None:
+            app.link = link
+            await link.open(app, on_ready, over.set)
+        await app.start()
         calls = None
         if grpc is not None:
             from modelpad.server.grpc_listen import GrpcServer
 
-            calls = GrpcServer(app)
+            calls = GrpcServer(app, shared=link is not None)
             await calls.listen(grpc.host, grpc.port)
         await server.listen(listener, tls)
-        await app.start()
         tune_collector()
-        on_ready()
+        if link is not None:
+            link.ready()
+        else:
+            on_ready()
         await over.wait()
         app.stopping = True
         if calls is not None:

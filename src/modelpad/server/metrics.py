@@ -2,6 +2,9 @@
 
 Written here rather than with `prometheus_client`, whose import alone would be a fifth of the cold
 start; the format is a dozen lines (https://prometheus.io/docs/instrumenting/exposition_formats/).
+
+What one process counted can be taken as a `Snapshot` and added to what another did: that is how
+several workers answer as one server.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,15 +21,45 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 Labels = tuple[tuple[str, str], ...]
 
+REQUESTS = "modelpad_requests_total"
+VERSION_FAILURES = "modelpad_version_failures_total"
+CALLS = "modelpad_grpc_calls_total"
+KEYS = "modelpad_key_requests_total"
+SHADOWS = "modelpad_shadow_total"
+FAILURES = "modelpad_inference_failures_total"
+RESTARTS = "modelpad_worker_restarts_total"
+COUNTERS = {
+    REQUESTS: "Requests answered, by status.",
+    VERSION_FAILURES: "Versions that stayed out.",
+    CALLS: "gRPC calls, by their status code.",
+    KEYS: "Requests by the API key's name.",
+    SHADOWS: "Answers of shadows, by how they compare.",
+    FAILURES: "Requests that the model failed on.",
+    RESTARTS: "Workers that died or hung, and were replaced.",
+}
+QUEUE = "modelpad_queue_seconds"
+PREPARATION = "modelpad_preparation_seconds"
+INFERENCE = "modelpad_inference_seconds"
+ENCODING = "modelpad_encoding_seconds"
+PREDICTION = "modelpad_prediction_seconds"
+ITEMS = "modelpad_batch_items"
+HISTOGRAMS = {
+    QUEUE: ("Seconds a request waited.", BUCKETS_S),
+    PREPARATION: ("Seconds a batch was decoded for.", BUCKETS_S),
+    INFERENCE: ("Seconds a batch ran in the graph.", BUCKETS_S),
+    ENCODING: ("Seconds a batch's answers were encoded.", BUCKETS_S),
+    PREDICTION: ("Seconds from the whole request to its answer.", BUCKETS_S),
+    ITEMS: ("Items that ran at once.", SIZES),
+}
+
 
 @dataclass(slots=True)
 class ModelCounts:
-    """What one model's engine did since the start; times in seconds, `last` since the epoch."""
+    """What one version's engine did since the start; times in seconds, `last` since the epoch."""
 
     requests: int = 0
     failures: int = 0
@@ -43,34 +77,31 @@ class ModelCounts:
         return self.queue_s + self.prepare_s + self.inference_s + self.encode_s
 
 
-class Histogram:
-    """Counts in buckets of fixed bounds, by labels."""
+@dataclass(slots=True)
+class Series:
+    """One histogram with one set of labels: counts by bucket, the last without bound."""
 
-    def __init__(self, name: str, words: str, bounds: tuple[float, ...]) -> None:
-        self.name, self.words, self.bounds = name, words, bounds
-        self._counts: dict[Labels, list[int]] = {}
-        self._sums: dict[Labels, float] = defaultdict(float)
+    buckets: list[int]
+    total: float = 0.0
 
-    def observe(self, value: float, labels: Labels) -> None:
-        """One value."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
-        counts[bisect_left(self.bounds, value)] += 1
-        self._sums[labels] += value
+    @property
+    def count(self) -> int:
+        """How many values."""
+        return sum(self.buckets)
 
-    def render(self) -> list[str]:
-        """The lines that Prometheus reads."""
-        lines = _describe(self.name, "histogram", self.words)
-        for labels, counts in self._counts.items():
-            total = 0
-            for bound, count in zip((*self.bounds, float("inf")), counts, strict=True):
-                total += count
-                edge = "+Inf" if bound == float("inf") else f"{bound:g}"
-                lines.append(_sample(f"{self.name}_bucket", (*labels, ("le", edge)), total))
-            lines.append(_sample(f"{self.name}_sum", labels, round(self._sums[labels], 9)))
-            lines.append(_sample(f"{self.name}_count", labels, total))
-        return lines
+
+@dataclass(slots=True)
+class Snapshot:
+    """All that a process counted, as plain values that msgspec can carry.
+
+    `waiting` has the requests that wait or run now, by model.
+    """
+
+    counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
+    histograms: dict[str, list[tuple[Labels, Series]]] = field(default_factory=dict)
+    last: list[tuple[Labels, float]] = field(default_factory=list)
+    waiting: dict[str, int] = field(default_factory=dict)
+    workers: int = 1
 
 
 class Metrics:
@@ -78,124 +109,162 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._requests: dict[Labels, int] = defaultdict(int)
-        self._latency = Histogram(
-            "modelpad_prediction_seconds",
-            "Seconds from the whole request to its answer.",
-            BUCKETS_S,
-        )
-        self._phases = {
-            "queue": Histogram("modelpad_queue_seconds", "Seconds a request waited.", BUCKETS_S),
-            "prepare": Histogram(
-                "modelpad_preparation_seconds", "Seconds a batch was decoded for.", BUCKETS_S
-            ),
-            "inference": Histogram(
-                "modelpad_inference_seconds", "Seconds a batch ran in the graph.", BUCKETS_S
-            ),
-            "encode": Histogram(
-                "modelpad_encoding_seconds", "Seconds a batch's answers were encoded.", BUCKETS_S
-            ),
-        }
-        self._batch_items = Histogram("modelpad_batch_items", "Items that ran at once.", SIZES)
-        self._version_failures: dict[Labels, int] = defaultdict(int)
-        self._calls: dict[Labels, int] = defaultdict(int)
-        self._keys: dict[Labels, int] = defaultdict(int)
-        self._shadows: dict[Labels, int] = defaultdict(int)
-        self.counts: dict[tuple[str, int], ModelCounts] = {}
+        self._counters: dict[str, dict[Labels, int]] = {name: defaultdict(int) for name in COUNTERS}
+        self._histograms: dict[str, dict[Labels, Series]] = {name: {} for name in HISTOGRAMS}
+        self._last: dict[Labels, float] = {}
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
         """One request answered."""
-        self._requests[("endpoint", endpoint), ("model", model), ("status", str(status))] += 1
+        labels = (("endpoint", endpoint), ("model", model), ("status", str(status)))
+        self._counters[REQUESTS][labels] += 1
 
     def observe_prediction(self, seconds: float, *, model: str) -> None:
         """One prediction answered, from the whole request to its answer."""
-        self._latency.observe(seconds, (("model", model),))
+        self._observe(PREDICTION, seconds, (("model", model),))
 
     def observe_batch(self, record: BatchRecord, *, model: str, version: int) -> None:
         """One batch run by a model's engine."""
-        labels = (("model", model), ("version", str(version)))
-        counts = self.count_of(model, version)
-        counts.requests += len(record.queue_s)
-        counts.failures += record.failures
-        counts.items += record.items
-        counts.batches += 1
-        counts.prepare_s += record.prepare_s
-        counts.inference_s += record.inference_s
-        counts.encode_s += record.encode_s
-        counts.last = time.time()
+        labels = _name_version(model, version)
         for seconds in record.queue_s:
-            counts.queue_s += seconds
-            self._phases["queue"].observe(seconds, labels)
-        self._phases["prepare"].observe(record.prepare_s, labels)
-        self._phases["inference"].observe(record.inference_s, labels)
-        self._phases["encode"].observe(record.encode_s, labels)
-        self._batch_items.observe(record.items, labels)
+            self._observe(QUEUE, seconds, labels)
+        self._observe(PREPARATION, record.prepare_s, labels)
+        self._observe(INFERENCE, record.inference_s, labels)
+        self._observe(ENCODING, record.encode_s, labels)
+        self._observe(ITEMS, record.items, labels)
+        self._last[labels] = time.time()
+        if record.failures:
+            self._counters[FAILURES][labels] += record.failures
 
     def count_version_failure(self, *, model: str, version: int) -> None:
         """One version that could not be opened."""
-        self._version_failures[("model", model), ("version", str(version))] += 1
+        self._counters[VERSION_FAILURES][_name_version(model, version)] += 1
 
     def count_call(self, method: str, code: str) -> None:
         """One gRPC call answered."""
-        self._calls[("code", code), ("method", method)] += 1
+        self._counters[CALLS][("code", code), ("method", method)] += 1
 
     def count_key(self, name: str) -> None:
         """One request admitted with the API key of that name."""
         if name:
-            self._keys[(("key", name),)] += 1
+            self._counters[KEYS][(("key", name),)] += 1
 
     def count_shadow(self, result: str, *, model: str, version: int) -> None:
         """One copy of a request answered by a shadow: `same`, `different` or `failed`."""
         labels = (("model", model), ("result", result), ("version", str(version)))
-        self._shadows[labels] += 1
+        self._counters[SHADOWS][labels] += 1
 
     def count_of(self, model: str, version: int) -> ModelCounts:
-        """The counts of one version."""
-        return self.counts.setdefault((model, version), ModelCounts())
+        """What one version's engine did."""
+        labels = _name_version(model, version)
+        nothing = Series([])
+        queue, prepare, inference, encode, items = (
+            self._histograms[name].get(labels, nothing)
+            for name in (QUEUE, PREPARATION, INFERENCE, ENCODING, ITEMS)
+        )
+        return ModelCounts(
+            requests=queue.count,
+            failures=self._counters[FAILURES].get(labels, 0),
+            items=int(items.total),
+            batches=items.count,
+            queue_s=queue.total,
+            prepare_s=prepare.total,
+            inference_s=inference.total,
+            encode_s=encode.total,
+            last=self._last.get(labels, 0.0),
+        )
 
-    def render(self, *, models: dict[str, int], waiting: dict[str, int]) -> bytes:
+    def take(self, waiting: Mapping[str, int] | None = None) -> Snapshot:
+        """Everything counted up to now."""
+        return Snapshot(
+            {name: list(counts.items()) for name, counts in self._counters.items() if counts},
+            {name: list(series.items()) for name, series in self._histograms.items() if series},
+            list(self._last.items()),
+            dict(waiting or {}),
+        )
+
+    def add(self, other: Snapshot) -> None:
+        """Adds what another process counted."""
+        for name, counts in other.counters.items():
+            for labels, count in counts:
+                self._counters[name][labels] += count
+        for name, histogram in other.histograms.items():
+            for labels, series in histogram:
+                mine = self._series(name, labels)
+                mine.total += series.total
+                for place, count in enumerate(series.buckets):
+                    mine.buckets[place] += count
+        for labels, when in other.last:
+            self._last[labels] = max(when, self._last.get(labels, 0.0))
+
+    def render(
+        self, *, models: Mapping[str, int], waiting: Mapping[str, int], workers: int = 1
+    ) -> bytes:
         """The text that Prometheus scrapes; `models` are the versions served."""
-        lines = _describe("modelpad_info", "gauge", "The version of modelpad.")
-        lines.append(_sample("modelpad_info", (("version", self._version),), 1))
-        lines += _describe("modelpad_model_version", "gauge", "The version served of each model.")
-        lines += [
-            _sample("modelpad_model_version", (("model", name),), version)
-            for name, version in models.items()
-        ]
-        lines += _describe("modelpad_queue_length", "gauge", "Requests that wait or run.")
-        lines += [
-            _sample("modelpad_queue_length", (("model", name),), length)
-            for name, length in waiting.items()
-        ]
-        lines += _describe("modelpad_requests_total", "counter", "Requests answered, by status.")
-        lines += [
-            _sample("modelpad_requests_total", labels, count)
-            for labels, count in self._requests.items()
-        ]
-        for name, words, counts in (
+        lines: list[str] = []
+        gauges: tuple[tuple[str, str, list[tuple[Labels, float]]], ...] = (
+            ("modelpad_info", "The version of modelpad.", [((("version", self._version),), 1)]),
+            ("modelpad_workers", "Processes that answer.", [((), workers)]),
+            ("modelpad_model_version", "The version served of each model.", _by_model(models)),
+            ("modelpad_queue_length", "Requests that wait or run.", _by_model(waiting)),
             (
-                "modelpad_version_failures_total",
-                "Versions that stayed out.",
-                self._version_failures,
+                "modelpad_last_inference_timestamp_seconds",
+                "When a version last ran, since the epoch.",
+                list(self._last.items()),
             ),
-            ("modelpad_grpc_calls_total", "gRPC calls, by their status code.", self._calls),
-            ("modelpad_key_requests_total", "Requests by the API key's name.", self._keys),
-            ("modelpad_shadow_total", "Answers of shadows, by how they compare.", self._shadows),
-        ):
+        )
+        for name, words, samples in gauges:
+            lines += _describe(name, "gauge", words)
+            lines += [_sample(name, labels, value) for labels, value in samples]
+        for name, words in COUNTERS.items():
             lines += _describe(name, "counter", words)
-            lines += [_sample(name, labels, count) for labels, count in counts.items()]
-        for histogram in (*self._phases.values(), self._latency, self._batch_items):
-            lines += histogram.render()
+            lines += [_sample(name, *each) for each in self._counters[name].items()]
+        for name, (words, bounds) in HISTOGRAMS.items():
+            lines += _describe(name, "histogram", words)
+            for labels, series in self._histograms[name].items():
+                lines += _sample_series(name, labels, series, bounds)
         return ("\n".join(lines) + "\n").encode("utf-8")
+
+    def _observe(self, name: str, value: float, labels: Labels) -> None:
+        series = self._series(name, labels)
+        series.buckets[bisect_left(HISTOGRAMS[name][1], value)] += 1
+        series.total += value
+
+    def _series(self, name: str, labels: Labels) -> Series:
+        series = self._histograms[name].get(labels)
+        if series is None:
+            series = self._histograms[name][labels] = Series([0] * (len(HISTOGRAMS[name][1]) + 1))
+        return series
+
+
+def _name_version(model: str, version: int) -> Labels:
+    return (("model", model), ("version", str(version)))
+
+
+def _by_model(values: Mapping[str, int]) -> list[tuple[Labels, float]]:
+    return [((("model", name),), value) for name, value in values.items()]
 
 
 def _describe(name: str, kind: str, words: str) -> list[str]:
     return [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
 
 
+def _sample_series(
+    name: str, labels: Labels, series: Series, bounds: tuple[float, ...]
+) -> list[str]:
+    lines = []
+    total = 0
+    for bound, count in zip((*bounds, float("inf")), series.buckets, strict=True):
+        total += count
+        edge = "+Inf" if bound == float("inf") else f"{bound:g}"
+        lines.append(_sample(f"{name}_bucket", (*labels, ("le", edge)), total))
+    lines.append(_sample(f"{name}_sum", labels, round(series.total, 9)))
+    lines.append(_sample(f"{name}_count", labels, total))
+    return lines
+
+
 def _sample(name: str, labels: Labels, value: float) -> str:
     inner = ",".join(f'{key}="{_escape(text)}"' for key, text in labels)
-    return f"{name}{{{inner}}} {value}"
+    return f"{name}{{{inner}}} {value}" if labels else f"{name} {value}"
 
 
 def _escape(text: str) -> str:

@@ -18,7 +18,6 @@ from modelpad.engine import (
     Session,
     SessionSettings,
     TensorInfo,
-    allotted_cpus,
     find_best_batch,
 )
 from modelpad.errors import (
@@ -41,11 +40,13 @@ CLOSE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How models are opened: their queue, the device, and the batch; 0 is measured, once idle."""
+    """How models are opened: their queue, the device, the batch (0 is measured, once idle), and
+    how many batches may run at once, `threads`."""
 
     limits: QueueLimits = field(default_factory=QueueLimits)
     batch: int = 0
     device: str = "cpu"
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class ServedModel:
         session = Session(bundle, SessionSettings(threads=1, device=options.device))
         session.warm_up()
         batches = BatchLimits(options.batch) if options.batch else None
-        runner = Batcher(session, threads=allotted_cpus(), limits=options.limits, batches=batches)
+        runner = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
         if not options.batch:
             runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner))
         inputs, outputs = session.describe_tensors()

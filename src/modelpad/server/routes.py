@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from modelpad.errors import ModelpadError
+from modelpad.errors import ModelpadError, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
@@ -191,7 +191,8 @@ async def check_v2_model(app: App, request: Request, names: Names) -> Response:
 async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}/stats`."""
     model = _find(app, request, names)
-    return openinference.show_stats(model, app.metrics.count_of(model.name, model.version))
+    metrics, _, _ = await app.count_all()
+    return openinference.show_stats(model, metrics.count_of(model.name, model.version))
 
 
 async def show_page(app: App, request: Request, names: Names) -> Response:
@@ -224,7 +225,10 @@ async def show_file(app: App, request: Request, names: Names) -> Response:
 
 
 async def check_alive(app: App, request: Request, names: Names) -> Response:
-    """`GET /healthz`: the process answers."""
+    """`GET /healthz`: the process answers, and no engine hangs that only a restart would free."""
+    stuck = app.find_stuck() if app.link is None else ""
+    if stuck:
+        raise NotReady(f"The engine hangs: {stuck}.", hint="Restart the server.")
     return respond_json({"status": "alive"})
 
 
@@ -238,11 +242,9 @@ async def check_ready(app: App, request: Request, names: Names) -> Response:
 
 async def show_metrics(app: App, request: Request, names: Names) -> Response:
     """`GET /metrics`: for Prometheus."""
-    table = [] if app.models is None else list(app.models)
-    body = app.metrics.render(
-        models={model.name: model.version for model in table},
-        waiting={model.name: model.runner.waiting for model in table},
-    )
+    metrics, waiting, workers = await app.count_all()
+    served = {model.name: model.version for model in app.models or ()}
+    body = metrics.render(models=served, waiting=waiting, workers=workers)
     return Response(body, CONTENT_TYPE)
 
 

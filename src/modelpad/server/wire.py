@@ -27,6 +27,7 @@ log = logging.getLogger("modelpad.server")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+BACKLOG = 2048
 SWEEP_S = 1.0
 LINGER_S = 2.0
 PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
@@ -50,9 +51,11 @@ class HttpServer:
     async def listen(self, listener: socket, tls: ssl.SSLContext | None = None) -> None:
         """Accepts connections from now on."""
         loop = asyncio.get_running_loop()
+        # asyncio accepts as many at once as the backlog holds: one, so that workers share them.
         server = await loop.create_server(
-            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=2048
+            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=1
         )
+        listener.listen(BACKLOG)
         self._listeners.append(server)
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)

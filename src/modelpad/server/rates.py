@@ -1,0 +1,58 @@
+"""How often each client may ask: token buckets in memory that workers share.
+
+A bucket fills with `rate` tokens a second up to a second's worth, and a request takes one
+(https://en.wikipedia.org/wiki/Token_bucket). No lock is taken: two workers that spend from one
+bucket in the same microsecond may let one request more pass, which harms nobody.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+import zlib
+
+SLOT = struct.Struct("=Qdd")  # whose it is, what is left in it, when that was
+SLOTS = 16_384
+PROBES = 32
+
+
+class Rates:
+    """Buckets by name; made before a fork, it is one for all processes."""
+
+    def __init__(self, rate: float) -> None:
+        """`rate` is requests a second for each name."""
+        self.rate = rate
+        self._most = max(1.0, rate)
+        self._table = mmap.mmap(-1, SLOT.size * SLOTS)
+
+    def spend(self, name: str, now: float | None = None) -> float:
+        """Takes a token of that name; answers 0, or how many seconds until there is one.
+
+        `now` is of the monotonic clock, in seconds.
+        """
+        now = time.monotonic() if now is None else now
+        place, tag, left, at = self._find(name, now)
+        left = min(self._most, left + max(0.0, now - at) * self.rate)
+        wait_s = 0.0 if left >= 1 else (1 - left) / self.rate
+        SLOT.pack_into(self._table, place, tag, left if wait_s else left - 1, now)
+        return wait_s
+
+    def _find(self, name: str, now: float) -> tuple[int, int, float, float]:
+        """Place, owner, tokens and time of a name's bucket, or of one that it may take.
+
+        When all places that it may have are taken, it gets the one that was idle for longest.
+        """
+        key = name.encode("utf-8")
+        tag = (zlib.crc32(key) << 32 | zlib.adler32(key)) or 1
+        oldest, oldest_at = 0, float("inf")
+        for probe in range(PROBES):
+            place = (tag + probe) % SLOTS * SLOT.size
+            owner, left, at = SLOT.unpack_from(self._table, place)
+            if owner == tag:
+                return place, tag, left, at
+            if not owner:
+                return place, tag, self._most, now
+            if at < oldest_at:
+                oldest, oldest_at = place, at
+        return oldest, tag, self._most, now

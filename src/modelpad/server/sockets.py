@@ -1,0 +1,56 @@
+"""Addresses, and sockets bound to them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+
+from modelpad.errors import ModelpadError, PortInUse
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes any that is free."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        scheme = "https" if self.tls else "http"
+        return (
+            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        )
+
+
+def open_socket(address: Address) -> socket.socket:
+    """A socket bound to `address`, so that a port in use is known before models are opened.
+
+    Raises:
+        PortInUse: another program listens there.
+        ModelpadError: the address is not one of this machine's, or not allowed.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise PortInUse(
+                f"Port {address.port} on {address.host} is in use.",
+                hint=f"Choose another: --port {address.port + 1}, or --port 0 for any free one.",
+                port=address.port,
+            ) from None
+        raise ModelpadError(
+            f"Cannot listen on {address.host}:{address.port}: {error}.",
+            hint="Check --host and --port.",
+        ) from error
+    return listener

@@ -1,0 +1,154 @@
+"""A worker's end of the line to its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from modelpad.engine import allotted_cpus
+from modelpad.server.workers import messages
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.store import Plan
+
+log = logging.getLogger("modelpad.server")
+
+LIGHT_BYTES = 64 * 1024 * 1024
+MOST_BY_DEFAULT = 8
+LONGEST_LINE = 64 * 1024 * 1024
+COUNT_S = 1.0  # between tellings of counts, so that little is lost when a worker is killed
+COLLECT_S = 2.0
+
+
+def choose_count(graph_bytes: int) -> int:
+    """How many workers are best where nobody says: one for each processor allotted, at most 8.
+
+    One alone for graphs that are large together: they cost more than the server around them, run
+    without Python's lock, and need not be in memory several times.
+    """
+    return 1 if graph_bytes > LIGHT_BYTES else min(MOST_BY_DEFAULT, allotted_cpus())
+
+
+class Link:
+    """Speaks for one worker: what it counts, what it prepares, when it should stop.
+
+    `workers` is how many there should be.
+    """
+
+    def __init__(self, connection: socket.socket, workers: int) -> None:
+        self.workers = workers
+        self._connection = connection
+        self._writer: asyncio.StreamWriter | None = None
+        self._collecting: list[asyncio.Future[messages.Collected]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, app: App, announce: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Follows the supervisor from now on; `stop` is called when it has gone."""
+        reader, self._writer = await asyncio.open_unix_connection(
+            sock=self._connection, limit=LONGEST_LINE
+        )
+        self._run(self._listen(reader, app, announce, stop))
+        self._run(self._count(app))
+
+    def ready(self) -> None:
+        """This worker accepts connections."""
+        self._send(messages.Ready(self.workers))
+
+    async def collect(self) -> messages.Collected:
+        """What the other workers counted; nothing when the supervisor is too busy to say."""
+        future: asyncio.Future[messages.Collected] = asyncio.get_running_loop().create_future()
+        self._collecting.append(future)
+        self._send(messages.Collect())
+        try:
+            return await asyncio.wait_for(future, COLLECT_S)
+        except TimeoutError:
+            return messages.Collected([], 1)
+
+    async def close(self) -> None:
+        """Ends what runs beside."""
+        for task in self._tasks:
+            task.cancel()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _listen(
+        self,
+        reader: asyncio.StreamReader,
+        app: App,
+        announce: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        while line := await reader.readline():
+            message = messages.read_from_supervisor(line)
+            match message:
+                case messages.Announce():
+                    announce()
+                case messages.Ping():
+                    self._send(messages.Pong())
+                case messages.Tell():
+                    self._send(messages.Counted(app.take_counts()))
+                case messages.Collected():
+                    for future in self._collecting:
+                        if not future.done():
+                            future.set_result(message)
+                    self._collecting.clear()
+                case messages.Look():
+                    self._run(self._look(app))
+                case messages.Prepare():
+                    self._run(self._prepare(app, message))
+                case messages.Apply():
+                    if app.follower is not None:
+                        plan = read_plan(message.plan)
+                        app.follower.apply(message.name, plan, message.versions)
+        stop()
+
+    async def _look(self, app: App) -> None:
+        plans = await app.follower.plans() if app.follower is not None else {}
+        raw = {name: msgspec.Raw(messages.encode(plan)) for name, plan in plans.items()}
+        self._send(messages.Plans(raw))
+
+    async def _prepare(self, app: App, asked: messages.Prepare) -> None:
+        plan = read_plan(asked.plan)
+        have: frozenset[int] = frozenset()
+        if app.follower is not None:
+            try:
+                have = await app.follower.prepare(asked.name, plan)
+            except Exception:
+                log.exception("%s cannot be followed", asked.name)
+        self._send(messages.Prepared(asked.change, sorted(have), plan.versions <= have))
+
+    async def _count(self, app: App) -> None:
+        told = b""
+        while True:
+            await asyncio.sleep(COUNT_S)
+            line = messages.write_line(messages.Counted(app.take_counts()))
+            if line != told and self._writer is not None:
+                self._writer.write(line)
+                told = line
+            stuck = app.find_stuck()
+            if stuck:
+                self._send(messages.Stuck(stuck))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _send(self, message: messages.FromWorker) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._writer.write(messages.write_line(message))
+
+
+def read_plan(raw: msgspec.Raw) -> Plan:
+    """A store's plan, as another worker wrote it."""
+    from modelpad.store import Plan
+
+    return msgspec.json.decode(raw, type=Plan)

@@ -1,0 +1,443 @@
+"""Starts workers, replaces those that die or hang, and keeps what they do together.
+
+Workers are forked, and accept from one listening socket, so that a connection that waits is lost
+with none of them. The supervisor opens no model and answers no request; it imports next to nothing,
+so that it is small and has no thread that a fork could break.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from modelpad.server.metrics import RESTARTS, Metrics, Snapshot
+from modelpad.server.workers import messages
+
+log = logging.getLogger("modelpad.server")
+
+TICK_S = 0.5
+PING_S = 5.0
+HUNG_S = 30.0  # without an answer to a ping
+COLLECT_S = 0.5
+LOOK_S = 30.0  # for a worker to read the store
+RETRY_S = 60.0  # until a plan that could not be followed whole is tried again
+STEADY_S = 5.0  # a worker that lived as long is replaced at once
+LONGEST_DELAY_S = 30.0
+KILL_S = 5.0  # after the grace
+PART = 1 << 16
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Forked(BaseException):
+    """This process is a worker now; unwinds the supervisor's frames."""
+
+    def __init__(self, line: socket.socket) -> None:
+        super().__init__()
+        self.line = line
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker as its supervisor sees it; times are of the monotonic clock."""
+
+    pid: int
+    connection: socket.socket
+    begun: float
+    ready_at: float = 0.0
+    answered: float = 0.0
+    leave_by: float = 0.0  # it was told to stop, and is killed after that
+    counts: Snapshot = field(default_factory=Snapshot)
+    incoming: bytes = b""
+    outgoing: bytes = b""
+    silent: bool = False  # its end of the line is closed
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers requests."""
+        return bool(self.ready_at) and not self.leave_by
+
+    def receive(self) -> list[bytes]:
+        """The whole lines that have come."""
+        try:
+            part = self.connection.recv(PART)
+            self.incoming += part
+            self.silent = not part
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.silent = True
+        *lines, self.incoming = self.incoming.split(b"\n")
+        return lines
+
+    def send(self, message: messages.FromSupervisor) -> None:
+        """Sends it as soon as the worker reads."""
+        self.outgoing += messages.write_line(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what the socket takes."""
+        try:
+            while self.outgoing:
+                self.outgoing = self.outgoing[self.connection.send(self.outgoing) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.outgoing = b""  # it has died; it is about to be buried
+
+
+@dataclass(slots=True)
+class Collecting:
+    """A worker that asked what the others counted, and those who have not told yet."""
+
+    asker: Worker
+    silent: set[int]
+    until: float
+
+
+@dataclass(slots=True)
+class Change:
+    """A plan that workers prepare.
+
+    `have` is what all who are done have open; `whole` when it is all that the plan wants.
+    """
+
+    number: int
+    name: str
+    plan: bytes
+    silent: set[int] = field(default_factory=set)
+    members: list[Worker] = field(default_factory=list)
+    have: set[int] | None = None
+    whole: bool = True
+
+
+class Supervisor:
+    """Keeps `count` workers running `work`; 0 leaves it to the first one to say how many.
+
+    `work` is given the worker's end of the line and how many there are, and answers its exit code.
+    `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
+    prepared by all, and then served by all at once.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        work: Callable[[socket.socket, int], int],
+        *,
+        grace_s: float = 10.0,
+        follow_s: float = 0.0,
+    ) -> None:
+        if not hasattr(os, "fork"):
+            raise NotImplementedError("several workers need a system that can fork")
+        self.count = count
+        self.work = work
+        self.grace_s = grace_s
+        self.follow_s = follow_s
+        self._workers: list[Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._announced = False
+        self._retired = Metrics("")
+        self._restarts = 0
+        self._start_at = 0.0
+        self._delay_s = 0.0
+        self._pinged = self._looked = 0.0
+        self._looking = False
+        self._collecting: list[Collecting] = []
+        self._applied: dict[str, bytes] = {}
+        self._retry: dict[str, float] = {}
+        self._changes: list[Change] = []
+        self._number = 0
+
+    def run(self) -> int:
+        """Runs until it is told to stop; answers the exit code.
+
+        In a worker it answers what `work` answers, and raises what that raises.
+        """
+        gc.collect()
+        gc.freeze()  # what is here already stays shared with the workers
+        try:
+            with self._hear_signals():
+                return self._live()
+        except Forked as forked:
+            line = forked.line
+        return self.work(line, self.count)
+
+    def _live(self) -> int:
+        self._start()
+        while self._workers or not self._stopping:
+            for key, _ in self._selector.select(min(TICK_S, self.follow_s or TICK_S)):
+                if isinstance(key.data, Worker):
+                    self._hear(key.data)
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        key.fileobj.recv(PART)  # type: ignore[union-attr]
+            code = self._bury()
+            if code is not None:
+                return code
+            now = time.monotonic()
+            if self._stopping:
+                self._dismiss(self._workers, now)
+            else:
+                self._keep_count(now)
+                self._ping(now)
+                self._look(now)
+            self._kill_late(now)
+            self._finish_collecting(now)
+            self._prepare_next()
+            for worker in self._workers:
+                worker.flush()
+        return 0
+
+    # Workers come and go.
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal between the fork and the worker's own handlers must not count as the parent's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for kind in (*STOP_SIGNALS, signal.SIGCHLD):
+                signal.signal(kind, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            self._selector.close()
+            ours.close()
+            for other in self._workers:
+                other.connection.close()
+            raise Forked(theirs)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        theirs.close()
+        worker = Worker(pid, ours, time.monotonic())
+        self._workers.append(worker)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _bury(self) -> int | None:
+        """Takes leave of workers that have ended; answers the code of one that could not begin."""
+        for worker in list(self._workers):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if not pid:
+                continue
+            self._hear(worker)
+            self._workers.remove(worker)
+            self._leave_line(worker)
+            worker.connection.close()
+            self._retired.add(worker.counts)
+            self._forget(worker)
+            if self._stopping or worker.leave_by:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            if not self._announced and not self._workers and not worker.ready_at:
+                return code if code > 0 else 1
+            self._replace(worker, code)
+        return None
+
+    def _replace(self, worker: Worker, code: int) -> None:
+        lived_s = time.monotonic() - worker.ready_at if worker.ready_at else 0.0
+        if lived_s > STEADY_S:
+            self._delay_s = 0.0
+        self._start_at = time.monotonic() + self._delay_s
+        self._restarts += 1
+        words = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        after = f" in {self._delay_s:g} s" if self._delay_s else ""
+        log.error("worker %d died (%s); another is started%s", worker.pid, words, after)
+        self._delay_s = min(LONGEST_DELAY_S, max(1.0, self._delay_s * 2))
+
+    def _keep_count(self, now: float) -> None:
+        there = [worker for worker in self._workers if not worker.leave_by]
+        first = not self._announced and not any(worker.ready_at for worker in there)
+        wanted = 1 if first else self.count  # the first one shows whether all is well
+        if now >= self._start_at:
+            for _ in range(wanted - len(there)):
+                self._start()
+
+    def _dismiss(self, workers: list[Worker], now: float) -> None:
+        for worker in workers:
+            if not worker.leave_by:
+                worker.leave_by = now + self.grace_s + KILL_S
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGTERM)
+
+    def _kill_late(self, now: float) -> None:
+        for worker in self._workers:
+            hung = worker.serves and self._pinged - worker.answered > HUNG_S
+            if hung:
+                log.error("worker %d does not answer", worker.pid)
+            if hung or (worker.leave_by and now > worker.leave_by):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+
+    def _ping(self, now: float) -> None:
+        if now - self._pinged > PING_S:
+            self._pinged = now
+            for worker in self._serving():
+                worker.send(messages.Ping())
+
+    # What they say.
+
+    def _hear(self, worker: Worker) -> None:
+        for line in worker.receive():
+            message = messages.read_from_worker(line)
+            match message:
+                case messages.Ready():
+                    self.count = message.workers
+                    self._welcome(worker)
+                case messages.Pong():
+                    worker.answered = time.monotonic()
+                case messages.Counted():
+                    worker.counts = message.snapshot
+                    for collecting in self._collecting:
+                        collecting.silent.discard(worker.pid)
+                case messages.Collect():
+                    self._collect(worker)
+                case messages.Plans():
+                    self._looking = False
+                    self._compare(message.plans)
+                case messages.Prepared():
+                    self._note_prepared(worker, message)
+                case messages.Stuck():
+                    if worker.serves:
+                        log.error("worker %d hangs: %s", worker.pid, message.reason)
+                        self._restarts += 1
+                        self._dismiss([worker], time.monotonic())
+                        self._forget(worker)
+        if worker.silent:
+            self._leave_line(worker)
+
+    def _leave_line(self, worker: Worker) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(worker.connection)
+
+    def _welcome(self, worker: Worker) -> None:
+        worker.ready_at = worker.answered = time.monotonic()
+        self._applied.clear()  # it may have read an older plan than the others follow
+        if not self._announced and len(self._serving()) == self.count:
+            self._announced = True
+            self._workers[0].send(messages.Announce())
+
+    def _serving(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker.serves]
+
+    def _forget(self, worker: Worker) -> None:
+        """Nobody waits for it any more."""
+        for collecting in self._collecting:
+            collecting.silent.discard(worker.pid)
+        for change in self._changes:
+            change.silent.discard(worker.pid)
+        self._looking = False
+
+    # Counts.
+
+    def _collect(self, asker: Worker) -> None:
+        others = [worker for worker in self._serving() if worker is not asker]
+        for worker in others:
+            worker.send(messages.Tell())
+        silent = {worker.pid for worker in others}
+        self._collecting.append(Collecting(asker, silent, time.monotonic() + COLLECT_S))
+
+    def _finish_collecting(self, now: float) -> None:
+        for collecting in list(self._collecting):
+            if collecting.silent and now < collecting.until:
+                continue
+            self._collecting.remove(collecting)
+            others = [w.counts for w in self._workers if w is not collecting.asker]
+            own = Snapshot(counters={RESTARTS: [((), self._restarts)]} if self._restarts else {})
+            told = [*others, self._retired.take(), own]
+            collecting.asker.send(messages.Collected(told, len(self._serving())))
+
+    # Changes of what is served.
+
+    def _look(self, now: float) -> None:
+        """Asks one worker what the store wants."""
+        waits = self._looking and now - self._looked < LOOK_S
+        serving = self._serving()
+        due = now - self._looked >= self.follow_s
+        if self.follow_s and due and serving and not waits and not self._changes:
+            self._looked, self._looking = now, True
+            serving[0].send(messages.Look())
+
+    def _compare(self, plans: dict[str, msgspec.Raw]) -> None:
+        now = time.monotonic()
+        for name, raw in plans.items():
+            plan = bytes(raw)
+            retry = self._retry.get(name, now + 1) <= now
+            if self._applied.get(name) != plan or retry:
+                self._number += 1
+                self._changes.append(Change(self._number, name, plan))
+
+    def _prepare_next(self) -> None:
+        """Brings the first change on: one is made after the other."""
+        while self._changes:
+            change = self._changes[0]
+            if not change.members:
+                change.members = self._serving()
+                change.silent = {worker.pid for worker in change.members}
+                for worker in change.members:
+                    worker.send(
+                        messages.Prepare(change.number, change.name, msgspec.Raw(change.plan))
+                    )
+            if change.silent:
+                return
+            self._changes.pop(0)
+            self._apply(change)
+
+    def _note_prepared(self, worker: Worker, said: messages.Prepared) -> None:
+        change = self._changes[0] if self._changes else None
+        if change is None or change.number != said.change:
+            return
+        versions = set(said.versions)
+        change.have = versions if change.have is None else change.have & versions
+        change.whole = change.whole and said.whole
+        change.silent.discard(worker.pid)
+
+    def _apply(self, change: Change) -> None:
+        versions = sorted(change.have or ())
+        plan = msgspec.Raw(change.plan)
+        for worker in change.members:
+            if worker.serves:
+                worker.send(messages.Apply(change.number, change.name, plan, versions))
+        self._applied[change.name] = change.plan
+        if change.whole:
+            self._retry.pop(change.name, None)
+        else:
+            self._retry[change.name] = time.monotonic() + RETRY_S
+
+    # Signals.
+
+    @contextlib.contextmanager
+    def _hear_signals(self) -> Iterator[None]:
+        awake, wake = socket.socketpair()
+        awake.setblocking(False)
+        wake.setblocking(False)
+        self._selector.register(awake, selectors.EVENT_READ, None)
+
+        def stop(*_: object) -> None:
+            self._stopping = True
+
+        before = {kind: signal.signal(kind, stop) for kind in STOP_SIGNALS}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        last = signal.set_wakeup_fd(wake.fileno())
+        supervisor = os.getpid()
+        try:
+            yield
+        finally:
+            if os.getpid() == supervisor:
+                signal.set_wakeup_fd(last)
+                for kind, handler in before.items():
+                    signal.signal(kind, handler)
+            awake.close()
+            wake.close()

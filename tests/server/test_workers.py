@@ -1,0 +1,295 @@
+"""Several processes as one server: they count together, change together, and are replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.fields import Signature, Tensor
+from modelpad.server.rates import PROBES, SLOTS, Rates
+from modelpad.store import LocalStore
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
+
+
+def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def list_workers(server: Any) -> list[psutil.Process]:
+    return psutil.Process(server.process.pid).children()
+
+
+def read_metric(url: str, name: str) -> float:
+    """The sum over all labels."""
+    text = httpx.get(f"{url}/metrics").text
+    return sum(float(x) for x in re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.M))
+
+
+def ask(url: str, digits: Bundle) -> httpx.Response:
+    """One request on a connection of its own."""
+    picture = digits.path("samples/7.png").read_bytes()
+    return httpx.post(
+        f"{url}/predict/digits", content=picture, headers={"content-type": "image/png"}
+    )
+
+
+@pytest.fixture
+def three(serve: Any, tmp_path: Path) -> Any:
+    return serve("digits", "--workers", "3", store=tmp_path / "store")
+
+
+def test_workers_answer_and_count_as_one(three: Any, digits: Bundle) -> None:
+    assert len(list_workers(three)) == 3
+    for _ in range(30):
+        assert ask(three.url, digits).json()["label"] == "7"
+    assert read_metric(three.url, "modelpad_workers") == 3
+    assert read_metric(three.url, "modelpad_queue_seconds_count") == 30
+    stats = httpx.get(f"{three.url}/v2/models/digits/stats").json()["model_stats"][0]
+    assert stats["inference_count"] == 30
+
+
+def test_one_worker_is_one_process(serve: Any, tmp_path: Path) -> None:
+    running = serve("digits", "--workers", "1", store=tmp_path / "store")
+    assert list_workers(running) == []
+    assert read_metric(running.url, "modelpad_workers") == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_is_replaced_and_others_answer(
+    three: Any, digits: Bundle, how: signal.Signals
+) -> None:
+    """Under load, as a crash in a graph would do it: its connections break, no answer is wrong."""
+    victims = list_workers(three)
+    before = {each.pid for each in victims}
+    results: Counter[str] = Counter()
+    over = threading.Event()
+
+    def work() -> None:
+        with httpx.Client() as client:
+            picture = digits.path("samples/7.png").read_bytes()
+            while not over.is_set():
+                try:
+                    answer = client.post(
+                        f"{three.url}/predict/digits",
+                        content=picture,
+                        headers={"content-type": "image/png"},
+                    )
+                    results[str(answer.status_code) + answer.json()["label"]] += 1
+                except httpx.TransportError:
+                    results["broken"] += 1
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    counted = read_metric(three.url, "modelpad_queue_seconds_count")
+    victims[0].send_signal(how)
+    wait_for(lambda: len({each.pid for each in list_workers(three)} - before) == 1)
+    wait_for(lambda: read_metric(three.url, "modelpad_workers") == 3)
+    time.sleep(0.5)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert set(results) <= {"2007", "broken"}
+    assert results["2007"] > 100
+    assert results["broken"] <= 8
+    assert read_metric(three.url, "modelpad_worker_restarts_total") == 1
+    # What the dead worker had counted until a second before it died is not lost.
+    assert read_metric(three.url, "modelpad_queue_seconds_count") >= counted
+
+
+def test_workers_change_versions_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+    """Once one worker answers with the new version, no other answers with the old one."""
+    store = LocalStore(tmp_path / "store")
+    store.push(digits)
+    running = serve("digits", "--workers", "3", "--poll", "0.1", store=store.root)
+    store.push(digits)
+    wait_for(lambda: ask(running.url, digits).json()["version"] == 2)
+    time.sleep(0.05)
+    assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {2}
+    store.set_traffic("digits", {2: 100})
+    store.promote("digits", 1)
+    wait_for(lambda: ask(running.url, digits).json()["version"] == 1)
+    time.sleep(0.05)
+    assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {1}
+
+
+def test_a_replaced_worker_serves_what_the_others_serve(
+    serve: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.push(digits)
+    running = serve("digits", "--workers", "2", "--poll", "0.1", store=store.root)
+    store.push(digits)
+    store.promote("digits", 2)
+    wait_for(lambda: ask(running.url, digits).json()["version"] == 2)
+    list_workers(running)[0].kill()
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    assert {ask(running.url, digits).json()["version"] for _ in range(20)} == {2}
+
+
+def test_a_rate_holds_for_all_workers_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+    running = serve("digits", "--workers", "3", "--rate", "5", store=tmp_path / "store")
+    begin = time.monotonic()
+    statuses = Counter(ask(running.url, digits).status_code for _ in range(40))
+    earned = 5 + 5 * (time.monotonic() - begin)
+    assert earned - 2 <= statuses[200] <= earned + 2
+    assert statuses[429] == 40 - statuses[200]
+
+
+def test_workers_leave_when_their_supervisor_is_killed(serve: Any, tmp_path: Path) -> None:
+    running = serve("digits", "--workers", "2", store=tmp_path / "store")
+    orphans = list_workers(running)
+    running.process.kill()
+    running.process.wait()
+    running.process.returncode = 0  # it was meant to die
+    _, alive = psutil.wait_procs(orphans, timeout=15)
+    assert alive == []
+
+
+def test_a_stop_takes_all_workers_along(three: Any) -> None:
+    workers = list_workers(three)
+    three.process.send_signal(signal.SIGTERM)
+    assert three.process.wait(15) == 0
+    assert not any(each.is_running() for each in workers)
+
+
+IMPATIENT = """
+import sys
+from modelpad.cli.main import main
+from modelpad.server.workers import supervisor
+supervisor.PING_S, supervisor.HUNG_S = 0.2, 1.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_worker_that_hangs_is_replaced(serve: Any, tmp_path: Path, digits: Bundle) -> None:
+    """SIGSTOP is what a hang looks like from outside."""
+    running = serve("--workers", "2", store=tmp_path / "store", program=("-c", IMPATIENT))
+    hanging = list_workers(running)[0]
+    hanging.suspend()
+    wait_for(lambda: not hanging.is_running())
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    assert ask(running.url, digits).json()["label"] == "7"
+
+
+@pytest.fixture
+def endless(tmp_path: Path, build_bundle: Any) -> Path:
+    """A model that counts up to `trips`, one after the other."""
+    from onnx import TensorProto, helper
+
+    number = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["total", "total"], ["sum"]),
+        ],
+        "body",
+        [
+            number("step", TensorProto.INT64, []),
+            number("go", TensorProto.BOOL, []),
+            number("total", TensorProto.INT64, ["batch"]),
+        ],
+        [number("go_on", TensorProto.BOOL, []), number("sum", TensorProto.INT64, ["batch"])],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["trips"], ["most"], keepdims=0),
+        helper.make_node("Loop", ["most", "", "trips"], ["total"], body=body),
+    ]
+    fields = Signature((Tensor("trips", "int64", ()),), (Tensor("total", "int64", ()),))
+    whole = TensorProto.INT64
+    build_bundle(tmp_path, "endless", nodes, [("trips", whole, [])], [("total", whole, [])], fields)
+    return tmp_path / "endless"
+
+
+def count_up(url: str, trips: int) -> int:
+    body = {"trips": trips}
+    return httpx.post(f"{url}/predict/endless", json=body, timeout=20).status_code
+
+
+def test_a_model_that_hangs_costs_its_worker(serve: Any, endless: Path, tmp_path: Path) -> None:
+    options = ("--workers", "2", "--timeout", "0.4", "--grace", "0.1")
+    running = serve(str(endless), *options, store=tmp_path / "store")
+    assert count_up(running.url, 5) == 200
+    assert count_up(running.url, 10**15) == 504
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
+    wait_for(lambda: len(list_workers(running)) == 2)
+    assert [count_up(running.url, 5) for _ in range(10)] == [200] * 10
+
+
+def test_one_process_that_hangs_says_that_it_is_not_well(
+    serve: Any, endless: Path, tmp_path: Path
+) -> None:
+    options = ("--workers", "1", "--timeout", "0.4", "--grace", "0.1")
+    running = serve(str(endless), *options, store=tmp_path / "store")
+    assert httpx.get(f"{running.url}/livez").status_code == 200
+    assert count_up(running.url, 10**15) == 504
+    wait_for(lambda: httpx.get(f"{running.url}/livez").status_code == 503)
+    assert "endless version 1" in httpx.get(f"{running.url}/healthz").text
+    running.process.kill()
+    running.process.wait()
+    running.process.returncode = 0  # nothing else ends what hangs in the graph
+
+
+def test_what_cannot_start_says_so_once(tmp_path: Path, digits: Bundle) -> None:
+    store = LocalStore(tmp_path / "store")
+    entry = store.push(digits)
+    (entry.folder / "model.onnx").write_bytes(b"damaged")
+    command = [sys.executable, "-m", "modelpad", "serve", "digits", "--workers", "3"]
+    done = subprocess.run(
+        [*command, "--port", "0", "--store", str(store.root), "--no-open"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("modelpad: ") == 1
+    assert "model.onnx is not the one that was written" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--workers -1", "--workers two"])
+def test_workers_are_counted(run_modelpad: Any, words: str) -> None:
+    assert run_modelpad("serve", "digits", *words.split()).returncode == 2
+
+
+def test_tokens_come_back_with_time() -> None:
+    rates = Rates(2.0)
+    assert [rates.spend("ann", 10.0), rates.spend("ann", 10.0)] == [0, 0]
+    assert rates.spend("ann", 10.0) == 0.5
+    assert rates.spend("bob", 10.0) == 0
+    assert rates.spend("ann", 10.5) == 0
+    assert rates.spend("ann", 10.6) > 0
+
+
+def test_a_clock_that_goes_back_gives_nothing_away() -> None:
+    rates = Rates(1.0)
+    assert rates.spend("ann", 100.0) == 0
+    assert rates.spend("ann", 50.0) > 0
+    assert rates.spend("ann", 50.5) > 0
+
+
+def test_more_names_than_buckets_do_no_harm() -> None:
+    rates = Rates(1.0)
+    for number in range(SLOTS + 4 * PROBES):
+        rates.spend(f"name {number}", number / 1e6)
+    assert rates.spend("new", 1.0) == 0
+    assert rates.spend("new", 1.0) > 0
