@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import shutil
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from modelpad.bundle import Bundle, write_bundle
@@ -129,6 +132,89 @@ def test_a_shadow_is_asked_and_never_heard(url: str, store: LocalStore, digits: 
 
     wait_for(same)
     assert 'result="different"' not in httpx.get(f"{url}/metrics").text
+
+
+def test_a_shadow_is_compared_by_numbers_where_the_answer_is_binary(
+    url: str, store: LocalStore, digits: Bundle
+) -> None:
+    store.promote("digits", 1)
+    store.push(digits)
+    store.set_shadow("digits", 2)
+    picture = base64.b64encode(digits.path("samples/7.png").read_bytes()).decode()
+    given = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [picture]}
+    wanted = {"inputs": [given], "parameters": {"binary_data_output": True}}
+
+    def same() -> bool:
+        answer = httpx.post(f"{url}/v2/models/digits/infer", json=wanted)
+        assert "inference-header-content-length" in answer.headers
+        return 'result="same",version="2"' in httpx.get(f"{url}/metrics").text
+
+    wait_for(same)
+    assert 'result="different"' not in httpx.get(f"{url}/metrics").text
+
+
+def test_a_shadow_gets_no_copy_of_a_stream(url: str, store: LocalStore, digits: Bundle) -> None:
+    """Its lines are answered as they come, which a kept copy would not let them be."""
+    store.promote("digits", 1)
+    store.push(digits)
+    store.set_shadow("digits", 2)
+    wait_for(lambda: version_of(url, digits) and shadows(url))
+    time.sleep(0.3)  # the last copy is counted
+    before = shadows(url)
+    picture = base64.b64encode(digits.path("samples/7.png").read_bytes()).decode()
+    line = json.dumps({"image": picture}).encode() + b"\n"
+    heard = asyncio.run(ask_twice(url, line))
+    assert [json.loads(each)["label"] for each in heard] == ["7", "7"]
+    assert shadows(url) == before
+
+
+def shadows(url: str) -> list[str]:
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return [line for line in lines if line.startswith("modelpad_shadow_total{")]
+
+
+async def ask_twice(url: str, line: bytes) -> list[str]:
+    """Sends a line, and another only when one is answered, as no client of whole bodies can."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    chunk = b"%x\r\n%b\r\n" % (len(line), line)
+    writer.write(
+        b"POST /predict/digits HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n"
+        b"content-type: application/x-ndjson\r\n\r\n" + chunk * 64
+    )
+
+    async def hear() -> str:
+        while not (heard := await asyncio.wait_for(reader.readline(), 10)).startswith(b"{"):
+            assert heard
+        return heard.decode()
+
+    first = await hear()
+    writer.write(chunk + b"0\r\n\r\n")
+    rest = [await hear() for _ in range(64)]
+    writer.close()
+    return [first, rest[-1]]
+
+
+def test_traffic_sticks_over_grpc_too(serve: Any, store: LocalStore, digits: Bundle) -> None:
+    tritonclient = pytest.importorskip("tritonclient.grpc")
+    store.promote("digits", 1)
+    store.push(digits)
+    store.set_traffic("digits", {1: 50, 2: 50})
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    serve("digits", "--poll", "0.05", "--grpc-port", str(port), store=store.root)
+    given = tritonclient.InferInput("image", [1], "BYTES")
+    given.set_data_from_numpy(np.array([digits.path("samples/7.png").read_bytes()], dtype=object))
+    with tritonclient.InferenceServerClient(f"127.0.0.1:{port}") as client:
+
+        def ask_version(**headers: str) -> str:
+            answer = client.infer("digits", [given], headers=headers)
+            return str(answer.get_response().model_version)
+
+        wait_for(lambda: {ask_version() for _ in range(12)} == {"1", "2"})
+        for person in ("ann", "bob", "eve"):
+            stuck = {ask_version(**{"x-modelpad-sticky": person}) for _ in range(10)}
+            assert len(stuck) == 1
 
 
 def test_a_store_that_goes_away_takes_nothing_with_it(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
 from modelpad.errors import MissingExtra, ModelpadError, PortInUse
 from modelpad.server.errors import find_nearest
-from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.messages import load_message, read_headers
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -43,7 +43,7 @@ class Health:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def Check(self, request: Any) -> Any:
+    async def Check(self, request: Any, context: Any) -> Any:
         """Serving once the models are open, until the server stops."""
         status = SERVING if self.app.is_ready else NOT_SERVING
         return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
@@ -117,14 +117,14 @@ class GrpcServer:
         self.server.add_generic_rpc_handlers((generic,))
 
     def _call(
-        self, name: str, act: Callable[[Any], Awaitable[Any]]
+        self, name: str, act: Callable[[Any, Any], Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
             status = "OK"
             try:
                 if name not in OPEN_TO_ALL:
                     self._admit(context)
-                return await act(request)
+                return await act(request, context)
             except ModelpadError as error:
                 status = code_of(error)
                 await context.abort(self.grpc.StatusCode[status], error.words)
@@ -134,26 +134,21 @@ class GrpcServer:
         return handle
 
     def _stream(
-        self, act: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]
+        self, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
     ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             try:
                 self._admit(context)
             except ModelpadError as error:
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
-            async for answer in act(requests):
+            async for answer in act(requests, context):
                 yield answer
 
         return handle
 
     def _admit(self, context: Any) -> None:
         if self.app.guard is not None:
-            headers: Mapping[str, str] = {
-                key: value
-                for key, value in context.invocation_metadata() or ()
-                if isinstance(value, str)
-            }
-            self.app.metrics.count_key(self.app.guard.admit(headers))
+            self.app.metrics.count_key(self.app.guard.admit(read_headers(context)))
 
 
 def code_of(error: ModelpadError) -> str:

@@ -98,39 +98,48 @@ def _ask(call: Call) -> Handler:
 
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = _find(app, request, names)
-        line = app.opened().lines[model.name]
-        if line.shadow is not None and line.shadow != model.version:
+        shadow = _find_shadow(app, request, model)
+        if shadow is not None:
             request = await request.keep_body()
         start = time.perf_counter()
         response = await call(model, request)
         app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
-        if line.shadow is not None and line.shadow != model.version:
-            app.run_aside(_ask_shadow(app, call, line.versions[line.shadow], request, response))
+        if shadow is not None:
+            app.run_aside(_ask_shadow(app, call, shadow, request, response))
         return response
 
     return handle
 
 
+def _find_shadow(app: App, request: Request, model: ServedModel) -> ServedModel | None:
+    """The version that is asked a copy; none for a stream, which nobody can keep whole."""
+    line = app.opened().lines[model.name]
+    if line.shadow is None or line.shadow == model.version or request.content_type in typed.LINES:
+        return None
+    return line.versions[line.shadow]
+
+
 async def _ask_shadow(
-    app: App,
-    call: Call,
-    shadow: ServedModel,
-    request: Request,
-    response: Response,
+    app: App, call: Call, shadow: ServedModel, request: Request, response: Response
 ) -> None:
     """Asks a shadow the same, and counts how its answer compares; nobody hears it."""
     from modelpad.server.follow import answers_agree
 
     try:
         answer = await call(shadow, await request.keep_body())
-        if answer.content_type == JSON:
-            same = answers_agree(parse_json(response.body), parse_json(answer.body))
-        else:
-            same = answer.body == response.body
+        same = answers_agree(_read_answer(response), _read_answer(answer))
         result = "same" if same else "different"
     except ModelpadError:
         result = "failed"
     app.metrics.count_shadow(result, model=shadow.name, version=shadow.version)
+
+
+def _read_answer(response: Response) -> object:
+    """What an answer says, so that its version and the last bits of its numbers may differ."""
+    head_bytes = response.headers.get(openinference.HEADER_LENGTH)
+    if head_bytes is not None:
+        return openinference.read_answer(response.body, int(head_bytes))
+    return parse_json(response.body) if response.content_type == JSON else response.body
 
 
 _predict = _ask(typed.predict)

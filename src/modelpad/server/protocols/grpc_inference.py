@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelpadError
-from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.messages import load_message, read_headers
 from modelpad.server.protocols.openinference import (
     DATATYPES,
     DTYPES,
@@ -20,6 +20,7 @@ from modelpad.server.protocols.openinference import (
     unpack_tensor,
 )
 from modelpad.server.protocols.tensors import check_batch
+from modelpad.server.routes import STICKY
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -53,15 +54,15 @@ class InferenceService:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def ServerLive(self, request: Any) -> Any:
+    async def ServerLive(self, request: Any, context: Any) -> Any:
         """The process answers."""
         return make("ServerLiveResponse", live=True)
 
-    async def ServerReady(self, request: Any) -> Any:
+    async def ServerReady(self, request: Any, context: Any) -> Any:
         """The models are open."""
         return make("ServerReadyResponse", ready=self.app.is_ready)
 
-    async def ModelReady(self, request: Any) -> Any:
+    async def ModelReady(self, request: Any, context: Any) -> Any:
         """One model is open; an unknown one is simply not ready."""
         try:
             self.app.opened().find(request.name, request.version)
@@ -69,15 +70,15 @@ class InferenceService:
             return make("ModelReadyResponse", ready=False)
         return make("ModelReadyResponse", ready=self.app.is_ready)
 
-    async def ServerMetadata(self, request: Any) -> Any:
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:
         """Name, version and extensions."""
         return make(
             "ServerMetadataResponse", name="modelpad", version=__version__, extensions=EXTENSIONS
         )
 
-    async def ModelMetadata(self, request: Any) -> Any:
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
         """A model's tensors."""
-        model = self.app.opened().find(request.name, request.version)
+        model = self._find(request.name, request.version, context)
         line = self.app.opened().lines[model.name]
 
         def describe(infos: Any) -> list[dict[str, Any]]:
@@ -94,24 +95,28 @@ class InferenceService:
             outputs=describe(model.outputs),
         )
 
-    async def ModelInfer(self, request: Any) -> Any:
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Inference, with typed contents or raw ones."""
-        model = self.app.opened().find(request.model_name, request.model_version)
+        model = self._find(request.model_name, request.model_version, context)
         arrays = check_batch(model, read_tensors(request))
         given = request.parameters
         timeout = given["timeout"].int64_param if "timeout" in given else 0
         outputs = await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
         return write_answer(model, request, outputs)
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
         """An answer for each request of a stream; an error is told in its place."""
         async for request in requests:
             try:
-                yield make(
-                    "ModelStreamInferResponse", infer_response=await self.ModelInfer(request)
-                )
+                answer = await self.ModelInfer(request, context)
+                yield make("ModelStreamInferResponse", infer_response=answer)
             except ModelpadError as error:
                 yield make("ModelStreamInferResponse", error_message=error.message)
+
+    def _find(self, name: str, version: str, context: Any) -> ServedModel:
+        return self.app.opened().find(name, version, read_headers(context).get(STICKY))
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
-from modelpad.server.protocols.messages import load_enum, load_message
+from modelpad.server.protocols.messages import load_enum, load_message, read_headers
 from modelpad.server.protocols.tensors import check_batch
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
+from modelpad.server.routes import STICKY
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -48,9 +49,9 @@ class PredictionService:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def Predict(self, request: Any) -> Any:
+    async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out, in the typed fields that its clients read."""
-        model = find_model(self.app, request.model_spec)
+        model = find_model(self.app, request.model_spec, context)
         arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
         outputs = await model.runner.run(check_batch(model, arrays))
         names = list(request.output_filter) or list(outputs)
@@ -65,9 +66,9 @@ class PredictionService:
             answer.outputs[name].CopyFrom(write_tensor(outputs[name]))
         return answer
 
-    async def GetModelMetadata(self, request: Any) -> Any:
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """The signature."""
-        model = find_model(self.app, request.model_spec)
+        model = find_model(self.app, request.model_spec, context)
         if list(request.metadata_field) != [METADATA_FIELD]:
             raise InvalidInput(
                 f"Metadata field {list(request.metadata_field)} is not supported.",
@@ -96,7 +97,7 @@ class ModelService:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def GetModelStatus(self, request: Any) -> Any:
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
         """Each open version is available."""
         spec = request.model_spec
         line = self.app.opened().find_line(spec.name)
@@ -108,13 +109,14 @@ class ModelService:
         return answer
 
 
-def find_model(app: App, spec: Any) -> ServedModel:
+def find_model(app: App, spec: Any, context: Any) -> ServedModel:
     """The model that a request means. Raises `InvalidInput` for an unknown signature."""
     if spec.signature_name not in SIGNATURES:
         raise InvalidInput(
             f'Serving signature name: "{spec.signature_name}" not found in signature def.'
         )
-    return app.opened().find(spec.name, _read_version(spec))
+    key = read_headers(context).get(STICKY)
+    return app.opened().find(spec.name, _read_version(spec), key)
 
 
 def _read_version(spec: Any) -> str:

@@ -28,6 +28,12 @@ def load_message(name: str) -> Any:
     return message_factory.GetMessageClass(_load_pool().FindMessageTypeByName(name))
 
 
+def read_headers(context: Any) -> dict[str, str]:
+    """The metadata of a call, which is to gRPC what headers are to HTTP."""
+    given = context.invocation_metadata() or ()
+    return {key: value for key, value in given if isinstance(value, str)}
+
+
 def load_enum(name: str) -> dict[str, int]:
     """The numbers of an enumeration by its full name."""
     found = _load_pool().FindEnumTypeByName(name)

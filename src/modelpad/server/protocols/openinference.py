@@ -205,8 +205,22 @@ def write_answer(
     answer = respond_json(record)
     if not tails:
         return answer
-    headers = {"inference-header-content-length": str(len(answer.body))}
+    headers = {HEADER_LENGTH: str(len(answer.body))}
     return Response(answer.body + b"".join(tails), "application/octet-stream", 200, headers)
+
+
+def read_answer(body: bytes, head_bytes: int) -> dict[str, Any]:
+    """What `write_answer` wrote with binary tensors, as it would be without them."""
+    record: dict[str, Any] = parse_json(body[:head_bytes])
+    place = head_bytes
+    for each in record["outputs"]:
+        size = each.pop("parameters", {}).get("binary_data_size")
+        if size is not None:
+            data = body[place : place + size]
+            array = unpack_tensor(data, each["datatype"], each["shape"], each["name"])
+            each["data"] = array.reshape(-1).tolist()
+            place += size
+    return record
 
 
 def classify(model: ServedModel, name: str, array: NDArray[Any], most: int) -> NDArray[np.object_]:
