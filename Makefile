@@ -1,7 +1,7 @@
 # make demo   set up, train on real digits, serve the page
 # make test   set up, run all tests
 # make check  ruff and mypy
-# make test-frameworks   the tests that need TensorFlow or fastai, in environments of their own
+# make test-frameworks   the tests that need TensorFlow, fastai or KServe, in environments of their own
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -22,12 +22,13 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 # Frameworks that are too heavy, or too particular, for the one environment.
-test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready
+test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
 	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py \
 	  tests/server/test_tensorflow_client.py \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
+	$(VENV)-kserve/bin/python -m pytest tests/server/test_kserve_client.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -64,8 +65,15 @@ $(VENV)-tensorflow/.ready: pyproject.toml
 	  --no-deps tensorflow-serving-api
 	touch $@
 
+# KServe's client comes with all of KServe: Kubernetes' client, pandas, FastAPI.
+$(VENV)-kserve/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-kserve
+	$(VENV)-kserve/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -e '.[onnx,grpc]' kserve==0.21.0 pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-tensorflow demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # After a change of a .proto: what gRPC reads at run time (needs grpcio-tools).
 protos:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -185,22 +186,31 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def find_port() -> int:
+    """A port that is free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
-def protocols(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with these, and with the digits."""
+def both(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A server with these and the digits: its HTTP address, and its gRPC address."""
     names = [str(path) for path in sorted(bundles.iterdir())]
-    store = tmp_path_factory.mktemp("store")
-    command = [sys.executable, "-m", "modelpad", "serve", *names, "digits", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--no-open", "--store", str(store)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    address = ""
-    for line in process.stdout:
-        found = re.search(r"page\s+http://(\S+)", line)
-        if found:
-            address = found.group(1)
-            break
-    yield address
-    process.terminate()
-    assert process.wait(timeout=15) == 0
+    port = find_port() if find_spec("grpc") is not None else 0
+    speak = ["--grpc-port", str(port)] if port else []
+    running = start_server(*names, "digits", *speak, store=tmp_path_factory.mktemp("store"))
+    yield running.url.removeprefix("http://"), f"127.0.0.1:{port}"
+    running.process.terminate()
+    assert running.process.wait(timeout=15) == 0
+
+
+@pytest.fixture(scope="session")
+def protocols(both: tuple[str, str]) -> str:
+    """Its HTTP address."""
+    return both[0]
+
+
+@pytest.fixture(scope="session")
+def grpc_address(both: tuple[str, str]) -> str:
+    """Its gRPC address."""
+    return both[1]

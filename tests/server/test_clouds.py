@@ -21,9 +21,11 @@ def test_vertex_and_sagemaker(serve: Any, bundles: Path, tmp_path: Path, monkeyp
 
 
 def test_kserve_sees_life(protocols: str) -> None:
-    headers = {"accept": "application/json"}
-    assert httpx.get(f"http://{protocols}/", headers=headers).json() == {"status": "alive"}
-    assert "<html" in httpx.get(f"http://{protocols}/").text
+    url = f"http://{protocols}/"
+    assert httpx.get(url, headers={"accept": "application/json"}).json() == {"status": "alive"}
+    assert httpx.get(url).json() == {"status": "alive"}
+    for headers in ({"accept": "text/html,*/*;q=0.8"}, {"user-agent": "curl/8.5.0"}):
+        assert "<html" in httpx.get(url, headers=headers).text
     model = httpx.get(f"http://{protocols}/v1/models/mix").json()
     assert (model["name"], model["ready"]) == ("mix", True)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import queue
-import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,32 +21,8 @@ from modelpad.server.protocols.messages import load_message  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def address(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    import subprocess
-    import sys
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    names = [str(path) for path in sorted(bundles.iterdir())]
-    command = [sys.executable, "-m", "modelpad", "serve", *names, "digits", "--port", "0"]
-    store = tmp_path_factory.mktemp("store")
-    process = subprocess.Popen(
-        [*command, "--no-open", "--store", str(store), "--grpc-port", str(port)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ctrl-C" in line:
-            break
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    assert process.wait(timeout=15) == 0
-
-
-@pytest.fixture(scope="module")
-def triton(address: str) -> Any:
-    with tritonclient.InferenceServerClient(address) as client:
+def triton(grpc_address: str) -> Any:
+    with tritonclient.InferenceServerClient(grpc_address) as client:
         yield client
 
 
@@ -132,52 +105,52 @@ def call(address: str, path: str, request: Any, answer: str) -> Any:
         return asked(request, timeout=10)
 
 
-def test_typed_contents(address: str) -> None:
+def test_typed_contents(grpc_address: str) -> None:
     request = load_message("inference.ModelInferRequest")(model_name="mix")
     for name in ("first", "second"):
         tensor = request.inputs.add(name=name, datatype="INT32", shape=[1, 4])
         tensor.contents.int_contents.extend([1, 2, 3, 4])
     path = "/inference.GRPCInferenceService/ModelInfer"
-    answer = call(address, path, request, "inference.ModelInferResponse")
+    answer = call(grpc_address, path, request, "inference.ModelInferResponse")
     assert list(answer.outputs[0].contents.int_contents) == [2, 4, 6, 8]
     assert not answer.raw_output_contents
     request.inputs[0].contents.int_contents.append(5)
     with pytest.raises(grpc.RpcError) as caught:
-        call(address, path, request, "inference.ModelInferResponse")
+        call(grpc_address, path, request, "inference.ModelInferResponse")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     request.raw_input_contents.append(b"1234")
     with pytest.raises(grpc.RpcError):
-        call(address, path, request, "inference.ModelInferResponse")
+        call(grpc_address, path, request, "inference.ModelInferResponse")
 
 
-def test_health(address: str) -> None:
+def test_health(grpc_address: str) -> None:
     request = load_message("grpc.health.v1.HealthCheckRequest")()
     answer = call(
-        address, "/grpc.health.v1.Health/Check", request, "grpc.health.v1.HealthCheckResponse"
+        grpc_address, "/grpc.health.v1.Health/Check", request, "grpc.health.v1.HealthCheckResponse"
     )
     assert answer.status == 1
 
 
-def test_tensorflow_serving(address: str) -> None:
+def test_tensorflow_serving(grpc_address: str) -> None:
     request = load_message("tensorflow.serving.PredictRequest")()
     request.model_spec.name = "pick"
     request.model_spec.signature_name = "serving_default"
     rows = np.array([[0, 9, 0], [9, 0, 0]], np.float32)
     request.inputs["row"].CopyFrom(write_tensor(rows))
     path = "/tensorflow.serving.PredictionService/Predict"
-    answer = call(address, path, request, "tensorflow.serving.PredictResponse")
+    answer = call(grpc_address, path, request, "tensorflow.serving.PredictResponse")
     scores = np.array(answer.outputs["kind"].float_val).reshape(2, 3)
     assert scores.argmax(axis=1).tolist() == [1, 0]
     assert answer.model_spec.version.value == 1
     request.inputs["row"].ClearField("float_val")
     request.inputs["row"].tensor_content = rows.tobytes()
-    again = call(address, path, request, "tensorflow.serving.PredictResponse")
+    again = call(grpc_address, path, request, "tensorflow.serving.PredictResponse")
     assert again.outputs["kind"].float_val == answer.outputs["kind"].float_val
     asked = load_message("tensorflow.serving.GetModelMetadataRequest")()
     asked.model_spec.name = "pick"
     asked.metadata_field.append("signature_def")
     path = "/tensorflow.serving.PredictionService/GetModelMetadata"
-    told = call(address, path, asked, "tensorflow.serving.GetModelMetadataResponse")
+    told = call(grpc_address, path, asked, "tensorflow.serving.GetModelMetadataResponse")
     signatures = load_message("tensorflow.serving.SignatureDefMap").FromString(
         told.metadata["signature_def"].value
     )
@@ -185,7 +158,7 @@ def test_tensorflow_serving(address: str) -> None:
     status = load_message("tensorflow.serving.GetModelStatusRequest")()
     status.model_spec.name = "pick"
     path = "/tensorflow.serving.ModelService/GetModelStatus"
-    answer = call(address, path, status, "tensorflow.serving.GetModelStatusResponse")
+    answer = call(grpc_address, path, status, "tensorflow.serving.GetModelStatusResponse")
     assert [(one.version, one.state) for one in answer.model_version_status] == [(1, 30)]
 
 
@@ -200,8 +173,8 @@ def test_every_type_goes_there_and_back(dtype: str) -> None:
     assert read_tensor(one, "x").shape == (1, 4)
 
 
-def test_a_port_in_use_and_a_stop(run_modelpad: Any, address: str) -> None:
-    port = address.rpartition(":")[2]
+def test_a_port_in_use_and_a_stop(run_modelpad: Any, grpc_address: str) -> None:
+    port = grpc_address.rpartition(":")[2]
     begin = time.monotonic()
     done = run_modelpad("serve", "digits", "--port", "0", "--grpc-port", port)
     assert done.returncode == 1

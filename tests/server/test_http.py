@@ -169,10 +169,11 @@ def test_only_samples_and_reports_are_public(client: httpx.Client, path: str) ->
 
 
 def test_the_page_and_what_it_needs(client: httpx.Client) -> None:
-    page = client.get("/")
+    html = {"accept": "text/html"}
+    page = client.get("/", headers=html)
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    again = client.get("/", headers={"if-none-match": page.headers["etag"]})
+    again = client.get("/", headers=html | {"if-none-match": page.headers["etag"]})
     assert again.status_code == 304
     model = client.get("/models").json()["models"][0]
     assert model["inputs"][0]["widget"] == "drawing-pad"

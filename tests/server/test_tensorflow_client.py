@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,24 +22,9 @@ from tensorflow_serving.apis import (  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def channel(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "modelpad", "serve", str(bundles / "pick"), "--port", "0"]
-    store = tmp_path_factory.mktemp("store")
-    process = subprocess.Popen(
-        [*command, "--no-open", "--store", str(store), "--grpc-port", str(port)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ctrl-C" in line:
-            break
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as opened:
+def channel(grpc_address: str) -> Iterator[Any]:
+    with grpc.insecure_channel(grpc_address) as opened:
         yield opened
-    process.terminate()
-    assert process.wait(timeout=15) == 0
 
 
 def test_predict(channel: Any) -> None:

@@ -164,6 +164,7 @@ def _show(call: Callable[[ServedModel], Response]) -> Handler:
 
 async def show_v1_status(app: App, request: Request, names: Names) -> Response:
     """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
+    app.check_open()
     model = _find(app, request, names) if "version" in names else None
     return tfserving.show_status(app.opened().find_line(names["model"]), model)
 
@@ -206,9 +207,16 @@ async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
 
 async def show_page(app: App, request: Request, names: Names) -> Response:
     """`GET /`: the page; for KServe's clients, which want JSON, a word of life."""
-    if request.headers.get("accept", "").startswith(JSON):
+    if _wants_life(request.headers):
         return respond_json({"status": "alive"})
     return page.respond_file("index.html", request)
+
+
+def _wants_life(headers: Mapping[str, str]) -> bool:
+    """Whether JSON comes first, or KServe's own client asks: that says no more than httpx does."""
+    accepted = headers.get("accept", "")
+    from_httpx = headers.get("user-agent", "").startswith("python-httpx/")
+    return accepted.startswith(JSON) or (accepted == "*/*" and from_httpx)
 
 
 async def show_docs(app: App, request: Request, names: Names) -> Response:
