@@ -14,7 +14,7 @@ from modelpad.errors import ModelpadError, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
-from modelpad.server.protocols import openinference, tfserving, typed
+from modelpad.server.protocols import generate, openinference, tfserving, typed
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -153,6 +153,14 @@ async def predict(app: App, request: Request, names: Names) -> Response:
     return await _predict(app, request, names)
 
 
+_generate = _ask(generate.generate)
+
+
+async def generate_stream(app: App, request: Request, names: Names) -> Response:
+    """`POST /v2/models/{model}/generate_stream`."""
+    return generate.write_event(await _generate(app, request, names))
+
+
 def _show(call: Callable[[ServedModel], Response]) -> Handler:
     """A handler that tells something of a model."""
 
@@ -288,6 +296,8 @@ def _list_protocols() -> Iterator[Route]:
     for prefix in ("", "/versions/{version}"):
         path = "/v2/models/{model}" + prefix
         yield Route("POST", f"{path}/infer", _ask(openinference.infer), told)
+        yield Route("POST", f"{path}/generate", _generate, told)
+        yield Route("POST", f"{path}/generate_stream", generate_stream, told)
         yield Route("GET", path, show_v2_model, told)
         yield Route("GET", f"{path}/ready", check_v2_model, told)
         yield Route("GET", f"{path}/config", _show(openinference.show_config), told)

@@ -43,7 +43,13 @@ DATATYPES = {
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 HEADER_LENGTH = "inference-header-content-length"
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "generate",
+    "model_configuration",
+    "statistics",
+]
 
 
 @dataclass(frozen=True, slots=True)
