@@ -123,6 +123,73 @@ def test_typed_contents(grpc_address: str) -> None:
         call(grpc_address, path, request, "inference.ModelInferResponse")
 
 
+def test_every_field_of_the_open_inference_protocol(grpc_address: str) -> None:
+    def ask(name: str, /, **fields: Any) -> Any:
+        request = load_message(f"inference.{name}Request")(**fields)
+        path = f"/inference.GRPCInferenceService/{name}"
+        return call(grpc_address, path, request, f"inference.{name}Response")
+
+    assert ask("ServerLive").live
+    assert ask("ServerReady").ready
+    assert ask("ModelReady", name="mix").ready
+    assert ask("ModelReady", name="mix", version="1").ready
+    assert not ask("ModelReady", name="mix", version="9").ready
+    server = ask("ServerMetadata")
+    assert server.name
+    assert server.version
+    assert "generate" in server.extensions
+    model = ask("ModelMetadata", name="mix", version="1")
+    assert (model.name, list(model.versions)) == ("mix", ["1"])
+    assert model.platform.count("_") == 1
+    told = [(each.name, each.datatype, list(each.shape)) for each in model.outputs]
+    assert told == [("total", "INT32", [-1, 4]), ("apart", "INT32", [-1, 4])]
+    for fields in ({"name": "nothing"}, {"name": "mix", "version": "9"}):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask("ModelMetadata", **fields)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    inputs = [
+        {
+            "name": name,
+            "datatype": "INT32",
+            "shape": [1, 4],
+            "contents": {"int_contents": [1, 2, 3, 4]},
+        }
+        for name in ("first", "second")
+    ]
+    answer = ask("ModelInfer", model_name="mix", model_version="1", id="42", inputs=inputs)
+    assert (answer.model_name, answer.model_version, answer.id) == ("mix", "1", "42")
+    assert [each.name for each in answer.outputs] == ["total", "apart"]
+    assert list(answer.outputs[0].shape) == [1, 4]
+    for wrong in (
+        {"shape": [-1, 4]},
+        {"shape": [2**40, 2**40]},
+        {"datatype": "INT7"},
+        {"datatype": ""},
+        {"name": ""},
+        {"datatype": "FP16"},
+        {"datatype": "INT8", "contents": {"int_contents": [1, 2, 3, 200]}},
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask("ModelInfer", model_name="mix", inputs=[inputs[0] | wrong, inputs[1]])
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, wrong
+    with pytest.raises(grpc.RpcError) as caught:
+        ask("ModelInfer", model_name="mix", inputs=inputs, outputs=[{"name": "other"}])
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_one_value_fills_no_shape_beyond_all_memory(grpc_address: str) -> None:
+    request = load_message("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "pick"
+    proto = request.inputs["row"]
+    proto.CopyFrom(write_tensor(np.zeros((1, 1), np.float32)))
+    path = "/tensorflow.serving.PredictionService/Predict"
+    for side in (2**36, -3):
+        proto.tensor_shape.dim[0].size = side
+        with pytest.raises(grpc.RpcError) as caught:
+            call(grpc_address, path, request, "tensorflow.serving.PredictResponse")
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_health(grpc_address: str) -> None:
     request = load_message("grpc.health.v1.HealthCheckRequest")()
     answer = call(

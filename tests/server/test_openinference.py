@@ -14,6 +14,11 @@ from modelpad.bundle import Bundle
 tritonclient = pytest.importorskip("tritonclient.http")
 
 MIX = "/v2/models/mix"
+# https://github.com/kserve/open-inference-protocol: what its tables name.
+DATATYPES = (
+    *("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+    *("FP16", "FP32", "FP64", "BYTES"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +169,92 @@ def test_a_raw_body_is_the_one_input(client: httpx.Client) -> None:
 
 
 BOTH = [tensor("first"), tensor("second")]
+REQUIRED = ("name", "shape", "datatype", "data")
+MANY = {"classification": "many"}
+
+
+def without(field: str) -> dict[str, Any]:
+    return {key: value for key, value in BOTH[0].items() if key != field}
+
+
+def check_tensors(tensors: list[dict[str, Any]], *fields: str) -> None:
+    assert tensors
+    for each in tensors:
+        assert set(each) == {"name", "datatype", "shape", *fields}
+        assert isinstance(each["name"], str)
+        assert each["datatype"] in DATATYPES
+        assert all(isinstance(side, int) for side in each["shape"])
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/"])
+def test_the_server_tells_every_field_of_the_specification(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    assert set(told) == {"name", "version", "extensions"}
+    assert all(isinstance(each, str) for each in [told["name"], told["version"]])
+    assert all(isinstance(each, str) for each in told["extensions"])
+
+
+@pytest.mark.parametrize("path", ["", "/versions/1"])
+@pytest.mark.parametrize("model", ["mix", "echo", "pick", "half_plus_two", "digits"])
+def test_a_model_tells_every_field_of_the_specification(
+    client: httpx.Client, model: str, path: str
+) -> None:
+    told = client.get(f"/v2/models/{model}{path}").json()
+    assert set(told) == {"name", "versions", "platform", "inputs", "outputs"}
+    assert (told["name"], told["versions"]) == (model, ["1"])
+    assert told["platform"].count("_") == 1
+    check_tensors(told["inputs"])
+    check_tensors(told["outputs"])
+    ready = client.get(f"/v2/models/{model}{path}/ready").json()
+    assert ready == {"name": model, "ready": True}
+
+
+@pytest.mark.parametrize("path", ["", "/versions/1"])
+@pytest.mark.parametrize("data", [[1, 2, 3, 4, 5, 6, 7, 8], [[1, 2, 3, 4], [5, 6, 7, 8]]])
+def test_an_answer_tells_every_field_of_the_specification(
+    client: httpx.Client, path: str, data: Any
+) -> None:
+    """Elements nested as the shape is, or flat; all outputs where none are named."""
+    both = [tensor(name, shape=[2, 4], data=data) for name in ("first", "second")]
+    told = client.post(f"{MIX}{path}/infer", json={"inputs": both}).json()
+    assert set(told) == {"model_name", "model_version", "outputs"}
+    check_tensors(told["outputs"], "data")
+    assert [each["name"] for each in told["outputs"]] == ["total", "apart"]
+    assert told["outputs"][0]["data"] == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert client.post(f"{MIX}{path}/infer", json={"inputs": both, "id": "42"}).json()["id"] == "42"
+
+
+@pytest.mark.parametrize("datatype", [each for each in DATATYPES if each != "BYTES"])
+def test_every_datatype_of_numbers_is_taken(client: httpx.Client, datatype: str) -> None:
+    """And cast to the model's own, where nothing is lost."""
+    data = [True, False] if datatype == "BOOL" else [0, 1]
+    given = {"name": "x", "shape": [2], "datatype": datatype, "data": data}
+    told = client.post("/v2/models/half_plus_two/infer", json={"inputs": [given]}).json()
+    assert sorted(told["outputs"][0]["data"]) == [2.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nothing", "nothing/ready", "nothing/infer", "mix/versions/9", "mix/versions/x/infer"],
+)
+def test_every_error_is_a_text(client: httpx.Client, path: str) -> None:
+    method = "POST" if path.endswith("infer") else "GET"
+    answer = client.request(method, f"/v2/models/{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["error"]
+    assert isinstance(answer.json()["error"], str)
+
+
+@pytest.mark.parametrize("shape", [[2**70, 4], [2**40, 2**40], [0, 2**63], [30_000_000]])
+def test_shapes_beyond_all_memory_are_refused(client: httpx.Client, shape: list[int]) -> None:
+    for more in ({"data": []}, {"parameters": {"binary_data_size": 0}}):
+        given = without("data") | {"shape": shape} | more
+        answer = client.post(f"{MIX}/infer", json={"inputs": [given, BOTH[1]]})
+        assert answer.status_code in (400, 413), answer.text
+        assert list(answer.json()) == ["error"]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +277,23 @@ BOTH = [tensor("first"), tensor("second")]
         ({"inputs": BOTH, "outputs": [{"name": "x"}]}, "unexpected inference output 'x'"),
         ({"inputs": BOTH, "outputs": 3}, "outputs"),
         ({"inputs": BOTH, "parameters": 3}, "parameters"),
+        ({}, "inputs"),
+        ({"inputs": None}, "inputs"),
+        ({"inputs": []}, "'first' is missing"),
+        *[({"inputs": [without(field), BOTH[1]]}, field) for field in REQUIRED],
+        *[({"inputs": [BOTH[0] | {field: {}}, BOTH[1]]}, field) for field in REQUIRED],
+        ({"inputs": [tensor("first", shape=[1, 4.0]), BOTH[1]]}, "shape"),
+        ({"inputs": [tensor("first", shape=[True, 4]), BOTH[1]]}, "shape"),
+        ({"inputs": [tensor("first", shape=[1] * 40), BOTH[1]]}, "sides"),
+        ({"inputs": [tensor("first", data=1, shape=[1]), BOTH[1]]}, "a list"),
+        ({"inputs": [tensor("first", parameters=3), BOTH[1]]}, "parameters"),
+        ({"inputs": [tensor("first", datatype="UINT8", data=[1, 2, 3, 256]), BOTH[1]]}, "UINT8"),
+        ({"inputs": [tensor("first", datatype="UINT32", data=[-1, 0, 0, 0]), BOTH[1]]}, "UINT32"),
+        ({"inputs": [tensor("first", datatype="FP16", data=[1e9, 0, 0, 0]), BOTH[1]]}, "FP16"),
+        ({"inputs": BOTH, "outputs": [3]}, "outputs"),
+        ({"inputs": BOTH, "outputs": [{}]}, "unexpected inference output"),
+        ({"inputs": BOTH, "outputs": [{"name": "total", "parameters": [1]}]}, "parameters"),
+        ({"inputs": BOTH, "outputs": [{"name": "total", "parameters": MANY}]}, "classification"),
         ({"inputs": [{k: v for k, v in BOTH[0].items() if k != "data"}, BOTH[1]]}, "data"),
         ({"inputs": [tensor("first", parameters={"binary_data_size": 16}), BOTH[1]]}, "binary"),
     ],

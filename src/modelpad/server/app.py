@@ -167,50 +167,37 @@ class App:
 
     async def _respond_logged(self, request: Request) -> Response:
         if not self.log_requests and "x-request-id" not in request.headers:
-            return await self._respond_safely(request)
+            return await self._respond(request)
         begin, name = time.perf_counter(), name_request(request)
-        response = await self._respond_safely(request)
+        response = await self._respond(request)
         response = replace(response, headers={**response.headers, "x-request-id": name})
         if self.log_requests:
             log_request(request, response, time.perf_counter() - begin, name)
         return response
 
-    async def _respond_safely(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        found = self.routes.find(method, self.paths.get(request.path, request.path))
+        if isinstance(found, Response):
+            return found
+        route, names = found
         try:
-            endpoint, name, response = await self._respond(request)
+            if route.guarded and self.guard is not None:
+                self.metrics.count_key(self.guard.admit(request.headers))
+            response = await route.handler(self, request, names)
+        except ModelpadError as error:
+            response = route.write_error(error)
         except ClientGone:
             raise
         except Exception:
             log.exception("failed: %s %s", request.method, request.path)
-            endpoint, name, response = (
-                "",
-                "",
-                errors.respond_problem(
-                    HTTPStatus.INTERNAL_SERVER_ERROR,
-                    "The server failed on this request.",
-                    "Its log says why.",
-                ),
-            )
-        if endpoint:
-            self.metrics.count_request(
-                model=self.model_label(name), endpoint=endpoint, status=response.status
-            )
+            response = route.write_error(errors.FAILED)
+        self.metrics.count_request(
+            model=self.model_label(names.get("model", "")),
+            endpoint=route.endpoint,
+            status=response.status,
+        )
         return response
-
-    async def _respond(self, request: Request) -> tuple[str, str, Response]:
-        method = "GET" if request.method == "HEAD" else request.method
-        path = self.paths.get(request.path, request.path)
-        found = self.routes.find(method, path)
-        if isinstance(found, Response):
-            return "", "", found
-        route, names = found
-        name = names.get("model", "")
-        try:
-            if route.guarded and self.guard is not None:
-                self.metrics.count_key(self.guard.admit(request.headers))
-            return route.endpoint, name, await route.handler(self, request, names)
-        except ModelpadError as error:
-            return route.endpoint, name, route.write_error(error)
 
     def model_label(self, name: str) -> str:
         """The name as a metric's label: only names that exist, as others could grow without end."""

@@ -22,6 +22,8 @@ STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
+# What a client hears of a defect of ours.
+FAILED = errors.ModelpadError("The server failed on this request.", hint="Its log says why.")
 
 
 def find_nearest(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
 from modelpad.errors import MissingExtra, ModelpadError, PortInUse
-from modelpad.server.errors import find_nearest
+from modelpad.server.errors import FAILED, find_nearest
 from modelpad.server.protocols.messages import load_message, read_headers
 
 if TYPE_CHECKING:
@@ -128,6 +128,10 @@ class GrpcServer:
             except ModelpadError as error:
                 status = code_of(error)
                 await context.abort(self.grpc.StatusCode[status], error.words)
+            except Exception:
+                log.exception("failed: %s", name)
+                status = "INTERNAL"
+                await context.abort(self.grpc.StatusCode[status], FAILED.words)
             finally:
                 self.app.metrics.count_call(name, status)
 

@@ -291,6 +291,7 @@ def _list_protocols() -> Iterator[Route]:
         yield Route("GET", f"{path}/metadata", _show(tfserving.show_metadata), told)
     told = openinference.write_error
     yield Route("GET", "/v2", show_v2_server, told)
+    yield Route("GET", "/v2/", show_v2_server, told)
     yield Route("GET", "/v2/health/live", check_v2_live, told, guarded=False)
     yield Route("GET", "/v2/health/ready", check_v2_ready, told, guarded=False)
     for prefix in ("", "/versions/{version}"):

@@ -19,7 +19,7 @@ from modelpad.server.protocols.openinference import (
     pack_tensor,
     unpack_tensor,
 )
-from modelpad.server.protocols.tensors import check_batch
+from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
 
 if TYPE_CHECKING:
@@ -132,10 +132,9 @@ def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for index, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
-        if tensor.datatype not in DTYPES or any(side < 0 for side in shape):
+        if tensor.datatype not in DTYPES:
             raise InvalidInput(
-                f"The input {tensor.name!r} has no datatype or shape that makes sense:"
-                f" {tensor.datatype!r} {shape}.",
+                f"The input {tensor.name!r} has no datatype that makes sense: {tensor.datatype!r}.",
                 field=tensor.name,
                 expected=", ".join(DTYPES),
                 got=tensor.datatype,
@@ -160,7 +159,7 @@ def _read_contents(tensor: Any, shape: list[int]) -> NDArray[Any]:
             f"{tensor.datatype} goes as raw contents only.", field=tensor.name, expected="raw"
         )
     values = getattr(tensor.contents, field)
-    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    count = count_elements(shape, tensor.name)
     if len(values) != count:
         raise InvalidInput(
             f"The input {tensor.name!r} has {len(values)} elements, its shape {shape} {count}.",

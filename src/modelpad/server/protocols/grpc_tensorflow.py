@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
 from modelpad.server.protocols.messages import load_enum, load_message, read_headers
-from modelpad.server.protocols.tensors import check_batch
+from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
 from modelpad.server.routes import STICKY
 
@@ -144,10 +144,8 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
     if dtype is None or proto.tensor_shape.unknown_rank:
         raise InvalidInput(f"The input {name!r} has no type or shape.", field=name, got=kind)
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    count = count_elements(shape, name)
     values = getattr(proto, VALUES[kind])
-    if count < 0 or any(side < 0 for side in shape):
-        raise InvalidInput(f"The input {name!r} has a side below 0: {shape}.", field=name)
     if dtype == "string":
         array = np.array(list(values), dtype=object)
     elif proto.tensor_content:
@@ -162,7 +160,12 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
     elif kind == "DT_HALF":
         array = np.array(values, dtype=np.uint16).view(np.float16)
     else:
-        array = np.array(values).astype(dtype)
+        given = np.array(values)
+        array = given.astype(dtype)
+        if array.dtype.kind in "iu" and not np.array_equal(given, array):
+            raise InvalidInput(
+                f"The input {name!r} has numbers outside {kind}.", field=name, expected=kind
+            )
     if array.size == 1 and count > 1:
         array = np.repeat(array, count)
     if array.size != count:

@@ -17,7 +17,12 @@ from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
 from modelpad.server.errors import respond_words
 from modelpad.server.http import Request, Response, parse_json, respond_json
-from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers
+from modelpad.server.protocols.tensors import (
+    as_json,
+    check_batch,
+    count_elements,
+    read_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +194,7 @@ def write_answer(
         options = each.get("parameters") or {}
         array = outputs[name]
         if options.get("classification"):
-            array = classify(model, name, array, int(options["classification"]))
+            array = classify(model, name, array, _read_count(options["classification"]))
         head: dict[str, Any] = {
             "name": name,
             "datatype": "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)],
@@ -261,7 +266,7 @@ def unpack_tensor(
     data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str
 ) -> NDArray[Any]:
     """The array in `data`, not copied where it is made of numbers. Raises `InvalidInput`."""
-    count = int(np.prod(shape, dtype=np.int64)) if len(shape) else 1
+    count = count_elements(shape, name)
     if datatype == "BYTES":
         return np.array(_unpack_bytes(data, count, name), dtype=object).reshape(shape)
     dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
@@ -303,8 +308,7 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
     place = 0
     for each in record["inputs"]:
         name, shape = _read_tensor_head(each)
-        options = each.get("parameters") or {}
-        size = options.get("binary_data_size") if isinstance(options, dict) else None
+        size = _read_parameters(each).get("binary_data_size")
         if name in arrays:
             raise _wrong("inputs", "each input once", f"{name!r} twice")
         if size is not None:
@@ -321,9 +325,9 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
     outputs = record.get("outputs") or []
     if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
         raise _wrong("outputs", "a list of objects", outputs)
-    options = record.get("parameters") or {}
-    if not isinstance(options, dict):
-        raise _wrong("parameters", "an object", options)
+    for each in outputs:
+        _read_parameters(each)
+    options = _read_parameters(record)
     timeout = options.get("timeout")
     return InferRequest(
         arrays,
@@ -334,6 +338,19 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
     )
 
 
+def _read_parameters(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = record.get("parameters") or {}
+    if not isinstance(options, dict):
+        raise _wrong("parameters", "an object", options)
+    return options
+
+
+def _read_count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise _wrong("classification", "how many classes are wanted", value)
+    return int(value)
+
+
 def _read_tensor_head(each: Any) -> tuple[str, list[int]]:
     if not isinstance(each, dict) or not isinstance(each.get("name"), str):
         raise _wrong("name", "each input's name", each)
@@ -342,16 +359,18 @@ def _read_tensor_head(each: Any) -> tuple[str, list[int]]:
         isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
     ):
         raise _wrong("shape", f"the shape of {name!r}, a list of whole numbers", shape)
-    if datatype not in DTYPES:
+    if not isinstance(datatype, str) or datatype not in DTYPES:
         raise _wrong("datatype", f"one of {', '.join(DTYPES)}", datatype)
     return name, shape
 
 
 def _read_data(data: Any, datatype: str, shape: list[int], name: str) -> NDArray[Any]:
+    if not isinstance(data, list):
+        raise _wrong("data", f"a list of {name!r}'s elements", data)
     array = read_numbers(data, name)
     if datatype == "BYTES" and array.dtype.kind not in "OSU":
         raise _wrong("data", f"text for {name!r}", "numbers")
-    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    count = count_elements(shape, name)
     if array.size != count:
         raise _wrong("data", f"{count} elements for {name!r} of shape {shape}", f"{array.size}")
     array = array.reshape(shape)
@@ -362,7 +381,12 @@ def _read_data(data: Any, datatype: str, shape: list[int], name: str) -> NDArray
     wanted = np.dtype(DTYPES[datatype])
     if array.dtype.kind == "f" and wanted.kind != "f":
         raise _wrong("data", f"{datatype} for {name!r}", "fractions")
-    return array.astype(wanted, copy=False)
+    with np.errstate(over="ignore"):
+        ready = array.astype(wanted, copy=False)
+    held = np.isfinite(ready).all() if wanted.kind == "f" else np.array_equal(ready, array)
+    if not held:
+        raise _wrong("data", f"numbers within {datatype} for {name!r}", "others")
+    return ready
 
 
 def _read_raw(model: ServedModel, body: bytes) -> InferRequest:

@@ -7,6 +7,7 @@ or a text, and are prepared as the typed API prepares them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 PICTURES = ("sketch", "image")
+MOST_SIDES = 32
 
 
 def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
@@ -67,6 +69,36 @@ def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
     return ready
 
 
+def count_elements(shape: Sequence[int], name: str) -> int:
+    """How many elements a tensor of that shape has, before any memory is asked for it.
+
+    Raises:
+        InvalidInput: a side is below 0, or there are too many sides.
+        TooLarge: there are too many numbers.
+    """
+    if len(shape) > MOST_SIDES or any(side < 0 for side in shape):
+        raise InvalidInput(
+            f"the input {name!r} has no shape that makes sense: {str(shape)[:60]}",
+            hint=f"Send at most {MOST_SIDES} sides, none below 0.",
+            field=name,
+            expected=f"at most {MOST_SIDES} sides of 0 or more",
+            got=str(shape)[:60],
+        )
+    # A side of 0 must not hide that the others are beyond what an array can have.
+    size = math.prod(max(1, side) for side in shape)
+    if size > MAX_ELEMENTS:
+        raise _too_many(name, size)
+    return math.prod(shape)
+
+
+def _too_many(name: str, size: int) -> TooLarge:
+    return TooLarge(
+        f"the input {name!r} has {size:,} numbers; at most {MAX_ELEMENTS:,} go",
+        limit=MAX_ELEMENTS,
+        got=size,
+    )
+
+
 def _decode_objects(field: Any, array: NDArray[Any]) -> NDArray[np.generic]:
     """Pictures as bytes, one an item, by the field's own preparation."""
     import numpy as np
@@ -97,11 +129,7 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
     import numpy as np
 
     if array.size > MAX_ELEMENTS:
-        raise TooLarge(
-            f"the input {info.name!r} has {array.size:,} numbers; at most {MAX_ELEMENTS:,} go",
-            limit=MAX_ELEMENTS,
-            got=int(array.size),
-        )
+        raise _too_many(info.name, int(array.size))
     fits = array.ndim == len(info.shape) and all(
         want in (-1, have) for want, have in zip(info.shape, array.shape, strict=True)
     )
