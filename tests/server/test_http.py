@@ -186,7 +186,7 @@ def test_openapi_describes_what_is_served(client: httpx.Client) -> None:
     api = client.get("/openapi.json").json()
     assert {"/predict", "/predict/digits", "/readyz"} <= set(api["paths"])
     responses = api["paths"]["/predict/digits"]["post"]["responses"]
-    assert {"200", "404", "413", "422", "429", "500", "503", "504"} == set(responses)
+    assert {"200", "401", "404", "408", "413", "422", "429", "500", "503", "504"} == set(responses)
     assert client.get("/docs").status_code == 200
 
 

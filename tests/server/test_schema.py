@@ -6,10 +6,27 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
+import httpx
 import pytest
+
+from modelpad.server.routes import ROUTES
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"
 CHECKS += ",response_schema_conformance"
+
+
+def test_every_route_is_described(protocols: str) -> None:
+    """The typed API once for each model, as each has fields of its own."""
+    paths = httpx.get(f"http://{protocols}/openapi.json").json()["paths"]
+    typed = {"/predict/{model}", "/predict", "/invocations"}
+    told = {(method.upper(), path) for path, each in paths.items() for method in each}
+    assert {
+        (route.method, route.endpoint) for route in ROUTES if route.endpoint not in typed
+    } <= told
+    models = {"digits", "echo", "half_plus_two", "mix", "pick"}
+    assert {("POST", f"/predict/{model}") for model in models} <= told
+    names = [each["operationId"] for methods in paths.values() for each in methods.values()]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed")

@@ -105,6 +105,7 @@ def test_text(client: httpx.Client) -> None:
         ("/v1/models/digits:predict", '{"instances": [{"b64": "!"}]}', 400, "base64"),
         ("/v1/models/digits:predict", '{"instances": [{"b64": "aGk="}]}', 400, ""),
         (f"{HALF}:classify", '{"examples": 1}', 400, ""),
+        (f"{HALF}:regress", '{"examples": [{"x": 1}], "context": [1]}', 400, "'context'"),
     ],
 )  # fmt: skip
 def test_errors_have_its_shape(

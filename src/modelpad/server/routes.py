@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from modelpad.errors import ModelpadError, NotReady
+from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
@@ -81,11 +81,13 @@ class RouteTable:
                 f"Use {' or '.join(sorted(allowed))}.",
                 allow=", ".join(sorted(allowed)),
             )
-        return errors.respond_problem(
-            HTTPStatus.NOT_FOUND,
+        lost = NotFound(
             f"There is nothing at {path}.",
-            "The page is at /, the API's description at /docs.",
+            hint="The page is at /, the API's description at /docs.",
         )
+        # A client of a tensor protocol reads its errors alone.
+        tensors = path.startswith(("/v1/models/", "/v2"))
+        return errors.respond_words(lost, lost.words) if tensors else errors.respond_error(lost)
 
 
 def _find(app: App, request: Request, names: Names) -> ServedModel:

@@ -26,7 +26,9 @@ const statusTable = (responses) => {
   return table;
 };
 
-const fold = (method, path, operation) => {
+const resolve = (schema, named) => named[schema.$ref?.split("/").pop()] ?? schema;
+
+const fold = (method, path, operation, named) => {
   const details = make("details");
   const summary = make("summary");
   summary.append(make("span", method.toUpperCase(), "method"), make("code", path), ` · ${operation.summary}`);
@@ -35,13 +37,13 @@ const fold = (method, path, operation) => {
   if (operation.requestBody) {
     const content = operation.requestBody.content;
     inside.append(make("p", `Takes: ${Object.keys(content).join(", ")}`));
-    inside.append(schemaBlock("JSON body", content["application/json"].schema));
+    inside.append(schemaBlock("JSON body", resolve(content["application/json"].schema, named)));
   }
   inside.append(statusTable(operation.responses));
   const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
-  if (operation.requestBody && answer) inside.append(schemaBlock("Answer", answer));
+  if (operation.requestBody && answer) inside.append(schemaBlock("Answer", resolve(answer, named)));
   details.append(summary, inside);
-  details.open = method === "post";
+  details.open = path.startsWith("/predict");
   return details;
 };
 
@@ -53,8 +55,9 @@ try {
   const operations = document.querySelector("#operations");
   const rows = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => [method, path, operation]));
-  rows.sort(([a], [b]) => (b === "post") - (a === "post"));
-  operations.append(...rows.map((row) => fold(...row)));
+  const rank = (path) => ["/predict", "/v1", "/v2"].findIndex((start) => path.startsWith(start)) + 1 || 4;
+  rows.sort(([, a], [, b]) => rank(a) - rank(b));
+  operations.append(...rows.map((row) => fold(...row, api.components.schemas)));
 } catch (error) {
   about.textContent = `The description could not be read: ${error.message}`;
 }

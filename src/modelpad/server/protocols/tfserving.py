@@ -227,6 +227,13 @@ async def _read_examples(model: ServedModel, request: Request) -> dict[str, Any]
             got=type(examples).__name__,
         )
     shared = record.get("context") or {}
+    if not isinstance(shared, dict):
+        raise InvalidInput(
+            "'context' must be an object with inputs that all examples share.",
+            field="context",
+            expected="an object",
+            got=type(shared).__name__,
+        )
     rows = [shared | row if isinstance(row, dict) else row for row in examples]
     return _read_rows(rows, [info.name for info in model.inputs])
 

@@ -1,0 +1,168 @@
+"""What the bodies of the tensor protocols and of operations look like, as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelpad.server.protocols.openinference import DATATYPES
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+
+
+def make_object(required: Schema | None = None, **optional: Any) -> Schema:
+    """An object with properties that it must have, and some that it may have."""
+    must = required or {}
+    schema: Schema = {"type": "object", "properties": must | optional}
+    return schema | {"required": list(must)} if must else schema
+
+
+def make_list(items: Schema, **more: Any) -> Schema:
+    """A list of such items."""
+    return {"type": "array", "items": items, **more}
+
+
+def refer(name: str) -> Schema:
+    """The schema of that name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+PROBLEM = make_object(
+    {
+        "error": make_object(
+            {
+                "message": {"type": "string", "description": "what is wrong"},
+                "hint": {"type": "string", "description": "what to do"},
+            },
+            field=TEXT,
+            expected=TEXT,
+            got={},
+        )
+    }
+)
+WORDS = make_object({"error": {"type": "string", "description": "what is wrong, and what to do"}})
+
+ELEMENTS = make_list({"type": ["array", "number", "string", "boolean"]})
+PARAMETERS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number", "boolean"]},
+}
+DATATYPE: Schema = {"type": "string", "enum": list(DATATYPES.values())}
+SHAPE = make_list({"type": "integer", "minimum": 0})
+TENSOR_TOLD = make_object({"name": TEXT, "datatype": DATATYPE, "shape": make_list(WHOLE)})
+TENSOR = make_object(
+    {"name": TEXT, "shape": SHAPE, "datatype": DATATYPE}, data=ELEMENTS, parameters=PARAMETERS
+)
+OUTPUT_WANTED = make_object({"name": TEXT}, parameters=PARAMETERS)
+INFER_REQUEST = make_object(
+    {"inputs": make_list(TENSOR)},
+    id=TEXT,
+    parameters=PARAMETERS,
+    outputs=make_list(OUTPUT_WANTED),
+)
+INFER_ANSWER = make_object(
+    {"model_name": TEXT, "model_version": TEXT, "outputs": make_list(TENSOR)}, id=TEXT
+)
+GENERATE_REQUEST = make_object(id=TEXT, parameters=PARAMETERS)
+GENERATE_ANSWER = make_object({"model_name": TEXT, "model_version": TEXT}, id=TEXT)
+SERVER_TOLD = make_object({"name": TEXT, "version": TEXT, "extensions": make_list(TEXT)})
+MODEL_TOLD = make_object(
+    {
+        "name": TEXT,
+        "versions": make_list(TEXT),
+        "platform": TEXT,
+        "inputs": make_list(TENSOR_TOLD),
+        "outputs": make_list(TENSOR_TOLD),
+    }
+)
+CONFIGURED = make_list(make_object({"name": TEXT, "data_type": TEXT, "dims": make_list(WHOLE)}))
+CONFIG = make_object(
+    {
+        "name": TEXT,
+        "platform": TEXT,
+        "backend": TEXT,
+        "max_batch_size": WHOLE,
+        "input": CONFIGURED,
+        "output": CONFIGURED,
+    },
+    version_policy={"type": "object"},
+)
+DURATION = make_object({"count": WHOLE, "ns": WHOLE})
+PHASES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+STATS = make_object(
+    {
+        "model_stats": make_list(
+            make_object(
+                {
+                    "name": TEXT,
+                    "version": TEXT,
+                    "last_inference": WHOLE,
+                    "inference_count": WHOLE,
+                    "execution_count": WHOLE,
+                    "inference_stats": make_object(dict.fromkeys(PHASES, DURATION)),
+                    "batch_stats": make_list({}),
+                }
+            )
+        )
+    }
+)
+
+PREDICT_REQUEST: Schema = {
+    "type": "object",
+    "properties": {
+        "instances": {"type": "array", "minItems": 1, "description": "an item a row"},
+        "inputs": {"description": "columns by the inputs' names, or the one input's column"},
+        "signature_name": {"type": "string", "enum": ["", "serving_default", "predict"]},
+    },
+    "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+}
+PREDICT_ANSWER: Schema = {
+    "oneOf": [make_object({"predictions": make_list({})}), make_object({"outputs": {}})]
+}
+EXAMPLES = make_object(
+    {"examples": make_list({"type": "object"}, minItems=1)}, context={"type": "object"}
+)
+CLASSES = make_object({"results": make_list(make_list(make_list({"type": ["string", "number"]})))})
+NUMBERS = make_object({"results": make_list({"type": "number"})})
+VERSION_STATE = make_object(
+    {
+        "version": TEXT,
+        "state": TEXT,
+        "status": make_object({"error_code": TEXT, "error_message": TEXT}),
+    }
+)
+VERSIONS = make_object(
+    {
+        "name": TEXT,
+        "ready": {"type": "boolean"},
+        "model_version_status": make_list(VERSION_STATE),
+    }
+)
+METADATA = make_object(
+    {
+        "model_spec": make_object({"name": TEXT, "signature_name": TEXT, "version": TEXT}),
+        "metadata": make_object({"signature_def": {"type": "object"}}),
+    }
+)
+
+COMPONENTS = {
+    "Error": PROBLEM,
+    "ErrorText": WORDS,
+    "InferRequest": INFER_REQUEST,
+    "InferAnswer": INFER_ANSWER,
+    "GenerateRequest": GENERATE_REQUEST,
+    "GenerateAnswer": GENERATE_ANSWER,
+    "Server": SERVER_TOLD,
+    "Model": MODEL_TOLD,
+    "Config": CONFIG,
+    "Stats": STATS,
+    "PredictRequest": PREDICT_REQUEST,
+    "PredictAnswer": PREDICT_ANSWER,
+    "Examples": EXAMPLES,
+    "Classes": CLASSES,
+    "Numbers": NUMBERS,
+    "Versions": VERSIONS,
+    "Metadata": METADATA,
+}
