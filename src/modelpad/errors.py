@@ -153,6 +153,15 @@ class UsageError(ModelpadError):
     """A command line that makes no sense."""
 
 
+def first_line(error: BaseException, most: int | None = None) -> str:
+    """What a foreign error says, at its shortest: its first line, else the name of its class.
+
+    `most` characters of it are kept, where given; libraries write whole graphs into one line.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:most]
+
+
 def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str:
     """A hint that names the nearest of `known`, or lists what there is."""
     from difflib import get_close_matches  # ten milliseconds that only an error pays

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, TooLarge
+from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, TooLarge, first_line
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -95,7 +95,7 @@ def check_hdf5(path: Path, limits: ArchiveLimits | None = None) -> dict[str, Any
             visit(file, 0)
             return {name: _plain(value) for name, value in file.attrs.items()}
     except (OSError, RuntimeError, KeyError) as error:
-        raise unreadable(path, str(error).splitlines()[0]) from error
+        raise unreadable(path, first_line(error)) from error
 
 
 def unreadable(path: Path, reason: str) -> ConversionFailed:

@@ -35,7 +35,7 @@ from modelpad.convert.samples import (
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel
 from modelpad.convert.specs import parse_input, parse_output
 from modelpad.convert.steps import apply_steps
-from modelpad.errors import ConversionFailed, ParityFailed
+from modelpad.errors import ConversionFailed, ParityFailed, first_line
 from modelpad.fields import Label, Signature
 
 KEPT_SAMPLES = 6
@@ -182,8 +182,7 @@ def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) 
     except Exception as error:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
         raise ConversionFailed(
-            f"The {source.framework} model itself fails on {shapes}:"
-            f" {(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}",
+            f"The {source.framework} model itself fails on {shapes}: {first_line(error, 200)}",
             hint="Describe its inputs with --input, or give --samples that fit it.",
         ) from error
 
@@ -211,7 +210,7 @@ def open_session(path: Path) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ConversionFailed(
-            f"ONNX Runtime cannot open the converted graph: {str(error).splitlines()[0][:300]}",
+            f"ONNX Runtime cannot open the converted graph: {first_line(error, 300)}",
             hint="Please report this with the model's framework and version.",
         ) from error
 
@@ -225,7 +224,7 @@ def name_failure(error: Exception, batch: Arrays) -> ParityFailed:
     return ParityFailed(
         f"The converted graph fails on a batch of {size}"
         + (f" in the node {node[1]!r}" if node else "")
-        + f": {(reason[1] if reason else words.splitlines()[0])[:200]}",
+        + f": {reason[1][:200] if reason else first_line(error, 200)}",
         hint="The source model has a size fixed in it, perhaps that of its batch or sequence.",
         node=node[1] if node else None,
     )

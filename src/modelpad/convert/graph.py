@@ -17,7 +17,7 @@ from modelpad.convert.input_plan import InputPlan
 from modelpad.convert.output_plan import OutputPlan
 from modelpad.convert.source import TensorSpec
 from modelpad.convert.steps import Step
-from modelpad.errors import ConversionFailed, MissingExtra
+from modelpad.errors import ConversionFailed, MissingExtra, first_line
 from modelpad.fields import Field
 
 # What our own steps need, what older graphs are brought to, and the newest that every ONNX Runtime
@@ -69,7 +69,7 @@ def finish_graph(model: Any, inputs: Sequence[InputPlan], outputs: Sequence[Outp
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ConversionFailed(
-            f"The converted graph makes no sense: {str(error).splitlines()[0]}",
+            f"The converted graph makes no sense: {first_line(error)}",
             hint="Please report this with the model's framework and version.",
         ) from error
     return model
@@ -93,8 +93,7 @@ def upgrade_opset(model: Any) -> Any:
         if opset > NEWEST_OPSET:
             return model  # whether it runs is for ONNX Runtime to say
         raise ConversionFailed(
-            f"The graph is of opset {opset} and cannot be brought to {OPSET}:"
-            f" {str(error).splitlines()[0]}",
+            f"The graph is of opset {opset} and cannot be brought to {OPSET}: {first_line(error)}",
             hint="Export the model again with a newer opset.",
         ) from error
 

@@ -24,7 +24,7 @@ from modelpad.convert.archives import check_hdf5, check_zip, unreadable
 from modelpad.convert.keras_config import check_config
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra, UsageError
+from modelpad.errors import ConversionFailed, MissingExtra, UsageError, first_line
 
 RESCALING = ("Rescaling", "Normalization")
 
@@ -137,7 +137,7 @@ def load_weights(model: Any, path: Path) -> None:
             model.load_weights(named)
         except Exception as error:
             raise ConversionFailed(
-                f"The weights in {path.name} do not fit the model: {str(error).splitlines()[0]}",
+                f"The weights in {path.name} do not fit the model: {first_line(error)}",
                 hint="Give the architecture that these weights were trained with.",
             ) from error
 
@@ -156,9 +156,8 @@ def _reading(path: Path) -> Iterator[None]:
     except ImportError as error:
         raise MissingExtra(error.name or "keras", extra="keras") from error
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise ConversionFailed(
-            f"Keras cannot read {path.name}: {reason}",
+            f"Keras cannot read {path.name}: {first_line(error, 300)}",
             hint="Check that it is whole, and saved by Keras 2 or 3.",
         ) from error
 

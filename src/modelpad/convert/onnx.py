@@ -11,7 +11,7 @@ import numpy as np
 from modelpad.convert.archives import outside
 from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, NotTrusted
+from modelpad.errors import ConversionFailed, NotTrusted, first_line
 
 
 def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
@@ -26,7 +26,7 @@ def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
         raise ConversionFailed(
-            f"{path.name} is no ONNX file: {str(error).splitlines()[0][:200]}",
+            f"{path.name} is no ONNX file: {first_line(error, 200)}",
             hint="Check that the file is whole.",
         ) from error
     check_domains(model, path.name)
@@ -36,7 +36,7 @@ def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
         onnx.checker.check_model(path)
     except Exception as error:
         raise ConversionFailed(
-            f"{path.name} makes no sense: {str(error).splitlines()[0][:300]}",
+            f"{path.name} makes no sense: {first_line(error, 300)}",
             hint="Check it with onnx.checker, or export it again.",
         ) from error
     return OnnxSource(model, path)
@@ -184,7 +184,7 @@ class OnnxSource:
                 )
             except Exception as error:
                 raise ConversionFailed(
-                    f"ONNX Runtime cannot open it: {str(error).splitlines()[0][:300]}",
+                    f"ONNX Runtime cannot open it: {first_line(error, 300)}",
                     hint="Check its operators and opset.",
                 ) from error
         return self._session

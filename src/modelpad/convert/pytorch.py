@@ -19,7 +19,7 @@ from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel, TensorSpec
 from modelpad.convert.specs import InputWords, parse_input
 from modelpad.convert.torch_export import export_module, load_torch, make_example
-from modelpad.errors import ConversionFailed, ModelpadError, NotTrusted, UsageError
+from modelpad.errors import ConversionFailed, ModelpadError, NotTrusted, UsageError, first_line
 
 STANDARD_OPERATORS = ("aten", "prim", "prims", "higher_order", "quantized")
 FILE_OPERATORS = ("aten::save", "aten::load", "aten::from_file")
@@ -96,7 +96,7 @@ def open_exported(path: Path, request: ImportRequest) -> TorchSource:
     try:
         program = torch.export.load(path)
     except Exception as error:
-        raise unreadable(path, _first_line(error)) from error
+        raise unreadable(path, first_line(error)) from error
     module = program.module()
     values = [
         node.meta["val"]
@@ -139,7 +139,7 @@ def check_exported(path: Path, names: Sequence[str]) -> None:
             try:
                 torch.load(io.BytesIO(body), weights_only=True)
             except Exception as error:
-                found.append(f"a pickle in {name} ({_first_line(error)[:80]})")
+                found.append(f"a pickle in {name} ({first_line(error, 80)})")
         found += [f"an object in {name}" for name in names if "custom_obj" in name]
     if found:
         raise NotTrusted(
@@ -210,7 +210,7 @@ def open_script(path: Path, request: ImportRequest) -> TorchSource:
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:
-        raise unreadable(path, _first_line(error)) from error
+        raise unreadable(path, first_line(error)) from error
     return TorchSource(module, specs, "TorchScript", framework="torchscript")
 
 
@@ -259,7 +259,7 @@ def open_state(path: Path, request: ImportRequest) -> SourceModel:
         try:
             state = load_file(path)
         except Exception as error:
-            raise unreadable(path, _first_line(error)) from error
+            raise unreadable(path, first_line(error)) from error
     else:
         check_zip(path)
         state = _load_pickled(path, request)
@@ -281,7 +281,7 @@ def open_state(path: Path, request: ImportRequest) -> SourceModel:
         lines = str(error).strip().splitlines()
         raise ConversionFailed(
             f"The weights in {path.name} do not fit the module of {request.factory}:"
-            f" {' '.join(line.strip() for line in lines[1:3]) or lines[0]}",
+            f" {' '.join(line.strip() for line in lines[1:3]) or first_line(error)}",
             hint="Give the factory of the module that was trained.",
         ) from error
     return TorchSource(module, read_specs(request, path.name), "Module")
@@ -297,10 +297,10 @@ def _load_pickled(path: Path, request: ImportRequest) -> Any:
         raise name_missing(path, error) from error
     except Exception as error:
         if request.trust:
-            raise unreadable(path, _first_line(error)) from error
+            raise unreadable(path, first_line(error)) from error
         raise NotTrusted(
             f"{path.name} is a pickle of more than tensors, which runs code when it is opened:"
-            f" {_first_line(error)[:160]}",
+            f" {first_line(error, 160)}",
             hint="Save model.state_dict() alone; or, if you trust who made it, use --trust.",
             found=["pickle"],
         ) from error
@@ -320,7 +320,7 @@ def make_module(factory: str) -> Any:
         module = getattr(importlib.import_module(name), attribute)()
     except Exception as error:
         raise UsageError(
-            f"--module {factory}: {type(error).__name__} {_first_line(error)}",
+            f"--module {factory}: {type(error).__name__} {first_line(error)}",
             hint="It is imported from here, and called without arguments.",
         ) from error
     if not isinstance(module, torch.nn.Module):
@@ -414,7 +414,7 @@ class TorchSource:
         except Exception as error:
             told = ", ".join(f"{spec.name} {list(spec.item_shape)}" for spec in self.inputs)
             raise ConversionFailed(
-                f"The module fails on {told}: {_first_line(error)[:200]}",
+                f"The module fails on {told}: {first_line(error, 200)}",
                 hint="Describe what it takes with --input.",
             ) from error
         names = [name for name, _ in answers]
@@ -469,7 +469,7 @@ class TorchSource:
             raise
         except Exception as error:
             raise ConversionFailed(
-                f"PyTorch cannot turn the program into ONNX: {_first_line(error)[:200]}",
+                f"PyTorch cannot turn the program into ONNX: {first_line(error, 200)}",
                 hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
             ) from error
 
@@ -514,7 +514,3 @@ def _flatten_answers(module: Any) -> Any:
 
 def _dtype(tensor: Any) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

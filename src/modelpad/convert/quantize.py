@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from modelpad.convert.graph import count_operators, load_onnx, save_graph
-from modelpad.errors import ConversionFailed, UsageError
+from modelpad.errors import ConversionFailed, UsageError, first_line
 
 KINDS = ("int8", "fp16")
 # How far a smaller graph may be from the model by default, as a share of the largest number.
@@ -37,7 +37,7 @@ def quantize_graph(model: Any, kind: str, samples: Sequence[dict[str, Any]]) -> 
             return _to_half(model) if kind == "fp16" else _to_int8(model, samples)
     except Exception as error:
         raise ConversionFailed(
-            f"The graph cannot be quantized to {kind}: {str(error).splitlines()[0][:200]}",
+            f"The graph cannot be quantized to {kind}: {first_line(error, 200)}",
             hint="Import it without --quantize.",
         ) from error
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.graph import keep_outputs
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted
+from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, first_line
 
 OPSET = 15
 # Classes of scikit-learn itself, as trees and losses, which skops does not list; no functions.
@@ -123,7 +123,7 @@ class SklearnSource:
         except Exception as error:
             raise ConversionFailed(
                 f"skl2onnx cannot convert the {type(self.estimator).__name__}:"
-                f" {(str(error).strip().splitlines() or [type(error).__name__])[0][:300]}",
+                f" {first_line(error, 300)}",
                 hint="Every step of a pipeline needs a converter; take out the one it names.",
             ) from error
         for node in model.graph.node:

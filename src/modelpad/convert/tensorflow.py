@@ -18,7 +18,7 @@ import numpy as np
 from modelpad.convert.archives import unreadable
 from modelpad.convert.graph import load_onnx, name_ends
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted
+from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, first_line
 
 OPSET = 18
 DEFAULT_SIGNATURE = "serving_default"
@@ -122,7 +122,7 @@ class SavedModelSource:
             with _quiet():
                 self.model = tensorflow.saved_model.load(str(path))
         except Exception as error:
-            raise unreadable(path, _first_line(error)) from error
+            raise unreadable(path, first_line(error, 300)) from error
         signatures = dict(getattr(self.model, "signatures", {}))
         names = [name for name in signatures if not name.startswith("__saved_model")]
         if not names:
@@ -176,7 +176,7 @@ class LiteSource:
                 self.interpreter = tensorflow.lite.Interpreter(model_path=str(path))
                 self.interpreter.allocate_tensors()
         except Exception as error:
-            reason = _first_line(error)
+            reason = first_line(error, 300)
             if "custom op" in str(error).lower() or "flex" in str(error).lower():
                 raise NotTrusted(
                     f"{path.name} uses custom operators: {reason[:200]}",
@@ -270,7 +270,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -15,7 +15,7 @@ import numpy as np
 
 from modelpad.convert.graph import load_onnx, name_ends
 from modelpad.convert.source import TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra
+from modelpad.errors import ConversionFailed, MissingExtra, first_line
 
 OPSET = 18
 EXAMPLE_BATCH = 2  # 1 would be taken for a side that never changes
@@ -67,8 +67,7 @@ def export_module(
                 return name_ends(way(module, given, inputs), inputs, outputs)
         except Exception as error:
             cause = error.__cause__ or error
-            first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-            reasons.append(f"{way.__name__.rpartition('_')[2]}: {first[:160]}")
+            reasons.append(f"{way.__name__.rpartition('_')[2]}: {first_line(cause, 160)}")
     raise ConversionFailed(
         f"PyTorch cannot export the module to ONNX ({'; '.join(reasons)}).",
         hint="Export it yourself with torch.onnx.export, and import the .onnx file.",

@@ -11,7 +11,7 @@ import numpy as np
 from modelpad.convert.archives import unreadable
 from modelpad.convert.graph import keep_outputs
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra
+from modelpad.errors import ConversionFailed, MissingExtra, first_line
 
 
 def open_xgboost(path: Path, request: ImportRequest) -> XGBoostSource:
@@ -111,7 +111,7 @@ def convert_trees(
         )
     except Exception as error:
         raise ConversionFailed(
-            f"onnxmltools cannot convert it: {(str(error).strip().splitlines() or ['?'])[0][:300]}",
+            f"onnxmltools cannot convert it: {first_line(error, 300)}",
             hint="Check that its objective is a common one, and that onnxmltools is new enough.",
         ) from error
     return keep_outputs(graph, {graph.graph.output[-1].name: given.name})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed
+from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, first_line
 
 log = logging.getLogger("modelpad.engine")
 
@@ -120,7 +120,7 @@ class Session:
             outputs = self._session.run(self._output_names, dict(batch))
         except Exception as error:
             raise ModelFailed(
-                f"The model failed on this input: {_first_line(error)}",
+                f"The model failed on this input: {first_line(error, 300)}",
                 hint="Check the bundle with: modelpad models verify",
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
@@ -201,7 +201,7 @@ def _open_graph(path: Path, settings: SessionSettings) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:
         raise BundleInvalid(
-            f"ONNX Runtime cannot open {path.name}: {_first_line(error)}",
+            f"ONNX Runtime cannot open {path.name}: {first_line(error, 300)}",
             hint="Check the bundle with: modelpad models verify",
         ) from error
 
@@ -221,7 +221,3 @@ def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:
             expected=", ".join(names),
             got=got,
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
