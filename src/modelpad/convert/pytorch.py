@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import io
-import json
-import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +15,8 @@ from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel, TensorSpec
 from modelpad.convert.specs import InputWords, parse_input
 from modelpad.convert.torch_export import export_module, load_torch, make_example
+from modelpad.convert.torch_safety import check_exported, check_script
 from modelpad.errors import ConversionFailed, ModelpadError, NotTrusted, UsageError, first_line
-
-STANDARD_OPERATORS = ("aten", "prim", "prims", "higher_order", "quantized")
-FILE_OPERATORS = ("aten::save", "aten::load", "aten::from_file")
-TARGETS = re.compile(
-    r"torch\.ops\.(aten|prims|higher_order)\.[\w.]+|torch\.sym_\w+|_operator\.\w+|math\.\w+"
-    r"|torch\._higher_order_ops\.[\w.]+|#\w+(:[\w.]+)?"
-)
-# Sizes are written as SymPy writes them, and read by evaluating: Mul(Integer(2), Symbol('s0')).
-SYMBOL_NODES = (
-    ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.operator, ast.unaryop, ast.cmpop, ast.BoolOp, ast.boolop, ast.keyword,
-)  # fmt: skip
-SYMBOL_NAME = re.compile(r"[a-z]+\d*")
-SYMBOL_CALLS = {
-    "Symbol",
-    "Integer",
-    "Float",
-    "Rational",
-    "Add",
-    "Mul",
-    "Mod",
-    "PythonMod",
-    "FloorDiv",
-    "CleanDiv",
-    "CeilDiv",
-    "Max",
-    "Min",
-    "Eq",
-    "Ne",
-    "Equality",
-    "Unequality",
-    "GreaterThan",
-    "StrictGreaterThan",
-    "LessThan",
-    "StrictLessThan",
-    "Ge",
-    "Gt",
-    "Le",
-    "Lt",
-    "Pow",
-    "PowByNatural",
-    "FloatPow",
-    "Abs",
-    "Where",
-    "ModularIndexing",
-    "FloorToInt",
-    "CeilToInt",
-    "RoundToInt",
-    "TruncToInt",
-    "ToFloat",
-    "IntTrueDiv",
-    "FloatTrueDiv",
-    "Identity",
-    "Not",
-    "And",
-    "Or",
-}
 
 
 def open_exported(path: Path, request: ImportRequest) -> TorchSource:
@@ -116,85 +56,6 @@ def open_exported(path: Path, request: ImportRequest) -> TorchSource:
     return TorchSource(module, inputs, "torch.export", program=program, one_by_one=fixed)
 
 
-def check_exported(path: Path, names: Sequence[str]) -> None:
-    """Raises `NotTrusted` for a program that would run more than PyTorch's own operators."""
-    torch = load_torch()
-    found: list[str] = []
-    with zipfile.ZipFile(path) as archive:
-        pickled = [name for name in names if name.endswith((".pt", ".pkl")) and "code" not in name]
-        for name in (name for name in names if name.endswith(".json")):
-            try:
-                record = json.loads(archive.read(name))
-            except ValueError as error:
-                raise unreadable(path, f"{name} is not JSON") from error
-            found += _find_strange_targets(record)
-            folder = name.rpartition("/")[0]
-            pickled += [f"{folder}/{each}" for each in _find_pickled(record)]
-        for name in pickled:
-            if name not in names:
-                continue
-            body = archive.read(name)
-            if not body:
-                continue
-            try:
-                torch.load(io.BytesIO(body), weights_only=True)
-            except Exception as error:
-                found.append(f"a pickle in {name} ({first_line(error, 80)})")
-        found += [f"an object in {name}" for name in names if "custom_obj" in name]
-    if found:
-        raise NotTrusted(
-            f"{path.name} would run more than PyTorch's own operators: {'; '.join(found[:4])}.",
-            hint="If you made it or trust who did, import it with --trust.",
-            found=found,
-        )
-
-
-def _find_strange_targets(record: Any) -> Iterator[str]:
-    if isinstance(record, list):
-        for item in record:
-            yield from _find_strange_targets(item)
-    elif isinstance(record, dict):
-        for key, value in record.items():
-            if key == "target" and isinstance(value, str) and "inputs" in record:
-                if not TARGETS.fullmatch(value):
-                    yield f"a call of {value}"
-            elif key == "expr_str" and not _is_plain_expression(value):
-                yield f"the expression {str(value)[:60]!r}"
-            yield from _find_strange_targets(value)
-
-
-def _is_plain_expression(text: object) -> bool:
-    """Whether a symbolic size is arithmetic of symbols, so that evaluating it is harmless."""
-    try:
-        tree = ast.parse(str(text), mode="eval")
-    except (SyntaxError, ValueError):
-        return False
-    return all(_is_plain_node(node) for node in ast.walk(tree))
-
-
-def _is_plain_node(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in SYMBOL_CALLS
-    if isinstance(node, ast.Name):
-        return node.id in SYMBOL_CALLS or bool(SYMBOL_NAME.fullmatch(node.id))
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return bool(SYMBOL_NAME.fullmatch(node.value))
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float)
-    return isinstance(node, SYMBOL_NODES)
-
-
-def _find_pickled(record: Any) -> Iterator[str]:
-    if isinstance(record, list):
-        for item in record:
-            yield from _find_pickled(item)
-    elif isinstance(record, dict):
-        if record.get("use_pickle") and isinstance(record.get("path_name"), str):
-            yield record["path_name"]
-        for value in record.values():
-            yield from _find_pickled(value)
-
-
 def open_script(path: Path, request: ImportRequest) -> TorchSource:
     """The TorchScript module in `path`; it does not tell the shapes it takes, `--input` must.
 
@@ -212,30 +73,6 @@ def open_script(path: Path, request: ImportRequest) -> TorchSource:
     except Exception as error:
         raise unreadable(path, first_line(error)) from error
     return TorchSource(module, specs, "TorchScript", framework="torchscript")
-
-
-def check_script(path: Path, names: Sequence[str]) -> None:
-    """Raises `NotTrusted` for operators that are not PyTorch's own, or that open files."""
-    found = set()
-    with zipfile.ZipFile(path) as archive:
-        for name in names:
-            if not name.endswith(".py"):
-                continue
-            text = archive.read(name).decode("utf-8", "replace")
-            for space, operator in re.findall(r"\bops\.(\w+)\.(\w+)", text):
-                if space not in STANDARD_OPERATORS:
-                    found.add(f"{space}::{operator}")
-            for operator in re.findall(r"\btorch\.(save|load|from_file)\(", text):
-                found.add(f"aten::{operator}")
-            if "__torch__.torch.classes." in text:
-                found.add("a class of a library")
-    if found:
-        raise NotTrusted(
-            f"{path.name} uses operators that are not PyTorch's own, or open files:"
-            f" {', '.join(sorted(found)[:5])}.",
-            hint="Trace or script the module without them.",
-            found=sorted(found),
-        )
 
 
 def open_state(path: Path, request: ImportRequest) -> SourceModel:
