@@ -218,15 +218,13 @@ def free_batch(graph: Any, inputs: Sequence[str]) -> None:
 
 def prepend_steps(graph: Any, plan: InputPlan) -> None:
     """Puts a plan's steps before the model's own input."""
-    old = next(value for value in graph.input if value.name == plan.spec.name)
-    position = list(graph.input).index(old)
     if not plan.steps:
         rename_value(graph, plan.spec.name, plan.field.name)
         return
+    position = [value.name for value in graph.input].index(plan.spec.name)
     add = NodeAdder(graph, plan.field.name)
-    last = add.steps(plan.steps, plan.field.name)
+    add.steps(plan.steps, plan.field.name)
     add.nodes[-1].output[0] = plan.spec.name
-    assert last
     nodes = [*add.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

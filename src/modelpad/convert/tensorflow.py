@@ -255,8 +255,7 @@ def _sort_ends(model: Any, inputs: Any, outputs: Any) -> tuple[Any, Any, Any]:
 
 def _describe(name: str, spec: Any) -> TensorSpec:
     sides = tuple(spec.shape.as_list()) if spec.shape.rank is not None else (None,)
-    dtype = "string" if spec.dtype.name == "string" else spec.dtype.name
-    return TensorSpec(name, dtype, sides)
+    return TensorSpec(name, spec.dtype.name, sides)
 
 
 def _describe_lite(detail: Mapping[str, Any]) -> TensorSpec:
