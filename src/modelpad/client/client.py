@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from modelpad.client.values import Answer, decode_answer, encode_inputs
 from modelpad.errors import (
@@ -36,40 +36,6 @@ ERRORS: dict[int, type[ModelpadError]] = {
 }
 
 
-class _Settings:
-    """What both clients share: where, with which key, how patient; the models once known."""
-
-    def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
-        self.url = url.rstrip("/")
-        self.headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self.timeout_s = timeout_s
-        self.retries = retries
-        self.models: dict[str, Mapping[str, Any]] = {}
-
-    def keep_models(self, record: Mapping[str, Any]) -> None:
-        self.models = {model["name"]: model for model in record["models"]}
-
-    def find(self, name: str | None) -> Mapping[str, Any]:
-        """The model of that name, or the only one. Raises `ModelNotFound`."""
-        if name is None and len(self.models) == 1:
-            return next(iter(self.models.values()))
-        if name in self.models:
-            return self.models[name]
-        known = ", ".join(self.models)
-        raise ModelNotFound(
-            f"The server has no model {name!r}." if name else "The server has several models.",
-            hint=f"It has: {known}.",
-            known=sorted(self.models),
-        )
-
-    def wait_s(self, attempt: int, retry_after: str | None) -> float:
-        """How long before the next try: as the server says, else twice as long each time."""
-        if retry_after and retry_after.isdecimal():
-            return min(LONGEST_WAIT_S, float(retry_after))
-        wait: float = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
-        return wait * random.uniform(0.5, 1.0)
-
-
 def read_error(status: int, record: Any) -> ModelpadError:
     """The error that a server told, as the one that it raised."""
     told = record.get("error", {}) if isinstance(record, dict) else {}
@@ -87,14 +53,13 @@ def _load_httpx() -> Any:
     return httpx
 
 
-class Client:
-    """Asks a server. Connections are kept; 429 and 503 are tried again, with growing patience.
+class _Asker:
+    """What both clients share: where they ask, with which key and patience; the models once known.
 
-        with modelpad.Client("http://127.0.0.1:8080") as client:
-            client.predict(Path("seven.png")).label
-
-    Safe to use from several threads.
+    They name their class of httpx, as httpx is an extra that may be missing.
     """
+
+    _http_class: ClassVar[str]
 
     def __init__(
         self,
@@ -105,9 +70,74 @@ class Client:
         retries: int = 4,
     ) -> None:
         """Raises `MissingExtra` without the `client` extra."""
-        httpx = _load_httpx()
-        self._settings = _Settings(url, api_key, timeout_s, retries)
-        self._http = httpx.Client(headers=self._settings.headers, timeout=timeout_s)
+        self._httpx = _load_httpx()
+        self._url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
+        self._models: dict[str, Mapping[str, Any]] = {}
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = getattr(self._httpx, self._http_class)(headers=headers, timeout=timeout_s)
+
+    def _keep_models(self, record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        self._models = {model["name"]: model for model in record["models"]}
+        return list(self._models.values())
+
+    def _knows(self, name: str | None) -> bool:
+        return name in self._models if name else bool(self._models)
+
+    def _pick(self, name: str | None) -> Mapping[str, Any]:
+        """The model of that name, or the only one. Raises `ModelNotFound`."""
+        if name is None and len(self._models) == 1:
+            return next(iter(self._models.values()))
+        if name in self._models:
+            return self._models[name]
+        known = ", ".join(self._models)
+        raise ModelNotFound(
+            f"The server has no model {name!r}." if name else "The server has several models.",
+            hint=f"It has: {known}.",
+            known=sorted(self._models),
+        )
+
+    def _judge(self, attempt: int, outcome: Any) -> float | None:
+        """How long to wait before the next try; None when `outcome`, an answer, is to be read.
+
+        `outcome` may also be what httpx raised in place of an answer. Raises `DeadlineExceeded`
+        when the server took too long, `NotReady` when it was not reached by the last try either.
+        """
+        last = attempt >= self._retries
+        if isinstance(outcome, self._httpx.TimeoutException):
+            raise DeadlineExceeded(
+                f"No answer from {self._url} within {self._timeout_s:g} s.",
+                hint="Give more time: timeout_s=60",
+                timeout_s=self._timeout_s,
+            ) from outcome
+        if isinstance(outcome, Exception):
+            if last:
+                raise NotReady(
+                    f"{self._url} cannot be reached: {outcome}.", hint="Is it running?"
+                ) from outcome
+            return _wait_s(attempt, None)
+        if outcome.status_code in AGAIN and not last:
+            return _wait_s(attempt, outcome.headers.get("retry-after"))
+        return None
+
+
+def _wait_s(attempt: int, retry_after: str | None) -> float:
+    """How long before the next try: as the server says, else twice as long each time."""
+    if retry_after and retry_after.isdecimal():
+        return min(LONGEST_WAIT_S, float(retry_after))
+    wait: float = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+    return wait * random.uniform(0.5, 1.0)
+
+
+class Client(_Asker):
+    """Asks a server. Connections are kept; 429 and 503 are tried again, with growing patience.
+
+        with modelpad.Client("http://127.0.0.1:8080") as client:
+            client.predict(Path("seven.png")).label
+
+    Safe to use from several threads.
+    """
+
+    _http_class = "Client"
 
     def __enter__(self) -> Client:
         return self
@@ -121,8 +151,7 @@ class Client:
 
     def models(self) -> list[Mapping[str, Any]]:
         """What the server has: names, versions, fields, cards."""
-        self._settings.keep_models(self._ask("GET", "/models"))
-        return list(self._settings.models.values())
+        return self._keep_models(self._ask("GET", "/models"))
 
     def predict(self, value: Any = None, *, model: str | None = None, **inputs: Any) -> Answer:
         """One answer. `value` is for a model of one input; several go by their names.
@@ -155,45 +184,28 @@ class Client:
         return self.predict(value, model=name)
 
     def _find(self, name: str | None) -> Mapping[str, Any]:
-        if not self._settings.models or (name and name not in self._settings.models):
+        if not self._knows(name):
             self.models()
-        return self._settings.find(name)
+        return self._pick(name)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        httpx = _load_httpx()
-        settings = self._settings
-        for attempt in range(settings.retries + 1):
-            last = attempt == settings.retries
+        attempt = 0
+        while True:
             try:
-                answer = self._http.request(method, settings.url + path, json=body)
-            except httpx.TimeoutException as error:
-                raise _late(settings) from error
-            except httpx.TransportError as error:
-                if last:
-                    raise _unreachable(settings, error) from error
-                time.sleep(settings.wait_s(attempt, None))
-                continue
-            if answer.status_code not in AGAIN or last:
-                return _read(answer)
-            time.sleep(settings.wait_s(attempt, answer.headers.get("retry-after")))
-        raise AssertionError("unreachable")
+                outcome = self._http.request(method, self._url + path, json=body)
+            except self._httpx.TransportError as error:
+                outcome = error
+            wait_s = self._judge(attempt, outcome)
+            if wait_s is None:
+                return _read(outcome)
+            time.sleep(wait_s)
+            attempt += 1
 
 
-class AsyncClient:
+class AsyncClient(_Asker):
     """`Client` for asyncio: the same calls, awaited."""
 
-    def __init__(
-        self,
-        url: str = "http://127.0.0.1:8080",
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 30.0,
-        retries: int = 4,
-    ) -> None:
-        """Raises `MissingExtra` without the `client` extra."""
-        httpx = _load_httpx()
-        self._settings = _Settings(url, api_key, timeout_s, retries)
-        self._http = httpx.AsyncClient(headers=self._settings.headers, timeout=timeout_s)
+    _http_class = "AsyncClient"
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -207,8 +219,7 @@ class AsyncClient:
 
     async def models(self) -> list[Mapping[str, Any]]:
         """What the server has: names, versions, fields, cards."""
-        self._settings.keep_models(await self._ask("GET", "/models"))
-        return list(self._settings.models.values())
+        return self._keep_models(await self._ask("GET", "/models"))
 
     async def predict(
         self, value: Any = None, *, model: str | None = None, **inputs: Any
@@ -240,28 +251,22 @@ class AsyncClient:
                 task.cancel()
 
     async def _find(self, name: str | None) -> Mapping[str, Any]:
-        if not self._settings.models or (name and name not in self._settings.models):
+        if not self._knows(name):
             await self.models()
-        return self._settings.find(name)
+        return self._pick(name)
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        httpx = _load_httpx()
-        settings = self._settings
-        for attempt in range(settings.retries + 1):
-            last = attempt == settings.retries
+        attempt = 0
+        while True:
             try:
-                answer = await self._http.request(method, settings.url + path, json=body)
-            except httpx.TimeoutException as error:
-                raise _late(settings) from error
-            except httpx.TransportError as error:
-                if last:
-                    raise _unreachable(settings, error) from error
-                await asyncio.sleep(settings.wait_s(attempt, None))
-                continue
-            if answer.status_code not in AGAIN or last:
-                return _read(answer)
-            await asyncio.sleep(settings.wait_s(attempt, answer.headers.get("retry-after")))
-        raise AssertionError("unreachable")
+                outcome = await self._http.request(method, self._url + path, json=body)
+            except self._httpx.TransportError as error:
+                outcome = error
+            wait_s = self._judge(attempt, outcome)
+            if wait_s is None:
+                return _read(outcome)
+            await asyncio.sleep(wait_s)
+            attempt += 1
 
 
 def _read(answer: Any) -> Any:
@@ -272,15 +277,3 @@ def _read(answer: Any) -> Any:
     if answer.status_code != 200:
         raise read_error(answer.status_code, record)
     return record
-
-
-def _late(settings: _Settings) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"No answer from {settings.url} within {settings.timeout_s:g} s.",
-        hint="Give more time: timeout_s=60",
-        timeout_s=settings.timeout_s,
-    )
-
-
-def _unreachable(settings: _Settings, error: Exception) -> NotReady:
-    return NotReady(f"{settings.url} cannot be reached: {error}.", hint="Is it running?")
