@@ -31,6 +31,11 @@ class Server:
     url: str
     process: subprocess.Popen[str]
 
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return self.url.partition("://")[2]
+
 
 @pytest.fixture(scope="session")
 def digits() -> Bundle:
@@ -64,12 +69,16 @@ def start_server(*arguments: str, store: Path, program: Sequence[str] = PROGRAM)
     raise AssertionError(f"the server stopped with {process.wait()}")
 
 
+def stop_server(server: Server) -> None:
+    server.process.terminate()
+    assert server.process.wait(timeout=15) == 0
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = start_server("digits", "--max-body-mb", "16", store=tmp_path_factory.mktemp("store"))
     yield running
-    running.process.terminate()
-    assert running.process.wait(timeout=15) == 0
+    stop_server(running)
 
 
 @pytest.fixture
@@ -83,8 +92,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     yield start
     for one in running:
-        one.process.terminate()
-        assert one.process.wait(timeout=15) == 0
+        stop_server(one)
 
 
 @pytest.fixture
@@ -199,9 +207,8 @@ def both(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     port = find_port() if find_spec("grpc") is not None else 0
     speak = ["--grpc-port", str(port)] if port else []
     running = start_server(*names, "digits", *speak, store=tmp_path_factory.mktemp("store"))
-    yield running.url.removeprefix("http://"), f"127.0.0.1:{port}"
-    running.process.terminate()
-    assert running.process.wait(timeout=15) == 0
+    yield running.address, f"127.0.0.1:{port}"
+    stop_server(running)
 
 
 @pytest.fixture(scope="session")
