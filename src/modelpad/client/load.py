@@ -26,6 +26,11 @@ class Load:
         """Good answers a second."""
         return self.statuses[200] / self.seconds if self.seconds else 0.0
 
+    @property
+    def failed(self) -> int:
+        """Answers that were not good, and connections that broke."""
+        return self.statuses.total() - self.statuses[200] + self.broken
+
     def percentile_ms(self, share: float) -> float:
         """The latency, in milliseconds, that `share` of the answers stayed under."""
         ordered = sorted(self.latencies_s)
