@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +21,7 @@ from typing import Any
 import psutil
 
 from modelpad.bundle import open_bundle
+from modelpad.cli.bench import start_server
 from modelpad.client.load import Load, run_load, write_request
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
@@ -34,26 +32,13 @@ REQUEST = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png")
 SWAPS = 1000
 
 
-def start(*words: str) -> tuple[subprocess.Popen[str], int]:
-    command = [sys.executable, "-m", "modelpad", "serve", "digits", "--port", "0", "--no-open"]
-    process = subprocess.Popen(
-        [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        found = re.search(r"page\s+http://[^:]+:(\d+)", line)
-        if found:
-            return process, int(found[1])
-    raise RuntimeError("the server stopped")
-
-
 def load(port: int, connections: int, seconds: float) -> Load:
     work = run_load("127.0.0.1", port, REQUEST, connections=connections, seconds=seconds)
     return asyncio.run(work)
 
 
 def overload(seconds: float) -> dict[str, Any]:
-    process, port = start("--poll", "0")
+    process, port = start_server("digits", "--poll", "0", quiet=True)
     tree = psutil.Process(process.pid)
     load(port, 64, 1)
     capacity = load(port, 64, 5).answers_per_s
@@ -79,7 +64,8 @@ def swaps(count: int) -> dict[str, Any]:
         store = LocalStore(Path(folder) / "store")
         for _ in range(3):
             store.push(open_bundle(DIGITS))
-        process, port = start("--poll", "0.01", "--keep", "3", "--store", str(store.root))
+        options = ("--poll", "0.01", "--keep", "3", "--store", str(store.root))
+        process, port = start_server("digits", *options, quiet=True)
         changes: Counter[str] = Counter()
         over = threading.Event()
 

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
@@ -41,33 +40,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves the model in a process of its own, asks it its first sample, and prints a table."""
-    import asyncio
-
-    from modelpad.client.load import run_load
-
     if args.seconds <= 0:
         raise UsageError("--seconds must be above 0.", hint="For example: --seconds 3")
     settings = Settings.from_environment(args)
     found = find_model(args.model, settings)
     request = write_sample(found.bundle, found.name)
-    process, port = start_server(args.model, settings)
-    rows = []
+    process, port = start_server(args.model, "--poll", "0", "--store", str(settings.store))
     try:
-        asyncio.run(run_load("127.0.0.1", port, request, connections=8, seconds=WARM_S))
-        for connections in CONNECTIONS:
-            load = asyncio.run(
-                run_load("127.0.0.1", port, request, connections=connections, seconds=args.seconds)
-            )
-            failed = sum(load.statuses.values()) - load.statuses[200] + load.broken
-            rows.append(
-                {
-                    "connections": connections,
-                    "answers_per_s": round(load.answers_per_s),
-                    "p50_ms": round(load.percentile_ms(0.5), 2),
-                    "p99_ms": round(load.percentile_ms(0.99), 2),
-                    "failed": failed,
-                }
-            )
+        rows = measure_loads(port, request, args.seconds)
     finally:
         process.terminate()
         process.wait(15)
@@ -84,33 +64,64 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-def write_sample(bundle: Bundle, name: str) -> bytes:
-    """A request with the bundle's first sample. Raises `ModelpadError` when it has none."""
-    import base64
+def measure_loads(port: int, request: bytes, seconds: float) -> list[dict[str, Any]]:
+    """A row for each number of connections, each asking for `seconds`, once the server is warm."""
+    import asyncio
 
+    from modelpad.client.load import Load, run_load
+
+    def ask(connections: int, lasting_s: float) -> Load:
+        load = run_load("127.0.0.1", port, request, connections=connections, seconds=lasting_s)
+        return asyncio.run(load)
+
+    ask(8, WARM_S)
+    rows = []
+    for connections in CONNECTIONS:
+        load = ask(connections, seconds)
+        rows.append(
+            {
+                "connections": connections,
+                "answers_per_s": round(load.answers_per_s),
+                "p50_ms": round(load.percentile_ms(0.5), 2),
+                "p99_ms": round(load.percentile_ms(0.99), 2),
+                "failed": load.failed,
+            }
+        )
+    return rows
+
+
+def write_sample(bundle: Bundle, name: str) -> bytes:
+    """A request with the bundle's first sample; a picture that is its only input goes as it is.
+
+    Raises `ModelpadError` when it has none.
+    """
     from modelpad.client.load import write_request
+    from modelpad.client.values import encode_value
 
     if not bundle.manifest.samples:
         raise ModelpadError(f"{name} has no samples to ask.", hint="Import it again: --samples")
     inputs = bundle.manifest.samples[0].inputs
+    kinds = {field.name: field.kind for field in bundle.manifest.signature.inputs}
     values: dict[str, Any] = {}
     for field, value in inputs.items():
-        if "file" in value:
-            body = bundle.path(value["file"]).read_bytes()
-            if len(inputs) == 1:
-                return write_request("127.0.0.1", f"/predict/{name}", body, "image/png")
-            values[field] = base64.b64encode(body).decode("ascii")
-        else:
-            values[field] = value["value"]
+        path = bundle.path(value["file"]) if "file" in value else None
+        if path is not None and len(inputs) == 1:
+            return write_request("127.0.0.1", f"/predict/{name}", path.read_bytes(), "image/png")
+        values[field] = encode_value(path or value["value"], kinds[field])
     body = json.dumps(values).encode("utf-8")
     return write_request("127.0.0.1", f"/predict/{name}", body, "application/json")
 
 
-def start_server(model: str, settings: Settings) -> tuple[subprocess.Popen[str], int]:
-    """`modelpad serve` on any free port, and that port. Raises `ModelpadError` when it stops."""
+def start_server(
+    model: str, *options: str, quiet: bool = False
+) -> tuple[subprocess.Popen[str], int]:
+    """`modelpad serve` on any free port, and that port; what it logs is dropped when `quiet`.
+
+    Raises `ModelpadError` when it stops.
+    """
     command = [sys.executable, "-m", "modelpad", "serve", model, "--port", "0", "--no-open"]
-    command += ["--poll", "0", "--store", str(Path(settings.store))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    log = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         found = re.search(r"page\s+https?://[^:]+:(\d+)", line)
