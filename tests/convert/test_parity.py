@@ -116,6 +116,22 @@ def test_numbers_that_are_not_numbers() -> None:
         check_parity(answer(1.0), lambda batch: {"y": np.ones((1, 2), np.float32)}, samples)
 
 
+@pytest.mark.parametrize(("samples", "asked"), [(14, [1] * 14 + [7] * 2), (3, [1] * 7 + [7])])
+def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -> None:
+    sizes = []
+
+    def double(batch: Any) -> Any:
+        return {"y": batch["x"] * 2}
+
+    def count(batch: Any) -> Any:
+        sizes.append(len(batch["x"]))
+        return double(batch)
+
+    values = [{"x": np.array([float(number)], np.float32)} for number in range(samples)]
+    assert check_parity(count, double, values).samples == samples
+    assert sorted(sizes) == asked
+
+
 def test_a_refused_model_leaves_nothing(run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     torch.save(make_net().state_dict(), tmp_path / "w.pt")
     (tmp_path / "mynet.py").write_text("import torch\n" + _source())
