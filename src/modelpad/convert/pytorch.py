@@ -14,9 +14,14 @@ import numpy as np
 from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel, TensorSpec
 from modelpad.convert.specs import InputWords, parse_input
-from modelpad.convert.torch_export import export_module, load_torch, make_example
+from modelpad.convert.torch_export import (
+    export_module,
+    export_program,
+    load_torch,
+    make_example,
+)
 from modelpad.convert.torch_safety import check_exported, check_script
-from modelpad.errors import ConversionFailed, ModelpadError, NotTrusted, UsageError, first_line
+from modelpad.errors import ConversionFailed, NotTrusted, UsageError, first_line
 
 
 def open_exported(path: Path, request: ImportRequest) -> TorchSource:
@@ -285,30 +290,13 @@ class TorchSource:
     def export(self) -> Any:
         """The graph, any number of items at once."""
         if self._program is not None:
-            return self._export_program()
+            return export_program(self._program, self.inputs, self.outputs)
         module = _flatten_answers(self.module)
         return export_module(module, self.inputs, self.outputs)
 
     def files(self) -> Mapping[str, bytes | Path]:
         """None: a module's code is not ours to keep."""
         return {}
-
-    def _export_program(self) -> Any:
-        from modelpad.convert.graph import name_ends
-        from modelpad.convert.torch_export import OPSET, _quiet
-
-        torch = load_torch()
-        try:
-            with _quiet():
-                program = torch.onnx.export(self._program, dynamo=True, opset_version=OPSET)
-                return name_ends(program.model_proto, self.inputs, self.outputs)
-        except ModelpadError:
-            raise
-        except Exception as error:
-            raise ConversionFailed(
-                f"PyTorch cannot turn the program into ONNX: {first_line(error, 200)}",
-                hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
-            ) from error
 
     def _call(self, values: Sequence[Any]) -> list[tuple[str, Any]]:
         torch = load_torch()

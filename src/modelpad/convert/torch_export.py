@@ -15,7 +15,7 @@ import numpy as np
 
 from modelpad.convert.graph import load_onnx, name_ends
 from modelpad.convert.source import TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra, first_line
+from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, first_line
 
 OPSET = 18
 EXAMPLE_BATCH = 2  # 1 would be taken for a side that never changes
@@ -72,6 +72,24 @@ def export_module(
         f"PyTorch cannot export the module to ONNX ({'; '.join(reasons)}).",
         hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
     )
+
+
+def export_program(
+    program: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> Any:
+    """The graph of what `torch.export` made. Raises `ConversionFailed`, with PyTorch's reason."""
+    torch = load_torch()
+    try:
+        with _quiet():
+            made = torch.onnx.export(program, dynamo=True, opset_version=OPSET)
+            return name_ends(made.model_proto, inputs, outputs)
+    except ModelpadError:
+        raise
+    except Exception as error:
+        raise ConversionFailed(
+            f"PyTorch cannot turn the program into ONNX: {first_line(error, 200)}",
+            hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
+        ) from error
 
 
 def _export_by_dynamo(module: Any, examples: tuple[Any, ...], inputs: Sequence[TensorSpec]) -> Any:
