@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError
@@ -16,6 +16,22 @@ FORMS = (
     " with --module), TensorFlow (SavedModel, .tflite), scikit-learn (.skops), XGBoost (.json,"
     " .ubj), LightGBM (.txt) and .onnx."
 )
+# The module and function that open each format; only that module is imported.
+OPENERS = {
+    "keras": ("keras", "open_keras"),
+    "keras-json": ("keras", "open_keras"),
+    "lightgbm": ("lightgbm", "open_lightgbm"),
+    "onnx": ("onnx", "open_onnx"),
+    "pickle": ("pickles", "open_pickle"),
+    "pt2": ("pytorch", "open_exported"),
+    "safetensors": ("pytorch", "open_state"),
+    "saved-model": ("tensorflow", "open_tensorflow"),
+    "skops": ("sklearn", "open_skops"),
+    "state-dict": ("pytorch", "open_state"),
+    "tflite": ("tensorflow", "open_tensorflow"),
+    "torchscript": ("pytorch", "open_script"),
+    "xgboost": ("xgboost", "open_xgboost"),
+}
 
 
 def open_source(path: Path, request: ImportRequest) -> SourceModel:
@@ -25,6 +41,7 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
         ConversionFailed: there is no such file, or nobody knows what it is.
         NotTrusted: it would run code, and `request.trust` is not set.
         MissingExtra: its framework is not installed.
+        UsageError: weights are given to a format that holds its own.
     """
     if not path.exists():
         raise ConversionFailed(f"There is no file {path}.", hint="Check the path.")
@@ -34,50 +51,19 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
             f"{path.name} needs no second file.",
             hint="Only a Keras architecture (.json) takes its weights from another file.",
         )
-    if kind.startswith("keras"):
-        from modelpad.convert.keras import open_keras
-
-        return open_keras(path, request)
-    if kind in ("pt2", "torchscript", "state-dict", "safetensors"):
-        from modelpad.convert import pytorch
-
-        openers: dict[str, Any] = {
-            "pt2": pytorch.open_exported,
-            "torchscript": pytorch.open_script,
-            "state-dict": pytorch.open_state,
-            "safetensors": pytorch.open_state,
-        }
-        opened: SourceModel = openers[kind](path, request)
-        return opened
-    if kind in ("saved-model", "tflite"):
-        from modelpad.convert.tensorflow import open_tensorflow
-
-        return open_tensorflow(path, request)
-    if kind == "skops":
-        from modelpad.convert.sklearn import open_skops
-
-        return open_skops(path, request)
-    if kind == "xgboost":
-        from modelpad.convert.xgboost import open_xgboost
-
-        return open_xgboost(path, request)
-    if kind == "lightgbm":
-        from modelpad.convert.lightgbm import open_lightgbm
-
-        return open_lightgbm(path, request)
-    if kind == "pickle":
-        from modelpad.convert.pickles import open_pickle
-
-        return open_pickle(path, request)
-    if kind == "onnx":
-        from modelpad.convert.onnx import open_onnx
-
-        return open_onnx(path, request)
-    raise ConversionFailed(f"{path.name} is of no kind that modelpad knows.", hint=FORMS)
+    if kind not in OPENERS:
+        raise ConversionFailed(f"{path.name} is of no kind that modelpad knows.", hint=FORMS)
+    module, function = OPENERS[kind]
+    opener = getattr(import_module(f"modelpad.convert.{module}"), function)
+    opened: SourceModel = opener(path, request)
+    return opened
 
 
 def name_format(path: Path) -> str:
-    """The format of a file or folder: `keras`, `pt2`, `onnx`, ...; "" when unknown."""
+    """The format of a file or folder: `keras`, `pt2`, `onnx`, ...; "" when unknown.
+
+    Raises `ConversionFailed` when it cannot be read, or is empty.
+    """
     if path.is_dir():
         return "saved-model" if (path / "saved_model.pb").is_file() else ""
     try:
