@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def value(self) -> Any:
-        """The one output of a model that has one."""
+        """The one output of a model that has one. Raises `InvalidInput` for any other."""
         if len(self.outputs) != 1:
             raise InvalidInput(f"{self.model} has several outputs: {', '.join(self.outputs)}.")
         return next(iter(self.outputs.values()))

@@ -12,8 +12,6 @@ from typing import Any
 
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, TooLarge, first_line
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
@@ -57,6 +55,7 @@ def check_hdf5(path: Path, limits: ArchiveLimits | None = None) -> dict[str, Any
         TooLarge: its arrays unfold to too much.
         NotTrusted: it points to other files, which reading would open.
         ConversionFailed: it is no HDF5 file.
+        MissingExtra: h5py is not installed.
     """
     try:
         import h5py

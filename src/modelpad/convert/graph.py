@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -349,8 +350,6 @@ def count_operators(model: Any) -> Mapping[str, int]:
 def _follow_rename(
     inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan], old: str, new: str
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
-    from dataclasses import replace
-
     def follow(plan: Any) -> Any:
         return replace(plan, spec=plan.spec.renamed(new)) if plan.spec.name == old else plan
 

@@ -24,7 +24,7 @@ from modelpad.convert.archives import check_hdf5, check_zip, unreadable
 from modelpad.convert.keras_config import check_config
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
-from modelpad.errors import ConversionFailed, MissingExtra, UsageError, first_line
+from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, UsageError, first_line
 
 RESCALING = ("Rescaling", "Normalization")
 
@@ -145,8 +145,6 @@ def load_weights(model: Any, path: Path) -> None:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turns what Keras raises while it reads a file into our error."""
-    from modelpad.errors import ModelpadError
-
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")

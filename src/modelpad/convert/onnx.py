@@ -63,7 +63,10 @@ def check_domains(model: Any, name: str) -> None:
 
 
 def check_external(model: Any, path: Path) -> None:
-    """Raises `NotTrusted` when a tensor's data lies outside the file's folder, or is a link."""
+    """Raises `NotTrusted` when a tensor's data lies outside the file's folder, or is a link.
+
+    Raises `ConversionFailed` when it is not there, or shorter than the graph says.
+    """
     folder = path.parent.resolve()
     for tensor in all_tensors(model):
         entries = {entry.key: entry.value for entry in tensor.external_data}

@@ -193,7 +193,7 @@ def _plan_image_out(
     options = words.options if words else {}
     if answer.ndim == 3:
         answer = answer[..., None]
-        steps: list[Step] = [Reshape((*(_known(s) for s in answer.shape[1:3]), 1))]
+        steps: list[Step] = [Reshape((*answer.shape[1:3], 1))]
         axis: int | None = 2
     else:
         steps = []
@@ -220,7 +220,3 @@ def _plan_image_out(
     return OutputPlan(
         Image(name_field(spec, words, "image", alone), None, None, channels), spec, tuple(steps)
     )
-
-
-def _known(side: int) -> int:
-    return int(side)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from modelpad.convert.torch_export import (
     make_example,
 )
 from modelpad.convert.torch_safety import check_exported, check_script
-from modelpad.errors import ConversionFailed, NotTrusted, UsageError, first_line
+from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, UsageError, first_line
 
 
 def open_exported(path: Path, request: ImportRequest) -> TorchSource:
@@ -88,12 +89,11 @@ def open_state(path: Path, request: ImportRequest) -> SourceModel:
     Raises:
         UsageError: no `--module` or no `--input`, or the module cannot be imported.
         NotTrusted: the file is a pickle of more than tensors.
-        ConversionFailed: the weights do not fit the module.
+        ConversionFailed: the file cannot be read, or the weights do not fit the module.
+        MissingExtra: a package that the file needs is not installed.
     """
     load_torch()
     if path.read_bytes()[8:9] == b"{" and not zipfile.is_zipfile(path):
-        from modelpad.errors import MissingExtra
-
         try:
             from safetensors.torch import load_file
         except ImportError as error:
@@ -181,8 +181,6 @@ def open_module(module: Any, example: Any, *, framework: str = "pytorch") -> Tor
     torch = load_torch()
     given = example if isinstance(example, list | tuple) else (example,)
     values = [torch.as_tensor(np.asarray(v)) if not torch.is_tensor(v) else v for v in given]
-    import inspect
-
     names = [
         parameter.name
         for parameter in inspect.signature(module.forward).parameters.values()
@@ -305,7 +303,10 @@ class TorchSource:
 
 
 def name_answers(answer: Any) -> list[tuple[str, Any]]:
-    """The tensors of an answer with names: a dictionary's keys, else output, output_1, ..."""
+    """The tensors of an answer with names: a dictionary's keys, else output_0, output_1, ...
+
+    A lone tensor is `output`. Raises `TypeError` for an answer of anything but tensors.
+    """
     torch = load_torch()
     if torch.is_tensor(answer):
         return [("output", answer)]

@@ -27,6 +27,7 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
     Raises:
         NotTrusted: it holds types that are not scikit-learn's own, by name.
         ConversionFailed: it cannot be read.
+        MissingExtra: skops is not installed.
     """
     try:
         import skops.io
@@ -34,20 +35,18 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
         raise MissingExtra("skops", extra="sklearn") from error
     check_zip(path)
     try:
-        strange = skops.io.get_untrusted_types(file=path)
+        types = skops.io.get_untrusted_types(file=path)
     except Exception as error:
         raise unreadable(path, str(error)) from error
-    if not request.trust:
-        strange = [name for name in strange if not OWN_CLASSES.fullmatch(name)]
+    strange = [name for name in types if not OWN_CLASSES.fullmatch(name)]
     if strange and not request.trust:
         raise NotTrusted(
             f"{path.name} holds types that are not scikit-learn's own: {', '.join(strange[:5])}.",
             hint="If you know them, import it with --trust.",
-            found=list(strange),
+            found=strange,
         )
     try:
-        trusted = skops.io.get_untrusted_types(file=path)
-        return SklearnSource(skops.io.load(path, trusted=trusted))
+        return SklearnSource(skops.io.load(path, trusted=types))
     except (ImportError, AttributeError, ValueError, KeyError) as error:
         raise unreadable(path, str(error)) from error
 
@@ -101,7 +100,7 @@ class SklearnSource:
         return {self.outputs[0].name: self._answer(values)}
 
     def export(self) -> Any:
-        """The graph by skl2onnx."""
+        """The graph by skl2onnx. Raises `MissingExtra`, or `ConversionFailed` with its reason."""
         try:
             from skl2onnx import to_onnx
             from skl2onnx.common.data_types import FloatTensorType, StringTensorType

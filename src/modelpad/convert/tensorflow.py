@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -217,9 +218,12 @@ class LiteSource:
 
 
 def run_tf2onnx(arguments: list[str]) -> Any:
-    """What `python -m tf2onnx.convert` makes of `arguments`. Raises `ConversionFailed`."""
-    import subprocess
+    """What `python -m tf2onnx.convert` makes of `arguments`.
 
+    Raises:
+        MissingExtra: tf2onnx is not installed.
+        ConversionFailed: it cannot convert the model, with its reason.
+    """
     onnx = load_onnx()
     try:
         import tf2onnx  # noqa: F401

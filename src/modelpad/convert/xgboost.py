@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,6 @@ class XGBoostSource:
     scales_itself = False
 
     def __init__(self, booster: Any) -> None:
-        import json
-
         xgboost = load_xgboost()
         self.booster = booster
         learner = json.loads(booster.save_config())["learner"]
@@ -60,7 +59,7 @@ class XGBoostSource:
         }
 
     def run(self, batch: Arrays) -> Arrays:
-        """The booster's own answers."""
+        """The booster's own answers. Raises `ConversionFailed` for margins without a share."""
         data = load_xgboost().DMatrix(next(iter(batch.values())))
         if self.objective == "multi:softmax":  # predicts labels alone; the margins have it all
             margins = self.booster.predict(data, output_margin=True)

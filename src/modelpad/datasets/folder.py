@@ -178,7 +178,7 @@ def list_pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def list_children(folder: Path) -> list[Path]:
-    """Everything in `folder` that is not hidden, sorted by name."""
+    """Everything in `folder` that is not hidden, by name. Raises `DataSetInvalid`."""
     try:
         found = sorted(folder.iterdir(), key=lambda child: child.name)
     except OSError as error:

@@ -73,7 +73,10 @@ class Image:
         return "data:image/png;base64," + base64.b64encode(self.encode_png(array)).decode("ascii")
 
     def encode_png(self, array: NDArray[np.generic]) -> bytes:
-        """The PNG file of (height, width, channels) numbers 0..255, clipped and rounded."""
+        """The PNG file of (height, width, channels) numbers 0..255, clipped and rounded.
+
+        Raises `InvalidInput` for another shape, or channels other than 1 and 3.
+        """
         import io
 
         import numpy as np

@@ -73,7 +73,10 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
 
 
 def picture_bytes(value: object, *, field: str) -> bytes:
-    """The bytes behind `value`: themselves, or decoded from base64 or a `data:` URL."""
+    """The bytes behind `value`: themselves, or decoded from base64 or a `data:` URL.
+
+    Raises `InvalidInput` when it is none of these, or empty.
+    """
     if isinstance(value, dict) and set(value) == {"b64"}:
         value = value["b64"]
     if isinstance(value, str):
