@@ -13,7 +13,7 @@ import pytest
 from modelpad.bundle import Bundle
 from modelpad.server import App, ModelTable
 from modelpad.server.grpc_listen import GrpcServer
-from modelpad.server.listen import Address, open_socket
+from modelpad.server.sockets import Address, open_socket
 from modelpad.server.wire import HttpServer
 
 kserve = pytest.importorskip("kserve")
