@@ -52,7 +52,8 @@ def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MODELPAD_API_KEYS", "ann=secret-of-ann,bob=secret-of-bob")
     running = serve(str(bundles / "pick"), "--rate", "5", store=tmp_path / "store")
     url = f"{running.url}/predict/pick"
-    answers = [httpx.post(url, json=ROW, headers=bearer("secret-of-ann")) for _ in range(12)]
+    with httpx.Client(headers=bearer("secret-of-ann")) as client:
+        answers = [client.post(url, json=ROW) for _ in range(12)]
     statuses = [answer.status_code for answer in answers]
     assert statuses[:5] == [200] * 5
     late = answers[statuses.index(429)]

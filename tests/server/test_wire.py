@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -51,10 +52,14 @@ async def echo(request: Request) -> Response:
     return Response(body or request.path.encode(), "text/plain")
 
 
+def refuse(request: Request) -> Response | None:
+    return Response(b"too much", "text/plain", 429) if request.path == "/full" else None
+
+
 def run(test: Test, limits: ServerLimits | None = None, grace_s: float = 2.0) -> HttpServer:
     async def live() -> HttpServer:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(echo, limits)
+        server = HttpServer(echo, limits, refuse)
         await server.listen(listener)
         await test(Running(server, listener.getsockname()[1]))
         await server.stop(grace_s)
@@ -242,3 +247,46 @@ def test_the_app_is_a_plain_asgi_callable() -> None:
     assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 404
     server.should_exit = True
     thread.join(10)
+
+
+def write_full(size: int) -> bytes:
+    return b"POST /full HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size
+
+
+def test_what_is_refused_keeps_its_connection_and_its_order() -> None:
+    async def test(running: Running) -> None:
+        one = b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n"
+        answer = await running.send(one + (write_full(3) + b"abc") * 3 + one + CLOSE)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", answer)
+        assert statuses == [b"200", b"429", b"429", b"429", b"200", b"200"]
+        assert answer.count(b"too much") == 3
+
+    run(test)
+
+
+def test_a_refused_body_that_comes_in_parts_is_passed_over() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(write_full(10))
+        await asyncio.sleep(0.05)
+        writer.write(b"01234")
+        await asyncio.sleep(0.05)
+        writer.write(b"56789" + CLOSE)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.count(b"HTTP/1.1 429") == 1
+        assert answer.endswith(b"/a b")
+        writer.close()
+
+    run(test)
+
+
+def test_a_large_body_is_refused_before_it_is_sent() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(write_full(10_000_000))
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert b"429" in answer
+        assert b"connection: close" in answer
+        writer.close()
+
+    run(test)

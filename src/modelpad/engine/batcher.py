@@ -101,6 +101,11 @@ class Batcher:
         return len(self._unfinished)
 
     @property
+    def is_full(self) -> bool:
+        """Whether another request would be refused."""
+        return len(self._unfinished) >= self.limits.length
+
+    @property
     def is_stuck(self) -> bool:
         """Whether a batch has run for twice the time that a request may take: it hangs."""
         long_ago = time.monotonic() - 2 * self.limits.timeout_s
@@ -126,6 +131,15 @@ class Batcher:
         items = len(next(iter(arrays.values())))
         outputs: Arrays = await self._enqueue(items, lambda: arrays, lambda out: out, timeout_s)
         return outputs
+
+    def check_free(self) -> None:
+        """Raises `Overloaded` when the queue is full."""
+        if self.is_full:
+            raise Overloaded(
+                f"{len(self._unfinished)} requests wait already.",
+                hint="Try again in a second.",
+                retry_after_s=1,
+            )
 
     def close(self) -> None:
         """Stop: what waits is told `NotReady`, what runs is finished."""
@@ -173,12 +187,7 @@ class Batcher:
     ) -> Any:
         if self._closed:
             raise NotReady("The model is being closed.", hint="Try again in a second.")
-        if len(self._unfinished) >= self.limits.length:
-            raise Overloaded(
-                f"{len(self._unfinished)} requests wait already.",
-                hint="Try again in a second.",
-                retry_after_s=1,
-            )
+        self.check_free()
         loop = self._loop = asyncio.get_running_loop()
         now = time.monotonic()
         limit = min(timeout_s or self.limits.timeout_s, self.limits.timeout_s)

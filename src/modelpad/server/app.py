@@ -19,7 +19,7 @@ from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, 
 from modelpad.server.log import log_request, name_request
 from modelpad.server.metrics import Metrics, Snapshot
 from modelpad.server.models import ModelTable, ServedModel
-from modelpad.server.routes import ROUTES, RouteTable
+from modelpad.server.routes import ROUTES, Names, Route, RouteTable
 
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
@@ -155,6 +155,31 @@ class App:
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def refuse(self, request: Request) -> Response | None:
+        """The answer to a request whose model's queue is full; None where it should be heard.
+
+        What needs more than a look (a log line, a page of another origin, a path never seen) is
+        heard, and refused by the queue itself.
+        """
+        known = self.routes.recall(request.method, request.path)
+        if known is None or not known[0].asks or self.models is None or self.log_requests:
+            return None
+        route, names = known
+        name = self.model_label(names.get("model", ""))
+        line = self.models.lines.get(name)
+        if line is None or not all(each.runner.is_full for each in line.versions.values()):
+            return None
+        if "origin" in request.headers or "x-request-id" in request.headers:
+            return None
+        try:
+            self._admit(route, request)
+            line.versions[line.live].runner.check_free()
+        except ModelpadError as error:
+            response = route.write_error(error)
+            self._count(route, names, response)
+            return response
+        return None
+
     async def respond(self, request: Request) -> Response:
         """The answer to any request, logged and counted. Raises `ClientGone` alone."""
         origin = request.headers.get("origin", "")
@@ -182,8 +207,7 @@ class App:
             return found
         route, names = found
         try:
-            if route.guarded and self.guard is not None:
-                self.metrics.count_key(self.guard.admit(request.headers))
+            self._admit(route, request)
             response = await route.handler(self, request, names)
         except ModelpadError as error:
             response = route.write_error(error)
@@ -192,12 +216,16 @@ class App:
         except Exception:
             log.exception("failed: %s %s", request.method, request.path)
             response = route.write_error(errors.FAILED)
-        self.metrics.count_request(
-            model=self.model_label(names.get("model", "")),
-            endpoint=route.endpoint,
-            status=response.status,
-        )
+        self._count(route, names, response)
         return response
+
+    def _count(self, route: Route, names: Names, response: Response) -> None:
+        name = self.model_label(names.get("model", ""))
+        self.metrics.count_request(model=name, endpoint=route.endpoint, status=response.status)
+
+    def _admit(self, route: Route, request: Request) -> None:
+        if route.guarded and self.guard is not None:
+            self.metrics.count_key(self.guard.admit(request.headers))
 
     def model_label(self, name: str) -> str:
         """The name as a metric's label: only names that exist, as others could grow without end."""

@@ -44,7 +44,7 @@ def serve(
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        server = HttpServer(app.respond, app.limits)
+        server = HttpServer(app.respond, app.limits, app.refuse)
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)

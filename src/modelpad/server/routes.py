@@ -32,7 +32,8 @@ STICKY = "x-modelpad-sticky"  # requests with the same value get the same versio
 class Route:
     """A method and a path; `write_error` is how the route's protocol tells an error.
 
-    Those that are not `guarded` are open to all: the page's own files, health, metrics.
+    Those that are not `guarded` are open to all: the page's own files, health, metrics. What `asks`
+    a model can be refused when its queue is full.
 
     The parts of the path in braces are handed to the handler by name.
     """
@@ -42,6 +43,7 @@ class Route:
     handler: Handler
     write_error: Callable[[ModelpadError], Response] = errors.respond_error
     guarded: bool = True
+    asks: bool = False
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +63,11 @@ class RouteTable:
 
     def find(self, method: str, path: str) -> tuple[Route, Names] | Response:
         """The route and the names in its path; else the answer that says what there is."""
-        return self._known.get((method, path)) or self._search(method, path)
+        return self.recall(method, path) or self._search(method, path)
+
+    def recall(self, method: str, path: str) -> tuple[Route, Names] | None:
+        """What was found before."""
+        return self._known.get((method, path))
 
     def _search(self, method: str, path: str) -> tuple[Route, Names] | Response:
         allowed = set()
@@ -288,7 +294,7 @@ def _list_protocols() -> Iterator[Route]:
         path = "/v1/models/{model}" + prefix
         told = tfserving.write_error
         for call in (tfserving.predict, tfserving.classify, tfserving.regress):
-            yield Route("POST", f"{path}:{call.__name__}", _ask(call), told)
+            yield Route("POST", f"{path}:{call.__name__}", _ask(call), told, asks=True)
         yield Route("GET", path, show_v1_status, told)
         yield Route("GET", f"{path}/metadata", _show(tfserving.show_metadata), told)
     told = openinference.write_error
@@ -298,9 +304,9 @@ def _list_protocols() -> Iterator[Route]:
     yield Route("GET", "/v2/health/ready", check_v2_ready, told, guarded=False)
     for prefix in ("", "/versions/{version}"):
         path = "/v2/models/{model}" + prefix
-        yield Route("POST", f"{path}/infer", _ask(openinference.infer), told)
-        yield Route("POST", f"{path}/generate", _generate, told)
-        yield Route("POST", f"{path}/generate_stream", generate_stream, told)
+        yield Route("POST", f"{path}/infer", _ask(openinference.infer), told, asks=True)
+        yield Route("POST", f"{path}/generate", _generate, told, asks=True)
+        yield Route("POST", f"{path}/generate_stream", generate_stream, told, asks=True)
         yield Route("GET", path, show_v2_model, told)
         yield Route("GET", f"{path}/ready", check_v2_model, told)
         yield Route("GET", f"{path}/config", _show(openinference.show_config), told)
@@ -308,8 +314,8 @@ def _list_protocols() -> Iterator[Route]:
 
 
 ROUTES = (
-    Route("POST", "/predict/{model}", predict),
-    Route("POST", "/predict", predict),
+    Route("POST", "/predict/{model}", predict, asks=True),
+    Route("POST", "/predict", predict, asks=True),
     *_list_protocols(),
     Route("GET", "/", show_page, guarded=False),
     Route("GET", "/static/{path}", show_static, guarded=False),
@@ -317,7 +323,7 @@ ROUTES = (
     Route("GET", "/models/{model}/files/{path}", show_file),
     Route("GET", "/healthz", check_alive, guarded=False),
     Route("GET", "/ping", check_ready, guarded=False),
-    Route("POST", "/invocations", predict),
+    Route("POST", "/invocations", predict, asks=True),
     Route("GET", "/livez", check_alive, guarded=False),
     Route("GET", "/readyz", check_ready, guarded=False),
     Route("GET", "/metrics", show_metrics, guarded=False),

@@ -26,20 +26,31 @@ from modelpad.server.http import ClientGone, Request, Response, ServerLimits
 log = logging.getLogger("modelpad.server")
 
 Handler = Callable[[Request], Awaitable[Response]]
+Refuse = Callable[[Request], Response | None]
 
 BACKLOG = 2048
 SWEEP_S = 1.0
 LINGER_S = 2.0
 PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
+SMALL_BYTES = (
+    256 * 1024
+)  # of a refused request's body: it is waited for, so that its client may stay
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpServer:
-    """Listens on sockets and answers with `handler` until it is stopped."""
+    """Listens on sockets and answers with `handler` until it is stopped.
 
-    def __init__(self, handler: Handler, limits: ServerLimits | None = None) -> None:
+    `refuse` is asked as soon as a request's head is there: what it answers is sent without reading
+    the body and without asking `handler`, as an overload must cost next to nothing.
+    """
+
+    def __init__(
+        self, handler: Handler, limits: ServerLimits | None = None, refuse: Refuse | None = None
+    ) -> None:
         self.handler = handler
+        self.refuse = refuse
         self.limits = limits or ServerLimits()
         self.connections: set[Connection] = set()
         self.stopping = False
@@ -103,6 +114,7 @@ class Exchange:
         "gone",
         "keep_alive",
         "parts",
+        "refusal",
         "request",
         "size",
         "waiter",
@@ -116,6 +128,13 @@ class Exchange:
         self.gone = False
         self.waiter: asyncio.Future[None] | None = None
         self.request: Request | None = None
+        self.refusal: Response | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its body is known to be short."""
+        declared = self.request.headers.get("content-length", "") if self.request else ""
+        return declared.isdigit() and int(declared) <= SMALL_BYTES
 
     def wake(self) -> None:
         """Something came, or nothing will any more."""
@@ -177,8 +196,8 @@ class Connection(asyncio.Protocol):
         """Parses what came."""
         if self._closing:
             return
-        if self._coming is None and self._current is None and self.deadline > self._head_deadline():
-            self.deadline = self._head_deadline()
+        if self._coming is None and self._current is None:
+            self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -246,7 +265,10 @@ class Connection(asyncio.Protocol):
             return await self._read_body(exchange)
 
         method = self._parser.get_method().decode("latin-1")
-        exchange.request = Request(method, text, query, headers, read, self.server.limits)
+        request = Request(method, text, query, headers, read, self.server.limits)
+        exchange.request = request
+        if self.server.refuse is not None:
+            exchange.refusal = self.server.refuse(request)
         self._coming = exchange
         self._waiting.append(exchange)
         self._head_bytes = 0
@@ -257,7 +279,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         exchange = self._coming
-        if exchange is None or exchange.gone:
+        if exchange is None or exchange.gone or exchange.refusal is not None:
             return
         exchange.parts.append(body)
         exchange.size += len(body)
@@ -280,16 +302,22 @@ class Connection(asyncio.Protocol):
         if self._head_bytes > self.server.limits.header_bytes:
             raise ValueError("the head is too large")
 
-    def _head_deadline(self) -> float:
-        return time.monotonic() + self.server.limits.header_s
-
     # The way of a request.
 
     def _start_next(self) -> None:
-        if not self._waiting or self._closing:
-            return
-        self._current = self._waiting.popleft()
-        self._task = self.loop.create_task(self._answer(self._current))
+        while self._waiting and not self._closing:
+            exchange = self._waiting[0]
+            refusal = exchange.refusal
+            if refusal is None or self._writable is not None:
+                break
+            if not exchange.complete and exchange.is_small:
+                return  # the rest of its body is on its way
+            self._waiting.popleft()
+            self._write_whole(exchange, refusal)
+            self._go_on(exchange)
+        if self._waiting and not self._closing:
+            self._current = self._waiting.popleft()
+            self._task = self.loop.create_task(self._answer(self._current))
 
     async def _read_body(self, exchange: Exchange) -> tuple[bytes, bool]:
         while not exchange.parts and not exchange.complete:
@@ -312,8 +340,8 @@ class Connection(asyncio.Protocol):
         request = exchange.request
         assert request is not None
         try:
-            response = await self.server.handler(request)
-            await self._write(exchange, request, response)
+            response = exchange.refusal or await self.server.handler(request)
+            await self._write(exchange, response)
         except (ClientGone, asyncio.CancelledError):
             self.abort()
             return
@@ -322,48 +350,58 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._current = None
+        self._go_on(exchange)
+        self._start_next()
+
+    def _go_on(self, exchange: Exchange) -> None:
+        """After an answer: the connection ends, or waits for the next request."""
         if self._closing:
             return
         if not exchange.complete:
             self._linger()
         elif not exchange.keep_alive or self.server.stopping:
             self._close()
-        elif self._waiting:
-            self._start_next()
-        else:
+        elif not self._waiting:
             self._resume()
             if self._coming is None:
                 self.deadline = time.monotonic() + self.server.limits.idle_s
 
-    async def _write(self, exchange: Exchange, request: Request, response: Response) -> None:
-        transport = self.transport
-        if transport is None or self._closing:
+    def _write_whole(self, exchange: Exchange, response: Response) -> None:
+        """Writes an answer whose body is there."""
+        if self.transport is None or self._closing:
             return
-        keep = exchange.keep_alive and exchange.complete and not self.server.stopping
-        head = [f"HTTP/1.1 {response.status} {PHRASES.get(response.status, '')}\r\n"]
-        head += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
-        if not keep:
-            head.append("connection: close\r\n")
-        if response.parts is not None:
-            head.append("transfer-encoding: chunked\r\n")
-        start = "".join(head).encode("latin-1") + self.server.date_line() + b"\r\n"
-        if request.method == "HEAD":
-            transport.write(start)
-        elif response.parts is None:
-            transport.write(start + response.body)
-        else:
-            transport.write(start)
+        asked = exchange.request
+        body = b"" if asked is not None and asked.method == "HEAD" else response.body
+        self.transport.write(self._write_head(response, self._keeps(exchange)) + body)
+
+    async def _write(self, exchange: Exchange, response: Response) -> None:
+        if response.parts is None or (exchange.request and exchange.request.method == "HEAD"):
+            self._write_whole(exchange, response)
+        elif self.transport is not None and not self._closing:
+            self.transport.write(self._write_head(response, self._keeps(exchange)))
             async for part in response.parts:
                 if self._closing:
                     raise ClientGone
                 if part:
-                    transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+                    self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
                 await self._until_writable()
-            transport.write(b"0\r\n\r\n")
+            self.transport.write(b"0\r\n\r\n")
         if self._writable is not None:
             self.deadline = time.monotonic() + self.server.limits.body_s
             await self._until_writable()
             self.deadline = float("inf")
+
+    def _keeps(self, exchange: Exchange) -> bool:
+        return exchange.keep_alive and exchange.complete and not self.server.stopping
+
+    def _write_head(self, response: Response, keep: bool) -> bytes:
+        lines = [f"HTTP/1.1 {response.status} {PHRASES.get(response.status, '')}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
+        if not keep:
+            lines.append("connection: close\r\n")
+        if response.parts is not None:
+            lines.append("transfer-encoding: chunked\r\n")
+        return "".join(lines).encode("latin-1") + self.server.date_line() + b"\r\n"
 
     async def _until_writable(self) -> None:
         if self._writable is not None:
@@ -396,11 +434,8 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         """Says why, and closes."""
         response = respond_problem(status, words, "See the documentation of HTTP limits.")
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
-        lines.append("connection: close\r\n\r\n")
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write("".join(lines).encode("latin-1") + response.body)
+            self.transport.write(self._write_head(response, keep=False) + response.body)
         self._linger()
 
     def _linger(self) -> None:
