@@ -1,6 +1,7 @@
 # make demo   set up, train on real digits, serve the page
 # make test   set up, run all tests
 # make check  ruff and mypy
+# make peers  the environments of the servers that `make bench` compares modelpad with
 # make test-frameworks   the tests that need TensorFlow, fastai or KServe, in environments of their own
 
 VENV ?= .venv
@@ -10,7 +11,7 @@ PORT ?= 8080
 # A short run for the demo: the default recipe alone takes a few minutes more and is more accurate.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test test-frameworks check bench clean
+.PHONY: demo test test-frameworks check bench peers clean
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
 	then data=mnist; epochs=$(DEMO_EPOCHS); else data=uci-digits; epochs=40; fi; \
@@ -37,6 +38,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	for name in cold_start drawn_digits import_models serving train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
+
+peers: $(VENV)/.dev
+	$(BIN)/python bench/serving.py --setup --environments $(VENV)-peers | sh
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -73,7 +77,7 @@ $(VENV)-kserve/.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # After a change of a .proto: what gRPC reads at run time (needs grpcio-tools).
 protos:

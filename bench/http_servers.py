@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import serving
+from peer import Peer, Settings
 
 APP = "asgi_app:app --port {port}"
 QUIET = "--ws none --no-access-log --log-level error"
@@ -24,13 +25,13 @@ SERVERS = {
 
 
 def main() -> None:
-    serving.FOLDER = Path(__file__).parent
-    bodies = serving.make_bodies()
-    serving.make_bodies = lambda: {"PNG": bodies["PNG"]}
+    settings = Settings("1 process", "measured", "asyncio", "msgspec")
     rows: dict[str, Any] = {}
     for name, words in SERVERS.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows[name] = serving.measure(name, words, Path(sys.executable), 3.0, own=True)
+        paths = {"PNG": "/predict/digits"}
+        peer = Peer(words, paths, settings, folder=Path(__file__).parent)
+        rows[name] = serving.measure(name, peer, Path(), 3.0)
     print(json.dumps(rows))
     print(serving.write_table(rows), file=sys.stderr)
 

@@ -1,11 +1,16 @@
 """modelpad against other servers: the same graph, load generator, bodies and machine, in one run.
 
-Peers live in an environment of their own (`--python`), made by: pip install onnxruntime numpy
-pillow fastapi uvicorn httptools uvloop flask gunicorn granian litserve mosec orjson
+Each peer has an environment of its own, FOLDER/NAME (`--environments`); all of them are made by
+
+    python bench/serving.py --setup | sh
+
+which prints what it installs (`peer.py` is where that and every setting is written down). A peer
+without its environment, or that does not start, is left out, and why is told. Before it is measured
+each server must name the ten digits that come with modelpad, in every kind of body that it speaks.
 
 For each server and body: answers a second, p50 and p99 at 1, 16 and 64 connections, processor
 seconds of the whole process tree per 1,000 answers, memory (PSS), and the time from start to first
-answer. `--table` prints the table of docs/benchmarks.md.
+answer. `--table` prints the tables of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -15,126 +20,124 @@ import asyncio
 import io
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image
 
 from modelpad.bundle import open_bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.engine import Session, find_best_batch
 from modelpad.zoo import zoo_bundles
+from peer import PEERS, V2, Peer, environment_of, read_version, write_setup
+from processes import Server
 
-FOLDER = Path(__file__).parent / "peers"
 GRAPH = zoo_bundles()["digits"] / "model.onnx"
 PORT = 8475
 WARM_S = 1.0
 CONNECTIONS = (1, 16, 64)
-LOOPS = "--loop uvloop --http httptools --no-access-log --log-level error"
-# Settings: two workers for each peer, on two cores.
-PEERS = {
-    "modelpad": "modelpad serve digits --no-open --poll 0 --port {port}",
-    "granian, by hand, 2 workers": "granian --interface rsgi --workers 2 --no-ws --no-log"
-    " --port {port} granian_app:app",
-    "FastAPI, uvicorn, 2 workers": "uvicorn fastapi_app:app --workers 2 --port {port} " + LOOPS,
-    "Flask, gunicorn, 2 workers": "gunicorn -w 2 --threads 2 -b 127.0.0.1:{port} flask_app:app",
-    "mosec, batches of 16, 2 workers": "python mosec_app.py --port {port}",
-    "LitServe, batches of 16, 2 workers": "python litserve_app.py {port}",
-}
+ENVIRONMENTS = ".venv-peers"
 
 
-def make_bodies() -> dict[str, tuple[str, bytes, str]]:
-    """Path at modelpad, body and content type, by name; at peers the path is `/predict`."""
-    picture = Image.open(zoo_bundles()["digits"] / "samples" / "7.png").convert("L")
+def make_bodies(digit: int = 7) -> dict[str, tuple[bytes, str]]:
+    """Body and content type, by name, of the picture of a digit."""
+    picture = Image.open(zoo_bundles()["digits"] / "samples" / f"{digit}.png").convert("L")
     pixels = np.asarray(picture.resize((28, 28)), np.float32)
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
     nested = json.dumps({"image": pixels.astype(int).tolist()}).encode()
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "FP32"}
     flat = json.dumps({"inputs": [tensor | {"data": pixels.reshape(-1).tolist()}]}).encode()
-    octets = "application/octet-stream"
     return {
-        "raw float32": ("/v2/models/digits/infer", pixels.tobytes(), octets),
-        "nested JSON": ("/predict/digits", nested, "application/json"),
-        "flat v2 JSON": ("/v2/models/digits/infer", flat, "application/json"),
-        "PNG": ("/predict/digits", file.getvalue(), "image/png"),
+        "raw float32": (pixels.tobytes(), "application/octet-stream"),
+        "nested JSON": (nested, "application/json"),
+        "flat v2 JSON": (flat, "application/json"),
+        "PNG": (file.getvalue(), "image/png"),
     }
 
 
-def wait_for_port(process: subprocess.Popen[bytes], request: bytes) -> None:
-    """Until the server answers one request with 200."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError("the server stopped")
-        try:
-            with socket.create_connection(("127.0.0.1", PORT), timeout=5) as connection:
-                connection.sendall(request)
-                if connection.recv(4096)[9:12] == b"200":
-                    return
-        except OSError:
-            pass
-        time.sleep(0.005)
-    raise RuntimeError("no answer within a minute")
+def make_headers(body: str, path: str) -> dict[str, str]:
+    """Protocol v2 wants to be told that bytes are nothing but a tensor."""
+    return {"inference-header-content-length": "0"} if (body, path) == ("raw float32", V2) else {}
 
 
-def list_tree(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    parent = psutil.Process(process.pid)
-    return [parent, *parent.children(recursive=True)]
+def check_answers(peer: Peer) -> None:
+    """Asks for all ten digits in every kind of body; RuntimeError at the first wrong answer."""
+    for digit in range(10):
+        bodies = make_bodies(digit)
+        for body, path in peer.paths.items():
+            content, kind = bodies[body]
+            label = ask_label(path, content, {"content-type": kind} | make_headers(body, path))
+            if label != str(digit):
+                raise RuntimeError(f"{body} of a {digit} was answered {label}")
 
 
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    return sum(sum(each.cpu_times()[:2]) for each in list_tree(process))
-
-
-def measure(
-    name: str, words: str, python: Path, seconds: float, *, own: bool = False
-) -> dict[str, Any]:
-    """All figures of one server; `own` speaks modelpad's API."""
-    own = own or name == "modelpad"
-    command = words.format(port=PORT).split()
-    folder = Path(sys.executable).parent if own else python.parent
-    command[0] = str(folder / command[0])
-    environment = os.environ | {"MODEL": str(GRAPH), "MODELPAD_STORE": "/nonexistent"}
-    requests = {}
-    for body, (path, content, kind) in make_bodies().items():
-        if body == "flat v2 JSON" and not own:
-            continue  # these peers speak no v2: their JSON is the nested one
-        raw = own and body == "raw float32"
-        headers = {"inference-header-content-length": "0"} if raw else {}
-        target = path if own else ("/inference" if "mosec" in name else "/predict")
-        requests[body] = write_request("127.0.0.1", target, content, kind, headers)
-    begin = time.perf_counter()
-    log = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command, cwd=FOLDER, env=environment, stdout=log, stderr=log, start_new_session=True
-    )
+def ask_label(path: str, content: bytes, headers: dict[str, str]) -> str:
+    """The label answered, in modelpad's and the peers' JSON, v2's JSON or v2's binary form."""
+    connection = HTTPConnection("127.0.0.1", PORT, timeout=10)
     try:
-        wait_for_port(process, next(iter(requests.values())))
-        row: dict[str, Any] = {"cold_start_s": round(time.perf_counter() - begin, 2)}
-        for body, request in requests.items():
-            row[body] = measure_body(process, request, seconds)
-        memory = sum(each.memory_full_info().pss for each in list_tree(process))
-        row["memory_mb"] = round(memory / 1e6)
-        return row
+        connection.request("POST", path, content, headers)
+        answer = connection.getresponse()
+        told = answer.read()
     finally:
-        os.killpg(process.pid, 15)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+        connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{path} answered {answer.status}: {told[:200]!r}")
+    if size := answer.headers["inference-header-content-length"]:
+        return str(np.frombuffer(told[int(size) :], np.float32).argmax())
+    values = json.loads(told)
+    if "outputs" in values:
+        return str(np.argmax(values["outputs"][0]["data"]))
+    return str(values["label"])
 
 
-def measure_body(
-    process: subprocess.Popen[bytes], request: bytes, seconds: float
-) -> dict[str, Any]:
+def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[str, Any]:
+    """All figures of one server; RuntimeError says why there are none."""
+    programs = environment_of(name, peer, environments)
+    words = peer.command.format(port=PORT).split()
+    if not (programs / words[0]).exists():
+        raise RuntimeError("it is not installed; see --setup")
+    version = read_version(programs, peer.distribution)
+    environment = {
+        "MODEL": str(GRAPH),
+        "MODELPAD_STORE": "/nonexistent",
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    if peer.packages:
+        environment["PYTHONPATH"] = ""
+    bodies = make_bodies()
+    requests = {
+        body: write_request("127.0.0.1", path, *bodies[body], make_headers(body, path))
+        for body, path in peer.paths.items()
+    }
+    begin = time.perf_counter()
+    with Server(
+        [str(programs / words[0]), *words[1:]], peer.folder, environment | peer.environment
+    ) as server:
+        server.wait_for_answer(PORT, next(iter(requests.values())), peer.patience_s)
+        cold_start_s = time.perf_counter() - begin
+        check_answers(peer)
+        return {
+            "version": version,
+            "settings": asdict(peer.settings),
+            "cold_start_s": round(cold_start_s, 2),
+            "bodies": {
+                body: measure_body(server, each, seconds) for body, each in requests.items()
+            },
+            "memory_mb": round(server.memory_bytes() / 1e6),
+        }
+
+
+def measure_body(server: Server, request: bytes, seconds: float) -> dict[str, Any]:
+    """The figures of one body, by the number of connections."""
+
     def load(connections: int, duration: float) -> Any:
         return asyncio.run(
             run_load("127.0.0.1", PORT, request, connections=connections, seconds=duration)
@@ -143,9 +146,9 @@ def measure_body(
     load(16, WARM_S)
     told: dict[str, Any] = {}
     for connections in CONNECTIONS:
-        before = cpu_seconds(process)
+        before = server.cpu_seconds()
         done = load(connections, seconds)
-        used = cpu_seconds(process) - before
+        used = server.cpu_seconds() - before
         answers = done.statuses[200]
         told[str(connections)] = {
             "answers_per_s": round(done.answers_per_s),
@@ -174,9 +177,7 @@ def write_table(rows: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
-        for body, told in row.items():
-            if not isinstance(told, dict):
-                continue
+        for body, told in row["bodies"].items():
             many, one = told["64"], told["1"]
             failed = f" ({many['failed']} failed)" if many["failed"] else ""
             lines.append(
@@ -187,25 +188,48 @@ def write_table(rows: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def write_settings(rows: dict[str, Any]) -> str:
+    """How each was tuned, in Markdown."""
+    lines = [
+        "| server | version | workers | batch | loop | JSON | more |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in rows.items():
+        lines.append(f"| {' | '.join([name, row['version'], *row['settings'].values()])} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("peers", nargs="*", default=list(PEERS), help="only these")
-    parser.add_argument("--python", default=shutil.which("python"), help="the peers' Python")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
-    parser.add_argument("--table", action="store_true", help="print the table, not JSON")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("peers", nargs="*", help=f"only these of: {', '.join(PEERS)}")
+    parser.add_argument("--environments", default=ENVIRONMENTS, help="their folder (%(default)s)")
+    parser.add_argument("--setup", action="store_true", help="print how they are made, and stop")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each load (%(default)s)")
+    parser.add_argument("--table", action="store_true", help="print the tables, not JSON")
     args = parser.parse_args()
+    environments = Path(args.environments)
+    if args.setup:
+        print(write_setup(environments))
+        return
+    if unknown := set(args.peers) - set(PEERS):
+        parser.error(f"no peer is named {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     rows: dict[str, Any] = {}
-    for name in args.peers:
+    left_out: dict[str, str] = {}
+    for name in args.peers or PEERS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            rows[name] = measure(name, PEERS[name], Path(args.python), args.seconds)
-        except RuntimeError as error:
+            rows[name] = measure(name, PEERS[name], environments, args.seconds)
+        except (RuntimeError, OSError, HTTPException, subprocess.CalledProcessError) as error:
+            left_out[name] = str(error)
             print(f"  left out: {error}", file=sys.stderr)
     if args.table:
-        print(write_table(rows))
+        print(write_table(rows), write_settings(rows), sep="\n\n")
         print(f"\nThe bare session: {measure_floor()} processor s per 1,000.")
     else:
-        print(json.dumps({"servers": rows, "session": measure_floor()}, indent=1))
+        told = {"servers": rows, "left_out": left_out, "session": measure_floor()}
+        print(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""The servers compared: what each needs installed, how it starts, what it is asked, its tuning.
+
+The apps are in `peers/`, the measuring is in `serving.py`. Every setting was tried with and without
+on two cores, and the better kept; `more` says where that is not plain.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+
+APPS = Path(__file__).parent / "peers"
+COMMON = ("onnxruntime", "numpy", "pillow", "orjson")
+V2 = "/v2/models/digits/infer"
+OWN_PATHS = {
+    "raw float32": V2,
+    "nested JSON": "/predict/digits",
+    "flat v2 JSON": V2,
+    "PNG": "/predict/digits",
+}
+
+
+def speaks(path: str) -> dict[str, str]:
+    """A peer that was written for this: every body but protocol v2's, all on one path."""
+    return dict.fromkeys(("raw float32", "nested JSON", "PNG"), path)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server is tuned, as the table shows it; all have one ONNX Runtime thread a session."""
+
+    workers: str
+    batch: str
+    loop: str
+    json: str
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server to compare; `packages` begins with its own, and without any it is in this Python."""
+
+    command: str
+    paths: dict[str, str]
+    settings: Settings
+    packages: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    patience_s: float = 60.0
+    folder: Path = APPS
+
+    @property
+    def distribution(self) -> str:
+        """What is asked for its version."""
+        return self.packages[0].split("[")[0] if self.packages else "modelpad"
+
+
+PEERS = {
+    "modelpad": Peer(
+        "modelpad serve digits --no-open --poll 0 --port {port}",
+        OWN_PATHS,
+        Settings("1 process", "measured", "asyncio", "msgspec"),
+    ),
+    "granian": Peer(
+        "granian --interface rsgi --workers 2 --loop uvloop --no-ws --no-log --port {port}"
+        " granian_app:app",
+        speaks("/predict"),
+        Settings("2 processes", "none", "uvloop", "orjson", "by hand, on RSGI"),
+        ("granian", "uvloop"),
+    ),
+    "FastAPI": Peer(
+        "uvicorn fastapi_app:app --workers 2 --port {port} --loop uvloop --http httptools"
+        " --no-access-log --log-level error",
+        speaks("/predict"),
+        Settings("2 processes", "none", "uvloop", "orjson", "uvicorn, httptools"),
+        ("fastapi", "uvicorn", "httptools", "uvloop"),
+    ),
+    "Flask": Peer(
+        "gunicorn -w 2 --threads 2 -b 127.0.0.1:{port} flask_app:app",
+        speaks("/predict"),
+        Settings("2 processes of 2 threads", "none", "threads", "orjson", "gunicorn"),
+        ("flask", "gunicorn"),
+    ),
+    "mosec": Peer(
+        "python mosec_app.py --port {port} --log-level error",
+        speaks("/inference"),
+        Settings("2 processes", "16, 1 ms", "tokio", "orjson"),
+        ("mosec",),
+    ),
+    "LitServe": Peer(
+        "python litserve_app.py {port} 2 2 16",
+        speaks("/predict"),
+        Settings("2 fronts, 2 workers", "16, 1 ms", "uvloop", "orjson", "its ZeroMQ queue is off"),
+        ("litserve", "uvloop", "httptools"),
+    ),
+}
+
+
+def environment_of(name: str, peer: Peer, environments: Path) -> Path:
+    """The folder of programs of the peer's Python."""
+    if not peer.packages:
+        return Path(sys.executable).parent
+    return (environments / name.lower().replace(" ", "-") / "bin").absolute()
+
+
+def write_setup(environments: Path) -> str:
+    """Shell commands that make an environment for each peer."""
+    lines = ["set -e"]
+    for name, peer in PEERS.items():
+        if peer.packages:
+            programs = environment_of(name, peer, environments)
+            lines.append(f"{quote(sys.executable)} -m venv {quote(str(programs.parent))}")
+            packages = " ".join(quote(each) for each in (*peer.packages, *COMMON))
+            lines.append(f"{quote(str(programs / 'python'))} -m pip install --quiet {packages}")
+    return "\n".join(lines)
+
+
+def read_version(programs: Path, distribution: str) -> str:
+    """The version installed there of a distribution."""
+    code = f"from importlib.metadata import version; print(version({distribution!r}))"
+    done = subprocess.run(
+        [programs / "python", "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
