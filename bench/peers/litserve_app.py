@@ -1,11 +1,20 @@
-"""LitServe, batches of 16, two workers."""
+"""LitServe: batches, two workers behind one front.
+
+LitServe reads every body as JSON or a form unless `decode_request` names another type. Here that is
+the bytes and their kind, which FastAPI, under LitServe, takes from the request.
+"""
 
 import sys
+from typing import Annotated
 
 import litserve
 import numpy as np
 import orjson
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
+
+
+async def read(request: Request) -> tuple[bytes, str]:
+    return await request.body(), request.headers["content-type"]
 
 
 class Model(litserve.LitAPI):
@@ -14,9 +23,9 @@ class Model(litserve.LitAPI):
 
         self.to_image, self.run, self.answer = decode, predict, answer
 
-    async def decode_request(self, request: Request):  # type: ignore[no-untyped-def]
-        kind = request.headers["content-type"]
-        return self.to_image(await request.body(), kind, orjson.loads)
+    def decode_request(self, request: Annotated[tuple[bytes, str], Depends(read)]) -> np.ndarray:
+        body, kind = request
+        return self.to_image(body, kind, orjson.loads)
 
     def batch(self, inputs):  # type: ignore[no-untyped-def]
         return np.stack(inputs)
@@ -32,6 +41,7 @@ class Model(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Model(max_batch_size=16, batch_timeout=0.001)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2)
-    server.run(port=int(sys.argv[1]), generate_client_file=False, log_level="error")
+    port, workers, fronts, batch = (int(word) for word in sys.argv[1:])
+    api = Model(max_batch_size=batch, batch_timeout=0.001)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers)
+    server.run(port=port, num_api_servers=fronts, generate_client_file=False, log_level="error")
