@@ -105,6 +105,19 @@ PEERS = {
         {"BENTOML_DO_NOT_TRACK": "True"},
         patience_s=120,
     ),
+    "Ray Serve": Peer(
+        "python ray_app.py {port} 2 16",
+        speaks("/predict"),
+        Settings("2 replicas", "16, no wait", "uvloop", "orjson", "HAProxy, throughput-optimized"),
+        ("ray[serve]",),
+        {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        },
+        patience_s=180,
+    ),
 }
 
 
