@@ -118,6 +118,12 @@ PEERS = {
         },
         patience_s=180,
     ),
+    "MLServer": Peer(
+        "python mlserver_app.py {port} 0 0",
+        {"flat v2 JSON": V2},
+        Settings("1 process", "none", "uvloop", "orjson", "its parallel workers were slower"),
+        ("mlserver", "uvloop<0.22"),  # its workers ask for a loop as newer ones do not allow
+    ),
 }
 
 
