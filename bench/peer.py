@@ -124,6 +124,16 @@ PEERS = {
         Settings("1 process", "none", "uvloop", "orjson", "its parallel workers were slower"),
         ("mlserver", "uvloop<0.22"),  # its workers ask for a loop as newer ones do not allow
     ),
+    "Triton": Peer(
+        "python triton_app.py {port} 1 16",
+        {"raw float32": V2, "flat v2 JSON": V2},
+        Settings("C++ front, 1 worker", "16, no wait", "its own", "its own", "PyTriton; sockets"),
+        ("nvidia-pytriton",),
+        # Through its shared-memory store, pictures of 3 kB took half as much processor time again;
+        # and that store fails where the system's libpython is not the environment's.
+        {"PYTRITON_NO_TENSORSTORE": "1"},
+        patience_s=120,
+    ),
 }
 
 
