@@ -89,9 +89,9 @@ class Server:
         """Processor time of the whole tree until now, in user and in system mode."""
         return sum(sum(each.cpu_times()[:2]) for each in skip_ended(self.tree()))
 
-    def memory_bytes(self) -> int:
-        """PSS of the whole tree: what is shared is counted once."""
-        return sum(each.memory_full_info().pss for each in skip_ended(self.tree()))
+    def memory_bytes(self, kind: str = "pss") -> int:
+        """PSS of the whole tree, in which what is shared is counted once; or "uss", the private."""
+        return sum(getattr(each.memory_full_info(), kind) for each in skip_ended(self.tree()))
 
     def stop(self) -> None:
         """Asks the server to end, then the rest of the tree, then ends what is left by force."""
