@@ -200,6 +200,11 @@ def find_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def free_port() -> int:
+    return find_port()
+
+
 @pytest.fixture(scope="session")
 def both(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A server with these and the digits: its HTTP address, and its gRPC address."""

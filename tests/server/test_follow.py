@@ -7,7 +7,6 @@ import base64
 import json
 import re
 import shutil
-import socket
 import threading
 import time
 from collections import Counter
@@ -195,17 +194,17 @@ async def ask_twice(url: str, line: bytes) -> list[str]:
     return [first, rest[-1]]
 
 
-def test_traffic_sticks_over_grpc_too(serve: Any, store: LocalStore, digits: Bundle) -> None:
+def test_traffic_sticks_over_grpc_too(
+    serve: Any, store: LocalStore, digits: Bundle, free_port: int
+) -> None:
     tritonclient = pytest.importorskip("tritonclient.grpc")
     store.promote("digits", 1)
     store.push(digits)
     store.set_traffic("digits", {1: 50, 2: 50})
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    serve("digits", "--poll", "0.05", "--grpc-port", str(port), store=store.root)
+    serve("digits", "--poll", "0.05", "--grpc-port", str(free_port), store=store.root)
     given = tritonclient.InferInput("image", [1], "BYTES")
     given.set_data_from_numpy(np.array([digits.path("samples/7.png").read_bytes()], dtype=object))
-    with tritonclient.InferenceServerClient(f"127.0.0.1:{port}") as client:
+    with tritonclient.InferenceServerClient(f"127.0.0.1:{free_port}") as client:
 
         def ask_version(**headers: str) -> str:
             answer = client.infer("digits", [given], headers=headers)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import (
     Settings,
+    endpoint_from_environment,
     keys_from_environment,
     paths_from_environment,
     port_from_environment,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from modelpad.server import App, Follower, Guard, LoadOptions, ModelTable
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address
+    from modelpad.server.traces import Traces
     from modelpad.store import Found
 
 GRAPH = "model.onnx"
@@ -75,6 +77,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-requests", action="store_true", help="print a line of JSON a request"
+    )
+    parser.add_argument(
+        "--otlp-endpoint",
+        metavar="URL",
+        help="send a trace of each request to this OpenTelemetry collector, as"
+        " http://127.0.0.1:4318 (MODELPAD_OTLP_ENDPOINT; none)",
     )
     parser.add_argument(
         "--grace", type=float, default=10.0, help="seconds to finish in when stopped (%(default)s)"
@@ -168,7 +176,7 @@ def serve_models(
     from modelpad.server.sockets import Address
     from modelpad.server.workers.link import Link, choose_count
 
-    guard, tls = make_guard(args, rates), open_tls(args)
+    guard, tls, traces = make_guard(args, rates), open_tls(args), open_traces(args)
     found = find_models(args)
     graphs = sum(one.bundle.path(GRAPH).stat().st_size for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
@@ -187,6 +195,7 @@ def serve_models(
     )
     app.follower = make_follower(args, app, options)
     address = Address(args.host, listener.getsockname()[1], tls is not None)
+    app.traces = traces
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
 
     def announce() -> None:
@@ -261,6 +270,20 @@ def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:
     if not (keys or args.api_keys or rates):
         return None
     return Guard(keys, Path(args.api_keys) if args.api_keys else None, rates)
+
+
+def open_traces(args: argparse.Namespace) -> Traces | None:
+    """What sends traces, where a collector is named."""
+    endpoint = args.otlp_endpoint or endpoint_from_environment()
+    if not endpoint:
+        return None
+    if not endpoint.startswith(("http://", "https://")):
+        raise UsageError(
+            f"--otlp-endpoint is {endpoint!r}.", hint="Give a URL: http://127.0.0.1:4318"
+        )
+    from modelpad.server.traces import Traces
+
+    return Traces(endpoint)
 
 
 def open_tls(args: argparse.Namespace) -> SSLContext | None:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 SWEEP_S = 0.05
+# Whatever a caller sets here comes back in the records of its batches; a trace is hung on it.
+CALLER: ContextVar[Any] = ContextVar("caller", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,10 @@ class QueueLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """What one batch was and cost, in seconds: `queue_s` has the wait of each request in it."""
+    """What one batch was and cost, in seconds: `queue_s` has the wait of each request in it.
+
+    `callers` has for each of them what its caller had set as `CALLER`.
+    """
 
     items: int
     queue_s: tuple[float, ...]
@@ -49,6 +55,7 @@ class BatchRecord:
     inference_s: float
     encode_s: float
     failures: int = 0
+    callers: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +66,7 @@ class Work(Waiting):
     finish: Callable[[Arrays], Any] = dict
     future: asyncio.Future[Any] = field(kw_only=True)
     arrays: Arrays | None = None
+    caller: Any = field(default_factory=CALLER.get)
 
 
 class Batcher:
@@ -289,7 +297,9 @@ class Batcher:
         queued = tuple(begin - work.arrived for work in batch)
         items = sum(work.items for work in ready)
         failures = sum(isinstance(result, Exception) for _, result in done)
-        return done, BatchRecord(items, queued, prepared - begin, inference, encode, failures)
+        callers = tuple(work.caller for work in batch)
+        times = prepared - begin, inference, encode
+        return done, BatchRecord(items, queued, *times, failures, callers)
 
     def _predict(self, group: list[Work]) -> Arrays:
         import numpy as np

@@ -13,10 +13,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from modelpad import __version__
+from modelpad.engine import CALLER
 from modelpad.errors import ModelpadError, NotReady
 from modelpad.server import errors
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
-from modelpad.server.log import log_request, name_request
+from modelpad.server.log import log_request, name_request, read_trace
 from modelpad.server.metrics import Metrics, Snapshot
 from modelpad.server.models import ModelTable, ServedModel
 from modelpad.server.routes import ROUTES, Names, Route, RouteTable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
     from modelpad.server.follow import Follower
     from modelpad.server.guard import Guard
+    from modelpad.server.traces import Traces
     from modelpad.server.workers.link import Link
 
 log = logging.getLogger("modelpad.server")
@@ -56,6 +58,7 @@ class App:
         self.stopping = False
         self.follower: Follower | None = None
         self.link: Link | None = None
+        self.traces: Traces | None = None
         self._aside: set[asyncio.Task[None]] = set()
         self.routes = RouteTable(ROUTES)
         self.metrics = Metrics(__version__)
@@ -75,6 +78,8 @@ class App:
 
         def observe(record: BatchRecord) -> None:
             self.metrics.observe_batch(record, model=model.name, version=model.version)
+            if self.traces is not None:
+                self.traces.note_batch(record)
 
         model.runner.observe = observe
 
@@ -146,6 +151,8 @@ class App:
             await self.follower.stop()
         if self.models is not None:
             self.models.close()
+        if self.traces is not None:
+            await self.traces.stop()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -191,14 +198,26 @@ class App:
         return replace(response, headers={**response.headers, **allow_origin(origin)})
 
     async def _respond_logged(self, request: Request) -> Response:
-        if not self.log_requests and "x-request-id" not in request.headers:
+        watched = self.log_requests or self.traces is not None
+        if not watched and "x-request-id" not in request.headers:
             return await self._respond(request)
         begin, name = time.perf_counter(), name_request(request)
-        response = await self._respond(request)
+        response, trace_id = await self._respond_traced(request, name)
         response = replace(response, headers={**response.headers, "x-request-id": name})
         if self.log_requests:
-            log_request(request, response, time.perf_counter() - begin, name)
+            log_request(request, response, time.perf_counter() - begin, name, trace_id)
         return response
+
+    async def _respond_traced(self, request: Request, name: str) -> tuple[Response, str | None]:
+        if self.traces is None:
+            return await self._respond(request), read_trace(request)
+        trace = self.traces.begin(request.headers)
+        try:
+            response = await self._respond(request)
+        except BaseException:
+            trace.end_gone()
+            raise
+        return trace.end_http(request, response, name), trace.id
 
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
@@ -206,6 +225,8 @@ class App:
         if isinstance(found, Response):
             return found
         route, names = found
+        if self.traces is not None:
+            CALLER.get().note_route(request, route.endpoint)
         try:
             self._admit(route, request)
             response = await route.handler(self, request, names)

@@ -13,6 +13,7 @@ from modelpad.server.protocols.messages import load_message, read_headers
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.traces import Trace
 
 log = logging.getLogger("modelpad.server")
 
@@ -105,9 +106,15 @@ class GrpcServer:
             make: Any
             handle: Any
             if name in STREAMS:
-                make, handle = self.grpc.stream_stream_rpc_method_handler, self._stream(act)
+                make, handle = (
+                    self.grpc.stream_stream_rpc_method_handler,
+                    self._stream(service, name, act),
+                )
             else:
-                make, handle = self.grpc.unary_unary_rpc_method_handler, self._call(name, act)
+                make, handle = (
+                    self.grpc.unary_unary_rpc_method_handler,
+                    self._call(service, name, act),
+                )
             handlers[name] = make(
                 handle,
                 request_deserializer=load_message(f"{package}.{taken}").FromString,
@@ -117,10 +124,11 @@ class GrpcServer:
         self.server.add_generic_rpc_handlers((generic,))
 
     def _call(
-        self, name: str, act: Callable[[Any, Any], Awaitable[Any]]
+        self, service: str, name: str, act: Callable[[Any, Any], Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
             status = "OK"
+            trace = self._begin_trace(context)
             try:
                 if name not in OPEN_TO_ALL:
                     self._admit(context)
@@ -134,21 +142,32 @@ class GrpcServer:
                 await context.abort(self.grpc.StatusCode[status], FAILED.words)
             finally:
                 self.app.metrics.count_call(name, status)
+                if trace is not None:
+                    trace.end_call(service, name, status)
 
         return handle
 
     def _stream(
-        self, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
+        self, service: str, name: str, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
     ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             try:
                 self._admit(context)
             except ModelpadError as error:
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
-            async for answer in act(requests, context):
-                yield answer
+            trace = self._begin_trace(context)
+            try:
+                async for answer in act(requests, context):
+                    yield answer
+            finally:
+                if trace is not None:
+                    trace.end_call(service, name, "OK")
 
         return handle
+
+    def _begin_trace(self, context: Any) -> Trace | None:
+        traces = self.app.traces
+        return None if traces is None else traces.begin(read_headers(context))
 
     def _admit(self, context: Any) -> None:
         if self.app.guard is not None:

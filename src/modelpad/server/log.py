@@ -27,7 +27,9 @@ def read_trace(request: Request) -> str | None:
     return found[1] if found and set(found[1]) != {"0"} else None
 
 
-def log_request(request: Request, response: Response, seconds: float, request_id: str) -> None:
+def log_request(
+    request: Request, response: Response, seconds: float, request_id: str, trace_id: str | None
+) -> None:
     """Writes the line."""
     record = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + "Z",
@@ -38,7 +40,6 @@ def log_request(request: Request, response: Response, seconds: float, request_id
         "bytes": len(response.body),
         "request_id": request_id,
     }
-    trace = read_trace(request)
-    if trace:
-        record["trace_id"] = trace
+    if trace_id:
+        record["trace_id"] = trace_id
     print(json.dumps(record, ensure_ascii=False), file=sys.stderr, flush=True)

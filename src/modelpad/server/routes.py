@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from modelpad.engine import CALLER
 from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
@@ -106,6 +107,8 @@ def _ask(call: Call) -> Handler:
 
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = _find(app, request, names)
+        if app.traces is not None:
+            CALLER.get().note_model(model)
         shadow = _find_shadow(app, request, model)
         if shadow is not None:
             request = await request.keep_body()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad import __version__
+from modelpad.engine import CALLER
 from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.server.protocols.messages import load_message, read_headers
 from modelpad.server.protocols.openinference import (
@@ -116,7 +117,10 @@ class InferenceService:
                 yield make("ModelStreamInferResponse", error_message=error.message)
 
     def _find(self, name: str, version: str, context: Any) -> ServedModel:
-        return self.app.opened().find(name, version, read_headers(context).get(STICKY))
+        model = self.app.opened().find(name, version, read_headers(context).get(STICKY))
+        if self.app.traces is not None:
+            CALLER.get().note_model(model)
+        return model
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:

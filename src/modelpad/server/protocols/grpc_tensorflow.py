@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelpad.engine import CALLER
 from modelpad.errors import InvalidInput
 from modelpad.server.protocols.messages import load_enum, load_message, read_headers
 from modelpad.server.protocols.tensors import check_batch, count_elements
@@ -116,7 +117,10 @@ def find_model(app: App, spec: Any, context: Any) -> ServedModel:
             f'Serving signature name: "{spec.signature_name}" not found in signature def.'
         )
     key = read_headers(context).get(STICKY)
-    return app.opened().find(spec.name, _read_version(spec), key)
+    model = app.opened().find(spec.name, _read_version(spec), key)
+    if app.traces is not None:
+        CALLER.get().note_model(model)
+    return model
 
 
 def _read_version(spec: Any) -> str:
