@@ -10,7 +10,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class Conversion:
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
 
+Proved = tuple[list[Path], Parity, GraphFacts]
+"""A graph's files, how near it is to its source, and its size and speed."""
+
+
 def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
     """Converts, and proves that the outcome is the same model.
 
@@ -86,42 +90,16 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         raw = run_source(source, inputs, batch)
         return {plan.field.name: apply_steps(plan.steps, raw[plan.spec.name]) for plan in outputs}
 
-    labels = [plan.field.name for plan in outputs if isinstance(plan.field, Label)]
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
-
-    def prove(candidate: Any, tolerance: float) -> tuple[list[Path], Parity, GraphFacts]:
-        paths = save_graph(candidate, Path(folder.name) / "model.onnx")
-        session = open_session(paths[0])
-        names = [plan.field.name for plan in outputs]
-
-        def run(batch: Arrays) -> Arrays:
-            try:
-                return dict(zip(names, session.run(names, batch), strict=True))
-            except Exception as error:
-                raise name_failure(error, batch) from error
-
-        parity = check_parity(reference, run, samples, labels=labels, tolerance=tolerance)
-        size = sum(path.stat().st_size for path in paths)
-        return paths, parity, GraphFacts(size, measure_latency(run, samples))
-
-    tolerance = TOLERANCE if request.tolerance is None else request.tolerance
-    kind = request.quantize
+    proof = Proof(reference, samples, outputs, Path(folder.name) / "model.onnx")
     try:
-        paths, parity, facts = prove(graph, TOLERANCE if kind else tolerance)
-        before = None
-        if kind:
-            before = (facts, parity)
-            wanted = TOLERANCES.get(kind, TOLERANCE)
-            graph = quantize_graph(graph, kind, samples)
-            paths, parity, facts = prove(
-                graph, wanted if request.tolerance is None else request.tolerance
-            )
+        before, (paths, parity, facts) = prove_all(proof, graph, request)
     except BaseException:
         folder.cleanup()
         raise
-
     files: dict[str, bytes | Path] = {path.name: path for path in paths}
     files |= source.files()
+    quantized = {"quantized": request.quantize} if request.quantize else {}
     manifest = Manifest(
         name=name,
         task=name_task(inputs, outputs),
@@ -129,16 +107,72 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         signature=Signature(
             tuple(plan.field for plan in inputs), tuple(plan.field for plan in outputs)
         ),
-        source={"framework": source.framework, **source.facts}
-        | ({"quantized": kind} if kind else {}),
+        source={"framework": source.framework, **source.facts, **quantized},
         parity=parity.to_dict(),
         samples=keep_samples(given, inputs, outputs, reference, samples, files),
     )
+    notes = write_notes(inputs, outputs, answers)
+    return Conversion(manifest, files, parity, facts, before, notes, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a graph is held against: the source model's answers to decoded `samples`.
+
+    `path` is where the graph is written, weights beyond a protobuf's size beside it.
+    """
+
+    reference: Callable[[Arrays], Arrays]
+    samples: Sequence[Values]
+    outputs: Sequence[OutputPlan]
+    path: Path
+
+    def hold(self, graph: Any, tolerance: float) -> Proved:
+        """The graph's files, parity and facts.
+
+        Raises:
+            ConversionFailed: ONNX Runtime cannot open it.
+            ParityFailed: it fails, or does not answer as the source model does.
+        """
+        paths = save_graph(graph, self.path)
+        session = open_session(paths[0])
+        names = [plan.field.name for plan in self.outputs]
+        labels = [plan.field.name for plan in self.outputs if isinstance(plan.field, Label)]
+
+        def run(batch: Arrays) -> Arrays:
+            try:
+                return dict(zip(names, session.run(names, batch), strict=True))
+            except Exception as error:
+                raise name_failure(error, batch) from error
+
+        parity = check_parity(self.reference, run, self.samples, labels=labels, tolerance=tolerance)
+        size = sum(path.stat().st_size for path in paths)
+        return paths, parity, GraphFacts(size, measure_latency(run, self.samples))
+
+
+def prove_all(
+    proof: Proof, graph: Any, request: ImportRequest
+) -> tuple[tuple[GraphFacts, Parity] | None, Proved]:
+    """The graph, proved; quantized and proved again where asked for, with what it was before.
+
+    Raises as `Proof.hold` and `quantize_graph` do.
+    """
+    kind, given = request.quantize, request.tolerance
+    if not kind:
+        return None, proof.hold(graph, TOLERANCE if given is None else given)
+    _, parity, facts = proof.hold(graph, TOLERANCE)
+    wanted = TOLERANCES.get(kind, TOLERANCE) if given is None else given
+    return (facts, parity), proof.hold(quantize_graph(graph, kind, proof.samples), wanted)
+
+
+def write_notes(
+    inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan], answers: Arrays
+) -> tuple[str, ...]:
+    """What a person should know of how the fields were understood, a line each."""
     told = [(plan.field.name, plan.note) for plan in inputs]
     told += [(plan.field.name, plan.note) for plan in outputs]
-    notes = [f"{field}: {note}" for field, note in told if note]
-    notes += [f"{plan.field.name}: {SAME}" for plan in outputs if is_same(answers[plan.spec.name])]
-    return Conversion(manifest, files, parity, facts, before, tuple(notes), folder)
+    told += [(plan.field.name, SAME) for plan in outputs if is_same(answers[plan.spec.name])]
+    return tuple(f"{name}: {note}" for name, note in told if note)
 
 
 def keep_apart(
