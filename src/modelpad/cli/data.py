@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from modelpad.datasets import DataSet
 
 EXAMPLE = """example:
   modelpad data mnist
@@ -42,31 +46,40 @@ def run(args: argparse.Namespace) -> int:
     sheet = Path(args.sheet or f"{data.name}-samples.png")
     sheet.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(data, sheet)
-    splits = data.splits()
     if args.json:
-        facts = {
-            "name": data.name,
-            "licence": data.licence,
-            "source": data.source,
-            "splits": {name: data.count_classes(split) for name, split in splits.items()},
-            "shape": list(data.train.shape),
-            "skipped": list(data.skipped),
-            "sheet": str(sheet),
-        }
-        print(json.dumps(facts))
+        print(json.dumps(tell_facts(data) | {"sheet": str(sheet)}))
         return DONE
-    print(f"{data.title}\n  {data.source}\n  licence: {data.licence}")
-    for name, split in splits.items():
-        shape = " x ".join(str(side) for side in split.shape)
-        print(f"  {name}: {len(split):,} images of {shape}")
-        counts = data.count_classes(split).items()
-        print("    " + ", ".join(f"{label} {count:,}" for label, count in counts))
-    for line in data.skipped[:5]:
-        print(f"  left out: {line}")
-    if len(data.skipped) > 5:
-        print(f"  left out: {len(data.skipped) - 5:,} more")
+    for line in tell_data(data):
+        print(line)
     print(f"Samples: {sheet}. Next: modelpad train digits --data {args.name}")
     return DONE
+
+
+def tell_data(data: DataSet) -> list[str]:
+    """What is in a data set, in lines for a person."""
+    lines = [data.title, f"  {data.source}", f"  licence: {data.licence}"]
+    for name, split in data.splits().items():
+        shape = " x ".join(str(side) for side in split.shape)
+        lines.append(f"  {name}: {len(split):,} images of {shape}")
+        counts = data.count_classes(split).items()
+        lines.append("    " + ", ".join(f"{label} {count:,}" for label, count in counts))
+    lines += [f"  left out: {line}" for line in data.skipped[:5]]
+    if len(data.skipped) > 5:
+        lines.append(f"  left out: {len(data.skipped) - 5:,} more")
+    return lines
+
+
+def tell_facts(data: DataSet) -> dict[str, Any]:
+    """The same for programs."""
+    counts = {name: data.count_classes(split) for name, split in data.splits().items()}
+    return {
+        "name": data.name,
+        "licence": data.licence,
+        "source": data.source,
+        "splits": counts,
+        "shape": list(data.train.shape),
+        "skipped": list(data.skipped),
+    }
 
 
 def show_progress(done: int, total: int) -> None:

@@ -87,22 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def list_models(store: LocalStore, args: argparse.Namespace) -> int:
     """A line a version."""
-    rows: list[dict[str, Any]] = []
-    for name in sorted(store.names()):
-        aliases = store.aliases(name)
-        for version in store.versions(name):
-            bundle = store.open(f"{name}@{version}", verify=False)
-            names = sorted(alias for alias, target in aliases.items() if target == version)
-            rows.append(
-                {
-                    "name": name,
-                    "version": version,
-                    "aliases": names,
-                    "task": bundle.manifest.task,
-                    "created": bundle.manifest.created,
-                    "metrics": bundle.manifest.metrics,
-                }
-            )
+    rows = list_versions(store)
     if args.json:
         print(json.dumps({"models": rows}))
         return DONE
@@ -126,6 +111,27 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(line.rstrip())
     return DONE
+
+
+def list_versions(store: LocalStore) -> list[dict[str, Any]]:
+    """Every version in the store with what is said of it, by name, as JSON shows it."""
+    rows: list[dict[str, Any]] = []
+    for name in sorted(store.names()):
+        aliases = store.aliases(name)
+        for version in store.versions(name):
+            manifest = store.open(f"{name}@{version}", verify=False).manifest
+            names = sorted(alias for alias, target in aliases.items() if target == version)
+            rows.append(
+                {
+                    "name": name,
+                    "version": version,
+                    "aliases": names,
+                    "task": manifest.task,
+                    "created": manifest.created,
+                    "metrics": manifest.metrics,
+                }
+            )
+    return rows
 
 
 def show_model(store: LocalStore, args: argparse.Namespace) -> int:
