@@ -35,7 +35,7 @@ def test_metrics_are_in_prometheus_format() -> None:
     metrics.count_request(model='a"b', endpoint="/predict", status=200)
     metrics.observe_prediction(0.003, model="a")
     metrics.observe_prediction(99.0, model="a")
-    text = metrics.render(models={"a": 1}, waiting={"a": 0}).decode()
+    text = metrics.render({"a": 1}).decode()
     sample = re.compile(r'[a-z_]+(\{([a-z]+="(\\.|[^"\\])*",?)*\})? [0-9.e+-]+')
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert all(sample.fullmatch(line) for line in lines)

@@ -28,6 +28,12 @@ class Bundle:
             raise BundleInvalid(f"The bundle {self.folder} has no {name}.", hint=AGAIN)
         return self.folder / name
 
+    @property
+    def graph_bytes(self) -> int:
+        """The size of the graph, with the weights that lie beside it."""
+        files = self.manifest.files.items()
+        return sum(record.bytes for name, record in files if name.startswith(GRAPH))
+
     def read_json(self, name: str) -> Any:
         """A listed JSON file. Raises `BundleInvalid` when it is not JSON."""
         try:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from modelpad.server.traces import Traces
     from modelpad.store import Found
 
-GRAPH = "model.onnx"
 EXAMPLE = """example:
   modelpad serve digits
   modelpad serve digits@3 --port 9000
@@ -114,6 +113,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what runs the graphs, where this ONNX Runtime has it (%(default)s)",
     )
     parser.add_argument(
+        "--memory-limit",
+        type=float,
+        default=0.0,
+        metavar="MB",
+        help="open models when they are first asked, and close those least recently used when the"
+        " server would take more; 0: open all (%(default)s)",
+    )
+    parser.add_argument(
         "--poll",
         type=float,
         default=2.0,
@@ -178,7 +185,7 @@ def serve_models(
 
     guard, tls, traces = make_guard(args, rates), open_tls(args), open_traces(args)
     found = find_models(args)
-    graphs = sum(one.bundle.path(GRAPH).stat().st_size for one in found)
+    graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     link = Link(line, workers) if line is not None else None
     options = read_load_options(args, workers)
@@ -306,12 +313,14 @@ def open_tls(args: argparse.Namespace) -> SSLContext | None:
 
 def read_load_options(args: argparse.Namespace, workers: int) -> LoadOptions:
     """`--queue`, `--timeout`, `--batch` and `--device`; the workers share queue and processors."""
-    from modelpad.engine import QueueLimits, allotted_cpus
+    from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
 
     limits = QueueLimits(length=-(-args.queue // workers), timeout_s=args.timeout)
     threads = max(1, allotted_cpus() // workers)
-    return LoadOptions(limits, args.batch, args.device, threads)
+    share = int(args.memory_limit * 1024 * 1024) // workers
+    memory = MemoryBudget(share) if share else None
+    return LoadOptions(limits, args.batch, args.device, threads, memory)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

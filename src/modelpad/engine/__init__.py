@@ -3,6 +3,7 @@
 from modelpad.engine.batcher import CALLER, Batcher, BatchRecord, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
+from modelpad.engine.memory import MemoryBudget, release_memory
 from modelpad.engine.session import DEVICES, Session, SessionSettings, TensorInfo, allotted_cpus
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "BatchLimits",
     "BatchRecord",
     "Batcher",
+    "MemoryBudget",
     "QueueLimits",
     "Session",
     "SessionSettings",
     "TensorInfo",
     "allotted_cpus",
     "find_best_batch",
+    "release_memory",
 ]

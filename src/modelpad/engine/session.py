@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, first_line
+from modelpad.bundle import open_bundle
+from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
 
 log = logging.getLogger("modelpad.engine")
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelpad.bundle import Bundle
+    from modelpad.engine.memory import MemoryBudget
 
     Batch = Mapping[str, NDArray[np.generic]]
 
@@ -79,26 +83,108 @@ def allotted_cpus() -> int:
 
 
 class Session:
-    """An opened model: `decode` what arrived, `predict` a batch, `encode` what it answers."""
+    """An opened model: `decode` what arrived, `predict` a batch, `encode` what it answers.
 
-    def __init__(self, bundle: Bundle, settings: SessionSettings | None = None) -> None:
-        """Opens the bundle's graph.
+    With a memory budget its graph is opened when it is first used, and again after it slept.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: SessionSettings | None = None,
+        memory: MemoryBudget | None = None,
+    ) -> None:
+        """Opens the bundle's graph, unless there is a budget.
 
         Raises:
             BundleInvalid: ONNX Runtime cannot read the graph, or its names are not the signature's.
         """
         self.bundle = bundle
         self.signature = bundle.manifest.signature
-        self._session = _open_graph(bundle.path("model.onnx"), settings or SessionSettings())
+        self.settings = settings or SessionSettings()
+        self.memory = memory
         self._output_names = [field.name for field in self.signature.outputs]
-        self._check_names()
+        self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
+        self._graph: Any = None
+        self._users = 0
+        self._lock = threading.Lock()
+        if memory is None:
+            self._open()
+
+    @property
+    def title(self) -> str:
+        """The name of its bundle."""
+        return self.bundle.manifest.name
+
+    @property
+    def graph_bytes(self) -> int:
+        """The size of the graph's files: about what it takes in memory."""
+        return self.bundle.graph_bytes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its graph is in memory."""
+        return self._graph is not None
+
+    @property
+    def is_described(self) -> bool:
+        """Whether its tensors are known without opening it."""
+        return self._tensors is not None
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
-        """The graph's inputs and outputs, in the signature's order."""
-        taken = {value.name: value for value in self._session.get_inputs()}
-        given = {value.name: value for value in self._session.get_outputs()}
+        """The graph's inputs and outputs, in the signature's order. Raises as opening does."""
+        if self._tensors is None:
+            with self._use():
+                pass
+        assert self._tensors is not None
+        return self._tensors
+
+    def sleep(self) -> bool:
+        """Gives the graph's memory back; False when it is in use, or about to be."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._users:
+                return False
+            self._graph = None
+            return True
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Gives the graph's memory back for good."""
+        if self.memory is not None:
+            self.memory.forget(self)
+        self._graph = None
+
+    @contextmanager
+    def _use(self) -> Iterator[Any]:
+        """The graph, opened, and not put to sleep meanwhile."""
+        with self._lock:
+            if self._graph is None:
+                if self.memory is not None:
+                    self.memory.make_room(self)
+                self._open()
+            graph = self._graph
+            self._users += 1
+        try:
+            yield graph
+        finally:
+            with self._lock:
+                self._users -= 1
+            if self.memory is not None:
+                self.memory.note_use(self)
+
+    def _open(self) -> None:
+        if self.memory is not None:
+            open_bundle(self.bundle.folder)  # it may have changed since it was first looked at
+        graph = _open_graph(self.bundle.path("model.onnx"), self.settings)
+        self._check_names(graph)
+        taken = {value.name: value for value in graph.get_inputs()}
+        given = {value.name: value for value in graph.get_outputs()}
         inputs = [_describe(taken[field.name]) for field in self.signature.inputs]
-        return inputs, [_describe(given[name]) for name in self._output_names]
+        self._tensors = inputs, [_describe(given[name]) for name in self._output_names]
+        self._graph = graph
 
     def decode(self, values: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
         """One item's values as a batch of one for each input.
@@ -115,9 +201,13 @@ class Session:
 
         Raises:
             ModelFailed: ONNX Runtime raised while it ran the graph.
+            BundleInvalid: the graph cannot be opened again.
         """
         try:
-            outputs = self._session.run(self._output_names, dict(batch))
+            with self._use() as graph:
+                outputs = graph.run(self._output_names, dict(batch))
+        except ModelpadError:
+            raise
         except Exception as error:
             raise ModelFailed(
                 f"The model failed on this input: {first_line(error, 300)}",
@@ -149,9 +239,9 @@ class Session:
             for name, value in inputs.items()
         }
 
-    def _check_names(self) -> None:
-        graph_inputs = sorted(value.name for value in self._session.get_inputs())
-        graph_outputs = {value.name for value in self._session.get_outputs()}
+    def _check_names(self, graph: Any) -> None:
+        graph_inputs = sorted(value.name for value in graph.get_inputs())
+        graph_outputs = {value.name for value in graph.get_outputs()}
         inputs = sorted(field.name for field in self.signature.inputs)
         if graph_inputs != inputs or not graph_outputs.issuperset(self._output_names):
             raise BundleInvalid(

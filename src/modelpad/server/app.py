@@ -18,7 +18,15 @@ from modelpad.errors import ModelpadError, NotReady
 from modelpad.server import errors
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
 from modelpad.server.log import log_request, name_request, read_trace
-from modelpad.server.metrics import Metrics, Snapshot
+from modelpad.server.metrics import (
+    GRAPHS_OPEN,
+    QUEUE_LENGTH,
+    WORKERS,
+    Labels,
+    Metrics,
+    Snapshot,
+    name_version,
+)
 from modelpad.server.models import ModelTable, ServedModel
 from modelpad.server.routes import ROUTES, Names, Route, RouteTable
 
@@ -106,22 +114,40 @@ class App:
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
-    def take_counts(self) -> Snapshot:
-        """What this process counted, and what waits in it."""
-        waiting = {model.name: model.runner.waiting for model in self.models or ()}
-        return self.metrics.take(waiting)
+    async def find(self, name: str, version: str = "", key: str | None = None) -> ServedModel:
+        """The model that a request means; its tensors are known.
 
-    async def count_all(self) -> tuple[Metrics, dict[str, int], int]:
-        """What all workers counted, the requests that wait by model, and how many workers are."""
-        if self.link is None:
-            return self.metrics, self.take_counts().waiting, 1
-        told = await self.link.collect()
+        Raises:
+            ModelNotFound, VersionNotFound: there is none.
+            BundleInvalid: its graph, which was not opened yet, cannot be.
+        """
+        model = self.opened().find(name, version, key)
+        if not model.runner.session.is_described:
+            await asyncio.to_thread(model.runner.session.describe_tensors)
+        return model
+
+    def take_counts(self) -> Snapshot:
+        """What this process counted, and how it is."""
+        lines = self.models.lines.values() if self.models is not None else ()
+        models = [model for line in lines for model in line.versions.values()]
+        waiting: Counter[Labels] = Counter()
+        for model in models:
+            waiting[("model", model.name),] += model.runner.waiting
+        opened = {name_version(m.name, m.version): int(m.runner.session.is_open) for m in models}
+        gauges: dict[str, Mapping[Labels, float]] = {
+            WORKERS: {(): 1},
+            QUEUE_LENGTH: waiting,
+            GRAPHS_OPEN: opened,
+        }
+        return self.metrics.take(gauges)
+
+    async def count_all(self) -> Metrics:
+        """What all workers counted."""
         everything = Metrics(__version__)
-        waiting: Counter[str] = Counter()
-        for snapshot in (self.take_counts(), *told.snapshots):
+        others = [] if self.link is None else await self.link.collect()
+        for snapshot in (self.take_counts(), *others):
             everything.add(snapshot)
-            waiting.update(snapshot.waiting)
-        return everything, dict(waiting), told.workers
+        return everything
 
     def find_stuck(self) -> str:
         """The models whose engine hangs, in words; "" when all is well."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from modelpad.engine import release_memory
 from modelpad.errors import ModelFailed, ModelpadError
 from modelpad.server.models import ModelLine, ServedModel
 
@@ -156,6 +157,8 @@ class Follower:
         await model.runner.drain(DRAIN_S)
         model.runner.close()
         await asyncio.to_thread(model.runner.join, DRAIN_S)
+        model.runner.session.close()
+        release_memory()
         log.warning("%s: version %d has left", model.name, model.version)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,14 @@ COUNTERS = {
     SHADOWS: "Answers of shadows, by how they compare.",
     FAILURES: "Requests that the model failed on.",
     RESTARTS: "Workers that died or hung, and were replaced.",
+}
+QUEUE_LENGTH = "modelpad_queue_length"
+GRAPHS_OPEN = "modelpad_graphs_open"
+WORKERS = "modelpad_workers"
+GAUGES = {
+    WORKERS: "Processes that answer.",
+    QUEUE_LENGTH: "Requests that wait or run.",
+    GRAPHS_OPEN: "In how many workers a version's graph is in memory.",
 }
 QUEUE = "modelpad_queue_seconds"
 PREPARATION = "modelpad_preparation_seconds"
@@ -94,14 +102,13 @@ class Series:
 class Snapshot:
     """All that a process counted, as plain values that msgspec can carry.
 
-    `waiting` has the requests that wait or run now, by model.
+    `gauges` are how things are now; those of several processes are added up.
     """
 
     counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
     histograms: dict[str, list[tuple[Labels, Series]]] = field(default_factory=dict)
     last: list[tuple[Labels, float]] = field(default_factory=list)
-    waiting: dict[str, int] = field(default_factory=dict)
-    workers: int = 1
+    gauges: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
 
 
 class Metrics:
@@ -112,6 +119,7 @@ class Metrics:
         self._counters: dict[str, dict[Labels, int]] = {name: defaultdict(int) for name in COUNTERS}
         self._histograms: dict[str, dict[Labels, Series]] = {name: {} for name in HISTOGRAMS}
         self._last: dict[Labels, float] = {}
+        self._gauges: dict[str, dict[Labels, float]] = {name: defaultdict(int) for name in GAUGES}
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
         """One request answered."""
@@ -124,7 +132,7 @@ class Metrics:
 
     def observe_batch(self, record: BatchRecord, *, model: str, version: int) -> None:
         """One batch run by a model's engine."""
-        labels = _name_version(model, version)
+        labels = name_version(model, version)
         for seconds in record.queue_s:
             self._observe(QUEUE, seconds, labels)
         self._observe(PREPARATION, record.prepare_s, labels)
@@ -137,7 +145,7 @@ class Metrics:
 
     def count_version_failure(self, *, model: str, version: int) -> None:
         """One version that could not be opened."""
-        self._counters[VERSION_FAILURES][_name_version(model, version)] += 1
+        self._counters[VERSION_FAILURES][name_version(model, version)] += 1
 
     def count_call(self, method: str, code: str) -> None:
         """One gRPC call answered."""
@@ -155,7 +163,7 @@ class Metrics:
 
     def count_of(self, model: str, version: int) -> ModelCounts:
         """What one version's engine did."""
-        labels = _name_version(model, version)
+        labels = name_version(model, version)
         nothing = Series([])
         queue, prepare, inference, encode, items = (
             self._histograms[name].get(labels, nothing)
@@ -173,13 +181,13 @@ class Metrics:
             last=self._last.get(labels, 0.0),
         )
 
-    def take(self, waiting: Mapping[str, int] | None = None) -> Snapshot:
-        """Everything counted up to now."""
+    def take(self, gauges: Mapping[str, Mapping[Labels, float]] | None = None) -> Snapshot:
+        """Everything counted up to now, with gauges as they are."""
         return Snapshot(
             {name: list(counts.items()) for name, counts in self._counters.items() if counts},
             {name: list(series.items()) for name, series in self._histograms.items() if series},
             list(self._last.items()),
-            dict(waiting or {}),
+            {name: list(values.items()) for name, values in (gauges or {}).items()},
         )
 
     def add(self, other: Snapshot) -> None:
@@ -195,23 +203,24 @@ class Metrics:
                     mine.buckets[place] += count
         for labels, when in other.last:
             self._last[labels] = max(when, self._last.get(labels, 0.0))
+        for name, values in other.gauges.items():
+            for labels, value in values:
+                self._gauges[name][labels] += value
 
-    def render(
-        self, *, models: Mapping[str, int], waiting: Mapping[str, int], workers: int = 1
-    ) -> bytes:
+    def render(self, models: Mapping[str, int]) -> bytes:
         """The text that Prometheus scrapes; `models` are the versions served."""
         lines: list[str] = []
-        gauges: tuple[tuple[str, str, list[tuple[Labels, float]]], ...] = (
+        served = [((("model", name),), version) for name, version in models.items()]
+        gauges: list[tuple[str, str, Iterable[tuple[Labels, float]]]] = [
             ("modelpad_info", "The version of modelpad.", [((("version", self._version),), 1)]),
-            ("modelpad_workers", "Processes that answer.", [((), workers)]),
-            ("modelpad_model_version", "The version served of each model.", _by_model(models)),
-            ("modelpad_queue_length", "Requests that wait or run.", _by_model(waiting)),
+            ("modelpad_model_version", "The version served of each model.", served),
             (
                 "modelpad_last_inference_timestamp_seconds",
                 "When a version last ran, since the epoch.",
-                list(self._last.items()),
+                self._last.items(),
             ),
-        )
+        ]
+        gauges += [(name, words, self._gauges[name].items()) for name, words in GAUGES.items()]
         for name, words, samples in gauges:
             lines += _describe(name, "gauge", words)
             lines += [_sample(name, labels, value) for labels, value in samples]
@@ -236,12 +245,9 @@ class Metrics:
         return series
 
 
-def _name_version(model: str, version: int) -> Labels:
+def name_version(model: str, version: int) -> Labels:
+    """The labels of one version."""
     return (("model", model), ("version", str(version)))
-
-
-def _by_model(values: Mapping[str, int]) -> list[tuple[Labels, float]]:
-    return [((("model", name),), value) for name, value in values.items()]
 
 
 def _describe(name: str, kind: str, words: str) -> list[str]:

@@ -14,12 +14,14 @@ from urllib.parse import quote
 from modelpad.engine import (
     Batcher,
     BatchLimits,
+    MemoryBudget,
     QueueLimits,
     Session,
     SessionSettings,
     TensorInfo,
     find_best_batch,
 )
+from modelpad.engine.calibration import UNMEASURED
 from modelpad.errors import (
     ModelNotFound,
     ModelpadError,
@@ -41,39 +43,53 @@ CLOSE_S = 2.0
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How models are opened: their queue, the device, the batch (0 is measured, once idle), and
-    how many batches may run at once, `threads`."""
+    how many batches may run at once, `threads`; with `memory` they are opened when first asked."""
 
     limits: QueueLimits = field(default_factory=QueueLimits)
     batch: int = 0
     device: str = "cpu"
     threads: int = 1
+    memory: MemoryBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One version of one model, opened and warm."""
+    """One version of one model, opened and warm; or, under a memory limit, opened when asked."""
 
     name: str
     version: int
     bundle: Bundle
     runner: Batcher
-    inputs: tuple[TensorInfo, ...] = ()
-    outputs: tuple[TensorInfo, ...] = ()
 
     @classmethod
     def load(
         cls, name: str, version: int, bundle: Bundle, options: LoadOptions | None = None
     ) -> ServedModel:
-        """Opens the bundle and answers its first sample. Raises `BundleInvalid`, `ModelFailed`."""
+        """Opens the bundle and answers its first sample, unless memory is limited.
+
+        Raises `BundleInvalid`, `ModelFailed`.
+        """
         options = options or LoadOptions()
-        session = Session(bundle, SessionSettings(threads=1, device=options.device))
-        session.warm_up()
-        batches = BatchLimits(options.batch) if options.batch else None
+        settings = SessionSettings(threads=1, device=options.device)
+        session = Session(bundle, settings, options.memory)
+        unmeasured = None if options.memory is None else UNMEASURED
+        batches = BatchLimits(options.batch) if options.batch else unmeasured
         runner = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
-        if not options.batch:
-            runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner))
-        inputs, outputs = session.describe_tensors()
-        return cls(name, version, bundle, runner, tuple(inputs), tuple(outputs))
+        if options.memory is None:
+            session.warm_up()
+            if not options.batch:
+                runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner))
+        return cls(name, version, bundle, runner)
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """The graph's inputs. Opens the graph where it never was; raises as that does."""
+        return self.runner.session.describe_tensors()[0]
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """The graph's outputs, as `inputs`."""
+        return self.runner.session.describe_tensors()[1]
 
     def describe(self) -> dict[str, Any]:
         """What the page needs to know: fields, samples and card."""

@@ -97,16 +97,16 @@ class RouteTable:
         return errors.respond_words(lost, lost.words) if tensors else errors.respond_error(lost)
 
 
-def _find(app: App, request: Request, names: Names) -> ServedModel:
+async def _find(app: App, request: Request, names: Names) -> ServedModel:
     key = request.headers.get(STICKY)
-    return app.opened().find(names["model"], names.get("version", ""), key)
+    return await app.find(names["model"], names.get("version", ""), key)
 
 
 def _ask(call: Call) -> Handler:
     """A handler that asks a model by `call`, and takes the time."""
 
     async def handle(app: App, request: Request, names: Names) -> Response:
-        model = _find(app, request, names)
+        model = await _find(app, request, names)
         if app.traces is not None:
             CALLER.get().note_model(model)
         shadow = _find_shadow(app, request, model)
@@ -176,7 +176,7 @@ def _show(call: Callable[[ServedModel], Response]) -> Handler:
     """A handler that tells something of a model."""
 
     async def handle(app: App, request: Request, names: Names) -> Response:
-        return call(_find(app, request, names))
+        return call(await _find(app, request, names))
 
     return handle
 
@@ -184,7 +184,7 @@ def _show(call: Callable[[ServedModel], Response]) -> Handler:
 async def show_v1_status(app: App, request: Request, names: Names) -> Response:
     """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
     app.check_open()
-    model = _find(app, request, names) if "version" in names else None
+    model = await _find(app, request, names) if "version" in names else None
     return tfserving.show_status(app.opened().find_line(names["model"]), model)
 
 
@@ -206,21 +206,21 @@ async def check_v2_ready(app: App, request: Request, names: Names) -> Response:
 
 async def show_v2_model(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}`."""
-    model = _find(app, request, names)
+    model = await _find(app, request, names)
     return openinference.describe_model(app.opened().find_line(model.name), model)
 
 
 async def check_v2_model(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}/ready`."""
     app.check_open()
-    model = _find(app, request, names)
+    model = await _find(app, request, names)
     return respond_json({"name": model.name, "ready": True})
 
 
 async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}/stats`."""
-    model = _find(app, request, names)
-    metrics, _, _ = await app.count_all()
+    model = await _find(app, request, names)
+    metrics = await app.count_all()
     return openinference.show_stats(model, metrics.count_of(model.name, model.version))
 
 
@@ -278,17 +278,16 @@ async def check_ready(app: App, request: Request, names: Names) -> Response:
 
 async def show_metrics(app: App, request: Request, names: Names) -> Response:
     """`GET /metrics`: for Prometheus."""
-    metrics, waiting, workers = await app.count_all()
+    metrics = await app.count_all()
     served = {model.name: model.version for model in app.models or ()}
-    body = metrics.render(models=served, waiting=waiting, workers=workers)
-    return Response(body, CONTENT_TYPE)
+    return Response(metrics.render(served), CONTENT_TYPE)
 
 
 async def show_openapi(app: App, request: Request, names: Names) -> Response:
     """`GET /openapi.json`: the API's description."""
     from modelpad.server.openapi import describe_api
 
-    return respond_json(describe_api(app.opened(), app.limits))
+    return respond_json(await asyncio.to_thread(describe_api, app.opened(), app.limits))
 
 
 def _list_protocols() -> Iterator[Route]:

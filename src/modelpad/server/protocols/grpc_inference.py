@@ -79,7 +79,7 @@ class InferenceService:
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         """A model's tensors."""
-        model = self._find(request.name, request.version, context)
+        model = await self._find(request.name, request.version, context)
         line = self.app.opened().lines[model.name]
 
         def describe(infos: Any) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ class InferenceService:
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Inference, with typed contents or raw ones."""
-        model = self._find(request.model_name, request.model_version, context)
+        model = await self._find(request.model_name, request.model_version, context)
         arrays = check_batch(model, read_tensors(request))
         given = request.parameters
         timeout = given["timeout"].int64_param if "timeout" in given else 0
@@ -116,8 +116,8 @@ class InferenceService:
             except ModelpadError as error:
                 yield make("ModelStreamInferResponse", error_message=error.message)
 
-    def _find(self, name: str, version: str, context: Any) -> ServedModel:
-        model = self.app.opened().find(name, version, read_headers(context).get(STICKY))
+    async def _find(self, name: str, version: str, context: Any) -> ServedModel:
+        model = await self.app.find(name, version, read_headers(context).get(STICKY))
         if self.app.traces is not None:
             CALLER.get().note_model(model)
         return model

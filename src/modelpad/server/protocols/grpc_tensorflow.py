@@ -52,7 +52,7 @@ class PredictionService:
 
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out, in the typed fields that its clients read."""
-        model = find_model(self.app, request.model_spec, context)
+        model = await find_model(self.app, request.model_spec, context)
         arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
         outputs = await model.runner.run(check_batch(model, arrays))
         names = list(request.output_filter) or list(outputs)
@@ -69,7 +69,7 @@ class PredictionService:
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """The signature."""
-        model = find_model(self.app, request.model_spec, context)
+        model = await find_model(self.app, request.model_spec, context)
         if list(request.metadata_field) != [METADATA_FIELD]:
             raise InvalidInput(
                 f"Metadata field {list(request.metadata_field)} is not supported.",
@@ -110,14 +110,14 @@ class ModelService:
         return answer
 
 
-def find_model(app: App, spec: Any, context: Any) -> ServedModel:
+async def find_model(app: App, spec: Any, context: Any) -> ServedModel:
     """The model that a request means. Raises `InvalidInput` for an unknown signature."""
     if spec.signature_name not in SIGNATURES:
         raise InvalidInput(
             f'Serving signature name: "{spec.signature_name}" not found in signature def.'
         )
     key = read_headers(context).get(STICKY)
-    model = app.opened().find(spec.name, _read_version(spec), key)
+    model = await app.find(spec.name, _read_version(spec), key)
     if app.traces is not None:
         CALLER.get().note_model(model)
     return model

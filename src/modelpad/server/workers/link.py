@@ -16,6 +16,7 @@ from modelpad.server.workers import messages
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.metrics import Snapshot
     from modelpad.store import Plan
 
 log = logging.getLogger("modelpad.server")
@@ -61,15 +62,15 @@ class Link:
         """This worker accepts connections."""
         self._send(messages.Ready(self.workers))
 
-    async def collect(self) -> messages.Collected:
+    async def collect(self) -> list[Snapshot]:
         """What the other workers counted; nothing when the supervisor is too busy to say."""
         future: asyncio.Future[messages.Collected] = asyncio.get_running_loop().create_future()
         self._collecting.append(future)
         self._send(messages.Collect())
         try:
-            return await asyncio.wait_for(future, COLLECT_S)
+            return (await asyncio.wait_for(future, COLLECT_S)).snapshots
         except TimeoutError:
-            return messages.Collected([], 1)
+            return []
 
     async def close(self) -> None:
         """Ends what runs beside."""

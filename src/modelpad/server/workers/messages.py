@@ -52,7 +52,6 @@ class Collected(msgspec.Struct, tag=True):
     """What the others counted, those that are gone too."""
 
     snapshots: list[Snapshot]
-    workers: int
 
 
 class Look(msgspec.Struct, tag=True):

@@ -354,10 +354,10 @@ class Supervisor:
             if collecting.silent and now < collecting.until:
                 continue
             self._collecting.remove(collecting)
-            others = [w.counts for w in self._workers if w is not collecting.asker]
+            others = [w.counts for w in self._serving() if w is not collecting.asker]
             own = Snapshot(counters={RESTARTS: [((), self._restarts)]} if self._restarts else {})
             told = [*others, self._retired.take(), own]
-            collecting.asker.send(messages.Collected(told, len(self._serving())))
+            collecting.asker.send(messages.Collected(told))
 
     # Changes of what is served.
 
