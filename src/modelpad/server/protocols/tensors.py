@@ -148,13 +148,13 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
     if array.dtype == wanted:
         return array
     if array.dtype.kind in "biuf" and np.can_cast(array.dtype, wanted, "same_kind"):
-        return array.astype(wanted)
+        return _cast(array, wanted, info.name)
     if array.dtype.kind in "iu" and wanted.kind in "iu":
         bounds = np.iinfo(wanted)
         if array.size and array.min() >= bounds.min and array.max() <= bounds.max:
             return array.astype(wanted)
     if array.dtype.kind in "biu" and wanted.kind == "f":
-        return array.astype(wanted)
+        return _cast(array, wanted, info.name)
     raise InvalidInput(
         f"the input {info.name!r} is {wanted}, not {array.dtype}",
         hint=f"Send {wanted}.",
@@ -162,6 +162,22 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
         expected=str(wanted),
         got=str(array.dtype),
     )
+
+
+def _cast(array: NDArray[Any], wanted: np.dtype[Any], name: str) -> NDArray[np.generic]:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        ready = array.astype(wanted)
+    if wanted.kind == "f" and (np.isinf(ready) & np.isfinite(array)).any():
+        raise InvalidInput(
+            f"the input {name!r} has numbers beyond {wanted}",
+            hint=f"The largest are {np.finfo(wanted).max:.3g}.",
+            field=name,
+            expected=str(wanted),
+            got="a larger number",
+        )
+    return ready
 
 
 def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
