@@ -86,7 +86,9 @@ PEERS = {
     "mosec": Peer(
         "python mosec_app.py --port {port} --log-level error",
         speaks("/inference"),
-        Settings("2 processes", "16, 1 ms", "tokio", "orjson"),
+        Settings(
+            "2 processes", "16, 1 ms", "tokio", "orjson", "one alone is faster without batches"
+        ),
         ("mosec",),
     ),
     "LitServe": Peer(
@@ -106,9 +108,9 @@ PEERS = {
         patience_s=120,
     ),
     "Ray Serve": Peer(
-        "python ray_app.py {port} 2 16",
+        "python ray_app.py {port} 2 1",
         speaks("/predict"),
-        Settings("2 replicas", "16, no wait", "uvloop", "orjson", "HAProxy, throughput-optimized"),
+        Settings("2 replicas", "none", "uvloop", "orjson", "HAProxy, throughput-optimized"),
         ("ray[serve]",),
         {
             "RAY_USAGE_STATS_ENABLED": "0",

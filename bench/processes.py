@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,11 @@ def adopt_orphans() -> None:
     """Makes this process the parent of every descendant whose own parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def heed_termination() -> None:
+    """Lets SIGTERM end this process as Ctrl-C does, so that its servers are ended too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Server:

@@ -36,7 +36,7 @@ from modelpad.client.load import run_load, write_request
 from modelpad.engine import Session, find_best_batch
 from modelpad.zoo import zoo_bundles
 from peer import PEERS, V2, Peer, environment_of, read_version, write_setup
-from processes import Server
+from processes import Server, heed_termination
 
 GRAPH = zoo_bundles()["digits"] / "model.onnx"
 PORT = 8475
@@ -215,6 +215,7 @@ def main() -> None:
         return
     if unknown := set(args.peers) - set(PEERS):
         parser.error(f"no peer is named {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    heed_termination()
     rows: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     for name in args.peers or PEERS:

@@ -24,7 +24,7 @@ import numpy as np
 from modelpad.client.load import Load, run_load, write_request
 from pace import Pace
 from peer import OWN_PATHS
-from processes import Server
+from processes import Server, heed_termination
 from serving import make_bodies, make_headers
 
 CONNECTIONS = {"raw float32": 6, "nested JSON": 5, "PNG": 5}
@@ -157,6 +157,7 @@ def main() -> None:
     )
     parser.add_argument("--table", action="store_true", help="print a row, not JSON")
     args = parser.parse_args()
+    heed_termination()
     told = measure(args.minutes, args.port, args.every, args.warm_up)
     print(write_table(told) if args.table else json.dumps(told, indent=1))
 
