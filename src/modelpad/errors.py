@@ -16,6 +16,7 @@
     ├── Overloaded              the queue is full
     │   └── RateLimited         one client asks too often
     ├── Unauthorized            no API key, or an unknown one
+    ├── Forbidden               a key that may not do this
     ├── DeadlineExceeded        no answer within the time allowed
     ├── NotReady                the models are still being opened
     ├── MissingExtra            an optional part that is not installed
@@ -107,6 +108,10 @@ class RateLimited(Overloaded):
 
 class Unauthorized(ModelpadError):
     """A request has no API key, or one that nobody has."""
+
+
+class Forbidden(ModelpadError):
+    """The API key is known, but its owner may not do this."""
 
 
 class DeadlineExceeded(ModelpadError):

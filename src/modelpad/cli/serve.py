@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from modelpad.errors import UsageError
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from modelpad.server import App, Follower, Guard, LoadOptions, ModelTable
+    from modelpad.server import Guard, LoadOptions, ModelTable
+    from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address
     from modelpad.server.traces import Traces
@@ -35,6 +37,14 @@ EXAMPLE = """example:
   modelpad serve digits@3 --port 9000
   modelpad serve my_model.keras
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is made before workers are forked, and is known to all of them."""
+
+    rates: Rates | None
+    orders: Orders
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +111,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         help="pages of this origin may ask from a browser; may be given again",
     )
+    parser.add_argument(
+        "--admin",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the owner of this API key may load and unload models; may be given again",
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
@@ -135,6 +152,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address, open_socket
 
@@ -143,17 +161,20 @@ def run(args: argparse.Namespace) -> int:
     listener = open_socket(Address(args.host, port))
     if args.grpc_port:
         open_socket(Address(args.host, args.grpc_port)).close()  # in use? known before all else
-    rates = Rates(args.rate) if args.rate else None
+    shared = Shared(Rates(args.rate) if args.rate else None, Orders())
 
     def work(line: socket | None, workers: int) -> int:
-        serve_models(args, listener, rates, line, workers)
+        serve_models(args, listener, shared, line, workers)
         return DONE
 
     if args.workers == 1 or not hasattr(os, "fork"):
         return work(None, 1)
     from modelpad.server.workers.supervisor import Supervisor
 
-    return Supervisor(args.workers, work, grace_s=args.grace, follow_s=args.poll).run()
+    supervisor = Supervisor(
+        args.workers, work, grace_s=args.grace, follow_s=args.poll, orders=shared.orders
+    )
+    return supervisor.run()
 
 
 def check_numbers(args: argparse.Namespace) -> None:
@@ -164,6 +185,11 @@ def check_numbers(args: argparse.Namespace) -> None:
             f"{', '.join(least)} must be above 0, --batch and --workers not below.",
             hint="See: modelpad serve --help",
         )
+    if args.admin and not (args.api_keys or keys_from_environment()):
+        raise UsageError(
+            "--admin names the owner of an API key, and there are none.",
+            hint="Give keys too: --api-keys FILE",
+        )
     if args.workers > 1 and not hasattr(os, "fork"):
         raise UsageError(
             "This system cannot fork, so there is one worker.", hint="Leave --workers out."
@@ -173,24 +199,27 @@ def check_numbers(args: argparse.Namespace) -> None:
 def serve_models(
     args: argparse.Namespace,
     listener: socket,
-    rates: Rates | None,
+    shared: Shared,
     line: socket | None,
     workers: int,
 ) -> None:
     """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
-    from modelpad.server import App, ModelTable, ServedModel, ServerLimits
+    from modelpad.server import App, Follower, ModelTable, ServedModel, ServerLimits
+    from modelpad.server.catalogue import Catalogue
     from modelpad.server.listen import serve
     from modelpad.server.sockets import Address
     from modelpad.server.workers.link import Link, choose_count
 
-    guard, tls, traces = make_guard(args, rates), open_tls(args), open_traces(args)
+    guard, tls, traces = make_guard(args, shared.rates), open_tls(args), open_traces(args)
     found = find_models(args)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     link = Link(line, workers) if line is not None else None
     options = read_load_options(args, workers)
     models = ModelTable(
-        ServedModel.load(one.name, one.version, one.bundle, options) for one in found
+        ServedModel.load(one.name, one.version, one.bundle, options)
+        for one in found
+        if one.name not in shared.orders.closed
     )
     app = App(
         models,
@@ -199,8 +228,11 @@ def serve_models(
         guard=guard,
         paths=paths_from_environment(next((model.name for model in models), "")),
         origins=args.cors_origin,
+        admins=args.admin,
     )
-    app.follower = make_follower(args, app, options)
+    root = Settings.from_environment(args).store
+    catalogue = Catalogue(root, args.models, found, shared.orders, options, args.keep)
+    app.follower = Follower(app, catalogue, args.poll)
     address = Address(args.host, listener.getsockname()[1], tls is not None)
     app.traces = traces
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
@@ -247,26 +279,6 @@ def find_models(args: argparse.Namespace) -> list[Found]:
             hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
     return found
-
-
-def make_follower(args: argparse.Namespace, app: App, options: LoadOptions) -> Follower | None:
-    """What follows the store, for models that were named without a version; None for no such."""
-    from modelpad.server import Follower, ServedModel
-    from modelpad.store import LocalStore, Plan, list_names
-
-    store = LocalStore(Settings.from_environment(args).store)
-    if not args.poll:
-        return None
-
-    def read_plans() -> dict[str, Plan]:
-        there = list_names(store.root)
-        wanted = [name for name in there if not args.models or name in args.models]
-        return {name: store.plan(name, args.keep) for name in wanted}
-
-    def load(name: str, version: int) -> ServedModel:
-        return ServedModel.load(name, version, store.open(f"{name}@{version}"), options)
-
-    return Follower(app, read_plans, load, note_failure=store.note_failure, interval_s=args.poll)
 
 
 def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad import __version__
 from modelpad.engine import CALLER
-from modelpad.errors import ModelpadError, NotReady
+from modelpad.errors import Forbidden, ModelpadError, NotFound, NotReady
 from modelpad.server import errors
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
 from modelpad.server.log import log_request, name_request, read_trace
@@ -52,9 +52,10 @@ class App:
         guard: Guard | None = None,
         paths: Mapping[str, str] | None = None,
         origins: Sequence[str] = (),
+        admins: Sequence[str] = (),
     ) -> None:
         """`paths` are other names for paths of ours, as clouds ask for them; pages of `origins` may
-        ask from a browser."""
+        ask from a browser; owners of the keys named `admins` may change what is served."""
         self.models = models
         for model in models or ():
             self.watch(model)
@@ -62,6 +63,7 @@ class App:
         self.guard = guard
         self.paths = dict(paths or {})
         self.origins = frozenset(origins)
+        self.admins = frozenset(admins)
         self.limits = limits or ServerLimits()
         self.stopping = False
         self.follower: Follower | None = None
@@ -141,6 +143,30 @@ class App:
         }
         return self.metrics.take(gauges)
 
+    async def obey(self, action: str, name: str) -> None:
+        """Opens or closes a model in all workers, as an admin orders. Raises as `Follower.obey`."""
+        if self.follower is None:
+            raise NotFound("This server has no catalogue.", hint="Start it by: modelpad serve")
+        if self.link is not None:
+            await self.link.order(action, name)
+        else:
+            await self.follower.obey(action, name)
+
+    def check_admin(self, key: str) -> None:
+        """Whether the owner of that key may change what is served.
+
+        Raises:
+            NotFound: nobody may, here.
+            Forbidden: others may.
+        """
+        if not self.admins:
+            raise NotFound(
+                "What is served cannot be changed over the network here.",
+                hint="Start the server with API keys and: --admin NAME",
+            )
+        if key not in self.admins:
+            raise Forbidden("This key may not change what is served.", hint="Ask an admin.")
+
     async def count_all(self) -> Metrics:
         """What all workers counted."""
         everything = Metrics(__version__)
@@ -162,10 +188,11 @@ class App:
 
     async def start(self) -> None:
         """Looks at the store once; what runs beside the requests begins."""
-        if self.follower is not None:
-            await self.follower.look()
+        follower = self.follower
+        if follower is not None and (follower.interval_s or follower.catalogue.orders.opened):
+            await follower.look()
             if self.link is None:
-                self.run_aside(self.follower.run())
+                self.run_aside(follower.run())
 
     async def stop(self) -> None:
         """What runs beside is stopped, and the models are closed."""
@@ -271,8 +298,12 @@ class App:
         self.metrics.count_request(model=name, endpoint=route.endpoint, status=response.status)
 
     def _admit(self, route: Route, request: Request) -> None:
+        key = ""
         if route.guarded and self.guard is not None:
-            self.metrics.count_key(self.guard.admit(request.headers))
+            key = self.guard.admit(request.headers)
+            self.metrics.count_key(key)
+        if route.admin:
+            self.check_admin(key)
 
     def model_label(self, name: str) -> str:
         """The name as a metric's label: only names that exist, as others could grow without end."""

@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from modelpad.engine import release_memory
-from modelpad.errors import ModelFailed, ModelpadError
+from modelpad.errors import ModelFailed, ModelNotFound, ModelpadError, suggest_name
 from modelpad.server.models import ModelLine, ServedModel
+from modelpad.server.orders import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.catalogue import Catalogue
     from modelpad.store import Plan
 
 log = logging.getLogger("modelpad.server")
@@ -30,25 +32,11 @@ DRAIN_S = 60.0
 
 
 class Follower:
-    """Keeps an app's models as the store's plans say.
+    """Keeps an app's models as a catalogue's plans say; looks every `interval_s`, 0 for never."""
 
-    `read_plans` tells what should be served, by name; `load` opens one version; `note_failure` is
-    told why one stays out, or None when it came in after all.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        read_plans: Callable[[], Mapping[str, Plan]],
-        load: Callable[[str, int], ServedModel],
-        *,
-        note_failure: Callable[[str, int, str | None], None],
-        interval_s: float = 2.0,
-    ) -> None:
+    def __init__(self, app: App, catalogue: Catalogue, interval_s: float = 2.0) -> None:
         self.app = app
-        self.read_plans = read_plans
-        self.load = load
-        self.note_failure = note_failure
+        self.catalogue = catalogue
         self.interval_s = interval_s
         self.failed: dict[tuple[str, int], float] = {}
         self._beside: dict[str, dict[int, ServedModel]] = {}  # opened, and not served yet
@@ -56,7 +44,7 @@ class Follower:
 
     async def run(self) -> None:
         """Looks again and again, until it is cancelled."""
-        while True:
+        while self.interval_s:
             await asyncio.sleep(self.interval_s)
             await self.look()
 
@@ -77,12 +65,40 @@ class Follower:
     async def plans(self) -> Mapping[str, Plan]:
         """What the store wants; nothing while it cannot be read."""
         try:
-            return await asyncio.to_thread(self.read_plans)
+            return await asyncio.to_thread(self.catalogue.read_plans)
         except ModelpadError as error:
             log.warning("the store cannot be followed: %s", error.message)
         except Exception:
             log.exception("the store cannot be followed")
         return {}
+
+    async def obey(self, action: str, name: str) -> None:
+        """Begins or ends to serve a name, as an admin orders.
+
+        Raises:
+            ModelNotFound: the catalogue has no such name, or it is not served.
+            ModelFailed: none of its versions can be opened.
+            StoreError: the store cannot be read.
+        """
+        if action == CLOSE:
+            self.app.opened().find_line(name)
+            self.catalogue.orders.note(CLOSE, name)
+            self._retire_all(self.app.opened().remove(name).versions)
+            return
+        plans = await asyncio.to_thread(self.catalogue.read_all)
+        plan = plans.get(name)
+        if plan is None:
+            raise ModelNotFound(
+                f"There is no model {name!r}.", hint=suggest_name(name, plans), known=sorted(plans)
+            )
+        for version in plan.versions:
+            self.failed.pop((name, version), None)
+        versions = await self.prepare(name, plan)
+        if not versions:
+            reasons = [self.catalogue.read_failure(name, each) for each in plan.versions]
+            raise ModelFailed(f"{name} cannot be opened: {'; '.join(filter(None, reasons))}")
+        self.catalogue.orders.note(OPEN, name)
+        self.apply(name, plan, versions)
 
     async def prepare(self, name: str, plan: Plan) -> frozenset[int]:
         """Opens the versions that a plan wants and that are not open; answers all that are."""
@@ -136,15 +152,15 @@ class Follower:
             reason = f"{type(error).__name__}: {error}"
             log.error("%s: version %d stays out: %s", name, version, reason)
             self.app.metrics.count_version_failure(model=name, version=version)
-            await asyncio.to_thread(self.note_failure, name, version, reason)
+            await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
             return None
         if self.failed.pop((name, version), None) is not None:
-            await asyncio.to_thread(self.note_failure, name, version, None)
+            await asyncio.to_thread(self.catalogue.note_failure, name, version, None)
         self.app.watch(model)
         return model
 
     def _open_checked(self, name: str, version: int) -> ServedModel:
-        model = self.load(name, version)
+        model = self.catalogue.load(name, version)
         try:
             check_samples(model)
         except BaseException:

@@ -25,6 +25,7 @@ CODES: dict[type[ModelpadError], str] = {
     errors.NotFound: "NOT_FOUND",
     errors.Overloaded: "RESOURCE_EXHAUSTED",
     errors.Unauthorized: "UNAUTHENTICATED",
+    errors.Forbidden: "PERMISSION_DENIED",
     errors.NotReady: "UNAVAILABLE",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
 }
@@ -34,6 +35,7 @@ MESSAGES = {
     "ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse"),
 }
 STREAMS = ("ModelStreamInfer",)
+FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
 
@@ -131,7 +133,7 @@ class GrpcServer:
             trace = self._begin_trace(context)
             try:
                 if name not in OPEN_TO_ALL:
-                    self._admit(context)
+                    self._admit(context, admin=name in FOR_ADMINS)
                 return await act(request, context)
             except ModelpadError as error:
                 status = code_of(error)
@@ -169,9 +171,13 @@ class GrpcServer:
         traces = self.app.traces
         return None if traces is None else traces.begin(read_headers(context))
 
-    def _admit(self, context: Any) -> None:
+    def _admit(self, context: Any, *, admin: bool = False) -> None:
+        key = ""
         if self.app.guard is not None:
-            self.app.metrics.count_key(self.app.guard.admit(read_headers(context)))
+            key = self.app.guard.admit(read_headers(context))
+            self.app.metrics.count_key(key)
+        if admin:
+            self.app.check_admin(key)
 
 
 def code_of(error: ModelpadError) -> str:

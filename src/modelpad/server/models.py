@@ -208,6 +208,13 @@ class ModelTable:
         self._lines = {**self._lines, line.name: line}
         self._description = None
 
+    def remove(self, name: str) -> ModelLine:
+        """Serves a name no more; answers its versions. Raises `ModelNotFound`."""
+        line = self.find_line(name)
+        self._lines = {other: kept for other, kept in self._lines.items() if other != name}
+        self._description = None
+        return line
+
     @property
     def description(self) -> bytes:
         """The JSON body of `GET /models`."""

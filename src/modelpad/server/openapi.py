@@ -26,6 +26,7 @@ MEANINGS = {
     "304": "not changed since the client's `ETag`",
     "400": "the input is wrong",
     "401": "no API key, or an unknown one, where the server wants keys",
+    "403": "the API key may not do this",
     "404": "no such model, version or file; the names that exist are told",
     "408": "the body took too long to arrive",
     "413": "the body, a picture or a tensor is too large",
@@ -84,6 +85,18 @@ OPERATIONS = {
     ),
     f"GET {V2}/config": Operation("Triton: the model's configuration", _json("Config")),
     f"GET {V2}/stats": Operation("Triton: statistics", _json("Stats")),
+    "POST /v2/repository/index": Operation(
+        "Triton, for admins: every version, and whether it is served",
+        _json("Index"),
+        _json("IndexRequest"),
+        fails=("403", "404", "422"),
+    ),
+    "POST /v2/repository/models/{model}/load": Operation(
+        "Triton, for admins: serve a model", {JSON: {}}, fails=("403", "404", "500")
+    ),
+    "POST /v2/repository/models/{model}/unload": Operation(
+        "Triton, for admins: serve a model no more", {JSON: {}}, fails=("403", "404")
+    ),
     f"POST {V2}/infer": Operation(
         "Open Inference Protocol: inference", _json("InferAnswer") | {BINARY: {}}, INFER
     ),

@@ -15,7 +15,8 @@ from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
-from modelpad.server.protocols import generate, openinference, tfserving, typed
+from modelpad.server.orders import CLOSE, OPEN
+from modelpad.server.protocols import generate, openinference, repository, tfserving, typed
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -34,7 +35,7 @@ class Route:
     """A method and a path; `write_error` is how the route's protocol tells an error.
 
     Those that are not `guarded` are open to all: the page's own files, health, metrics. What `asks`
-    a model can be refused when its queue is full.
+    a model can be refused when its queue is full; what is `admin` is for admins alone.
 
     The parts of the path in braces are handed to the handler by name.
     """
@@ -45,6 +46,7 @@ class Route:
     write_error: Callable[[ModelpadError], Response] = errors.respond_error
     guarded: bool = True
     asks: bool = False
+    admin: bool = False
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -190,7 +192,7 @@ async def show_v1_status(app: App, request: Request, names: Names) -> Response:
 
 async def show_v2_server(app: App, request: Request, names: Names) -> Response:
     """`GET /v2`."""
-    return openinference.describe_server()
+    return openinference.describe_server(admin=bool(app.admins))
 
 
 async def check_v2_live(app: App, request: Request, names: Names) -> Response:
@@ -222,6 +224,23 @@ async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
     model = await _find(app, request, names)
     metrics = await app.count_all()
     return openinference.show_stats(model, metrics.count_of(model.name, model.version))
+
+
+async def show_repository(app: App, request: Request, names: Names) -> Response:
+    """`POST /v2/repository/index`."""
+    return repository.write_index(await repository.list_entries(app), await request.body())
+
+
+async def load_model(app: App, request: Request, names: Names) -> Response:
+    """`POST /v2/repository/models/{model}/load`."""
+    await app.obey(OPEN, names["model"])
+    return respond_json({})
+
+
+async def unload_model(app: App, request: Request, names: Names) -> Response:
+    """`POST /v2/repository/models/{model}/unload`."""
+    await app.obey(CLOSE, names["model"])
+    return respond_json({})
 
 
 async def show_page(app: App, request: Request, names: Names) -> Response:
@@ -304,6 +323,11 @@ def _list_protocols() -> Iterator[Route]:
     yield Route("GET", "/v2/", show_v2_server, told)
     yield Route("GET", "/v2/health/live", check_v2_live, told, guarded=False)
     yield Route("GET", "/v2/health/ready", check_v2_ready, told, guarded=False)
+    path = "/v2/repository"
+    yield Route("POST", f"{path}/index", show_repository, told, admin=True)
+    for act in (load_model, unload_model):
+        end = act.__name__.removesuffix("_model")
+        yield Route("POST", f"{path}/models/{{model}}/{end}", act, told, admin=True)
     for prefix in ("", "/versions/{version}"):
         path = "/v2/models/{model}" + prefix
         yield Route("POST", f"{path}/infer", _ask(openinference.infer), told, asks=True)

@@ -154,6 +154,8 @@ COMPONENTS = {
     "InferAnswer": INFER_ANSWER,
     "GenerateRequest": GENERATE_REQUEST,
     "GenerateAnswer": GENERATE_ANSWER,
+    "IndexRequest": make_object(repository_name=TEXT, ready={"type": "boolean"}),
+    "Index": make_list(make_object({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
     "Server": SERVER_TOLD,
     "Model": MODEL_TOLD,
     "Config": CONFIG,

@@ -1,8 +1,9 @@
-"""The Open Inference Protocol over gRPC: KServe's six calls, and Triton's streaming one."""
+"""The Open Inference Protocol over gRPC: KServe's six calls, Triton's for streams and models."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from numpy.typing import NDArray
 from modelpad import __version__
 from modelpad.engine import CALLER
 from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.server.orders import CLOSE, OPEN
 from modelpad.server.protocols.messages import load_message, read_headers
 from modelpad.server.protocols.openinference import (
     DATATYPES,
     DTYPES,
-    EXTENSIONS,
     classify,
+    list_extensions,
     pack_tensor,
     unpack_tensor,
 )
+from modelpad.server.protocols.repository import READY, list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
 
@@ -73,8 +76,9 @@ class InferenceService:
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:
         """Name, version and extensions."""
+        extensions = list_extensions(admin=bool(self.app.admins))
         return make(
-            "ServerMetadataResponse", name="modelpad", version=__version__, extensions=EXTENSIONS
+            "ServerMetadataResponse", name="modelpad", version=__version__, extensions=extensions
         )
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
@@ -104,6 +108,22 @@ class InferenceService:
         timeout = given["timeout"].int64_param if "timeout" in given else 0
         outputs = await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
         return write_answer(model, request, outputs)
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        """What there is, for admins."""
+        entries = await list_entries(self.app)
+        told = [asdict(each) for each in entries if each.state == READY or not request.ready]
+        return make("RepositoryIndexResponse", models=told)
+
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        """Serves a model, for admins."""
+        await self.app.obey(OPEN, request.model_name)
+        return make("RepositoryModelLoadResponse")
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
+        """Serves a model no more, for admins."""
+        await self.app.obey(CLOSE, request.model_name)
+        return make("RepositoryModelUnloadResponse")
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[Any], context: Any

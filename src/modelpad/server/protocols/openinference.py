@@ -74,9 +74,15 @@ def write_error(error: ModelpadError) -> Response:
     return respond_words(error, unknown + error.words)
 
 
-def describe_server() -> Response:
+def list_extensions(*, admin: bool) -> list[str]:
+    """What is understood beyond the protocol; the repository where admins are."""
+    return sorted([*EXTENSIONS, *(["model_repository"] if admin else [])])
+
+
+def describe_server(*, admin: bool) -> Response:
     """`GET /v2`."""
-    return respond_json({"name": "modelpad", "version": __version__, "extensions": EXTENSIONS})
+    told = {"name": "modelpad", "version": __version__}
+    return respond_json(told | {"extensions": list_extensions(admin=admin)})
 
 
 def describe_model(line: ModelLine, model: ServedModel) -> Response:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from modelpad import errors
 from modelpad.engine import allotted_cpus
+from modelpad.errors import DeadlineExceeded, ModelpadError
 from modelpad.server.workers import messages
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ MOST_BY_DEFAULT = 8
 LONGEST_LINE = 64 * 1024 * 1024
 COUNT_S = 1.0  # between tellings of counts, so that little is lost when a worker is killed
 COLLECT_S = 2.0
+ORDER_S = 120.0
 
 
 def choose_count(graph_bytes: int) -> int:
@@ -48,6 +51,8 @@ class Link:
         self._connection = connection
         self._writer: asyncio.StreamWriter | None = None
         self._collecting: list[asyncio.Future[messages.Collected]] = []
+        self._ordered: dict[int, asyncio.Future[messages.Obeyed]] = {}
+        self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, app: App, announce: Callable[[], None], stop: Callable[[], None]) -> None:
@@ -71,6 +76,28 @@ class Link:
             return (await asyncio.wait_for(future, COLLECT_S)).snapshots
         except TimeoutError:
             return []
+
+    async def order(self, action: str, name: str) -> None:
+        """Has all workers do what an admin orders.
+
+        Raises:
+            ModelpadError: one could not; of the class that it was there.
+            DeadlineExceeded: they do not say that it is done.
+        """
+        number = self._number = self._number + 1
+        future: asyncio.Future[messages.Obeyed] = asyncio.get_running_loop().create_future()
+        self._ordered[number] = future
+        self._send(messages.Order(number, action, name))
+        try:
+            done = await asyncio.wait_for(future, ORDER_S)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"Not all workers did it within {ORDER_S:g} s.", timeout_s=ORDER_S
+            ) from None
+        finally:
+            del self._ordered[number]
+        if done.kind:
+            raise getattr(errors, done.kind, ModelpadError)(done.words)
 
     async def close(self) -> None:
         """Ends what runs beside."""
@@ -100,6 +127,12 @@ class Link:
                         if not future.done():
                             future.set_result(message)
                     self._collecting.clear()
+                case messages.Order():
+                    self._run(self._obey(app, message))
+                case messages.Obeyed():
+                    waiting = self._ordered.get(message.number)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(message)
                 case messages.Look():
                     self._run(self._look(app))
                 case messages.Prepare():
@@ -124,6 +157,18 @@ class Link:
             except Exception:
                 log.exception("%s cannot be followed", asked.name)
         self._send(messages.Prepared(asked.change, sorted(have), plan.versions <= have))
+
+    async def _obey(self, app: App, order: messages.Order) -> None:
+        done = messages.Obeyed(order.number)
+        try:
+            if app.follower is not None:
+                await app.follower.obey(order.action, order.name)
+        except ModelpadError as error:
+            done = messages.Obeyed(order.number, type(error).__name__, error.words)
+        except Exception as error:
+            log.exception("%s: cannot %s it", order.name, order.action)
+            done = messages.Obeyed(order.number, "ModelpadError", str(error))
+        self._send(done)
 
     async def _count(self, app: App) -> None:
         told = b""

@@ -89,8 +89,24 @@ class Apply(msgspec.Struct, tag=True):
     versions: list[int]
 
 
-FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared
-FromSupervisor = Announce | Ping | Tell | Collected | Look | Prepare | Apply
+class Order(msgspec.Struct, tag=True):
+    """An admin's order, from the worker that heard it to the supervisor, and from there to all."""
+
+    number: int
+    action: str
+    name: str
+
+
+class Obeyed(msgspec.Struct, tag=True):
+    """A worker has done it; `kind` and `words` of the error where it could not."""
+
+    number: int
+    kind: str = ""
+    words: str = ""
+
+
+FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared | Order | Obeyed
+FromSupervisor = Announce | Ping | Tell | Collected | Look | Prepare | Apply | Order | Obeyed
 
 encode = msgspec.json.Encoder().encode
 read_from_worker = msgspec.json.Decoder(FromWorker).decode

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from modelpad.server.metrics import RESTARTS, Metrics, Snapshot
+from modelpad.server.orders import Orders
 from modelpad.server.workers import messages
 
 log = logging.getLogger("modelpad.server")
@@ -106,6 +107,17 @@ class Collecting:
 
 
 @dataclass(slots=True)
+class Ordering:
+    """An order that workers carry out, who gave it, and the number that it has there."""
+
+    number: int
+    asker: Worker
+    asked: messages.Order
+    silent: set[int]
+    done: messages.Obeyed
+
+
+@dataclass(slots=True)
 class Change:
     """A plan that workers prepare.
 
@@ -126,7 +138,8 @@ class Supervisor:
 
     `work` is given the worker's end of the line and how many there are, and answers its exit code.
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
-    prepared by all, and then served by all at once.
+    prepared by all, and then served by all at once. `orders` are what admins said: a worker that is
+    forked later begins with them.
     """
 
     def __init__(
@@ -136,6 +149,7 @@ class Supervisor:
         *,
         grace_s: float = 10.0,
         follow_s: float = 0.0,
+        orders: Orders | None = None,
     ) -> None:
         if not hasattr(os, "fork"):
             raise NotImplementedError("several workers need a system that can fork")
@@ -143,6 +157,7 @@ class Supervisor:
         self.work = work
         self.grace_s = grace_s
         self.follow_s = follow_s
+        self.orders = orders or Orders()
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
         self._stopping = False
@@ -157,6 +172,7 @@ class Supervisor:
         self._applied: dict[str, bytes] = {}
         self._retry: dict[str, float] = {}
         self._changes: list[Change] = []
+        self._orderings: list[Ordering] = []
         self._number = 0
 
     def run(self) -> int:
@@ -194,6 +210,7 @@ class Supervisor:
                 self._look(now)
             self._kill_late(now)
             self._finish_collecting(now)
+            self._finish_orders()
             self._prepare_next()
             for worker in self._workers:
                 worker.flush()
@@ -309,6 +326,10 @@ class Supervisor:
                     self._compare(message.plans)
                 case messages.Prepared():
                     self._note_prepared(worker, message)
+                case messages.Order():
+                    self._pass_on(worker, message)
+                case messages.Obeyed():
+                    self._note_obeyed(worker, message)
                 case messages.Stuck():
                     if worker.serves:
                         log.error("worker %d hangs: %s", worker.pid, message.reason)
@@ -338,6 +359,8 @@ class Supervisor:
             collecting.silent.discard(worker.pid)
         for change in self._changes:
             change.silent.discard(worker.pid)
+        for ordering in self._orderings:
+            ordering.silent.discard(worker.pid)
         self._looking = False
 
     # Counts.
@@ -415,6 +438,32 @@ class Supervisor:
             self._retry.pop(change.name, None)
         else:
             self._retry[change.name] = time.monotonic() + RETRY_S
+
+    # Orders of admins.
+
+    def _pass_on(self, asker: Worker, asked: messages.Order) -> None:
+        self._number += 1
+        serving = self._serving()
+        for worker in serving:
+            worker.send(messages.Order(self._number, asked.action, asked.name))
+        silent = {worker.pid for worker in serving}
+        done = messages.Obeyed(asked.number)
+        self._orderings.append(Ordering(self._number, asker, asked, silent, done))
+
+    def _note_obeyed(self, worker: Worker, said: messages.Obeyed) -> None:
+        for ordering in self._orderings:
+            if ordering.number == said.number:
+                ordering.silent.discard(worker.pid)
+                if said.kind:
+                    ordering.done = messages.Obeyed(ordering.asked.number, said.kind, said.words)
+
+    def _finish_orders(self) -> None:
+        for ordering in [each for each in self._orderings if not each.silent]:
+            self._orderings.remove(ordering)
+            if not ordering.done.kind:
+                self.orders.note(ordering.asked.action, ordering.asked.name)
+                self._applied.pop(ordering.asked.name, None)
+            ordering.asker.send(ordering.done)
 
     # Signals.
 

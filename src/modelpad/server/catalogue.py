@@ -1,0 +1,80 @@
+"""What a server may serve: the store's models, and those that were given as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from modelpad.server.models import LoadOptions, ServedModel
+from modelpad.store import Found, LocalStore, Plan, list_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelpad.server.orders import Orders
+
+
+class Catalogue:
+    """Plans and bundles by name.
+
+    `asked` are the words of the command line, none for all that there is; `given` what was found by
+    them. Of a name that was asked for as it is, the store knows more; a path, or a version of a
+    name, stays what it was.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        asked: Sequence[str],
+        given: Sequence[Found],
+        orders: Orders,
+        options: LoadOptions,
+        keep: int = 1,
+    ) -> None:
+        self.orders = orders
+        self._store = LocalStore(root)
+        self._asked = asked
+        self._options = options
+        self._keep = keep
+        self._given = {found.name: found for found in given}
+
+    def read_plans(self) -> Mapping[str, Plan]:
+        """What is to be served. Raises `StoreError` when the store cannot be read."""
+        return {name: plan for name, plan in self.read_all().items() if self._wants(name)}
+
+    def read_all(self) -> Mapping[str, Plan]:
+        """What could be served, by name. Raises as `read_plans`."""
+        there = {name: self._store.plan(name, self._keep) for name in list_names(self._store.root)}
+        return there | {
+            name: Plan(found.version, frozenset({found.version}))
+            for name, found in self._given.items()
+            if name not in there or self._is_fixed(name)
+        }
+
+    def load(self, name: str, version: int) -> ServedModel:
+        """Opens one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
+        found = self._given.get(name)
+        if found is not None and found.version == version and self._is_given(name):
+            return ServedModel.load(name, version, found.bundle, self._options)
+        bundle = self._store.open(f"{name}@{version}")
+        return ServedModel.load(name, version, bundle, self._options)
+
+    def note_failure(self, name: str, version: int, reason: str | None) -> None:
+        """Why a version stays out, for `modelpad models show`; None when it came in after all."""
+        if not self._is_given(name):
+            self._store.note_failure(name, version, reason)
+
+    def read_failure(self, name: str, version: int) -> str:
+        """Why a version stays out; "" when it does not."""
+        return self._store.read_failure(name, version) or ""
+
+    def _wants(self, name: str) -> bool:
+        if name in self.orders.closed:
+            return False
+        return not self._asked or name in self._given or name in self.orders.opened
+
+    def _is_fixed(self, name: str) -> bool:
+        return bool(self._asked) and name in self._given and name not in self._asked
+
+    def _is_given(self, name: str) -> bool:
+        return self._is_fixed(name) or name not in list_names(self._store.root)

@@ -1,0 +1,170 @@
+"""Loading and unloading over the network: by admins alone, in all workers, and for good."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.store import LocalStore
+
+ROOT = {"authorization": "Bearer secret-of-root"}
+ANN = {"authorization": "Bearer secret-of-ann"}
+
+
+def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def find_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def store(tmp_path: Path, digits: Bundle) -> LocalStore:
+    made = LocalStore(tmp_path / "store")
+    made.push(digits)
+    made.push(digits, "twins")
+    return made
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELPAD_API_KEYS", "root=secret-of-root,ann=secret-of-ann")
+
+
+def post(url: str, path: str, body: Any = None, headers: Any = None) -> httpx.Response:
+    return httpx.post(f"{url}/v2/repository/{path}", json=body, headers=headers or ROOT)
+
+
+def is_ready(url: str, name: str) -> set[int]:
+    """What several connections, and so several workers, say."""
+    path = f"{url}/v2/models/{name}/ready"
+    return {httpx.get(path, headers=ROOT).status_code for _ in range(12)}
+
+
+def test_models_are_unloaded_and_loaded_in_all_workers(
+    serve: Any, store: LocalStore, keyed: None
+) -> None:
+    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    url = serve(*options, store=store.root).url
+    assert [one["state"] for one in post(url, "index").json()] == ["READY", "READY"]
+    assert "model_repository" in httpx.get(f"{url}/v2", headers=ROOT).json()["extensions"]
+    assert post(url, "models/twins/unload").status_code == 200
+    assert is_ready(url, "twins") == {404}
+    assert is_ready(url, "digits") == {200}
+    assert post(url, "index").json()[1] == {
+        "name": "twins",
+        "version": "1",
+        "state": "UNAVAILABLE",
+        "reason": "unloaded",
+    }
+    assert len(post(url, "index", {"ready": True}).json()) == 1
+    time.sleep(0.5)  # some looks at the store: it stays away
+    assert is_ready(url, "twins") == {404}
+    assert post(url, "models/twins/load").status_code == 200
+    assert is_ready(url, "twins") == {200}
+
+
+def test_what_was_unloaded_stays_so_in_a_new_worker(
+    serve: Any, store: LocalStore, keyed: None
+) -> None:
+    running = serve("--admin", "root", "--workers", "2", "--poll", "0.1", store=store.root)
+    assert post(running.url, "models/twins/unload").status_code == 200
+    victim = psutil.Process(running.process.pid).children()[0]
+    victim.kill()
+    wait_for(lambda: len(psutil.Process(running.process.pid).children()) == 2)
+    wait_for(lambda: "modelpad_workers 2" in httpx.get(f"{running.url}/metrics").text)
+    assert is_ready(running.url, "twins") == {404}
+
+
+def test_a_name_beyond_the_command_line_is_loaded(
+    serve: Any, store: LocalStore, keyed: None
+) -> None:
+    url = serve("digits", "--admin", "root", "--workers", "2", store=store.root).url
+    assert is_ready(url, "twins") == {404}
+    assert post(url, "models/twins/load").status_code == 200
+    assert is_ready(url, "twins") == {200}
+
+
+def test_a_model_given_as_a_folder_comes_back(
+    serve: Any, bundles: Path, tmp_path: Path, keyed: None
+) -> None:
+    options = ("--admin", "root", "--workers", "1", "--poll", "0")
+    url = serve(str(bundles / "pick"), *options, store=tmp_path / "store").url
+    assert post(url, "models/pick/unload").status_code == 200
+    assert is_ready(url, "pick") == {404}
+    assert post(url, "models/pick/load").status_code == 200
+    answer = httpx.post(f"{url}/predict/pick", json={"row": [0, 9, 0]}, headers=ANN)
+    assert answer.json()["label"] == "b"
+
+
+def test_only_admins_may(serve: Any, store: LocalStore, keyed: None) -> None:
+    url = serve("--admin", "root", "--workers", "2", store=store.root).url
+    for path in ("index", "models/twins/load", "models/twins/unload"):
+        assert post(url, path, headers=ANN).status_code == 403
+        assert httpx.post(f"{url}/v2/repository/{path}").status_code == 401
+    assert is_ready(url, "twins") == {200}
+    unknown = post(url, "models/twin/load")
+    assert unknown.status_code == 404
+    assert "Did you mean twins?" in unknown.json()["error"]
+    assert post(url, "models/twin/unload").status_code == 404
+
+
+def test_nobody_may_where_nobody_was_named(
+    serve: Any, store: LocalStore, run_modelpad: Any
+) -> None:
+    url = serve("--workers", "1", store=store.root).url
+    refused = post(url, "models/twins/unload")
+    assert refused.status_code == 404
+    assert "--admin" in refused.json()["error"]
+    assert is_ready(url, "twins") == {200}
+    keyless = run_modelpad("serve", "digits", "--admin", "root")
+    assert keyless.returncode == 2
+    assert "--api-keys" in keyless.stderr
+
+
+def test_a_damaged_model_is_not_loaded(serve: Any, store: LocalStore, keyed: None) -> None:
+    url = serve("digits", "--admin", "root", "--workers", "2", store=store.root).url
+    (store.root / "twins" / "1" / "model.onnx").write_bytes(b"damaged")
+    failed = post(url, "models/twins/load")
+    assert failed.status_code == 500
+    assert "model.onnx is not the one that was written" in failed.json()["error"]
+    assert "model.onnx" in post(url, "index").json()[1]["reason"]
+
+
+def test_tritons_own_clients(serve: Any, store: LocalStore, keyed: None) -> None:
+    http = pytest.importorskip("tritonclient.http")
+    grpc = pytest.importorskip("tritonclient.grpc")
+    port = find_port()
+    options = ("--admin", "root", "--workers", "2", "--grpc-port", str(port))
+    url = serve(*options, store=store.root).url
+    for client in (
+        http.InferenceServerClient(url.removeprefix("http://")),
+        grpc.InferenceServerClient(f"127.0.0.1:{port}"),
+    ):
+        client.unload_model("twins", headers=ROOT)
+        assert is_ready(url, "twins") == {404}
+        told = client.get_model_repository_index(headers=ROOT)
+        if not isinstance(told, list):
+            told = [{"name": each.name, "state": each.state} for each in told.models]
+        assert {each["name"]: each["state"] for each in told} == {
+            "digits": "READY",
+            "twins": "UNAVAILABLE",
+        }
+        client.load_model("twins", headers=ROOT)
+        assert is_ready(url, "twins") == {200}
+        with pytest.raises(Exception, match="may not change"):
+            client.unload_model("twins", headers=ANN)
+        client.close()
