@@ -208,6 +208,61 @@ def test_programs_with_pickles(program: Path, tmp_path: Path, mark: Path) -> Non
     assert not mark.exists()
 
 
+def test_programs_with_pickles_in_a_folder_of_any_name(
+    program: Path, tmp_path: Path, mark: Path
+) -> None:
+    with zipfile.ZipFile(program) as good, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad:
+        for name in good.namelist():
+            body = pickle.dumps(Bomb(mark)) if name.endswith(".pt") else good.read(name)
+            bad.writestr(name.replace("net/", "code/", 1), body)
+    with pytest.raises(NotTrusted, match="pickle"):
+        open_it(tmp_path / "bad.pt2")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("path_name", ["WEIGHT_7", "opaque_obj_0"])
+def test_programs_with_payloads_of_other_names(
+    program: Path, tmp_path: Path, mark: Path, path_name: str
+) -> None:
+    def change(name: str, body: bytes) -> bytes:
+        if not name.endswith("model_weights_config.json"):
+            return body
+        record = json.loads(body)
+        first = next(iter(record["config"].values()))
+        first |= {"use_pickle": True, "path_name": path_name}
+        return json.dumps(record).encode()
+
+    rewrite(program, tmp_path / "bad.pt2", change)
+    with zipfile.ZipFile(tmp_path / "bad.pt2", "a") as archive:
+        # PyTorch finds an entry in whichever case.
+        archive.writestr(f"net/data/weights/{path_name.lower()}", pickle.dumps(Bomb(mark)))
+    with pytest.raises(NotTrusted, match=path_name):
+        open_it(tmp_path / "bad.pt2")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["net/models/model.jsox", "net/data/aotinductor/model/model.so", "net/Byteorder"]
+)
+def test_programs_with_entries_that_are_not_of_torch_export(
+    program: Path, tmp_path: Path, name: str
+) -> None:
+    rewrite(program, tmp_path / "bad.pt2", lambda _, body: body)
+    with zipfile.ZipFile(tmp_path / "bad.pt2", "a") as archive:
+        archive.writestr(name, b"{}")
+    with pytest.raises(NotTrusted, match=name):
+        open_it(tmp_path / "bad.pt2")
+
+
+def test_programs_that_open_files(program: Path, tmp_path: Path) -> None:
+    def change(name: str, body: bytes) -> bytes:
+        return body.replace(b"aten.linear.default", b"aten.from_file.default")
+
+    rewrite(program, tmp_path / "bad.pt2", change)
+    with pytest.raises(NotTrusted, match="from_file"):
+        open_it(tmp_path / "bad.pt2")
+
+
 def test_torchscript_with_operators_of_a_library(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     library = torch.library.Library("mine_for_tests", "DEF")

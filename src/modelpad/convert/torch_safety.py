@@ -12,6 +12,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,20 @@ from modelpad.convert.torch_export import load_torch
 from modelpad.errors import NotTrusted, first_line
 
 STANDARD_OPERATORS = ("aten", "prim", "prims", "higher_order", "quantized")
+# All that torch.export writes, behind the archive's own folder: what else it would load (compiled
+# models, objects, programs under other names) is code, and file names it finds in any case.
+ENTRIES = re.compile(
+    r"archive_format|archive_version|byteorder|version|\.data/\w+|extra(_files)?/.*"
+    r"|models/[\w.-]+\.json|data/sample_inputs/[\w.-]+\.pt"
+    r"|data/weights/([\w.-]+(_config\.json|\.pt)|weight_\d+)"
+    r"|data/constants/([\w.-]+(_config\.json|\.pt)|tensor_\d+)"
+    r"|serialized_exported_program\.json"
+    r"|serialized_(state_dict|constants|example_inputs)\.pt"
+)
+PAYLOADS = re.compile(r"(weight|tensor)_\d+")
 TARGETS = re.compile(
-    r"torch\.ops\.(aten|prims|higher_order)\.[\w.]+|torch\.sym_\w+|_operator\.\w+|math\.\w+"
+    r"torch\.ops\.(aten\.(?!(save|load|from_file)\b)|prims\.|higher_order\.)[\w.]+"
+    r"|torch\.sym_\w+|_operator\.\w+|math\.\w+"
     r"|torch\._higher_order_ops\.[\w.]+|#\w+(:[\w.]+)?"
 )
 # Sizes are written as SymPy writes them, and read by evaluating: Mul(Integer(2), Symbol('s0')).
@@ -48,9 +61,9 @@ def check_exported(path: Path, names: Sequence[str]) -> None:
         NotTrusted: it would run more than PyTorch's own operators.
         ConversionFailed: a part of it is damaged.
     """
-    found: list[str] = []
+    found = list(_find_strange_entries(names))
     with zipfile.ZipFile(path) as archive:
-        pickled = [name for name in names if name.endswith((".pt", ".pkl")) and "code" not in name]
+        pickled = [name for name in names if name.endswith(".pt")]
         for name in (name for name in names if name.endswith(".json")):
             try:
                 record = json.loads(archive.read(name))
@@ -61,7 +74,6 @@ def check_exported(path: Path, names: Sequence[str]) -> None:
             pickled += [f"{folder}/{each}" for each in _find_pickled(record)]
         for name in (name for name in pickled if name in names):
             found += _find_code(name, archive.read(name))
-        found += [f"an object in {name}" for name in names if "custom_obj" in name]
     if found:
         raise NotTrusted(
             f"{path.name} would run more than PyTorch's own operators: {'; '.join(found[:4])}.",
@@ -97,6 +109,16 @@ def check_script(path: Path, names: Sequence[str]) -> None:
         )
 
 
+def _find_strange_entries(names: Sequence[str]) -> Iterator[str]:
+    folded = Counter(name.lower() for name in names)
+    for name in names:
+        inner = name.partition("/")[2]
+        if not ENTRIES.fullmatch(name) and not ENTRIES.fullmatch(inner):
+            yield f"the entry {name}"
+        elif folded[name.lower()] > 1:
+            yield f"several entries {name}"
+
+
 def _walk(record: Any) -> Iterator[dict[str, Any]]:
     """Every object of a JSON value, the outer before the inner."""
     if isinstance(record, dict):
@@ -113,6 +135,8 @@ def _find_strange_targets(record: Any) -> Iterator[str]:
             yield f"a call of {target}"
         if "expr_str" in each and not _is_plain_expression(each["expr_str"]):
             yield f"the expression {str(each['expr_str'])[:60]!r}"
+        if "path_name" in each and not PAYLOADS.fullmatch(str(each["path_name"])):
+            yield f"an object in {each['path_name']}"
 
 
 def _is_plain_expression(text: object) -> bool:
