@@ -61,7 +61,7 @@ PEERS = {
     "modelpad": Peer(
         "modelpad serve digits --no-open --poll 0 --port {port}",
         OWN_PATHS,
-        Settings("1 process", "measured", "asyncio", "msgspec"),
+        Settings("1 process a processor", "measured", "asyncio", "msgspec"),
     ),
     "granian": Peer(
         "granian --interface rsgi --workers 2 --loop uvloop --no-ws --no-log --port {port}"

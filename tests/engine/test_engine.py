@@ -23,6 +23,7 @@ from modelpad.engine import (
     allotted_cpus,
     find_best_batch,
 )
+from modelpad.engine.calibration import find_short_batch
 from modelpad.errors import (
     BundleInvalid,
     DeadlineExceeded,
@@ -233,3 +234,58 @@ def test_a_device_that_is_not_there_falls_back(
     assert session.answer(read_samples(session)[2])["label"]["label"] == "2"
     with pytest.raises(ValueError, match="device"):
         SessionSettings(device="abacus")
+
+
+def test_batches_on_the_loops_own_thread(digits: Bundle) -> None:
+    """What has arrived together runs together, in order, and one that is wrong fails alone."""
+    threads: set[int] = set()
+
+    class Watched(Session):
+        def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+            threads.add(threading.get_ident())
+            return super().predict(batch)
+
+    records: list[BatchRecord] = []
+    runner = Batcher(Watched(digits), batches=BatchLimits(4), observe=records.append)
+    runner.inline = True
+    pictures = [digits.path(f"samples/{digit}.png").read_bytes() for digit in range(10)]
+
+    async def ask() -> None:
+        good = [runner.answer({"image": picture}) for picture in pictures]
+        answers = await asyncio.gather(
+            *good, runner.answer({"image": b"no picture"}), return_exceptions=True
+        )
+        assert [answer["label"]["label"] for answer in answers[:10]] == list("0123456789")
+        assert isinstance(answers[10], InvalidInput)
+
+    asyncio.run(ask())
+    runner.close()
+    assert threads == {threading.get_ident()}
+    assert [record.items for record in records] == [4, 4, 2]
+
+
+def test_a_batch_that_takes_too_long_for_the_loop_goes_back_to_threads(
+    digits: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(digits)
+    monkeypatch.setattr("modelpad.engine.batcher.LONGEST_INLINE_S", 0.0)
+    runner = Batcher(session, batches=BatchLimits(2))
+    runner.inline = True
+    values = {"image": digits.path("samples/3.png").read_bytes()}
+
+    async def ask() -> None:
+        answers = await asyncio.gather(*(runner.answer(values) for _ in range(7)))
+        assert [answer["label"]["label"] for answer in answers] == ["3"] * 7
+
+    asyncio.run(ask())
+    assert not runner.inline
+    runner.close()
+
+
+def test_a_short_batch_is_found_by_what_it_costs() -> None:
+    costs = {1: 0.0003, 2: 0.0002, 4: 0.00016, 8: 0.00014, 16: 0.00013, 32: 0.00013}
+    assert find_short_batch(costs) == BatchLimits(16)
+    assert find_short_batch({1: 0.003, 2: 0.002, 4: 0.0011, 8: 0.001}) is None
+    assert find_short_batch({1: 0.003, 2: 0.003}) == BatchLimits(1)
+    assert find_short_batch({1: 0.1}) is None
+    assert find_short_batch({}) is None

@@ -204,18 +204,20 @@ def serve_models(
     workers: int,
 ) -> None:
     """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
+    from modelpad.engine import share_arenas
     from modelpad.server import App, Follower, ModelTable, ServedModel, ServerLimits
     from modelpad.server.catalogue import Catalogue
     from modelpad.server.listen import serve
     from modelpad.server.sockets import Address
     from modelpad.server.workers.link import Link, choose_count
 
+    share_arenas()
     guard, tls, traces = make_guard(args, shared.rates), open_tls(args), open_traces(args)
     found = find_models(args)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     link = Link(line, workers) if line is not None else None
-    options = read_load_options(args, workers)
+    options = read_load_options(args, workers, supervised=link is not None)
     models = ModelTable(
         ServedModel.load(one.name, one.version, one.bundle, options)
         for one in found
@@ -323,7 +325,7 @@ def open_tls(args: argparse.Namespace) -> SSLContext | None:
     return context
 
 
-def read_load_options(args: argparse.Namespace, workers: int) -> LoadOptions:
+def read_load_options(args: argparse.Namespace, workers: int, *, supervised: bool) -> LoadOptions:
     """`--queue`, `--timeout`, `--batch` and `--device`; the workers share queue and processors."""
     from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
@@ -332,7 +334,8 @@ def read_load_options(args: argparse.Namespace, workers: int) -> LoadOptions:
     threads = max(1, allotted_cpus() // workers)
     share = int(args.memory_limit * 1024 * 1024) // workers
     memory = MemoryBudget(share) if share else None
-    return LoadOptions(limits, args.batch, args.device, threads, memory)
+    inline = supervised and threads == 1
+    return LoadOptions(limits, args.batch, args.device, threads, memory, inline)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

@@ -3,7 +3,7 @@
 from modelpad.engine.batcher import CALLER, Batcher, BatchRecord, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
-from modelpad.engine.memory import MemoryBudget, release_memory
+from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
 from modelpad.engine.session import DEVICES, Session, SessionSettings, TensorInfo, allotted_cpus
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "allotted_cpus",
     "find_best_batch",
     "release_memory",
+    "share_arenas",
 ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 SWEEP_S = 0.05
+LONGEST_INLINE_S = 0.02
 # Whatever a caller sets here comes back in the records of its batches; a trace is hung on it.
 CALLER: ContextVar[Any] = ContextVar("caller", default=None)
 
@@ -72,7 +73,10 @@ class Work(Waiting):
 class Batcher:
     """Answers single items and whole tensors of one model, batched.
 
-    `observe`, when given, is called on the event loop's thread with the record of each batch.
+    `observe`, when given, is called on the event loop's thread with the record of each batch. With
+    `inline` set, batches run on that thread too, each when all that has arrived is in the queue:
+    for a model whose batch takes less than to wake another thread twice, and to share Python's lock
+    with it. One that takes longer than `LONGEST_INLINE_S` after all goes back to the threads.
     """
 
     def __init__(
@@ -88,11 +92,13 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self.batches = batches or BatchLimits()
         self.observe = observe
+        self.inline = False
         self._queue: list[Work] = []
         self._unfinished: set[Work] = set()
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
+        self._calling = False
         self._closed = False
         self._timers: list[threading.Timer] = []
         self._begun: dict[int, float] = {}  # of the batch that each thread runs
@@ -203,7 +209,10 @@ class Batcher:
         self._unfinished.add(work)
         with self._wake:
             self._queue.append(work)
-            self._wake.notify()
+            if not self.inline:
+                self._wake.notify()
+        if self.inline:
+            self._call_inline()
         if not self._sweeping:
             self._sweeping = True
             loop.call_later(SWEEP_S, self._sweep)
@@ -252,19 +261,47 @@ class Batcher:
         """The next batch; waits for one. None when the engine is closed."""
         with self._wake:
             while not self._closed:
-                decision = decide(self._queue, time.monotonic(), self.batches)
-                taken = [self._queue[place] for place in decision.taken]
-                leaving = [self._queue[place] for place in decision.dropped]
+                taken, leaving, until = self._choose()
                 if leaving and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._forget, leaving)
-                if taken or leaving:
-                    out = {*decision.taken, *decision.dropped}
-                    self._queue = [w for place, w in enumerate(self._queue) if place not in out]
                 if taken:
                     return taken
-                until = decision.wait_until
                 self._wake.wait(None if until is None else max(0.0, until - time.monotonic()))
         return None
+
+    def _choose(self) -> tuple[list[Work], list[Work], float | None]:
+        """What runs now and what is dropped, both out of the queue; else until when to wait."""
+        decision = decide(self._queue, time.monotonic(), self.batches)
+        taken = [self._queue[place] for place in decision.taken]
+        leaving = [self._queue[place] for place in decision.dropped]
+        if taken or leaving:
+            out = {*decision.taken, *decision.dropped}
+            self._queue = [work for place, work in enumerate(self._queue) if place not in out]
+        return taken, leaving, decision.wait_until
+
+    def _call_inline(self, delay_s: float = 0.0) -> None:
+        """Runs a batch on the loop's thread, after all that has arrived by now is in the queue."""
+        if not self._calling and self._loop is not None:
+            self._calling = True
+            if delay_s:
+                self._loop.call_later(delay_s, self._run_inline)
+            else:
+                self._loop.call_soon(self._run_inline)
+
+    def _run_inline(self) -> None:
+        self._calling = False
+        with self._wake:
+            taken, leaving, until = self._choose()
+        self._forget(leaving)
+        begin = time.monotonic()
+        if taken:
+            self._deliver(*self._run_batch(taken))
+        if time.monotonic() - begin > LONGEST_INLINE_S:
+            self.inline = False  # it would hold up the loop: from now on by threads
+            with self._wake:
+                self._wake.notify_all()
+        elif self._queue:
+            self._call_inline(0.0 if until is None else max(0.0, until - begin))
 
     def _run_batch(self, batch: list[Work]) -> tuple[list[tuple[Work, Any]], BatchRecord]:
         """Each request with its answer or its error."""

@@ -19,6 +19,8 @@ SIZES = (1, 2, 4, 8, 16, 32)
 BUDGET_S = 0.3
 AS_GOOD = 1.05  # a larger batch is taken while an item costs at most this much more than at best
 UNMEASURED = BatchLimits(4)
+SHORT_S = 0.004  # a batch that may run on the event loop's own thread
+WORTH = 1.2  # what an item of it may cost more than at best: as much as threads would cost
 
 
 def find_best_batch(
@@ -54,3 +56,14 @@ def find_best_batch(
     least = min(costs.values(), default=0.0)
     good = [size for size, cost in costs.items() if cost <= AS_GOOD * least]
     return BatchLimits(max(good, default=1)), costs
+
+
+def find_short_batch(costs: Mapping[int, float]) -> BatchLimits | None:
+    """The largest batch that is short enough for the event loop's own thread; None without one.
+
+    `costs` are seconds an item by size, as measured.
+    """
+    least = min(costs.values(), default=0.0)
+    short = [size for size, cost in costs.items() if size * cost <= SHORT_S]
+    good = [size for size in short if costs[size] <= WORTH * least]
+    return BatchLimits(max(good)) if good else None

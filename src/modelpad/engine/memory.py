@@ -18,6 +18,8 @@ from typing import Protocol
 
 log = logging.getLogger("modelpad.engine")
 
+M_ARENA_MAX = -8  # malloc.h
+
 
 class Sleeper(Protocol):
     """What can give its memory back, and take it again when it is used."""
@@ -89,6 +91,20 @@ def resident_bytes() -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def share_arenas() -> None:
+    """Lets all threads allocate from one pool, before they have pools of their own.
+
+    glibc gives each thread its own, which for a server of one busy thread is memory that is freed
+    and never used again: a fifth of a small server's.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        limit = getattr(ctypes.CDLL(None), "mallopt", None)
+        if limit is not None:
+            limit(M_ARENA_MAX, 1)
 
 
 def release_memory() -> None:

@@ -21,7 +21,7 @@ from modelpad.engine import (
     TensorInfo,
     find_best_batch,
 )
-from modelpad.engine.calibration import UNMEASURED
+from modelpad.engine.calibration import UNMEASURED, find_short_batch
 from modelpad.errors import (
     ModelNotFound,
     ModelpadError,
@@ -37,19 +37,25 @@ log = logging.getLogger("modelpad.server")
 
 
 MEASURE_AFTER_S = 1.0
+PATIENCE = 3
 CLOSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How models are opened: their queue, the device, the batch (0 is measured, once idle), and
-    how many batches may run at once, `threads`; with `memory` they are opened when first asked."""
+    how many batches may run at once, `threads`; with `memory` they are opened when first asked.
+
+    Short batches may run on the event loop's thread where `inline`: another process must be there
+    to notice a graph that hangs.
+    """
 
     limits: QueueLimits = field(default_factory=QueueLimits)
     batch: int = 0
     device: str = "cpu"
     threads: int = 1
     memory: MemoryBudget | None = None
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class ServedModel:
         if options.memory is None:
             session.warm_up()
             if not options.batch:
-                runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner))
+                runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, options.inline))
         return cls(name, version, bundle, runner)
 
     @property
@@ -131,19 +137,29 @@ class ServedModel:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
 
 
-def measure_batch(runner: Batcher) -> None:
-    """Finds the best batch with the bundle's first sample; leaves it when requests wait."""
+def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
+    """Finds the best batch with the bundle's first sample.
+
+    It is put off while requests wait, but not for ever. Where it may, a short batch is run `inline`
+    from then on.
+    """
     session = runner.session
     samples = session.bundle.manifest.samples
-    if not samples or runner.waiting:
+    if not samples:
+        return
+    if runner.waiting and patience:
+        runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, inline, patience - 1))
         return
     try:
         sample = session.decode(session.sample_values(samples[0].inputs))
     except ModelpadError:
         return
     limits, costs = find_best_batch(session, sample)
-    runner.batches = limits
-    log.info("%s: batches of %d; %s", session.bundle.manifest.name, limits.most, costs)
+    short = find_short_batch(costs) if inline else None
+    runner.batches = short or limits
+    runner.inline = short is not None
+    where = "on the loop" if short else "by threads"
+    log.info("%s: batches of %d %s; %s", session.title, runner.batches.most, where, costs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ binary tensor data, classification, model configuration and statistics.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -402,7 +403,7 @@ def _read_raw(model: ServedModel, body: bytes) -> InferRequest:
     if info.dtype == "string":
         return InferRequest({info.name: np.array([body], dtype=object)}, binary_outputs=True)
     free = [axis for axis, side in enumerate(info.shape[1:]) if side == -1]
-    item = int(np.prod([side for side in info.shape[1:] if side != -1], dtype=np.int64))
+    item = math.prod(side for side in info.shape[1:] if side != -1)
     size = item * np.dtype(info.dtype).itemsize
     if free or not body or len(body) % size:
         raise _wrong("inputs", f"a multiple of {size} bytes", f"{len(body)} bytes")
