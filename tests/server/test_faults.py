@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.client.load import run_load, write_request
+from modelpad.engine import QueueLimits
+from modelpad.server import App, LoadOptions, ModelTable, ServedModel
+from modelpad.server.wire import HttpServer
 
 
 def make_request(digits: Bundle) -> bytes:
@@ -98,3 +102,31 @@ def test_memory_stays_flat(serve: Any, digits: Bundle, tmp_path: Path) -> None:
     grown = process.memory_info().rss - before
     assert set(done.statuses) == {200}
     assert grown < 4_000_000 + 500 * done.statuses[200], f"{grown:,} bytes"
+
+
+def test_a_clock_that_jumps_changes_no_deadline(
+    digits: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours forth and back between any two looks at it: only monotonic time counts."""
+    jumps = itertools.cycle([0.0, 7200.0, -7200.0, 86400.0])
+    started = time.time()
+    monkeypatch.setattr("time.time", lambda: started + next(jumps))
+    options = LoadOptions(limits=QueueLimits(timeout_s=5))
+    app = App(ModelTable([ServedModel.load("digits", 1, digits, options)]))
+    picture = digits.path("samples/7.png").read_bytes()
+
+    async def live() -> list[int]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(app.respond, app.limits, app.refuse)
+        await server.listen(listener)
+        await app.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/predict/digits"
+        async with httpx.AsyncClient() as client:
+            sent = {"content-type": "image/png"}
+            asked = [client.post(url, content=picture, headers=sent) for _ in range(40)]
+            statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
+        assert await server.stop(2) == 0
+        await app.stop()
+        return statuses
+
+    assert asyncio.run(live()) == [200] * 40
