@@ -9,13 +9,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 from modelpad.zoo import zoo_bundles
 
@@ -30,9 +31,9 @@ def ask(connection: http.client.HTTPConnection) -> str:
     return str(json.loads(connection.getresponse().read())["label"])
 
 
-def start(store: str) -> subprocess.Popen[bytes]:
+def start(store: str, *options: str) -> subprocess.Popen[bytes]:
     arguments = ["serve", "digits", "--port", str(PORT), "--no-open", "--store", store]
-    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
+    return subprocess.Popen([*COMMAND, *arguments, *options], stdout=subprocess.DEVNULL)
 
 
 def wait_for_answer() -> None:
@@ -54,18 +55,19 @@ def measure_cold_start(store: str) -> float:
     return seconds
 
 
-def measure_memory(store: str) -> float:
-    process = start(store)
+def measure_memory(store: str, *options: str) -> float:
+    """MB (PSS) of the whole tree."""
+    process = start(store, *options)
     wait_for_answer()
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
     for _ in range(1000):
         ask(connection)
-    pages = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    server = psutil.Process(process.pid)
+    tree = [server, *server.children(recursive=True)]
+    total = sum(each.memory_full_info().pss for each in tree)
     process.terminate()
     process.wait()
-    found = re.search(r"^Pss:\s+(\d+)", pages, re.MULTILINE)
-    assert found
-    return int(found.group(1)) * 1024 / 1e6
+    return float(total) / 1e6
 
 
 def measure_help() -> float:
@@ -93,10 +95,12 @@ def main() -> None:
         measure_cold_start(store)
         starts = [measure_cold_start(store) for _ in range(RUNS)]
         memory = measure_memory(store)
+        one = measure_memory(store, "--workers", "1")
     result = {
         "cold_start_ms": round(1000 * statistics.median(starts)),
         "cold_starts_ms": [round(1000 * each) for each in starts],
         "memory_mb": round(memory, 1),
+        "memory_of_one_worker_mb": round(one, 1),
         "help_ms": round(1000 * statistics.median(measure_help() for _ in range(RUNS))),
         "install_mb": round(measure_install(), 1),
     }

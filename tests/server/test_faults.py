@@ -92,16 +92,20 @@ def test_a_killed_server_comes_back_with_its_versions(
 def test_memory_stays_flat(serve: Any, digits: Bundle, tmp_path: Path) -> None:
     """A short soak; `bench/` has no say in it, so only a leak of kilobytes a request is found."""
     running = serve("digits", store=tmp_path / "store")
-    process = psutil.Process(running.process.pid)
+    server = psutil.Process(running.process.pid)
+
+    def weigh() -> int:
+        return sum(each.memory_info().rss for each in (server, *server.children()))
+
     request = make_request(digits)
-    load(running.url, request, 16, 3)
+    load(running.url, request, 16, 7)  # until batches are measured, and all is touched once
     time.sleep(0.2)
-    before = process.memory_info().rss
+    before = weigh()
     done = load(running.url, request, 16, 8)
     time.sleep(0.2)
-    grown = process.memory_info().rss - before
+    grown = weigh() - before
     assert set(done.statuses) == {200}
-    assert grown < 4_000_000 + 500 * done.statuses[200], f"{grown:,} bytes"
+    assert grown < 8_000_000 + 500 * done.statuses[200], f"{grown:,} bytes"
 
 
 def test_a_clock_that_jumps_changes_no_deadline(
