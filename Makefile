@@ -37,7 +37,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for name in cold_start drawn_digits import_models serving train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
+	for name in cold_start drawn_digits import_models serving overload soak train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
 
 peers: $(VENV)/.dev
 	$(BIN)/python bench/serving.py --setup --environments $(VENV)-peers | sh

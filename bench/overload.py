@@ -1,11 +1,13 @@
 """A server that is asked far more than it can answer, and one whose versions change all the time.
 
 Capacity is what 64 connections get; goodput is what is answered well under overload, as a share of
-it. The load comes from the same cores. `heavy`: a model of some 20 ms is offered ten times its
-capacity, at times set beforehand, so that asking and refusing are a small part of the work.
-`digits`: 600 connections ask a model of a sixth of a millisecond, each again at once when it is
-refused; what the load itself costs then is missing to the server. `swaps`: a thousand promotions
-and traffic changes while 16 connections ask; every answer must be whole.
+it. The load comes from the same cores, so what it costs itself is told too: `share_of_rest` is
+goodput as a share of the capacity that the rest of the processors would have.
+
+`dear` and `middling`: models of some 20 and 5 ms are offered ten times their capacity, at times set
+beforehand. `digits`: 600 connections ask a model of a sixth of a millisecond, each again at once
+when it is refused. `swaps`: a thousand promotions and traffic changes while 16 connections ask;
+every answer must be whole.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ import psutil
 from modelpad.bundle import Manifest, open_bundle, write_bundle
 from modelpad.cli.bench import start_server
 from modelpad.client.load import Load, run_load, write_request
+from modelpad.engine import allotted_cpus
 from modelpad.fields import Score, Signature, Tensor
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
@@ -34,12 +38,14 @@ from pace import Pace
 DIGITS = zoo_bundles()["digits"]
 PICTURE = (DIGITS / "samples" / "7.png").read_bytes()
 DIGITS_REQUEST = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png")
-SIDE = 48
+SIDE = 16
+TILES = {"dear": 6, "middling": 3}
 ZEROS = bytes(4 * SIDE * SIDE)
 HEAVY_REQUEST = write_request(
     "127.0.0.1", "/v2/models/heavy/infer", ZEROS, "", {"inference-header-content-length": "0"}
 )
 SWAPS = 1000
+CONNECTIONS = 400
 
 
 def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
@@ -47,12 +53,14 @@ def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
     return asyncio.run(work)
 
 
-def write_heavy(folder: Path) -> Path:
-    """A bundle of five convolutions of random weights, a hundred times as dear as the digits."""
+def write_heavy(folder: Path, tiles: int) -> Path:
+    """A bundle of five convolutions of random weights over so many copies of a small picture."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
-    nodes, weights, last = [], [], "image"
+    repeats = np.array([1, 1, tiles, tiles], np.int64)
+    nodes = [helper.make_node("Tile", ["image", "repeats"], ["wall"])]
+    weights, last = [numpy_helper.from_array(repeats, "repeats")], "wall"
     for number, (taken, given) in enumerate([(1, 64), (64, 64), (64, 64), (64, 64), (64, 1)]):
         kernel = rng.normal(0, 0.05, (given, taken, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"w{number}"))
@@ -76,6 +84,22 @@ def write_heavy(folder: Path) -> Path:
     return folder / "heavy"
 
 
+def offer(port: int, request: bytes, rate_per_s: float, seconds: float) -> Load:
+    """So many requests a second, whatever becomes of them."""
+    pace = Pace(port, request, rate_per_s, Load())
+    asyncio.run(pace.run(CONNECTIONS, seconds))
+    pace.load.seconds = seconds
+    return pace.load
+
+
+def measure(work: Callable[[], Load]) -> tuple[Load, float]:
+    """A load, and how many processors it left to the server."""
+    begin, used = time.perf_counter(), time.process_time()
+    done = work()
+    took = (time.process_time() - used) / (time.perf_counter() - begin)
+    return done, allotted_cpus() - took
+
+
 def overload(model: str, request: bytes, seconds: float, *, paced: bool) -> dict[str, Any]:
     """`paced`: ten times its capacity is offered; else 600 connections ask again at once."""
     process, port = start_server(model, "--poll", "0", quiet=True)
@@ -86,24 +110,25 @@ def overload(model: str, request: bytes, seconds: float, *, paced: bool) -> dict
 
     try:
         load(port, request, 64, 3)
-        capacity = load(port, request, 64, 8).answers_per_s
+        capacity, free = measure(lambda: load(port, request, 64, 8))
         before = weigh()
         if paced:
-            pace = Pace(port, request, 10 * capacity, Load())
-            asyncio.run(pace.run(400, seconds))
-            done, done.seconds = pace.load, seconds
+            done, left = measure(lambda: offer(port, request, 10 * capacity.answers_per_s, seconds))
         else:
-            done = load(port, request, 600, seconds)
+            done, left = measure(lambda: load(port, request, 600, seconds))
         grown = weigh() - before
     finally:
         process.terminate()
         process.wait()
     offered = sum(done.statuses.values()) / done.seconds
+    share = done.answers_per_s / capacity.answers_per_s
     return {
-        "capacity_per_s": round(capacity),
+        "capacity_per_s": round(capacity.answers_per_s),
         "offered_per_s": round(offered),
         "goodput_per_s": round(done.answers_per_s),
-        "share": round(done.answers_per_s / capacity, 3),
+        "share": round(share, 3),
+        "processors_left": [round(free, 2), round(left, 2)],
+        "share_of_rest": round(share * free / left, 3),
         "p99_ms": round(done.percentile_ms(0.99), 1),
         "other": {str(k): n for k, n in done.statuses.items() if k not in (200, 429)},
         "broken": done.broken,
@@ -149,13 +174,13 @@ def swaps(count: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", default=["heavy", "digits", "swaps"])
+    parser.add_argument("what", nargs="*", default=[*TILES, "digits", "swaps"])
     parser.add_argument("--seconds", type=float, default=60, help="of overload (%(default)s)")
     args = parser.parse_args()
     for what in args.what:
-        if what == "heavy":
+        if what in TILES:
             with tempfile.TemporaryDirectory() as folder:
-                model = str(write_heavy(Path(folder)))
+                model = str(write_heavy(Path(folder), TILES[what]))
                 told = overload(model, HEAVY_REQUEST, args.seconds, paced=True)
         elif what == "digits":
             told = overload("digits", DIGITS_REQUEST, args.seconds, paced=False)

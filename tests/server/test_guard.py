@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import time
@@ -61,7 +62,9 @@ def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: 
     assert httpx.post(url, json=ROW, headers=bearer("secret-of-bob")).status_code == 200
 
 
-def test_https(serve: Any, bundles: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         [
@@ -72,12 +75,36 @@ def test_https(serve: Any, bundles: Path, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-    files = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    return certificate, key
+
+
+def test_https(serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    files = ("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
     running = serve(str(bundles / "pick"), *files, store=tmp_path / "store")
     assert running.url.startswith("https://")
-    context = ssl.create_default_context(cafile=str(certificate))
+    context = ssl.create_default_context(cafile=str(certificate[0]))
     answer = httpx.post(f"{running.url}/predict/pick", json=ROW, verify=context)
     assert answer.json()["label"] == "b"
+
+
+def test_grpc_over_tls(
+    serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    from tritonclient import grpc
+    from tritonclient.utils import InferenceServerException
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    files = ("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
+    options = (*files, "--grpc-port", str(port))
+    serve(str(bundles / "pick"), *options, store=tmp_path / "store")
+    address = f"127.0.0.1:{port}"
+    with grpc.InferenceServerClient(
+        address, ssl=True, root_certificates=str(certificate[0])
+    ) as client:
+        assert client.is_model_ready("pick")
+    with grpc.InferenceServerClient(address) as plain, pytest.raises(InferenceServerException):
+        plain.is_model_ready("pick", client_timeout=3)
 
 
 def test_a_wrong_certificate_or_key_file_is_told(run_modelpad: Any, tmp_path: Path) -> None:

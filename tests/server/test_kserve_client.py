@@ -127,7 +127,7 @@ def test_a_server_that_is_not_ready(stopping: bool) -> None:
         server, calls = HttpServer(app.respond), GrpcServer(app)
         listener = open_socket(Address(port=0))
         await server.listen(listener)
-        port = await calls.listen("127.0.0.1", 0)
+        port = await calls.listen(Address(port=0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v1")) as client:
             assert await client.is_server_live(url) is True

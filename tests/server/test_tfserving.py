@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import requests
 
 from modelpad.bundle import Bundle
 
@@ -18,6 +20,19 @@ HALF = "/v1/models/half_plus_two"
 def client(protocols: str) -> Any:
     with httpx.Client(base_url=f"http://{protocols}") as opened:
         yield opened
+
+
+def test_its_tutorial_with_requests(protocols: str) -> None:
+    """https://www.tensorflow.org/tfx/tutorials/serving/rest_simple, word for word but the port."""
+    data = json.dumps({"signature_name": "serving_default", "instances": [1.0, 2.0, 5.0]})
+    headers = {"content-type": "application/json"}
+    url = f"http://{protocols}/v1/models/half_plus_two:predict"
+    json_response = requests.post(url, data=data, headers=headers, timeout=10)
+    predictions = json.loads(json_response.text)["predictions"]
+    assert predictions == [2.5, 3.0, 4.5]
+    versioned = url.replace(":predict", "/versions/1:predict")
+    json_response = requests.post(versioned, data=data, headers=headers, timeout=10)
+    assert json.loads(json_response.text)["predictions"] == [2.5, 3.0, 4.5]
 
 
 def test_the_example_of_its_documentation(client: httpx.Client) -> None:

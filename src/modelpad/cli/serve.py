@@ -23,12 +23,10 @@ from modelpad.cli.sources import find_model
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from modelpad.server import Guard, LoadOptions, ModelTable
     from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
-    from modelpad.server.sockets import Address
+    from modelpad.server.sockets import Address, Certificate
     from modelpad.server.traces import Traces
     from modelpad.store import Found
 
@@ -118,7 +116,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the owner of this API key may load and unload models; may be given again",
     )
-    parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate")
+    parser.add_argument(
+        "--tls-cert", metavar="FILE", help="serve HTTPS, and gRPC over TLS, with this certificate"
+    )
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
         "--batch", type=int, default=0, help="most items run at once; 0: measured (%(default)s)"
@@ -212,7 +212,7 @@ def serve_models(
     from modelpad.server.workers.link import Link, choose_count
 
     share_arenas()
-    guard, tls, traces = make_guard(args, shared.rates), open_tls(args), open_traces(args)
+    guard, tls, traces = make_guard(args, shared.rates), find_certificate(args), open_traces(args)
     found = find_models(args)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
@@ -307,22 +307,15 @@ def open_traces(args: argparse.Namespace) -> Traces | None:
     return Traces(endpoint)
 
 
-def open_tls(args: argparse.Namespace) -> SSLContext | None:
-    """The certificate to serve HTTPS with. Raises `UsageError` when it cannot be read."""
+def find_certificate(args: argparse.Namespace) -> Certificate | None:
+    """What to serve HTTPS with. Raises `UsageError` when it cannot be used."""
+    from modelpad.server.sockets import Certificate
+
     if not (args.tls_cert or args.tls_key):
         return None
     if not (args.tls_cert and args.tls_key):
         raise UsageError("--tls-cert and --tls-key go together.", hint="Give both files.")
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(args.tls_cert, args.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"The certificate cannot be used: {error}.", hint="Give PEM files that fit together."
-        ) from error
-    return context
+    return Certificate(Path(args.tls_cert), Path(args.tls_key))
 
 
 def read_load_options(args: argparse.Namespace, workers: int, *, supervised: bool) -> LoadOptions:

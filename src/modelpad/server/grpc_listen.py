@@ -13,6 +13,7 @@ from modelpad.server.protocols.messages import load_message, read_headers
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.sockets import Address, Certificate
     from modelpad.server.traces import Trace
 
 log = logging.getLogger("modelpad.server")
@@ -80,17 +81,23 @@ class GrpcServer:
         ):
             self._add(service, calls)
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, address: Address, tls: Certificate | None = None) -> int:
         """Accepts calls from now on; answers the port. Raises `PortInUse`."""
+        where = f"{address.host}:{address.port}"
         try:
-            bound = int(self.server.add_insecure_port(f"{host}:{port}"))
+            if tls is None:
+                bound = int(self.server.add_insecure_port(where))
+            else:
+                pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+                credentials = self.grpc.ssl_server_credentials([pair])
+                bound = int(self.server.add_secure_port(where, credentials))
         except RuntimeError:
             bound = 0
         if not bound:
             raise PortInUse(
-                f"Port {port} on {host} cannot be had for gRPC.",
+                f"Port {address.port} on {address.host} cannot be had for gRPC.",
                 hint="Choose another: --grpc-port",
-                port=port,
+                port=address.port,
             )
         await self.server.start()
         return bound

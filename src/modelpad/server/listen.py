@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelpad.server.app import App
-from modelpad.server.sockets import Address
+from modelpad.server.sockets import Address, Certificate
 from modelpad.server.wire import HttpServer
 
 if TYPE_CHECKING:
-    import ssl
     from asyncio import AbstractEventLoop
 
     from modelpad.server.workers.link import Link
@@ -29,7 +28,7 @@ def serve(
     *,
     on_ready: Callable[[], None],
     grace_s: float = 10.0,
-    tls: ssl.SSLContext | None = None,
+    tls: Certificate | None = None,
     grpc: Address | None = None,
     link: Link | None = None,
 ) -> None:
@@ -38,9 +37,12 @@ def serve(
     `on_ready` is called once, when the socket accepts connections. gRPC has an address of its own.
     As one of several workers it follows `link`, which says when all are ready.
 
-    Raises `MissingExtra` and `PortInUse` for gRPC.
+    Raises `UsageError` for a certificate that cannot be used; `MissingExtra` and `PortInUse` for
+    gRPC.
     """
     import asyncio
+
+    context = None if tls is None else tls.open()
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
@@ -57,8 +59,8 @@ def serve(
             from modelpad.server.grpc_listen import GrpcServer
 
             calls = GrpcServer(app, shared=link is not None)
-            await calls.listen(grpc.host, grpc.port)
-        await server.listen(listener, tls)
+            await calls.listen(grpc, tls)
+        await server.listen(listener, context)
         tune_collector()
         if link is not None:
             link.ready()

@@ -6,8 +6,13 @@ import errno
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelpad.errors import ModelpadError, PortInUse
+from modelpad.errors import ModelpadError, PortInUse, UsageError
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,28 @@ class Address:
         return (
             f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What HTTPS, and gRPC over TLS, are served with: PEM files."""
+
+    certificate: Path
+    key: Path
+
+    def open(self) -> ssl.SSLContext:
+        """For sockets. Raises `UsageError` when the files cannot be read, or do not fit."""
+        import ssl
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"The certificate cannot be used: {error}.",
+                hint="Give PEM files that fit together.",
+            ) from error
+        return context
 
 
 def open_socket(address: Address) -> socket.socket:
