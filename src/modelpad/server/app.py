@@ -130,8 +130,7 @@ class App:
 
     def take_counts(self) -> Snapshot:
         """What this process counted, and how it is."""
-        lines = self.models.lines.values() if self.models is not None else ()
-        models = [model for line in lines for model in line.versions.values()]
+        models = [] if self.models is None else self.models.versions
         waiting: Counter[Labels] = Counter()
         for model in models:
             waiting[("model", model.name),] += model.runner.waiting
@@ -152,13 +151,22 @@ class App:
         else:
             await self.follower.obey(action, name)
 
-    def check_admin(self, key: str) -> None:
-        """Whether the owner of that key may change what is served.
+    def admit(
+        self, headers: Mapping[str, str], *, guarded: bool = True, admin: bool = False
+    ) -> None:
+        """Lets a request in by its headers (lower case), whichever protocol it speaks.
 
         Raises:
-            NotFound: nobody may, here.
-            Forbidden: others may.
+            Unauthorized, RateLimited: as the guard does.
+            NotFound: it is for admins, and there are none here.
+            Forbidden: it is for admins, and this is another's key.
         """
+        key = ""
+        if guarded and self.guard is not None:
+            key = self.guard.admit(headers)
+            self.metrics.count_key(key)
+        if not admin:
+            return
         if not self.admins:
             raise NotFound(
                 "What is served cannot be changed over the network here.",
@@ -177,14 +185,9 @@ class App:
 
     def find_stuck(self) -> str:
         """The models whose engine hangs, in words; "" when all is well."""
-        lines = self.models.lines.values() if self.models is not None else ()
-        hanging = [
-            f"{model.name} version {model.version}"
-            for line in lines
-            for model in line.versions.values()
-            if model.runner.is_stuck
-        ]
-        return ", ".join(hanging)
+        models = [] if self.models is None else self.models.versions
+        stuck = (model for model in models if model.runner.is_stuck)
+        return ", ".join(f"{model.name} version {model.version}" for model in stuck)
 
     async def start(self) -> None:
         """Looks at the store once; what runs beside the requests begins."""
@@ -232,7 +235,7 @@ class App:
         if "origin" in request.headers or "x-request-id" in request.headers:
             return None
         try:
-            self._admit(route, request)
+            self.admit(request.headers, guarded=route.guarded, admin=route.admin)
             line.versions[line.live].runner.check_free()
         except ModelpadError as error:
             response = route.write_error(error)
@@ -281,7 +284,7 @@ class App:
         if self.traces is not None:
             CALLER.get().note_route(request, route.endpoint)
         try:
-            self._admit(route, request)
+            self.admit(request.headers, guarded=route.guarded, admin=route.admin)
             response = await route.handler(self, request, names)
         except ModelpadError as error:
             response = route.write_error(error)
@@ -296,14 +299,6 @@ class App:
     def _count(self, route: Route, names: Names, response: Response) -> None:
         name = self.model_label(names.get("model", ""))
         self.metrics.count_request(model=name, endpoint=route.endpoint, status=response.status)
-
-    def _admit(self, route: Route, request: Request) -> None:
-        key = ""
-        if route.guarded and self.guard is not None:
-            key = self.guard.admit(request.headers)
-            self.metrics.count_key(key)
-        if route.admin:
-            self.check_admin(key)
 
     def model_label(self, name: str) -> str:
         """The name as a metric's label: only names that exist, as others could grow without end."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelpad.server.models import LoadOptions, ServedModel
-from modelpad.store import Found, LocalStore, Plan, list_names
+from modelpad.store import Found, LocalStore, Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,16 +40,11 @@ class Catalogue:
 
     def read_plans(self) -> Mapping[str, Plan]:
         """What is to be served. Raises `StoreError` when the store cannot be read."""
-        return {name: plan for name, plan in self.read_all().items() if self._wants(name)}
+        return {name: self._plan(name) for name in self._list_names() if self._wants(name)}
 
     def read_all(self) -> Mapping[str, Plan]:
         """What could be served, by name. Raises as `read_plans`."""
-        there = {name: self._store.plan(name, self._keep) for name in list_names(self._store.root)}
-        return there | {
-            name: Plan(found.version, frozenset({found.version}))
-            for name, found in self._given.items()
-            if name not in there or self._is_fixed(name)
-        }
+        return {name: self._plan(name) for name in self._list_names()}
 
     def load(self, name: str, version: int) -> ServedModel:
         """Opens one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
@@ -74,7 +69,16 @@ class Catalogue:
         return not self._asked or name in self._given or name in self.orders.opened
 
     def _is_fixed(self, name: str) -> bool:
-        return bool(self._asked) and name in self._given and name not in self._asked
+        return bool(self._asked) and name not in self._asked
 
     def _is_given(self, name: str) -> bool:
-        return self._is_fixed(name) or name not in list_names(self._store.root)
+        return name in self._given and (self._is_fixed(name) or not self._store.versions(name))
+
+    def _list_names(self) -> list[str]:
+        return sorted({*self._store.names(), *self._given})
+
+    def _plan(self, name: str) -> Plan:
+        if self._is_given(name):
+            version = self._given[name].version
+            return Plan(version, frozenset({version}))
+        return self._store.plan(name, self._keep)

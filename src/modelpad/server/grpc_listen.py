@@ -140,7 +140,7 @@ class GrpcServer:
             trace = self._begin_trace(context)
             try:
                 if name not in OPEN_TO_ALL:
-                    self._admit(context, admin=name in FOR_ADMINS)
+                    self.app.admit(read_headers(context), admin=name in FOR_ADMINS)
                 return await act(request, context)
             except ModelpadError as error:
                 status = code_of(error)
@@ -161,7 +161,7 @@ class GrpcServer:
     ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             try:
-                self._admit(context)
+                self.app.admit(read_headers(context))
             except ModelpadError as error:
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
             trace = self._begin_trace(context)
@@ -177,14 +177,6 @@ class GrpcServer:
     def _begin_trace(self, context: Any) -> Trace | None:
         traces = self.app.traces
         return None if traces is None else traces.begin(read_headers(context))
-
-    def _admit(self, context: Any, *, admin: bool = False) -> None:
-        key = ""
-        if self.app.guard is not None:
-            key = self.app.guard.admit(read_headers(context))
-            self.app.metrics.count_key(key)
-        if admin:
-            self.app.check_admin(key)
 
 
 def code_of(error: ModelpadError) -> str:

@@ -219,6 +219,11 @@ class ModelTable:
         """Every name with its open versions."""
         return self._lines
 
+    @property
+    def versions(self) -> list[ServedModel]:
+        """Every open version of every name."""
+        return [model for line in self._lines.values() for model in line.versions.values()]
+
     def put(self, line: ModelLine) -> None:
         """A name's versions from now on."""
         self._lines = {**self._lines, line.name: line}
@@ -273,7 +278,7 @@ class ModelTable:
 
     def close(self) -> None:
         """Stop all runners, and wait a moment until their threads have ended."""
-        models = [model for line in self._lines.values() for model in line.versions.values()]
+        models = self.versions
         for model in models:
             model.runner.close()
         for model in models:

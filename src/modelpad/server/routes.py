@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -228,7 +228,9 @@ async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
 
 async def show_repository(app: App, request: Request, names: Names) -> Response:
     """`POST /v2/repository/index`."""
-    return repository.write_index(await repository.list_entries(app), await request.body())
+    ready = repository.read_ready(await request.body())
+    entries = await repository.list_entries(app, ready=ready)
+    return respond_json([asdict(each) for each in entries])
 
 
 async def load_model(app: App, request: Request, names: Names) -> Response:

@@ -6,6 +6,7 @@ Keys that name an input are its value, without the batch axis that tensors have 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput
@@ -68,7 +69,6 @@ def _read_value(value: Any, info: TensorInfo) -> NDArray[Any]:
     """A batch of one; the item's numbers may come in one flat list, as Triton takes them."""
     array = read_numbers(value, info.name)
     item = info.shape[1:]
-    size = 1
-    for side in item:
-        size *= side
-    return array.reshape(1, *item) if array.size == size else array.reshape(1, *array.shape)
+    return (
+        array.reshape(1, *item) if array.size == math.prod(item) else array.reshape(1, *array.shape)
+    )

@@ -22,7 +22,7 @@ from modelpad.server.protocols.openinference import (
     pack_tensor,
     unpack_tensor,
 )
-from modelpad.server.protocols.repository import READY, list_entries
+from modelpad.server.protocols.repository import list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
 
@@ -111,9 +111,8 @@ class InferenceService:
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
         """What there is, for admins."""
-        entries = await list_entries(self.app)
-        told = [asdict(each) for each in entries if each.state == READY or not request.ready]
-        return make("RepositoryIndexResponse", models=told)
+        entries = await list_entries(self.app, ready=request.ready)
+        return make("RepositoryIndexResponse", models=[asdict(each) for each in entries])
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
         """Serves a model, for admins."""

@@ -6,11 +6,11 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
-from modelpad.server.http import Response, parse_json, respond_json
+from modelpad.server.http import parse_json
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -28,8 +28,11 @@ class Entry:
     reason: str = ""
 
 
-async def list_entries(app: App) -> list[Entry]:
-    """Every version that is served or could be. Raises `StoreError`."""
+async def list_entries(app: App, *, ready: bool) -> list[Entry]:
+    """Every version that is served or could be; those served alone where `ready`.
+
+    Raises `StoreError`.
+    """
     catalogue = None if app.follower is None else app.follower.catalogue
     plans = {} if catalogue is None else await asyncio.to_thread(catalogue.read_all)
     lines = app.opened().lines
@@ -40,16 +43,15 @@ async def list_entries(app: App) -> list[Entry]:
         for version in sorted(known):
             if version in served:
                 entries.append(Entry(name, str(version), READY))
-            else:
+            elif not ready:
                 failed = "" if catalogue is None else catalogue.read_failure(name, version)
                 entries.append(Entry(name, str(version), UNAVAILABLE, failed or "unloaded"))
     return entries
 
 
-def write_index(entries: list[Entry], body: bytes) -> Response:
-    """The entries; only those that are ready when the request's body says so."""
+def read_ready(body: bytes) -> bool:
+    """Whether a request's body asks for those alone that are ready. Raises `InvalidInput`."""
     asked = parse_json(body) if body.strip() else {}
     if not isinstance(asked, dict):
         raise InvalidInput("The body is no object.", expected='{} or {"ready": true}')
-    ready = bool(asked.get("ready"))
-    return respond_json([asdict(each) for each in entries if each.state == READY or not ready])
+    return bool(asked.get("ready"))

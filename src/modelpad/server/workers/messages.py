@@ -83,7 +83,6 @@ class Prepared(msgspec.Struct, tag=True):
 class Apply(msgspec.Struct, tag=True):
     """Serve these versions now: they are open in every worker."""
 
-    change: int
     name: str
     plan: msgspec.Raw
     versions: list[int]

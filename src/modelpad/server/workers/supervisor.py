@@ -432,7 +432,7 @@ class Supervisor:
         plan = msgspec.Raw(change.plan)
         for worker in change.members:
             if worker.serves:
-                worker.send(messages.Apply(change.number, change.name, plan, versions))
+                worker.send(messages.Apply(change.name, plan, versions))
         self._applied[change.name] = change.plan
         if change.whole:
             self._retry.pop(change.name, None)
