@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -203,6 +204,19 @@ def find_port() -> int:
 @pytest.fixture
 def free_port() -> int:
     return find_port()
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., None]:
+    """Waits until a check holds, 15 seconds at most."""
+
+    def wait(check: Callable[[], Any], seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while not check():
+            assert time.monotonic() < end, "it did not come"
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,6 @@ from modelpad.bundle import Bundle, write_bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.server.follow import answers_agree
 from modelpad.store import LocalStore
-
-
-def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -56,7 +48,7 @@ def version_of(url: str, digits: Bundle, **headers: str) -> int:
 
 
 def test_a_new_version_comes_in_and_the_old_one_leaves(
-    url: str, store: LocalStore, digits: Bundle
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:
     assert version_of(url, digits) == 1
     store.push(digits)
@@ -69,13 +61,17 @@ def test_a_new_version_comes_in_and_the_old_one_leaves(
     wait_for(lambda: version_of(url, digits) == 2)
 
 
-def test_a_new_name_is_served_too(serve: Any, store: LocalStore, digits: Bundle) -> None:
+def test_a_new_name_is_served_too(
+    serve: Any, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
     running = serve("--poll", "0.05", store=store.root)
     store.push(digits, "twins")
     wait_for(lambda: len(httpx.get(f"{running.url}/models").json()["models"]) == 2)
 
 
-def test_traffic_is_shared_and_sticks(url: str, store: LocalStore, digits: Bundle) -> None:
+def test_traffic_is_shared_and_sticks(
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
     store.promote("digits", 1)
     store.push(digits)
     store.set_traffic("digits", {1: 50, 2: 50})
@@ -90,7 +86,7 @@ def test_traffic_is_shared_and_sticks(url: str, store: LocalStore, digits: Bundl
 
 
 def test_a_broken_version_stays_out(
-    url: str, store: LocalStore, digits: Bundle, run_modelpad: Any, tmp_path: Path
+    url: str, store: LocalStore, digits: Bundle, run_modelpad: Any, tmp_path: Path, wait_for: Any
 ) -> None:
     damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
     (damaged / "model.onnx").write_bytes(b"damaged")
@@ -109,7 +105,7 @@ def test_a_broken_version_stays_out(
 
 
 def test_a_version_that_answers_its_samples_wrong_stays_out(
-    url: str, store: LocalStore, digits: Bundle, tmp_path: Path
+    url: str, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
     wrong = tuple(replace(sample, expected="0") for sample in digits.manifest.samples)
     files = {name: digits.path(name) for name in digits.manifest.files}
@@ -120,7 +116,9 @@ def test_a_version_that_answers_its_samples_wrong_stays_out(
     assert version_of(url, digits) == 1
 
 
-def test_a_shadow_is_asked_and_never_heard(url: str, store: LocalStore, digits: Bundle) -> None:
+def test_a_shadow_is_asked_and_never_heard(
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
     store.promote("digits", 1)
     store.push(digits)
     store.set_shadow("digits", 2)
@@ -134,7 +132,7 @@ def test_a_shadow_is_asked_and_never_heard(url: str, store: LocalStore, digits: 
 
 
 def test_a_shadow_is_compared_by_numbers_where_the_answer_is_binary(
-    url: str, store: LocalStore, digits: Bundle
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:
     store.promote("digits", 1)
     store.push(digits)
@@ -152,7 +150,9 @@ def test_a_shadow_is_compared_by_numbers_where_the_answer_is_binary(
     assert 'result="different"' not in httpx.get(f"{url}/metrics").text
 
 
-def test_a_shadow_gets_no_copy_of_a_stream(url: str, store: LocalStore, digits: Bundle) -> None:
+def test_a_shadow_gets_no_copy_of_a_stream(
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
     """Its lines are answered as they come, which a kept copy would not let them be."""
     store.promote("digits", 1)
     store.push(digits)
@@ -195,7 +195,7 @@ async def ask_twice(url: str, line: bytes) -> list[str]:
 
 
 def test_traffic_sticks_over_grpc_too(
-    serve: Any, store: LocalStore, digits: Bundle, free_port: int
+    serve: Any, store: LocalStore, digits: Bundle, free_port: int, wait_for: Any
 ) -> None:
     tritonclient = pytest.importorskip("tritonclient.grpc")
     store.promote("digits", 1)
@@ -217,7 +217,7 @@ def test_traffic_sticks_over_grpc_too(
 
 
 def test_a_store_that_goes_away_takes_nothing_with_it(
-    url: str, store: LocalStore, digits: Bundle, tmp_path: Path
+    url: str, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
     away = tmp_path / "away"
     store.root.rename(away)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 import time
@@ -88,13 +87,12 @@ def test_https(serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Pat
 
 
 def test_grpc_over_tls(
-    serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path]
+    serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path], free_port: int
 ) -> None:
     from tritonclient import grpc
     from tritonclient.utils import InferenceServerException
 
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port
     files = ("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
     options = (*files, "--grpc-port", str(port))
     serve(str(bundles / "pick"), *options, store=tmp_path / "store")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,6 @@ from modelpad.store import LocalStore
 
 ROOT = {"authorization": "Bearer secret-of-root"}
 ANN = {"authorization": "Bearer secret-of-ann"}
-
-
-def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-
-
-def find_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -78,7 +64,7 @@ def test_models_are_unloaded_and_loaded_in_all_workers(
 
 
 def test_what_was_unloaded_stays_so_in_a_new_worker(
-    serve: Any, store: LocalStore, keyed: None
+    serve: Any, store: LocalStore, keyed: None, wait_for: Any
 ) -> None:
     running = serve("--admin", "root", "--workers", "2", "--poll", "0.1", store=store.root)
     assert post(running.url, "models/twins/unload").status_code == 200
@@ -144,10 +130,10 @@ def test_a_damaged_model_is_not_loaded(serve: Any, store: LocalStore, keyed: Non
     assert "model.onnx" in post(url, "index").json()[1]["reason"]
 
 
-def test_tritons_own_clients(serve: Any, store: LocalStore, keyed: None) -> None:
+def test_tritons_own_clients(serve: Any, store: LocalStore, keyed: None, free_port: int) -> None:
     http = pytest.importorskip("tritonclient.http")
     grpc = pytest.importorskip("tritonclient.grpc")
-    port = find_port()
+    port = free_port
     options = ("--admin", "root", "--workers", "2", "--grpc-port", str(port))
     url = serve(*options, store=store.root).url
     for client in (

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ from modelpad.server.rates import PROBES, SLOTS, Rates
 from modelpad.store import LocalStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
-
-
-def wait_for(check: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
 
 
 def list_workers(server: Any) -> list[psutil.Process]:
@@ -74,7 +66,7 @@ def test_one_worker_is_one_process(serve: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_is_replaced_and_others_answer(
-    three: Any, digits: Bundle, how: signal.Signals
+    three: Any, digits: Bundle, how: signal.Signals, wait_for: Any
 ) -> None:
     """Under load, as a crash in a graph would do it: its connections break, no answer is wrong."""
     victims = list_workers(three)
@@ -116,7 +108,9 @@ def test_a_worker_that_dies_is_replaced_and_others_answer(
     assert read_metric(three.url, "modelpad_queue_seconds_count") >= counted
 
 
-def test_workers_change_versions_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+def test_workers_change_versions_together(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
     """Once one worker answers with the new version, no other answers with the old one."""
     store = LocalStore(tmp_path / "store")
     store.push(digits)
@@ -133,7 +127,7 @@ def test_workers_change_versions_together(serve: Any, digits: Bundle, tmp_path: 
 
 
 def test_a_replaced_worker_serves_what_the_others_serve(
-    serve: Any, digits: Bundle, tmp_path: Path
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
     store = LocalStore(tmp_path / "store")
     store.push(digits)
@@ -182,7 +176,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_worker_that_hangs_is_replaced(serve: Any, tmp_path: Path, digits: Bundle) -> None:
+def test_a_worker_that_hangs_is_replaced(
+    serve: Any, tmp_path: Path, digits: Bundle, wait_for: Any
+) -> None:
     """SIGSTOP is what a hang looks like from outside."""
     running = serve("--workers", "2", store=tmp_path / "store", program=("-c", IMPATIENT))
     hanging = list_workers(running)[0]
@@ -226,18 +222,22 @@ def count_up(url: str, trips: int) -> int:
     return httpx.post(f"{url}/predict/endless", json=body, timeout=20).status_code
 
 
-def test_a_model_that_hangs_costs_its_worker(serve: Any, endless: Path, tmp_path: Path) -> None:
+def test_a_model_that_hangs_costs_its_worker(
+    serve: Any, endless: Path, tmp_path: Path, wait_for: Any
+) -> None:
     options = ("--workers", "2", "--timeout", "0.4", "--grace", "0.1")
     running = serve(str(endless), *options, store=tmp_path / "store")
     assert count_up(running.url, 5) == 200
+    before = set(list_workers(running))
     assert count_up(running.url, 10**15) == 504
     wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
-    wait_for(lambda: len(list_workers(running)) == 2)
+    wait_for(lambda: len(before & set(list_workers(running))) == 1)  # the one that hung has gone
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
     assert [count_up(running.url, 5) for _ in range(10)] == [200] * 10
 
 
 def test_one_process_that_hangs_says_that_it_is_not_well(
-    serve: Any, endless: Path, tmp_path: Path
+    serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
     options = ("--workers", "1", "--timeout", "0.4", "--grace", "0.1")
     running = serve(str(endless), *options, store=tmp_path / "store")
