@@ -24,6 +24,7 @@ import msgspec
 from modelpad.server.metrics import RESTARTS, Metrics, Snapshot
 from modelpad.server.orders import Orders
 from modelpad.server.workers import messages
+from modelpad.server.workers.worker import PART, Worker
 
 log = logging.getLogger("modelpad.server")
 
@@ -36,7 +37,6 @@ RETRY_S = 60.0  # until a plan that could not be followed whole is tried again
 STEADY_S = 5.0  # a worker that lived as long is replaced at once
 LONGEST_DELAY_S = 30.0
 KILL_S = 5.0  # after the grace
-PART = 1 << 16
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -46,55 +46,6 @@ class Forked(BaseException):
     def __init__(self, line: socket.socket) -> None:
         super().__init__()
         self.line = line
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A worker as its supervisor sees it; times are of the monotonic clock."""
-
-    pid: int
-    connection: socket.socket
-    begun: float
-    ready_at: float = 0.0
-    answered: float = 0.0
-    leave_by: float = 0.0  # it was told to stop, and is killed after that
-    counts: Snapshot = field(default_factory=Snapshot)
-    incoming: bytes = b""
-    outgoing: bytes = b""
-    silent: bool = False  # its end of the line is closed
-
-    @property
-    def serves(self) -> bool:
-        """Whether it answers requests."""
-        return bool(self.ready_at) and not self.leave_by
-
-    def receive(self) -> list[bytes]:
-        """The whole lines that have come."""
-        try:
-            part = self.connection.recv(PART)
-            self.incoming += part
-            self.silent = not part
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self.silent = True
-        *lines, self.incoming = self.incoming.split(b"\n")
-        return lines
-
-    def send(self, message: messages.FromSupervisor) -> None:
-        """Sends it as soon as the worker reads."""
-        self.outgoing += messages.write_line(message)
-        self.flush()
-
-    def flush(self) -> None:
-        """Sends what the socket takes."""
-        try:
-            while self.outgoing:
-                self.outgoing = self.outgoing[self.connection.send(self.outgoing) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.outgoing = b""  # it has died; it is about to be buried
 
 
 @dataclass(slots=True)
