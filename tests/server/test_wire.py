@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -213,6 +214,34 @@ def test_a_stop_answers_what_is_in_flight() -> None:
     run(test)
     assert answers[0].endswith(b"/slow")
     assert answers[1] == 0
+
+
+def test_a_stop_answers_who_has_just_connected() -> None:
+    """The client could not know; one that says nothing holds nobody up."""
+
+    async def test(running: Running) -> None:
+        kept, kept_writer = await running.connect()
+        kept_writer.write(b"GET /kept HTTP/1.1\r\nhost: x\r\n\r\n")
+        await kept.readuntil(b"/kept")
+        new, new_writer = await running.connect()
+        half, half_writer = await running.connect()
+        half_writer.write(b"GET /half HTTP/1.1\r\nho")
+        silent, _ = await running.connect()
+        begun = time.monotonic()
+        stop = asyncio.create_task(running.server.stop(30))
+        assert await asyncio.wait_for(kept.read(), 0.5) == b""
+        new_writer.write(b"GET /new HTTP/1.1\r\nhost: x\r\n\r\n")
+        half_writer.write(b"st: x\r\n\r\n")
+        for reader, path in ((new, b"/new"), (half, b"/half")):
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in answer
+            assert answer.endswith(path)
+        assert await silent.read() == b""
+        assert await stop == 0
+        assert 0.5 < time.monotonic() - begun < 10
+
+    run(test)
 
 
 def test_a_stop_cuts_off_what_takes_too_long() -> None:

@@ -225,7 +225,7 @@ def count_up(url: str, trips: int) -> int:
 def test_a_model_that_hangs_costs_its_worker(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
-    options = ("--workers", "2", "--timeout", "0.4", "--grace", "0.1")
+    options = ("--workers", "2", "--timeout", "0.4")
     running = serve(str(endless), *options, store=tmp_path / "store")
     assert count_up(running.url, 5) == 200
     before = set(list_workers(running))

@@ -68,9 +68,8 @@ def serve(
             on_ready()
         await over.wait()
         app.stopping = True
-        if calls is not None:
-            await calls.stop(grace_s)
-        cut = await server.stop(grace_s)
+        others = asyncio.sleep(0) if calls is None else calls.stop(grace_s)
+        cut, _ = await asyncio.gather(server.stop(grace_s), others)
         if cut:
             log.warning("%d requests were cut off after %g s", cut, grace_s)
         await app.stop()

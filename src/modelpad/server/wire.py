@@ -30,6 +30,8 @@ Refuse = Callable[[Request], Response | None]
 
 BACKLOG = 2048
 SWEEP_S = 1.0
+STEP_S = 0.01  # between looks at what is still open when the server stops
+FIRST_S = 1.0  # a client that has just connected is about to ask
 LINGER_S = 2.0
 PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
 SMALL_BYTES = (
@@ -74,16 +76,18 @@ class HttpServer:
     async def stop(self, grace_s: float) -> int:
         """Accepts no more, answers what is in flight within `grace_s`, then closes all.
 
-        Answers how many requests were cut off.
+        In flight is what has been sent to us, and what comes on a connection just accepted, whose
+        client cannot know that we are leaving. Answers how many requests were cut off.
         """
         self.stopping = True
         for listener in self._listeners:
             listener.close()
-        for connection in list(self.connections):
-            connection.stop_when_idle()
         end = time.monotonic() + grace_s
+        await asyncio.sleep(STEP_S)  # what has come is read, and what was accepted is here
         while self.connections and time.monotonic() < end:
-            await asyncio.sleep(0.01)
+            for connection in list(self.connections):
+                connection.stop_when_idle()
+            await asyncio.sleep(STEP_S)
         cut = sum(connection.busy for connection in self.connections)
         for connection in list(self.connections):
             connection.abort()
@@ -148,7 +152,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
         self.server = server
         self.loop = loop
-        self.deadline = time.monotonic() + server.limits.header_s
+        self.begun = time.monotonic()
+        self.deadline = self.begun + server.limits.header_s
         self.transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()
@@ -158,6 +163,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._asked = False  # a request's head has come
         self._closing = False
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -173,7 +179,7 @@ class Connection(asyncio.Protocol):
         """A client has connected; one too many is told so."""
         self.transport = cast("asyncio.Transport", transport)
         server = self.server
-        if len(server.connections) >= server.limits.connections or server.stopping:
+        if len(server.connections) >= server.limits.connections:
             server.refused += 1
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.")
             return
@@ -272,6 +278,7 @@ class Connection(asyncio.Protocol):
         self._coming = exchange
         self._waiting.append(exchange)
         self._head_bytes = 0
+        self._asked = True
         self.deadline = time.monotonic() + self.server.limits.body_s
         if headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
             self.transport.write(CONTINUE)
@@ -410,8 +417,10 @@ class Connection(asyncio.Protocol):
     # Ends.
 
     def stop_when_idle(self) -> None:
-        """Closes now, or when what is being answered is answered."""
-        if self._current is None and not self._waiting:
+        """Closes unless a request is being received or answered, or is about to come."""
+        idle = self._current is None and self._coming is None and not self._waiting
+        new = not self._asked and time.monotonic() < self.begun + FIRST_S
+        if idle and not self._head_bytes and not new:
             self._close()
 
     def time_out(self) -> None:
