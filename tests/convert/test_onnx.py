@@ -72,6 +72,14 @@ def test_a_live_graph_is_saved(served, tmp_path: Path, assert_close) -> None:  #
     check_rows(served(saved="model"), assert_close)
 
 
+def test_an_output_told_with_another_rank(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+    """What the graph answers counts, as exporters that know no rank write anything."""
+    model = make_graph()
+    model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=1)
+    onnx.save(model, tmp_path / "g.onnx")
+    check_rows(served(str(tmp_path / "g.onnx")), assert_close)
+
+
 def test_serving_the_file_as_it_is(serve, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     import httpx
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import re
 import shutil
 import threading
@@ -20,7 +18,6 @@ import pytest
 
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.client.load import run_load, write_request
-from modelpad.server.follow import answers_agree
 from modelpad.store import LocalStore
 
 
@@ -116,84 +113,6 @@ def test_a_version_that_answers_its_samples_wrong_stays_out(
     assert version_of(url, digits) == 1
 
 
-def test_a_shadow_is_asked_and_never_heard(
-    url: str, store: LocalStore, digits: Bundle, wait_for: Any
-) -> None:
-    store.promote("digits", 1)
-    store.push(digits)
-    store.set_shadow("digits", 2)
-
-    def same() -> bool:
-        assert version_of(url, digits) == 1
-        return 'result="same",version="2"' in httpx.get(f"{url}/metrics").text
-
-    wait_for(same)
-    assert 'result="different"' not in httpx.get(f"{url}/metrics").text
-
-
-def test_a_shadow_is_compared_by_numbers_where_the_answer_is_binary(
-    url: str, store: LocalStore, digits: Bundle, wait_for: Any
-) -> None:
-    store.promote("digits", 1)
-    store.push(digits)
-    store.set_shadow("digits", 2)
-    picture = base64.b64encode(digits.path("samples/7.png").read_bytes()).decode()
-    given = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [picture]}
-    wanted = {"inputs": [given], "parameters": {"binary_data_output": True}}
-
-    def same() -> bool:
-        answer = httpx.post(f"{url}/v2/models/digits/infer", json=wanted)
-        assert "inference-header-content-length" in answer.headers
-        return 'result="same",version="2"' in httpx.get(f"{url}/metrics").text
-
-    wait_for(same)
-    assert 'result="different"' not in httpx.get(f"{url}/metrics").text
-
-
-def test_a_shadow_gets_no_copy_of_a_stream(
-    url: str, store: LocalStore, digits: Bundle, wait_for: Any
-) -> None:
-    """Its lines are answered as they come, which a kept copy would not let them be."""
-    store.promote("digits", 1)
-    store.push(digits)
-    store.set_shadow("digits", 2)
-    wait_for(lambda: version_of(url, digits) and shadows(url))
-    time.sleep(0.3)  # the last copy is counted
-    before = shadows(url)
-    picture = base64.b64encode(digits.path("samples/7.png").read_bytes()).decode()
-    line = json.dumps({"image": picture}).encode() + b"\n"
-    heard = asyncio.run(ask_twice(url, line))
-    assert [json.loads(each)["label"] for each in heard] == ["7", "7"]
-    assert shadows(url) == before
-
-
-def shadows(url: str) -> list[str]:
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
-    return [line for line in lines if line.startswith("modelpad_shadow_total{")]
-
-
-async def ask_twice(url: str, line: bytes) -> list[str]:
-    """Sends a line, and another only when one is answered, as no client of whole bodies can."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    chunk = b"%x\r\n%b\r\n" % (len(line), line)
-    writer.write(
-        b"POST /predict/digits HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n"
-        b"content-type: application/x-ndjson\r\n\r\n" + chunk * 64
-    )
-
-    async def hear() -> str:
-        while not (heard := await asyncio.wait_for(reader.readline(), 10)).startswith(b"{"):
-            assert heard
-        return heard.decode()
-
-    first = await hear()
-    writer.write(chunk + b"0\r\n\r\n")
-    rest = [await hear() for _ in range(64)]
-    writer.close()
-    return [first, rest[-1]]
-
-
 def test_traffic_sticks_over_grpc_too(
     serve: Any, store: LocalStore, digits: Bundle, free_port: int, wait_for: Any
 ) -> None:
@@ -266,12 +185,3 @@ def test_swaps_under_load_fail_no_request(url: str, store: LocalStore, digits: B
     assert load.broken == 0
     assert set(load.statuses) == {200}
     assert load.statuses[200] > 500
-
-
-def test_answers_are_compared() -> None:
-    first = {"version": 1, "label": "a", "scores": {"a": 0.9, "b": 0.1}}
-    assert answers_agree(first, json.loads(json.dumps(first)) | {"version": 2})
-    assert answers_agree({"a": [1.0, 2.0]}, {"a": [1.0, 2.0005]})
-    assert not answers_agree(first, first | {"label": "b"})
-    assert not answers_agree({"a": [1.0]}, {"a": [1.0, 2.0]})
-    assert not answers_agree({"a": 1.0}, {"a": "1"})

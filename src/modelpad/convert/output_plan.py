@@ -98,10 +98,8 @@ def _plan_output(
         return _plan_score(spec, words, answer, alone)
     if answer.dtype.kind in "OSU":
         return OutputPlan(Text(name_field(spec, words, "text", alone)), spec)
-    shape = tuple(
-        have if want is None else want
-        for want, have in zip(spec.item_shape, (None,) * (answer.ndim - 1), strict=True)
-    )
+    told = len(spec.shape) == answer.ndim  # else the source does not say
+    shape = spec.item_shape if told else (None,) * (answer.ndim - 1)
     return OutputPlan(
         Tensor(name_field(spec, words, "output", alone), str(answer.dtype), shape), spec
     )

@@ -126,6 +126,8 @@ class App:
         model = self.opened().find(name, version, key)
         if not model.runner.session.is_described:
             await asyncio.to_thread(model.runner.session.describe_tensors)
+        if self.traces is not None:
+            CALLER.get().note_model(model)
         return model
 
     def take_counts(self) -> Snapshot:

@@ -198,16 +198,3 @@ def check_samples(model: ServedModel) -> None:
             f"{wrong} of {told} samples are not answered as the bundle says.",
             hint="Its graph or its samples are not those of the trained model.",
         )
-
-
-def answers_agree(first: object, second: object, tolerance: float = 1e-3) -> bool:
-    """Whether two answers say the same, but for their version and for numbers very near."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        keys = (first.keys() | second.keys()) - {"version", "model_version"}
-        return all(answers_agree(first.get(key), second.get(key), tolerance) for key in keys)
-    if isinstance(first, list) and isinstance(second, list):
-        alike = (answers_agree(a, b, tolerance) for a, b in zip(first, second, strict=False))
-        return len(first) == len(second) and all(alike)
-    if isinstance(first, int | float) and isinstance(second, int | float):
-        return abs(first - second) <= tolerance * max(1.0, abs(first), abs(second))
-    return first == second

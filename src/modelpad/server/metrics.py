@@ -157,7 +157,7 @@ class Metrics:
             self._counters[KEYS][(("key", name),)] += 1
 
     def count_shadow(self, result: str, *, model: str, version: int) -> None:
-        """One copy of a request answered by a shadow: `same`, `different` or `failed`."""
+        """One copy of a request: `same`, `different`, `failed` or `skipped`."""
         labels = (("model", model), ("result", result), ("version", str(version)))
         self._counters[SHADOWS][labels] += 1
 

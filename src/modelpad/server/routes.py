@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from modelpad.engine import CALLER
 from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
 from modelpad.server.orders import CLOSE, OPEN
 from modelpad.server.protocols import generate, openinference, repository, tfserving, typed
+from modelpad.server.shadows import find_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -109,42 +109,21 @@ def _ask(call: Call) -> Handler:
 
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = await _find(app, request, names)
-        if app.traces is not None:
-            CALLER.get().note_model(model)
-        shadow = _find_shadow(app, request, model)
+        shadow = find_shadow(app, model)
         if shadow is not None:
             request = await request.keep_body()
         start = time.perf_counter()
         response = await call(model, request)
         app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
         if shadow is not None:
-            app.run_aside(_ask_shadow(app, call, shadow, request, response))
+
+            async def ask_again(version: ServedModel) -> object:
+                return _read_answer(await call(version, await request.keep_body()))
+
+            shadow.compare(ask_again, _read_answer(response))
         return response
 
     return handle
-
-
-def _find_shadow(app: App, request: Request, model: ServedModel) -> ServedModel | None:
-    """The version that is asked a copy; none for a stream, which nobody can keep whole."""
-    line = app.opened().lines[model.name]
-    if line.shadow is None or line.shadow == model.version or request.content_type in typed.LINES:
-        return None
-    return line.versions[line.shadow]
-
-
-async def _ask_shadow(
-    app: App, call: Call, shadow: ServedModel, request: Request, response: Response
-) -> None:
-    """Asks a shadow the same, and counts how its answer compares; nobody hears it."""
-    from modelpad.server.follow import answers_agree
-
-    try:
-        answer = await call(shadow, await request.keep_body())
-        same = answers_agree(_read_answer(response), _read_answer(answer))
-        result = "same" if same else "different"
-    except ModelpadError:
-        result = "failed"
-    app.metrics.count_shadow(result, model=shadow.name, version=shadow.version)
 
 
 def _read_answer(response: Response) -> object:
@@ -163,7 +142,10 @@ async def predict(app: App, request: Request, names: Names) -> Response:
     if "model" not in names:
         only = app.opened().find_only(request.headers.get(STICKY))
         names = {"model": only.name, "version": str(only.version)}
-    return await _predict(app, request, names)
+    if request.content_type not in typed.LINES:
+        return await _predict(app, request, names)
+    model = await _find(app, request, names)
+    return typed.predict_lines(model, request, find_shadow(app, model))
 
 
 _generate = _ask(generate.generate)

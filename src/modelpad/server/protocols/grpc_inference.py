@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad import __version__
-from modelpad.engine import CALLER
 from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.server.orders import CLOSE, OPEN
 from modelpad.server.protocols.messages import load_message, read_headers
@@ -25,6 +24,7 @@ from modelpad.server.protocols.openinference import (
 from modelpad.server.protocols.repository import list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
+from modelpad.server.shadows import find_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -103,10 +103,10 @@ class InferenceService:
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Inference, with typed contents or raw ones."""
         model = await self._find(request.model_name, request.model_version, context)
-        arrays = check_batch(model, read_tensors(request))
-        given = request.parameters
-        timeout = given["timeout"].int64_param if "timeout" in given else 0
-        outputs = await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
+        outputs = await infer(model, request)
+        shadow = find_shadow(self.app, model)
+        if shadow is not None:
+            shadow.compare(lambda version: infer(version, request), outputs)
         return write_answer(model, request, outputs)
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
@@ -136,10 +136,15 @@ class InferenceService:
                 yield make("ModelStreamInferResponse", error_message=error.message)
 
     async def _find(self, name: str, version: str, context: Any) -> ServedModel:
-        model = await self.app.find(name, version, read_headers(context).get(STICKY))
-        if self.app.traces is not None:
-            CALLER.get().note_model(model)
-        return model
+        return await self.app.find(name, version, read_headers(context).get(STICKY))
+
+
+async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
+    """The model's outputs for a request. Raises `InvalidInput`, and as the runner does."""
+    arrays = check_batch(model, read_tensors(request))
+    given = request.parameters
+    timeout = given["timeout"].int64_param if "timeout" in given else 0
+    return await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.engine import CALLER
 from modelpad.errors import InvalidInput
 from modelpad.server.protocols.messages import load_enum, load_message, read_headers
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
 from modelpad.server.routes import STICKY
+from modelpad.server.shadows import find_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -53,8 +53,10 @@ class PredictionService:
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out, in the typed fields that its clients read."""
         model = await find_model(self.app, request.model_spec, context)
-        arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
-        outputs = await model.runner.run(check_batch(model, arrays))
+        outputs = await infer(model, request)
+        shadow = find_shadow(self.app, model)
+        if shadow is not None:
+            shadow.compare(lambda version: infer(version, request), outputs)
         names = list(request.output_filter) or list(outputs)
         unknown = [name for name in names if name not in outputs]
         if unknown:
@@ -117,10 +119,13 @@ async def find_model(app: App, spec: Any, context: Any) -> ServedModel:
             f'Serving signature name: "{spec.signature_name}" not found in signature def.'
         )
     key = read_headers(context).get(STICKY)
-    model = await app.find(spec.name, _read_version(spec), key)
-    if app.traces is not None:
-        CALLER.get().note_model(model)
-    return model
+    return await app.find(spec.name, _read_version(spec), key)
+
+
+async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
+    """The model's outputs for a request. Raises `InvalidInput`, and as the runner does."""
+    arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
+    return await model.runner.run(check_batch(model, arrays))
 
 
 def _read_version(spec: Any) -> str:

@@ -25,6 +25,7 @@ from modelpad.server.http import (
 if TYPE_CHECKING:
     from modelpad.fields import Signature
     from modelpad.server.models import ServedModel
+    from modelpad.server.shadows import Shadow
 
 FORM = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -37,14 +38,11 @@ EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
 
 
 async def predict(model: ServedModel, request: Request) -> Response:
-    """One prediction, or many: a JSON list of objects, or a stream of JSON lines.
+    """One prediction, or many: a JSON list of objects.
 
     Raises what the fields, the runner and the session raise; among many, each has its own error.
     """
     signature = model.bundle.manifest.signature
-    if request.content_type in LINES:
-        parts = _answer_lines(model, request.lines(LONGEST_LINE))
-        return Response(content_type=LINES[0], parts=parts)
     body = await request.body()
     if request.content_type == JSON and body.lstrip()[:1] == b"[":
         items = parse_json(body)
@@ -53,6 +51,26 @@ async def predict(model: ServedModel, request: Request) -> Response:
     values = read_values(request, body, signature)
     outputs = await model.runner.answer(values)
     return respond_json(write_answer(model, outputs))
+
+
+def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = None) -> Response:
+    """A prediction for each JSON line, as they come; each line that fails has its own error.
+
+    A shadow is asked each line that has an answer.
+    """
+
+    async def each() -> AsyncIterator[Any]:
+        async for line in request.lines(LONGEST_LINE):
+            try:
+                yield parse_json(line)
+            except InvalidInput as error:
+                yield error
+
+    async def answer() -> AsyncIterator[bytes]:
+        async for told in _answer_many(model, each(), shadow):
+            yield encode_json(told) + b"\n"
+
+    return Response(content_type=LINES[0], parts=answer())
 
 
 async def _answer_list(model: ServedModel, items: list[Any]) -> Response:
@@ -73,21 +91,10 @@ async def _answer_list(model: ServedModel, items: list[Any]) -> Response:
     return respond_json(head | {"predictions": answers})
 
 
-async def _answer_lines(model: ServedModel, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async def each() -> AsyncIterator[Any]:
-        async for line in lines:
-            try:
-                yield parse_json(line)
-            except InvalidInput as error:
-                yield error
-
-    async for answer in _answer_many(model, each()):
-        yield encode_json(answer) + b"\n"
-
-
-async def _answer_many(model: ServedModel, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _answer_many(
+    model: ServedModel, items: AsyncIterator[Any], shadow: Shadow | None = None
+) -> AsyncIterator[Any]:
     """Answers in the items' order, a window of them at once, so that memory stays as it is."""
-    signature = model.bundle.manifest.signature
     window = max(1, min(MOST_AT_ONCE, model.runner.limits.length // 2))
     waiting: deque[asyncio.Task[Any]] = deque()
 
@@ -97,10 +104,13 @@ async def _answer_many(model: ServedModel, items: AsyncIterator[Any]) -> AsyncIt
                 raise item
             while True:
                 try:
-                    outputs = await model.runner.answer(_name_values(item, signature))
-                    return write_outputs(model, outputs)
+                    outputs = await _answer_item(model, item)
                 except Overloaded:
                     await asyncio.sleep(BUSY_S)
+                    continue
+                if shadow is not None:
+                    shadow.compare(lambda version: _answer_item(version, item), outputs)
+                return write_outputs(model, outputs)
         except ModelpadError as error:
             return describe_error(error)
 
@@ -114,6 +124,10 @@ async def _answer_many(model: ServedModel, items: AsyncIterator[Any]) -> AsyncIt
     finally:
         for task in waiting:
             task.cancel()
+
+
+async def _answer_item(model: ServedModel, item: Any) -> dict[str, Any]:
+    return await model.runner.answer(_name_values(item, model.bundle.manifest.signature))
 
 
 def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:

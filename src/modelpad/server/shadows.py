@@ -1,0 +1,73 @@
+"""A version on trial is asked a copy of what another answered: compared, counted, never heard."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad.errors import ModelpadError, Overloaded
+
+if TYPE_CHECKING:
+    from modelpad.server.app import App
+    from modelpad.server.models import ServedModel
+
+Ask = Callable[["ServedModel"], Awaitable[object]]
+
+TOLERANCE = 1e-3
+UNCOMPARED = {"version", "model_version"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """The version that gets the copies."""
+
+    app: App
+    model: ServedModel
+
+    def compare(self, ask: Ask, told: object) -> None:
+        """Asks it the same by `ask`, and counts how that compares with what was told; no wait."""
+        self.app.run_aside(self._compare(ask, told))
+
+    async def _compare(self, ask: Ask, told: object) -> None:
+        try:
+            result = "same" if answers_agree(told, await ask(self.model)) else "different"
+        except Overloaded:
+            result = "skipped"  # its queue is full: that says nothing of its answers
+        except ModelpadError:
+            result = "failed"
+        metrics = self.app.metrics
+        metrics.count_shadow(result, model=self.model.name, version=self.model.version)
+
+
+def find_shadow(app: App, model: ServedModel) -> Shadow | None:
+    """The version that is asked a copy of what `model` answers, if there is one."""
+    line = app.opened().lines.get(model.name)
+    if line is None or line.shadow is None or line.shadow == model.version:
+        return None
+    return Shadow(app, line.versions[line.shadow])
+
+
+def answers_agree(first: object, second: object) -> bool:
+    """Whether two answers say the same, but for their version and for numbers very near."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return _arrays_agree(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = (first.keys() | second.keys()) - UNCOMPARED
+        return all(answers_agree(first.get(key), second.get(key)) for key in keys)
+    if isinstance(first, list) and isinstance(second, list):
+        alike = (answers_agree(a, b) for a, b in zip(first, second, strict=False))
+        return len(first) == len(second) and all(alike)
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        near = abs(first - second) <= TOLERANCE * max(1.0, abs(first), abs(second))
+        return near or (first != first and second != second)
+    return first == second
+
+
+def _arrays_agree(first: NDArray[np.generic], second: NDArray[np.generic]) -> bool:
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    return answers_agree(first.tolist(), second.tolist())
