@@ -37,7 +37,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for name in cold_start drawn_digits import_models serving overload soak train_digits; do $(BIN)/python bench/$$name.py || exit 1; done
+	failed=""; for name in cold_start drawn_digits import_models serving overload soak train_digits; \
+	do $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; \
+	test -z "$$failed" || { echo "Without a figure:$$failed"; exit 1; }
 
 peers: $(VENV)/.dev
 	$(BIN)/python bench/serving.py --setup --environments $(VENV)-peers | sh

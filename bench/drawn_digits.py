@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from modelpad.datasets import PenDigit, draw_strokes, load_pen_strokes
+from modelpad.errors import DataSetNotFound
 from modelpad.recipes.digits.data import TEST_WRITERS
 
 CANVAS = 280
@@ -40,8 +41,11 @@ def draw(digit: PenDigit, rng: np.random.Generator) -> bytes:
 
 
 def main() -> None:
-    roots = [Path(root) for root in os.environ["MODELPAD_DATA"].split(os.pathsep)]
-    digits = [d for d in load_pen_strokes(roots) if d.writer in TEST_WRITERS]
+    roots = [Path(root) for root in os.environ.get("MODELPAD_DATA", "").split(os.pathsep) if root]
+    try:
+        digits = [d for d in load_pen_strokes(roots) if d.writer in TEST_WRITERS]
+    except DataSetNotFound as error:
+        raise SystemExit(error.words) from None
     rng = np.random.default_rng(11)
     with tempfile.TemporaryDirectory() as store:
         command = [sys.executable, "-m", "modelpad", "serve", "digits", "--port", "0"]

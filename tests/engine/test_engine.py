@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -279,6 +280,22 @@ def test_a_batch_that_takes_too_long_for_the_loop_goes_back_to_threads(
 
     asyncio.run(ask())
     assert not runner.inline
+    runner.close()
+
+
+def test_a_batch_that_the_machine_held_up_stays_on_the_loop(digits: Bundle) -> None:
+    """Only what it computes counts: a shared machine is away now and then."""
+
+    class Delayed(Session):
+        def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+            time.sleep(0.05)
+            return super().predict(batch)
+
+    runner = Batcher(Delayed(digits))
+    runner.inline = True
+    values = {"image": digits.path("samples/3.png").read_bytes()}
+    assert asyncio.run(runner.answer(values))["label"]["label"] == "3"
+    assert runner.inline
     runner.close()
 
 

@@ -76,7 +76,8 @@ class Batcher:
     `observe`, when given, is called on the event loop's thread with the record of each batch. With
     `inline` set, batches run on that thread too, each when all that has arrived is in the queue:
     for a model whose batch takes less than to wake another thread twice, and to share Python's lock
-    with it. One that takes longer than `LONGEST_INLINE_S` after all goes back to the threads.
+    with it. When one computes for longer than `LONGEST_INLINE_S` after all, batches go back to the
+    threads.
     """
 
     def __init__(
@@ -293,15 +294,16 @@ class Batcher:
         with self._wake:
             taken, leaving, until = self._choose()
         self._forget(leaving)
-        begin = time.monotonic()
+        begin = time.thread_time()  # not of a clock: the machine may have been busy with others
         if taken:
             self._deliver(*self._run_batch(taken))
-        if time.monotonic() - begin > LONGEST_INLINE_S:
+        if time.thread_time() - begin > LONGEST_INLINE_S:
             self.inline = False  # it would hold up the loop: from now on by threads
             with self._wake:
                 self._wake.notify_all()
         elif self._queue:
-            self._call_inline(0.0 if until is None else max(0.0, until - begin))
+            wait_s = 0.0 if until is None else until - time.monotonic()
+            self._call_inline(max(0.0, wait_s))
 
     def _run_batch(self, batch: list[Work]) -> tuple[list[tuple[Work, Any]], BatchRecord]:
         """Each request with its answer or its error."""

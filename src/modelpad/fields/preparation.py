@@ -159,20 +159,28 @@ def _centre(small: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     """Row and column of the centre of mass, where a pixel's middle is at its index plus 0.5."""
+    return _balance(ink.sum(axis=1)), _balance(ink.sum(axis=0))
+
+
+def _balance(sums: NDArray[np.uint64]) -> float:
+    """Where the ink of each row, or of each column, is in balance."""
     import numpy as np
 
-    rows, columns = ink.sum(axis=1, dtype=np.float64), ink.sum(axis=0, dtype=np.float64)
-    total = rows.sum()
-    row = float(rows @ np.arange(len(rows)) / total)
-    column = float(columns @ np.arange(len(columns)) / total)
-    return row + 0.5, column + 0.5
+    return float(sums @ np.arange(len(sums), dtype=np.uint64)) / float(sums.sum()) + 0.5
 
 
 def _is_prepared(ink: NDArray[np.uint8], box: int) -> bool:
     """Whether a picture of the right size is a prepared digit already."""
-    if ink[0].any() or ink[-1].any() or ink.max() < 128:
+    rows, columns = ink.sum(axis=1), ink.sum(axis=0)
+    if rows[0] or rows[-1] or ink.max() < 128:
         return False
     middle = len(ink) / 2 + 0.5
-    row, column = _centre_of_mass(ink)
-    centred = abs(row - middle) <= 1.5 and abs(column - middle) <= 1.5
-    return centred and abs(max(_crop(ink).shape) - box) <= 2
+    if abs(_balance(rows) - middle) > 1.5 or abs(_balance(columns) - middle) > 1.5:
+        return False
+    return abs(max(_extent(rows), _extent(columns)) - box) <= 2
+
+
+def _extent(sums: NDArray[np.uint64]) -> int:
+    """From the first row, or column, with ink to the last."""
+    inked = sums.nonzero()[0]
+    return int(inked[-1] - inked[0]) + 1
