@@ -216,8 +216,9 @@ def test_a_stop_answers_what_is_in_flight() -> None:
     assert answers[1] == 0
 
 
-def test_a_stop_answers_who_has_just_connected() -> None:
+def test_a_stop_answers_who_has_just_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client could not know; one that says nothing holds nobody up."""
+    monkeypatch.setattr("modelpad.server.wire.FIRST_S", 3.0)
 
     async def test(running: Running) -> None:
         kept, kept_writer = await running.connect()
@@ -229,7 +230,7 @@ def test_a_stop_answers_who_has_just_connected() -> None:
         silent, _ = await running.connect()
         begun = time.monotonic()
         stop = asyncio.create_task(running.server.stop(30))
-        assert await asyncio.wait_for(kept.read(), 0.5) == b""
+        assert await asyncio.wait_for(kept.read(), 10) == b""
         new_writer.write(b"GET /new HTTP/1.1\r\nhost: x\r\n\r\n")
         half_writer.write(b"st: x\r\n\r\n")
         for reader, path in ((new, b"/new"), (half, b"/half")):
@@ -239,7 +240,7 @@ def test_a_stop_answers_who_has_just_connected() -> None:
             assert answer.endswith(path)
         assert await silent.read() == b""
         assert await stop == 0
-        assert 0.5 < time.monotonic() - begun < 10
+        assert 2 < time.monotonic() - begun < 20
 
     run(test)
 
