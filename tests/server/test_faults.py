@@ -36,12 +36,12 @@ def load(url: str, request: bytes, connections: int, seconds: float) -> Any:
 def test_overload_is_refused_and_the_admitted_are_answered(
     serve: Any, digits: Bundle, tmp_path: Path
 ) -> None:
-    running = serve("digits", "--queue", "4", "--timeout", "2", store=tmp_path / "store")
+    running = serve("digits", "--queue", "4", "--timeout", "5", store=tmp_path / "store")
     done = load(running.url, make_request(digits), 64, 3)
     assert done.broken == 0
     assert set(done.statuses) == {200, 429}
     assert done.statuses[200] > 200
-    assert max(done.latencies_s) < 2
+    assert max(done.latencies_s) < 5
     refused = httpx.get(f"{running.url}/metrics").text
     assert 'status="429"' in refused
 

@@ -177,12 +177,12 @@ def test_a_collector_that_is_away_holds_nothing_up(
         begin = time.monotonic()
         answer = httpx.post(f"{running.url}/predict/pick", json={"row": [0, 5, 0]})
         assert answer.json()["label"] == "b"
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 4
         time.sleep(0.5)
     begin = time.monotonic()
     running.process.terminate()
     assert running.process.wait(timeout=15) == 0
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < 9
 
 
 def test_an_endpoint_that_is_no_url(run_modelpad: Any) -> None:
