@@ -114,6 +114,29 @@ def test_bodies_of_any_kind_arrive_whole() -> None:
     run(test)
 
 
+def test_a_wish_for_another_protocol_is_passed_over() -> None:
+    """Java's HttpClient asks for HTTP/2 with its first request, whichever that is."""
+    wish = b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+
+    async def test(running: Running) -> None:
+        posted = b"POST / HTTP/1.1\r\n" + wish + b"content-length: 3\r\n\r\nabc"
+        chunks = b"transfer-encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\n\r\n"
+        parts = b"POST / HTTP/1.1\r\n" + wish + chunks
+        asked = b"GET /one HTTP/1.1\r\n" + wish + b"\r\n"
+        answer = await running.send(posted + parts + asked + CLOSE)
+        assert answer.count(b"HTTP/1.1 200 OK") == 4
+        assert re.findall(rb"\r\n\r\n(abc|def|/one|/a b)", answer) == [
+            b"abc",
+            b"def",
+            b"/one",
+            b"/a b",
+        ]
+        tunnel = await running.send(b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n")
+        assert tunnel.startswith(b"HTTP/1.1 400")
+
+    run(test)
+
+
 def test_what_is_no_http_is_refused_in_words() -> None:
     async def test(running: Running) -> None:
         assert (await running.send(b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.1 400")

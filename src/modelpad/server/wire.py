@@ -161,6 +161,7 @@ class Connection(asyncio.Protocol):
         self._coming: Exchange | None = None  # being received
         self._task: asyncio.Task[None] | None = None
         self._url = b""
+        self._plain_head = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
         self._asked = False  # a request's head has come
@@ -205,10 +206,7 @@ class Connection(asyncio.Protocol):
         if self._coming is None and self._current is None:
             self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(HTTPStatus.BAD_REQUEST, "This server speaks HTTP/1.1 only.")
-            return
+            self._feed(data)
         except httptools.HttpParserError as error:
             if self._head_bytes > self.server.limits.header_bytes:
                 self._refuse(
@@ -253,6 +251,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: an exchange begins."""
+        if self._parser.should_upgrade():
+            self._plain_head = self._write_plain_head()
+            return
         exchange = Exchange(self._parser.should_keep_alive())
         try:
             url = httptools.parse_url(self._url)
@@ -303,6 +304,27 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.complete = True
             exchange.wake()
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser is done with a request that asks for another protocol: once more, so
+                # that it is answered in this one.
+                data, self._plain_head = self._plain_head + data[upgrade.args[0] :], b""
+
+    def _write_plain_head(self) -> bytes:
+        """The head that came, without the wish for another protocol."""
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            raise ValueError("this is no proxy")
+        headers, url = self._headers, self._url
+        self._headers, self._url, self._head_bytes = {}, b"", 0
+        lines = [f"{name}: {text}\r\n" for name, text in headers.items() if name != "upgrade"]
+        first = b"%b %b HTTP/%b\r\n" % (method, url, version.encode())
+        return first + "".join(lines).encode("latin-1") + b"\r\n"
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
