@@ -151,6 +151,22 @@ def test_what_is_no_http_is_refused_in_words() -> None:
     run(test)
 
 
+def test_who_sends_no_more_is_answered_and_let_go() -> None:
+    async def test(running: Running) -> None:
+        for asked in (
+            b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3,
+        ):
+            reader, writer = await running.connect()
+            writer.write(asked)
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.count(b"200 OK") == asked.count(b"GET")
+            writer.close()
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
         self._asked = False  # a request's head has come
+        self._ended = False  # the client sends no more
         self._closing = False
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -223,6 +224,7 @@ class Connection(asyncio.Protocol):
         if self._coming is not None:
             self._coming.gone = True
             self._coming.wake()
+        self._ended = True
         return self._current is not None
 
     def pause_writing(self) -> None:
@@ -386,9 +388,10 @@ class Connection(asyncio.Protocol):
         """After an answer: the connection ends, or waits for the next request."""
         if self._closing:
             return
+        over = self._ended and not self._waiting
         if not exchange.complete:
             self._linger()
-        elif not exchange.keep_alive or self.server.stopping:
+        elif over or not exchange.keep_alive or self.server.stopping:
             self._close()
         elif not self._waiting:
             self._resume()
