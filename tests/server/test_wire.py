@@ -167,6 +167,25 @@ def test_who_sends_no_more_is_answered_and_let_go() -> None:
     run(test)
 
 
+def test_fields_after_a_body_are_no_part_of_the_next_request() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        first = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(first + b"2\r\nab\r\n0\r\ncontent-encoding: gzip\r\n\r\n")
+        await reader.readuntil(b"ab")
+        (connection,) = running.server.connections
+        connection.stop_when_idle()
+        assert await reader.read() == b""
+        writer.close()
+        next_one = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\ncd"
+        answer = await running.send(
+            first + b"0\r\ncontent-encoding: gzip\r\n\r\n" + next_one + CLOSE
+        )
+        assert answer.count(b"200 OK") == 3
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -302,6 +302,7 @@ class Connection(asyncio.Protocol):
         """The request is whole."""
         exchange = self._coming
         self._coming = None
+        self._headers, self._head_bytes = {}, 0  # fields after the body say nothing here
         self.deadline = float("inf")
         if exchange is not None:
             exchange.complete = True
