@@ -186,6 +186,25 @@ def test_fields_after_a_body_are_no_part_of_the_next_request() -> None:
     run(test)
 
 
+def test_clients_of_http_1_0_are_answered_as_it_says() -> None:
+    """It knows no chunks, and is told that its connection stays."""
+
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        kept = b"connection: keep-alive\r\n"
+        for _ in range(2):
+            writer.write(b"GET /one HTTP/1.0\r\n" + kept + b"\r\n")
+            assert kept in await reader.readuntil(b"/one")
+        writer.write(b"POST /lines HTTP/1.0\r\n" + kept + b"content-length: 4\r\n\r\na\nbc")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.endswith(b"\r\n\r\n1\n2\n")
+        assert b"chunked" not in answer
+        assert b"connection: close" in answer
+        writer.close()
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -116,6 +116,7 @@ class Exchange:
     __slots__ = (
         "complete",
         "gone",
+        "is_old",
         "keep_alive",
         "parts",
         "refusal",
@@ -124,8 +125,9 @@ class Exchange:
         "waiter",
     )
 
-    def __init__(self, keep_alive: bool) -> None:
+    def __init__(self, keep_alive: bool, is_old: bool) -> None:
         self.keep_alive = keep_alive
+        self.is_old = is_old  # HTTP/1.0, which has no chunks
         self.parts: deque[bytes] = deque()
         self.size = 0
         self.complete = False
@@ -256,7 +258,8 @@ class Connection(asyncio.Protocol):
         if self._parser.should_upgrade():
             self._plain_head = self._write_plain_head()
             return
-        exchange = Exchange(self._parser.should_keep_alive())
+        is_old = self._parser.get_http_version() == "1.0"
+        exchange = Exchange(self._parser.should_keep_alive(), is_old)
         try:
             url = httptools.parse_url(self._url)
             path = url.path or b"/"
@@ -405,20 +408,24 @@ class Connection(asyncio.Protocol):
             return
         asked = exchange.request
         body = b"" if asked is not None and asked.method == "HEAD" else response.body
-        self.transport.write(self._write_head(response, self._keeps(exchange)) + body)
+        self.transport.write(self._write_head(response, exchange) + body)
 
     async def _write(self, exchange: Exchange, response: Response) -> None:
         if response.parts is None or (exchange.request and exchange.request.method == "HEAD"):
             self._write_whole(exchange, response)
         elif self.transport is not None and not self._closing:
-            self.transport.write(self._write_head(response, self._keeps(exchange)))
+            if exchange.is_old:
+                exchange.keep_alive = False  # the end of the connection is that of the answer
+            self.transport.write(self._write_head(response, exchange))
             async for part in response.parts:
                 if self._closing:
                     raise ClientGone
                 if part:
-                    self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+                    chunk = part if exchange.is_old else b"%x\r\n%b\r\n" % (len(part), part)
+                    self.transport.write(chunk)
                 await self._until_writable()
-            self.transport.write(b"0\r\n\r\n")
+            if not exchange.is_old:
+                self.transport.write(b"0\r\n\r\n")
         if self._writable is not None:
             self.deadline = time.monotonic() + self.server.limits.body_s
             await self._until_writable()
@@ -427,12 +434,14 @@ class Connection(asyncio.Protocol):
     def _keeps(self, exchange: Exchange) -> bool:
         return exchange.keep_alive and exchange.complete and not self.server.stopping
 
-    def _write_head(self, response: Response, keep: bool) -> bytes:
+    def _write_head(self, response: Response, exchange: Exchange) -> bytes:
         lines = [f"HTTP/1.1 {response.status} {PHRASES.get(response.status, '')}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
-        if not keep:
+        if not self._keeps(exchange):
             lines.append("connection: close\r\n")
-        if response.parts is not None:
+        elif exchange.is_old:
+            lines.append("connection: keep-alive\r\n")
+        if response.parts is not None and not exchange.is_old:
             lines.append("transfer-encoding: chunked\r\n")
         return "".join(lines).encode("latin-1") + self.server.date_line() + b"\r\n"
 
@@ -470,7 +479,8 @@ class Connection(asyncio.Protocol):
         """Says why, and closes."""
         response = respond_problem(status, words, "See the documentation of HTTP limits.")
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(self._write_head(response, keep=False) + response.body)
+            last = Exchange(keep_alive=False, is_old=False)
+            self.transport.write(self._write_head(response, last) + response.body)
         self._linger()
 
     def _linger(self) -> None:
