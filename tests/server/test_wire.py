@@ -205,6 +205,38 @@ def test_clients_of_http_1_0_are_answered_as_it_says() -> None:
     run(test)
 
 
+def test_a_body_that_is_answered_as_it_comes_has_no_end() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(b"POST /lines HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(15):
+            writer.write(b"3\r\nab\n\r\n")
+            await asyncio.sleep(0.2)
+        writer.write(b"0\r\n\r\n" + CLOSE)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.count(b"\r\n2\n\r\n") == 15
+        assert answer.count(b"200 OK") == 2
+        writer.close()
+
+    run(test, ServerLimits(body_s=0.5))
+
+
+def test_a_client_that_does_not_read_a_stream_is_cut_off() -> None:
+    async def test(running: Running) -> None:
+        body = b"a\n" * 3_000_000
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, limit=1024)
+        writer.write(b"POST /lines HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        await asyncio.sleep(0.5)
+        assert running.server.connections
+        await asyncio.sleep(4)
+        assert not running.server.connections
+        with pytest.raises(ConnectionError):
+            await reader.read()
+
+    run(test, ServerLimits(body_s=0.5))
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -114,6 +114,7 @@ class Exchange:
     """One request on a connection, and what has come of its body."""
 
     __slots__ = (
+        "begun",
         "complete",
         "gone",
         "is_old",
@@ -131,6 +132,7 @@ class Exchange:
         self.parts: deque[bytes] = deque()
         self.size = 0
         self.complete = False
+        self.begun = False  # its answer is on the way
         self.gone = False
         self.waiter: asyncio.Future[None] | None = None
         self.request: Request | None = None
@@ -306,7 +308,8 @@ class Connection(asyncio.Protocol):
         exchange = self._coming
         self._coming = None
         self._headers, self._head_bytes = {}, 0  # fields after the body say nothing here
-        self.deadline = float("inf")
+        if self._writable is None:  # else the client has to read first
+            self.deadline = float("inf")
         if exchange is not None:
             exchange.complete = True
             exchange.wake()
@@ -411,6 +414,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(self._write_head(response, exchange) + body)
 
     async def _write(self, exchange: Exchange, response: Response) -> None:
+        exchange.begun = True
         if response.parts is None or (exchange.request and exchange.request.method == "HEAD"):
             self._write_whole(exchange, response)
         elif self.transport is not None and not self._closing:
@@ -426,10 +430,7 @@ class Connection(asyncio.Protocol):
                 await self._until_writable()
             if not exchange.is_old:
                 self.transport.write(b"0\r\n\r\n")
-        if self._writable is not None:
-            self.deadline = time.monotonic() + self.server.limits.body_s
-            await self._until_writable()
-            self.deadline = float("inf")
+        await self._until_writable()
 
     def _keeps(self, exchange: Exchange) -> bool:
         return exchange.keep_alive and exchange.complete and not self.server.stopping
@@ -446,8 +447,12 @@ class Connection(asyncio.Protocol):
         return "".join(lines).encode("latin-1") + self.server.date_line() + b"\r\n"
 
     async def _until_writable(self) -> None:
+        """Waits for a client that reads slowly; the time for a body begins anew."""
+        body_s = self.server.limits.body_s
         if self._writable is not None:
+            self.deadline = time.monotonic() + body_s
             await asyncio.shield(self._writable)
+        self.deadline = float("inf") if self._coming is None else time.monotonic() + body_s
 
     # Ends.
 
@@ -462,7 +467,7 @@ class Connection(asyncio.Protocol):
         """The client was too slow, or silent for too long."""
         if self._current is None and self._coming is None and not self._head_bytes:
             self._close()  # an idle connection: no need for words
-        elif self._current is None or (self._coming is self._current and self._writable is None):
+        elif self._current is None or (self._coming is self._current and not self._current.begun):
             if self._current is not None and self._task is not None:
                 self._task.cancel()
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
