@@ -237,6 +237,28 @@ def test_a_client_that_does_not_read_a_stream_is_cut_off() -> None:
     run(test, ServerLimits(body_s=0.5))
 
 
+def test_a_client_that_does_not_read_the_end_is_cut_off() -> None:
+    async def test(running: Running) -> None:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", running.port))
+        await asyncio.sleep(0.05)
+        (connection,) = running.server.connections
+        assert connection.transport is not None
+        wire = connection.transport.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.sendall(
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 50000\r\n\r\n" + b"a" * 50_000
+        )
+        await asyncio.sleep(0.3)
+        assert connection.transport.get_write_buffer_size()
+        await asyncio.sleep(3.5)
+        assert not running.server.connections
+        client.close()
+
+    run(test, ServerLimits(body_s=0.5, idle_s=0.2))
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

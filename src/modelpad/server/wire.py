@@ -465,7 +465,9 @@ class Connection(asyncio.Protocol):
 
     def time_out(self) -> None:
         """The client was too slow, or silent for too long."""
-        if self._current is None and self._coming is None and not self._head_bytes:
+        if self._closing:
+            self.abort()
+        elif self._current is None and self._coming is None and not self._head_bytes:
             self._close()  # an idle connection: no need for words
         elif self._current is None or (self._coming is self._current and not self._current.begun):
             if self._current is not None and self._task is not None:
@@ -504,7 +506,9 @@ class Connection(asyncio.Protocol):
         self.loop.call_later(LINGER_S, transport.abort)
 
     def _close(self) -> None:
+        """Closes when the client has read what was written, for which it has the time of a body."""
         self._closing = True
+        self.deadline = time.monotonic() + self.server.limits.body_s
         if self.transport is not None:
             self.transport.close()
 
