@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import time
@@ -257,6 +258,24 @@ def test_a_client_that_does_not_read_the_end_is_cut_off() -> None:
         client.close()
 
     run(test, ServerLimits(body_s=0.5, idle_s=0.2))
+
+
+def test_a_line_without_end_is_refused() -> None:
+    """httptools keeps a field until it is whole."""
+
+    async def test(running: Running) -> None:
+        chunks = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        for begin in (b"GET / HTTP/1.1\r\nhost: x\r\nx: ", chunks + b"3;x=", chunks + b"0\r\nx: "):
+            reader, writer = await running.connect()
+            writer.write(begin)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(30):
+                    writer.write(b"a" * 10_000)
+                    await asyncio.sleep(0.01)
+            assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 431")
+            writer.close()
+
+    run(test)
 
 
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:

@@ -168,6 +168,7 @@ class Connection(asyncio.Protocol):
         self._plain_head = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._untold_bytes = 0  # since a head was whole or a body went on
         self._asked = False  # a request's head has come
         self._ended = False  # the client sends no more
         self._closing = False
@@ -211,9 +212,12 @@ class Connection(asyncio.Protocol):
         if self._coming is None and self._current is None:
             self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
         try:
+            self._untold_bytes += len(data)
             self._feed(data)
+            if self._untold_bytes > self.server.limits.header_bytes:
+                raise httptools.HttpParserError("a line has no end")
         except httptools.HttpParserError as error:
-            if self._head_bytes > self.server.limits.header_bytes:
+            if max(self._head_bytes, self._untold_bytes) > self.server.limits.header_bytes:
                 self._refuse(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large."
                 )
@@ -285,7 +289,7 @@ class Connection(asyncio.Protocol):
             exchange.refusal = self.server.refuse(request)
         self._coming = exchange
         self._waiting.append(exchange)
-        self._head_bytes = 0
+        self._head_bytes = self._untold_bytes = 0
         self._asked = True
         self.deadline = time.monotonic() + self.server.limits.body_s
         if headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
@@ -293,6 +297,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._untold_bytes = 0
         exchange = self._coming
         if exchange is None or exchange.gone or exchange.refusal is not None:
             return
@@ -305,6 +310,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._untold_bytes = 0
         exchange = self._coming
         self._coming = None
         self._headers, self._head_bytes = {}, 0  # fields after the body say nothing here
