@@ -278,6 +278,24 @@ def test_a_line_without_end_is_refused() -> None:
     run(test)
 
 
+def test_requests_without_end_are_not_gathered() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await running.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 100_000)
+        await asyncio.sleep(0.2)
+        (connection,) = running.server.connections
+        assert len(connection._waiting) < 20_000
+        full = write_full(3) + b"abc"
+        writer.write(full * 100_000 + CLOSE)
+        answer = await asyncio.wait_for(reader.read(), 100)
+        assert answer.count(b"HTTP/1.1 429") == 100_000
+        assert answer.count(b"200 OK") == 100_002
+        writer.close()
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

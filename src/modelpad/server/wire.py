@@ -34,6 +34,7 @@ STEP_S = 0.01  # between looks at what is still open when the server stops
 FIRST_S = 1.0  # a client that has just connected is about to ask
 LINGER_S = 2.0
 PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
+MOST_WAITING = 64  # requests on one connection, before no more are read
 SMALL_BYTES = (
     256 * 1024
 )  # of a refused request's body: it is waited for, so that its client may stay
@@ -226,6 +227,8 @@ class Connection(asyncio.Protocol):
             return
         if self._current is None:
             self._start_next()
+        if len(self._waiting) > MOST_WAITING:
+            self._pause()
 
     def eof_received(self) -> bool:
         """The client will send no more; an answer that is on its way is still sent."""
@@ -303,9 +306,8 @@ class Connection(asyncio.Protocol):
             return
         exchange.parts.append(body)
         exchange.size += len(body)
-        if exchange.size > PAUSE_BYTES and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pause_reading()
+        if exchange.size > PAUSE_BYTES:
+            self._pause()
         exchange.wake()
 
     def on_message_complete(self) -> None:
@@ -406,9 +408,9 @@ class Connection(asyncio.Protocol):
             self._linger()
         elif over or not exchange.keep_alive or self.server.stopping:
             self._close()
-        elif not self._waiting:
+        elif len(self._waiting) <= MOST_WAITING:
             self._resume()
-            if self._coming is None:
+            if self._coming is None and not self._waiting:
                 self.deadline = time.monotonic() + self.server.limits.idle_s
 
     def _write_whole(self, exchange: Exchange, response: Response) -> None:
@@ -517,6 +519,11 @@ class Connection(asyncio.Protocol):
         self.deadline = time.monotonic() + self.server.limits.body_s
         if self.transport is not None:
             self.transport.close()
+
+    def _pause(self) -> None:
+        if not self._paused and self.transport is not None and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
 
     def _resume(self) -> None:
         if self._paused and self.transport is not None and not self.transport.is_closing():
