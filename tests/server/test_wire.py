@@ -296,6 +296,32 @@ def test_requests_without_end_are_not_gathered() -> None:
     run(test)
 
 
+def test_what_is_no_http_is_refused_after_the_answers_before_it() -> None:
+    async def test(running: Running) -> None:
+        slow = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
+        chunks = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        for broken in (b"rubbish\r\n\r\n", chunks + b"x\r\n"):
+            for pause in (0, 0.05):
+                reader, writer = await running.connect()
+                writer.write(slow + slow)
+                await asyncio.sleep(pause)
+                writer.write(broken + CLOSE)
+                answer = await asyncio.wait_for(reader.read(), 10)
+                statuses = re.findall(rb"HTTP/1.1 (\d+)", answer)
+                assert statuses == [b"200", b"200", b"400"]
+                writer.close()
+            assert (await running.send(broken)).startswith(b"HTTP/1.1 400")
+        large = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n" + b"a" * 9_000_000
+        reader, writer = await running.connect()
+        writer.write(large + write_full(1) + b"a" + b"rubbish\r\n\r\n")
+        await asyncio.sleep(0.5)  # the answer fills all buffers
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", await asyncio.wait_for(reader.read(), 10))
+        assert statuses == [b"200", b"429", b"400"]
+        writer.close()
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -39,6 +39,7 @@ SMALL_BYTES = (
     256 * 1024
 )  # of a refused request's body: it is waited for, so that its client may stay
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
+HINT = "See the documentation of HTTP limits."
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -172,6 +173,7 @@ class Connection(asyncio.Protocol):
         self._untold_bytes = 0  # since a head was whole or a body went on
         self._asked = False  # a request's head has come
         self._ended = False  # the client sends no more
+        self._broken = False  # what came is no HTTP, and nothing after it is read
         self._closing = False
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -208,7 +210,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came."""
-        if self._closing:
+        if self._closing or self._broken:
             return
         if self._coming is None and self._current is None:
             self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
@@ -219,12 +221,11 @@ class Connection(asyncio.Protocol):
                 raise httptools.HttpParserError("a line has no end")
         except httptools.HttpParserError as error:
             if max(self._head_bytes, self._untold_bytes) > self.server.limits.header_bytes:
-                self._refuse(
+                self._refuse_in_turn(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large."
                 )
             else:
-                self._refuse(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {error}.")
-            return
+                self._refuse_in_turn(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {error}.")
         if self._current is None:
             self._start_next()
         if len(self._waiting) > MOST_WAITING:
@@ -383,16 +384,17 @@ class Connection(asyncio.Protocol):
         return part, not exchange.complete
 
     async def _answer(self, exchange: Exchange) -> None:
-        request = exchange.request
-        assert request is not None
+        request, response = exchange.request, exchange.refusal
         try:
-            response = exchange.refusal or await self.server.handler(request)
+            if response is None:
+                assert request is not None
+                response = await self.server.handler(request)
             await self._write(exchange, response)
         except (ClientGone, asyncio.CancelledError):
             self.abort()
             return
         except Exception:
-            log.exception("failed: %s %s", request.method, request.path)
+            log.exception("failed: %s", request and f"{request.method} {request.path}")
             self.abort()
             return
         self._current = None
@@ -490,9 +492,23 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def _refuse_in_turn(self, status: HTTPStatus, words: str) -> None:
+        """Says why and closes, after the answers to what came before."""
+        if self._coming is not None and self._coming is self._current:
+            if self._current.begun:
+                self.abort()
+            else:
+                self._refuse(status, words)
+            return
+        self._broken = True
+        self.deadline = float("inf")
+        if self._coming is None:
+            self._waiting.append(Exchange(keep_alive=False, is_old=False))
+        self._waiting[-1].refusal = respond_problem(status, words, HINT)
+
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         """Says why, and closes."""
-        response = respond_problem(status, words, "See the documentation of HTTP limits.")
+        response = respond_problem(status, words, HINT)
         if self.transport is not None and not self.transport.is_closing():
             last = Exchange(keep_alive=False, is_old=False)
             self.transport.write(self._write_head(response, last) + response.body)
