@@ -322,6 +322,29 @@ def test_what_is_no_http_is_refused_after_the_answers_before_it() -> None:
     run(test)
 
 
+def test_who_waits_to_be_told_is_told_only_that_a_body_is_wanted() -> None:
+    async def test(running: Running) -> None:
+        waits = b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+        for path, status in ((b"/early", b"200"), (b"/full", b"429")):
+            answer = await running.send(b"POST %b HTTP/1.1\r\nhost: x\r\n%b" % (path, waits))
+            assert answer.startswith(b"HTTP/1.1 " + status)
+        reader, writer = await running.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\n" + waits)
+        assert (await reader.readuntil(b"/slow")).startswith(b"HTTP/1.1 200")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ok")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.write(b"POST /lines HTTP/1.1\r\nhost: x\r\n" + waits)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ok")
+        assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
+        writer.write(b"POST / HTTP/1.0\r\n" + waits + b"ok")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    run(test)
+
+
 def test_a_handler_that_fails_closes_its_connection_alone() -> None:
     async def test(running: Running) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError, AssertionError)):

@@ -118,6 +118,7 @@ class Exchange:
     __slots__ = (
         "begun",
         "complete",
+        "expects",
         "gone",
         "is_old",
         "keep_alive",
@@ -135,6 +136,7 @@ class Exchange:
         self.size = 0
         self.complete = False
         self.begun = False  # its answer is on the way
+        self.expects = False  # its client waits to be told that its body is wanted
         self.gone = False
         self.waiter: asyncio.Future[None] | None = None
         self.request: Request | None = None
@@ -142,7 +144,9 @@ class Exchange:
 
     @property
     def is_small(self) -> bool:
-        """Whether its body is known to be short."""
+        """Whether its body is known to be short, and is sent without being asked for."""
+        if self.expects:
+            return False
         declared = self.request.headers.get("content-length", "") if self.request else ""
         return declared.isdigit() and int(declared) <= SMALL_BYTES
 
@@ -296,8 +300,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._untold_bytes = 0
         self._asked = True
         self.deadline = time.monotonic() + self.server.limits.body_s
-        if headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
-            self.transport.write(CONTINUE)
+        exchange.expects = not is_old and headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -371,6 +374,7 @@ class Connection(asyncio.Protocol):
             if exchange.gone:
                 raise ClientGone
             self._resume()
+            self._ask_for_body(exchange)
             exchange.waiter = self.loop.create_future()
             await exchange.waiter
             exchange.waiter = None
@@ -382,6 +386,11 @@ class Connection(asyncio.Protocol):
         exchange.size = 0
         self._resume()
         return part, not exchange.complete
+
+    def _ask_for_body(self, exchange: Exchange) -> None:
+        if exchange.expects and self.transport is not None:
+            exchange.expects = False
+            self.transport.write(CONTINUE)
 
     async def _answer(self, exchange: Exchange) -> None:
         request, response = exchange.request, exchange.refusal
@@ -430,6 +439,7 @@ class Connection(asyncio.Protocol):
         elif self.transport is not None and not self._closing:
             if exchange.is_old:
                 exchange.keep_alive = False  # the end of the connection is that of the answer
+            self._ask_for_body(exchange)  # it is read as the answer is written
             self.transport.write(self._write_head(response, exchange))
             async for part in response.parts:
                 if self._closing:
