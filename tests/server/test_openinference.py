@@ -307,11 +307,17 @@ def test_wrong_requests_are_told_what_is_wrong(
     assert words in answer.json()["error"]
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "99999", "2"])
+@pytest.mark.parametrize("length", ["x", "-1", "99999", "2", "9" * 5000])
 def test_wrong_lengths_of_the_head(client: httpx.Client, length: str) -> None:
     headers = {"inference-header-content-length": length}
     answer = client.post(f"{MIX}/infer", json={"inputs": BOTH}, headers=headers)
     assert answer.status_code == 400
+
+
+def test_any_time_may_be_given(client: httpx.Client) -> None:
+    for microseconds in (0, 10**7, 10**400):
+        asked = {"inputs": BOTH, "parameters": {"timeout": microseconds}}
+        assert client.post(f"{MIX}/infer", json=asked).status_code == 200
 
 
 def test_unknown_models_and_versions(client: httpx.Client) -> None:

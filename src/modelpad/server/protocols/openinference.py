@@ -49,6 +49,8 @@ DATATYPES = {
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 HEADER_LENGTH = "inference-header-content-length"
+LONGEST_LENGTH = 20  # digits
+MOST_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 EXTENSIONS = [
     "binary_tensor_data",
     "classification",
@@ -168,14 +170,16 @@ def read_request(model: ServedModel, body: bytes, header_length: str | None) -> 
     """
     if header_length is None:
         return _read_head(parse_json(body), b"")
-    if not header_length.isdecimal() or int(header_length) > len(body):
+    known = header_length.isdecimal() and len(header_length) <= LONGEST_LENGTH
+    size = int(header_length) if known else -1
+    if not 0 <= size <= len(body):
+        given = header_length[:60]
         raise InvalidInput(
-            f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes.",
+            f"Inference-Header-Content-Length is {given}, the body has {len(body)} bytes.",
             field=HEADER_LENGTH,
             expected="the length of the JSON head",
-            got=header_length,
+            got=given,
         )
-    size = int(header_length)
     if size == 0:
         return _read_raw(model, body)
     return _read_head(parse_json(body[:size]), memoryview(body)[size:])
@@ -341,7 +345,7 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
         str(record.get("id") or ""),
         outputs,
         bool(options.get("binary_data_output")),
-        timeout / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
+        min(timeout, MOST_TIMEOUT) / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
     )
 
 
