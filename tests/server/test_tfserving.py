@@ -119,6 +119,7 @@ def test_text(client: httpx.Client) -> None:
          400, "int32"),
         ("/v1/models/digits:predict", '{"instances": [{"b64": "!"}]}', 400, "base64"),
         ("/v1/models/digits:predict", '{"instances": [{"b64": "aGk="}]}', 400, ""),
+        (f"{HALF}:predict", '{"instances": %s}' % ("[" * 800 + "1" + "]" * 800), 400, ""),
         (f"{HALF}:predict", '{"instances": [1e300]}', 400, "beyond float32"),
         (f"{HALF}:classify", '{"examples": 1}', 400, ""),
         (f"{HALF}:regress", '{"examples": [{"x": 1}], "context": [1]}', 400, "'context'"),

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.server.errors import respond_words
 from modelpad.server.http import Request, Response, parse_json, respond_json
-from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers, split_items
+from modelpad.server.protocols.tensors import (
+    MOST_SIDES,
+    as_json,
+    check_batch,
+    read_numbers,
+    split_items,
+)
 
 if TYPE_CHECKING:
     from modelpad.engine import TensorInfo
@@ -197,11 +203,13 @@ def _read_value(value: Any, name: str) -> Any:
     return read_numbers(_unpack_bytes(value, name), name)
 
 
-def _unpack_bytes(value: Any, name: str) -> Any:
+def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
     if isinstance(value, list):
+        if depth > MOST_SIDES:
+            return value  # no tensor: it is told where the numbers are read
         if value and isinstance(value[0], int | float):
             return value  # numbers: no need to look at each
-        return [_unpack_bytes(one, name) for one in value]
+        return [_unpack_bytes(one, name, depth + 1) for one in value]
     if isinstance(value, dict) and set(value) == {"b64"}:
         try:
             return base64.b64decode(value["b64"], validate=True)
