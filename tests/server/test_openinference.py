@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from modelpad.bundle import Bundle
+from modelpad.fields import Tensor
+from modelpad.server.protocols.openinference import classify
 
 tritonclient = pytest.importorskip("tritonclient.http")
 
@@ -101,6 +104,23 @@ def test_text_and_classification(triton: Any) -> None:
     wanted = [tritonclient.InferRequestedOutput("kind", class_count=2)]
     best = triton.infer("pick", [row], outputs=wanted).as_numpy("kind")[0]
     assert [one.decode().split(":")[1:] for one in best] == [["1", "b"], ["2", "c"]]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float16"])
+def test_classification_of_any_numbers(dtype: str) -> None:
+    manifest = SimpleNamespace(signature=SimpleNamespace(outputs=[Tensor("v", dtype, (3,))]))
+    model: Any = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest))
+    best = classify(model, "v", np.array([[0, 1, 0]], dtype), 2)
+    assert best.tolist() == [["1.000000:1", "0.000000:0"]]
+
+
+def test_classification_of_text_is_refused(client: httpx.Client) -> None:
+    words = {"name": "words", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+    wanted = [{"name": "same", "parameters": {"classification": 1}}]
+    asked = {"inputs": [words], "outputs": wanted}
+    answer = client.post("/v2/models/echo/infer", json=asked)
+    assert answer.status_code == 400
+    assert "classification" in answer.json()["error"]
 
 
 def test_pictures_are_prepared_as_the_page_prepares_them(triton: Any, digits: Bundle) -> None:

@@ -246,11 +246,16 @@ def read_answer(body: bytes, head_bytes: int) -> dict[str, Any]:
 
 
 def classify(model: ServedModel, name: str, array: NDArray[Any], most: int) -> NDArray[np.object_]:
-    """The best classes of each item as Triton writes them: `score:index:label`."""
+    """The best classes of each item as Triton writes them: `score:index:label`.
+
+    Raises `InvalidInput` for text, which has no best.
+    """
+    if array.dtype.kind in "OSU":
+        raise _wrong("classification", f"for numbers, which {name!r} are not", "text")
     fields = {field.name: field for field in model.bundle.manifest.signature.outputs}
     classes = getattr(fields[name], "classes", ())
     rows = []
-    for row in array.reshape(len(array), -1):
+    for row in array.reshape(len(array), -1).astype(np.float64):
         best = np.argsort(-row, kind="stable")[:most]
         rows.append(
             [
