@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import zlib
@@ -16,6 +17,7 @@ from PIL import Image
 from modelpad.bundle import Bundle
 
 PNG = {"content-type": "image/png"}
+GZIP = {"content-encoding": "gzip"}
 JSON = {"content-type": "application/json"}
 
 
@@ -118,6 +120,9 @@ WRONG = {
     "an unknown type": (b"x", {"content-type": "application/zip"}, 422, "application/zip"),
     "a form without a boundary": (b"x", {"content-type": "multipart/form-data"}, 422, "form"),
     "a broken form": (b"x", {"content-type": "multipart/form-data; boundary=a"}, 422, ""),
+    "gzip cut short": (gzip.compress(BLANK)[:-9], PNG | GZIP, 422, "cut short"),
+    "gzip and more": (gzip.compress(BLANK) * 2, PNG | GZIP, 422, "after its end"),
+    "a gzip bomb": (gzip.compress(bytes(20_000_000)), PNG | GZIP, 413, "bytes"),
     "a large body": (b"x" * 17_000_000, PNG, 413, "bytes"),
 }
 

@@ -167,6 +167,10 @@ class Request:
         try:
             unpacker = zlib.decompressobj(windows[packed])
             plain = unpacker.decompress(body, most + 1)
+            if len(plain) <= most and not unpacker.eof:
+                raise zlib.error("it is cut short")
+            if unpacker.unused_data:
+                raise zlib.error("there is more after its end")
         except zlib.error as error:
             raise InvalidInput(
                 f"The body is no {packed}: {error}.", hint="Check content-encoding.", got=packed
