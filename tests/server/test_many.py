@@ -51,6 +51,15 @@ def test_lines_are_answered_as_they_come(protocols: str) -> None:
     assert "not JSON" in answers[-1]["error"]["message"]
 
 
+def test_a_line_too_long_is_told_after_the_answers_before_it(protocols: str) -> None:
+    body = b'{"row": [0, 5, 0]}\n' * 3 + b"[" * (33 * 1024 * 1024)
+    url, headers = f"http://{protocols}/predict/pick", {"content-type": "application/x-ndjson"}
+    answer = httpx.post(url, content=body, headers=headers, timeout=60)
+    *labels, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["label"] for one in labels] == list("bbb")
+    assert "A line has more than" in last["error"]["message"]
+
+
 def test_a_list_of_numbers_is_one_item(protocols: str) -> None:
     answer = httpx.post(f"http://{protocols}/predict/pick", json=[0, 5, 0])
     assert answer.json()["label"] == "b"

@@ -56,15 +56,18 @@ async def predict(model: ServedModel, request: Request) -> Response:
 def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = None) -> Response:
     """A prediction for each JSON line, as they come; each line that fails has its own error.
 
-    A shadow is asked each line that has an answer.
+    A line that is too long is the last one. A shadow is asked each line that has an answer.
     """
 
     async def each() -> AsyncIterator[Any]:
-        async for line in request.lines(LONGEST_LINE):
-            try:
-                yield parse_json(line)
-            except InvalidInput as error:
-                yield error
+        try:
+            async for line in request.lines(LONGEST_LINE):
+                try:
+                    yield parse_json(line)
+                except InvalidInput as error:
+                    yield error
+        except TooLarge as error:
+            yield error
 
     async def answer() -> AsyncIterator[bytes]:
         async for told in _answer_many(model, each(), shadow):
