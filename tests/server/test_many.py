@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -58,6 +59,14 @@ def test_a_line_too_long_is_told_after_the_answers_before_it(protocols: str) -> 
     *labels, last = [json.loads(line) for line in answer.text.splitlines()]
     assert [one["label"] for one in labels] == list("bbb")
     assert "A line has more than" in last["error"]["message"]
+
+
+def test_packed_lines_are_refused(protocols: str) -> None:
+    headers = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
+    body = gzip.compress(b'{"row": [0, 5, 0]}\n')
+    answer = httpx.post(f"http://{protocols}/predict/pick", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert "gzip" in answer.json()["error"]["message"]
 
 
 def test_a_list_of_numbers_is_one_item(protocols: str) -> None:

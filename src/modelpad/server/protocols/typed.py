@@ -57,7 +57,17 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
     """A prediction for each JSON line, as they come; each line that fails has its own error.
 
     A line that is too long is the last one. A shadow is asked each line that has an answer.
+
+    Raises `InvalidInput` for lines that are packed, as they cannot be read one by one.
     """
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.strip().lower() != "identity":
+        raise InvalidInput(
+            f"JSON lines packed as {packed!r} are not understood.",
+            hint="Send them plain.",
+            expected="plain lines",
+            got=packed,
+        )
 
     async def each() -> AsyncIterator[Any]:
         try:
