@@ -17,7 +17,7 @@ from PIL import Image
 
 import modelpad
 from modelpad.bundle import Bundle
-from modelpad.errors import InvalidInput, ModelNotFound, NotReady, Overloaded
+from modelpad.errors import InvalidInput, ModelFailed, ModelNotFound, NotReady, Overloaded
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,23 @@ def test_a_busy_server_is_asked_again(refusals: int) -> None:
                     client.predict("hello")
         running.shutdown()
     assert handler.asked == min(refusals, 3) + 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": []}'])
+def test_a_server_that_is_another(body: bytes) -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        client = modelpad.Client(f"http://127.0.0.1:{running.server_port}")
+        with client, pytest.raises(ModelFailed, match="not one of modelpad's"):
+            client.predict("hello")
+        running.shutdown()
 
 
 def test_a_server_that_is_not_there() -> None:

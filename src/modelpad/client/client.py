@@ -77,6 +77,8 @@ class _Asker:
         self._http = getattr(self._httpx, self._http_class)(headers=headers, timeout=timeout_s)
 
     def _keep_models(self, record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if "models" not in record:
+            raise _not_ours()
         self._models = {model["name"]: model for model in record["models"]}
         return list(self._models.values())
 
@@ -276,4 +278,10 @@ def _read(answer: Any) -> Any:
         record = None
     if answer.status_code != 200:
         raise read_error(answer.status_code, record)
+    if not isinstance(record, dict):
+        raise _not_ours()
     return record
+
+
+def _not_ours() -> ModelFailed:
+    return ModelFailed("The answer is not one of modelpad's.", hint="Check the URL.")
