@@ -131,6 +131,35 @@ def test_a_busy_server_is_asked_again(refusals: int) -> None:
     assert handler.asked == min(refusals, 3) + 1
 
 
+class Changing(Busy):
+    """Has answered a label, and answers a tensor after its models were asked for once."""
+
+    reads = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.reply(200, {"model": "m", "version": 2, "outputs": {"sums": [1, 2]}})
+
+    def do_GET(self) -> None:
+        type(self).reads += 1
+        new = {"name": "sums", "kind": "tensor", "dtype": "float32"}
+        outputs = [new if self.reads > 1 else {"name": "label", "kind": "label"}]
+        field = {"name": "text", "kind": "text"}
+        model = {"name": "m", "version": self.reads, "inputs": [field], "outputs": outputs}
+        self.reply(200, {"models": [model]})
+
+
+def test_a_version_that_answers_otherwise_is_understood() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Changing) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        with modelpad.Client(f"http://127.0.0.1:{running.server_port}") as client:
+            for _ in range(2):
+                answer = client.predict("hello")
+                assert (answer.version, answer.value.tolist()) == (2, [1.0, 2.0])
+        running.shutdown()
+    assert Changing.reads == 2
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": []}'])
 def test_a_server_that_is_another(body: bytes) -> None:
     class Page(http.server.BaseHTTPRequestHandler):

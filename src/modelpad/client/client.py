@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from modelpad.client.values import Answer, decode_answer, encode_inputs
+from modelpad.client.values import Answer, decode_answer, encode_inputs, knows_outputs
 from modelpad.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -168,7 +168,11 @@ class Client(_Asker):
         """
         found = self._find(model)
         body = encode_inputs(found, value, inputs)
-        return decode_answer(found, self._ask("POST", f"/predict/{found['name']}", body))
+        record = self._ask("POST", f"/predict/{found['name']}", body)
+        if not knows_outputs(found, record):  # another version has taken over
+            self.models()
+            found = self._pick(found["name"])
+        return decode_answer(found, record)
 
     def predict_many(
         self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
@@ -229,7 +233,11 @@ class AsyncClient(_Asker):
         """One answer; see `Client.predict`."""
         found = await self._find(model)
         body = encode_inputs(found, value, inputs)
-        return decode_answer(found, await self._ask("POST", f"/predict/{found['name']}", body))
+        record = await self._ask("POST", f"/predict/{found['name']}", body)
+        if not knows_outputs(found, record):
+            await self.models()
+            found = self._pick(found["name"])
+        return decode_answer(found, record)
 
     async def predict_many(
         self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE

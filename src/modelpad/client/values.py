@@ -94,6 +94,11 @@ def encode_value(value: Any, kind: str) -> Any:
     return value
 
 
+def knows_outputs(model: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a response's outputs are those that `model`, as it was read, has."""
+    return set(record.get("outputs", ())) <= {one["name"] for one in model["outputs"]}
+
+
 def decode_answer(model: Mapping[str, Any], record: Mapping[str, Any]) -> Answer:
     """The typed answer in a response's JSON."""
     name = str(record.get("model", model["name"]))
@@ -104,7 +109,8 @@ def decode_answer(model: Mapping[str, Any], record: Mapping[str, Any]) -> Answer
         return Answer(name, version, {fields[0]["name"]: label})
     kinds = {one["name"]: one for one in fields}
     outputs = record["outputs"]
-    return Answer(name, version, {key: _decode(kinds[key], each) for key, each in outputs.items()})
+    known = {key: _decode(kinds[key], each) for key, each in outputs.items() if key in kinds}
+    return Answer(name, version, {**outputs, **known})
 
 
 def _decode(field: Mapping[str, Any], value: Any) -> Any:
