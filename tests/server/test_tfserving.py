@@ -103,6 +103,7 @@ def test_text(client: httpx.Client) -> None:
     [
         ("/v1/models/nothing:predict", '{"instances": [1]}', 404, "No model named"),
         (f"{HALF}/versions/7:predict", '{"instances": [1]}', 404, "no version"),
+        (f"{HALF}/versions/{'7' * 5000}:predict", '{"instances": [1]}', 404, "no version"),
         (f"{HALF}:predict", "{", 400, "not JSON"),
         (f"{HALF}:predict", "[]", 400, "either 'instances' or 'inputs'"),
         (f"{HALF}:predict", '{"instances": [1], "inputs": [1]}', 400, "either"),

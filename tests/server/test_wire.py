@@ -500,6 +500,16 @@ def write_full(size: int) -> bytes:
     return b"POST /full HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size
 
 
+def test_a_length_with_any_number_of_zeros_is_a_length() -> None:
+    async def test(running: Running) -> None:
+        for path, status in ((b"/", b"200"), (b"/full", b"429")):
+            head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %b3\r\n\r\n"
+            answer = await running.send(head % (path, b"0" * 5000) + b"abc" + CLOSE)
+            assert answer.startswith(b"HTTP/1.1 " + status)
+
+    run(test)
+
+
 def test_what_is_refused_keeps_its_connection_and_its_order() -> None:
     async def test(running: Running) -> None:
         one = b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -21,6 +21,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
+MOST_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,9 @@ class Request:
             TooLarge: it is longer than the limit; the rest is not read.
             InvalidInput: it is not packed as its header says.
         """
-        declared = self.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limits.body_bytes:
-            raise self._too_large(int(declared))
+        declared = read_count(self.headers.get("content-length", ""))
+        if declared is not None and declared > self._limits.body_bytes:
+            raise self._too_large(declared)
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -215,6 +216,11 @@ class Response:
             async for part in self.parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"" if head_only else self.body})
+
+
+def read_count(text: str) -> int | None:
+    """The whole number in a field or a path; None for anything else, or far too many digits."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def respond_json(

@@ -29,6 +29,7 @@ from modelpad.errors import (
     VersionNotFound,
     suggest_name,
 )
+from modelpad.server.http import read_count
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -189,7 +190,7 @@ class ModelLine:
 
     def find(self, version: str) -> ServedModel:
         """The version of that number or alias. Raises `VersionNotFound`."""
-        number = self.aliases.get(version) or (int(version) if version.isdecimal() else 0)
+        number = self.aliases.get(version) or read_count(version) or 0
         if version == "latest":
             number = max(self.versions)
         if number in self.versions:

@@ -21,7 +21,7 @@ from typing import cast
 import httptools
 
 from modelpad.server.errors import respond_problem
-from modelpad.server.http import ClientGone, Request, Response, ServerLimits
+from modelpad.server.http import ClientGone, Request, Response, ServerLimits, read_count
 
 log = logging.getLogger("modelpad.server")
 
@@ -148,7 +148,8 @@ class Exchange:
         if self.expects:
             return False
         declared = self.request.headers.get("content-length", "") if self.request else ""
-        return declared.isdigit() and int(declared) <= SMALL_BYTES
+        size = read_count(declared)
+        return size is not None and size <= SMALL_BYTES
 
     def wake(self) -> None:
         """Something came, or nothing will any more."""

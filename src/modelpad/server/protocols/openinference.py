@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
 from modelpad.server.errors import respond_words
-from modelpad.server.http import Request, Response, parse_json, respond_json
+from modelpad.server.http import Request, Response, parse_json, read_count, respond_json
 from modelpad.server.protocols.tensors import (
     as_json,
     check_batch,
@@ -49,7 +49,6 @@ DATATYPES = {
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 HEADER_LENGTH = "inference-header-content-length"
-LONGEST_LENGTH = 20  # digits
 MOST_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 EXTENSIONS = [
     "binary_tensor_data",
@@ -170,9 +169,8 @@ def read_request(model: ServedModel, body: bytes, header_length: str | None) -> 
     """
     if header_length is None:
         return _read_head(parse_json(body), b"")
-    known = header_length.isdecimal() and len(header_length) <= LONGEST_LENGTH
-    size = int(header_length) if known else -1
-    if not 0 <= size <= len(body):
+    size = read_count(header_length)
+    if size is None or size > len(body):
         given = header_length[:60]
         raise InvalidInput(
             f"Inference-Header-Content-Length is {given}, the body has {len(body)} bytes.",
