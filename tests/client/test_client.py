@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import io
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -46,6 +47,28 @@ def test_many_in_their_order(client: modelpad.Client, digits: Bundle) -> None:
     assert [one.label for one in client.predict_many(paths)] == list("0123456789" * 4)
     named = [{"image": path} for path in paths[:3]]
     assert [one.label for one in client.predict_many(named)] == list("012")
+
+
+def test_values_without_end(server: Any, digits: Bundle) -> None:
+    """They are taken as they are needed."""
+    taken = itertools.count()
+    path = digits.path("samples/3.png")
+
+    def values() -> Iterator[Path]:
+        while next(taken) < 2000:
+            yield path
+
+    async def ask() -> list[str]:
+        async with modelpad.AsyncClient(server.url) as client:
+            answers = client.predict_many(values())
+            return [(await anext(answers)).label for _ in range(60)]
+
+    with modelpad.Client(server.url) as client:
+        answers = client.predict_many(values())
+        assert [next(answers).label for _ in range(60)] == ["3"] * 60
+        answers.close()  # type: ignore[attr-defined]
+    assert asyncio.run(ask()) == ["3"] * 60
+    assert next(taken) < 300
 
 
 def test_asyncio(server: Any, digits: Bundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from modelpad.errors import (
 AGAIN = (429, 503)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
 AT_ONCE = 8
+AHEAD = 4  # times as many are begun, so that a slow one holds up no other
 ERRORS: dict[int, type[ModelpadError]] = {
     401: Unauthorized,
     404: ModelNotFound,
@@ -177,12 +179,25 @@ class Client(_Asker):
     def predict_many(
         self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
     ) -> Iterator[Answer]:
-        """Answers in the order of `values` (dictionaries by input name for several inputs)."""
-        from concurrent.futures import ThreadPoolExecutor
+        """Answers in the order of `values` (dictionaries by input name for several inputs).
+
+        Values are taken as they are needed, so there may be any number of them.
+        """
+        from concurrent.futures import Future, ThreadPoolExecutor
 
         found = self._find(model)
+        waiting: deque[Future[Answer]] = deque()
         with ThreadPoolExecutor(at_once) as threads:
-            yield from threads.map(lambda each: self._predict_one(found["name"], each), values)
+            try:
+                for value in values:
+                    waiting.append(threads.submit(self._predict_one, found["name"], value))
+                    if len(waiting) >= AHEAD * at_once:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for each in waiting:
+                    each.cancel()
 
     def _predict_one(self, name: str, value: Any) -> Answer:
         if isinstance(value, dict):
@@ -252,12 +267,16 @@ class AsyncClient(_Asker):
                 alone = None if isinstance(value, dict) else value
                 return await self.predict(alone, model=found["name"], **named)
 
-        tasks = [asyncio.create_task(one(value)) for value in values]
+        waiting: deque[asyncio.Task[Answer]] = deque()
         try:
-            for task in tasks:
-                yield await task
+            for value in values:
+                waiting.append(asyncio.create_task(one(value)))
+                if len(waiting) >= AHEAD * at_once:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
         finally:
-            for task in tasks:
+            for task in waiting:
                 task.cancel()
 
     async def _find(self, name: str | None) -> Mapping[str, Any]:
