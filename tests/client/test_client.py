@@ -82,6 +82,12 @@ def test_asyncio(server: Any, digits: Bundle) -> None:
     assert asyncio.run(ask()) == list("30123456789")
 
 
+@pytest.mark.parametrize("value", [np.array([[np.nan]]), object(), "\ud800"])
+def test_what_json_does_not_have_is_refused(client: modelpad.Client, value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        client.predict(value)
+
+
 def test_errors_are_those_of_the_server(client: modelpad.Client) -> None:
     with pytest.raises(InvalidInput) as caught:
         client.predict(b"no picture")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import deque
@@ -210,10 +211,10 @@ class Client(_Asker):
         return self._pick(name)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        attempt = 0
+        attempt, sent = 0, _write(body)
         while True:
             try:
-                outcome = self._http.request(method, self._url + path, json=body)
+                outcome = self._http.request(method, self._url + path, **sent)
             except self._httpx.TransportError as error:
                 outcome = error
             wait_s = self._judge(attempt, outcome)
@@ -285,10 +286,10 @@ class AsyncClient(_Asker):
         return self._pick(name)
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        attempt = 0
+        attempt, sent = 0, _write(body)
         while True:
             try:
-                outcome = await self._http.request(method, self._url + path, json=body)
+                outcome = await self._http.request(method, self._url + path, **sent)
             except self._httpx.TransportError as error:
                 outcome = error
             wait_s = self._judge(attempt, outcome)
@@ -296,6 +297,18 @@ class AsyncClient(_Asker):
                 return _read(outcome)
             await asyncio.sleep(wait_s)
             attempt += 1
+
+
+def _write(body: Any) -> dict[str, Any]:
+    if body is None:
+        return {}
+    try:
+        content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"The input cannot be sent as JSON: {error}.", hint="Send finite numbers, or text."
+        ) from error
+    return {"content": content, "headers": {"content-type": "application/json"}}
 
 
 def _read(answer: Any) -> Any:
