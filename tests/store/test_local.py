@@ -106,6 +106,17 @@ def test_what_an_alias_means_is_not_removed(store: LocalStore, digits: Bundle) -
         store.remove("digits@1")
 
 
+@pytest.mark.parametrize(("keep", "opened"), [(1, {2}), (2, {2, 3, 4}), (3, {2, 3, 4})])
+def test_a_server_holds_the_newest_beside_what_the_name_means(
+    store: LocalStore, digits: Bundle, keep: int, opened: set[int]
+) -> None:
+    for _ in range(4):
+        store.push(digits)
+    assert store.plan("digits", keep).versions == set(range(5 - keep, 5))
+    store.promote("digits", 2)
+    assert store.plan("digits", keep).versions == opened
+
+
 def test_verify_names_the_damaged_file(store: LocalStore, digits: Bundle) -> None:
     entry = store.push(digits)
     assert store.verify() == []

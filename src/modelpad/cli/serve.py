@@ -144,7 +144,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="seconds between looks at the store for new versions; 0: never (%(default)s)",
     )
     parser.add_argument(
-        "--keep", type=int, default=1, help="newest versions to keep open (%(default)s)"
+        "--keep",
+        type=int,
+        default=1,
+        help="newest versions to keep open, to be asked for by number (%(default)s)",
     )
     add_store_option(parser)
     add_common_options(parser, json=False)

@@ -227,7 +227,9 @@ class LocalStore:
         self._change_book(name, lambda book: replace(book, shadow=version))
 
     def plan(self, name: str, keep: int = 1) -> Plan:
-        """What a server should hold: what the name means, the last `keep`, shares and shadow.
+        """What a server should hold: what the name means, shares and shadow.
+
+        The newest `keep` too, where these are more than one.
 
         Raises `ModelNotFound` when there is no such model.
         """
@@ -235,7 +237,7 @@ class LocalStore:
         versions, book = self.versions(name), self._read_book(name)
         traffic = {v: share for v, share in book.traffic.items() if v in versions}
         shadow = book.shadow if book.shadow in versions else None
-        wanted = {live, *traffic, *(versions[-(keep - 1) :] if keep > 1 else ())}
+        wanted = {live, *traffic, *(versions[-keep:] if keep > 1 else ())}
         wanted |= {shadow} if shadow is not None else set()
         aliases = {a: v for a, v in self.aliases(name).items() if v in wanted}
         whole = traffic if sum(traffic.values()) == 100 else {}
