@@ -6,6 +6,7 @@ import queue
 import time
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -66,7 +67,7 @@ def test_inference(triton: Any, digits: Bundle) -> None:
     assert answer[0][0].decode().endswith(":1:b")
 
 
-def test_asynchronous_and_streaming(triton: Any) -> None:
+def test_asynchronous_and_streaming(triton: Any, protocols: str, wait_for: Any) -> None:
     inputs, total = make_inputs()
     answers: queue.Queue[Any] = queue.Queue()
     for _ in range(5):
@@ -83,6 +84,9 @@ def test_asynchronous_and_streaming(triton: Any) -> None:
     triton.stop_stream()
     assert [error is None for _, error in heard] == [True, False, True]
     np.testing.assert_array_equal(heard[2][0].as_numpy("total"), total)
+    assert "There is: " in heard[1][1].message()
+    counted = 'modelpad_grpc_calls_total{code="OK",method="ModelStreamInfer"}'
+    wait_for(lambda: counted in httpx.get(f"http://{protocols}/metrics").text)
 
 
 def test_errors_have_their_codes(triton: Any) -> None:
@@ -246,4 +250,5 @@ def test_a_port_in_use_and_a_stop(run_modelpad: Any, grpc_address: str) -> None:
     done = run_modelpad("serve", "digits", "--port", "0", "--grpc-port", port)
     assert done.returncode == 1
     assert f"Port {port}" in done.stderr
+    assert "--grpc-port" in done.stderr
     assert time.monotonic() - begin < 20

@@ -160,17 +160,23 @@ class GrpcServer:
         self, service: str, name: str, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
     ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            try:
-                self.app.admit(read_headers(context))
-            except ModelpadError as error:
-                await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
+            status = "OK"
             trace = self._begin_trace(context)
             try:
+                self.app.admit(read_headers(context))
                 async for answer in act(requests, context):
                     yield answer
+            except ModelpadError as error:
+                status = code_of(error)
+                await context.abort(self.grpc.StatusCode[status], error.words)
+            except Exception:
+                log.exception("failed: %s", name)
+                status = "INTERNAL"
+                await context.abort(self.grpc.StatusCode[status], FAILED.words)
             finally:
+                self.app.metrics.count_call(name, status)
                 if trace is not None:
-                    trace.end_call(service, name, "OK")
+                    trace.end_call(service, name, status)
 
         return handle
 

@@ -133,7 +133,7 @@ class InferenceService:
                 answer = await self.ModelInfer(request, context)
                 yield make("ModelStreamInferResponse", infer_response=answer)
             except ModelpadError as error:
-                yield make("ModelStreamInferResponse", error_message=error.message)
+                yield make("ModelStreamInferResponse", error_message=error.words)
 
     async def _find(self, name: str, version: str, context: Any) -> ServedModel:
         return await self.app.find(name, version, read_headers(context).get(STICKY))
