@@ -58,6 +58,15 @@ def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", ["--rate -3", "--memory-limit -5", "--timeout nan", "--port 99999", "--grpc-port -1"]
+)
+def test_a_number_that_makes_no_sense_is_wrong_usage(run_modelpad: Any, words: str) -> None:
+    done = run_modelpad("serve", "digits", *words.split())
+    assert done.returncode == 2
+    assert f"{words.replace(' ', ' is ')}.\n  Give " in done.stderr
+
+
 def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digits", "--epoch-s", "3")
     assert done.returncode == 2

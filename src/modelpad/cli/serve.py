@@ -160,10 +160,11 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.server.sockets import Address, open_socket
 
     check_numbers(args)
+    check_options(args)
     port = port_from_environment() if args.port is None else args.port
     listener = open_socket(Address(args.host, port))
-    if args.grpc_port:
-        open_socket(Address(args.host, args.grpc_port)).close()  # in use? known before all else
+    if args.grpc_port:  # in use? known before all else
+        open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
     shared = Shared(Rates(args.rate) if args.rate else None, Orders())
 
     def work(line: socket | None, workers: int) -> int:
@@ -182,12 +183,24 @@ def run(args: argparse.Namespace) -> int:
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Raises `UsageError` for numbers that make no sense."""
-    least = {"--max-body-mb": args.max_body_mb, "--timeout": args.timeout, "--queue": args.queue}
-    if min(least.values()) <= 0 or args.batch < 0 or args.workers < 0:
-        raise UsageError(
-            f"{', '.join(least)} must be above 0, --batch and --workers not below.",
-            hint="See: modelpad serve --help",
-        )
+    for name in ("max_body_mb", "timeout", "queue"):
+        if not getattr(args, name) > 0:
+            raise refuse_number(args, name, "Give a number above 0.")
+    for name in ("batch", "workers", "rate", "memory_limit", "poll", "keep", "grace"):
+        if not getattr(args, name) >= 0:
+            raise refuse_number(args, name, "Give 0 or more.")
+    for name in ("port", "grpc_port"):
+        if not 0 <= (getattr(args, name) or 0) <= 65535:
+            raise refuse_number(args, name, "Give a number from 0 to 65535.")
+
+
+def refuse_number(args: argparse.Namespace, name: str, hint: str) -> UsageError:
+    """What is said of an option whose number makes no sense."""
+    return UsageError(f"--{name.replace('_', '-')} is {getattr(args, name):g}.", hint=hint)
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raises `UsageError` for options that need something that is not there."""
     if args.admin and not (args.api_keys or keys_from_environment()):
         raise UsageError(
             "--admin names the owner of an API key, and there are none.",

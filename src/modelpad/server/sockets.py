@@ -55,8 +55,10 @@ class Certificate:
         return context
 
 
-def open_socket(address: Address) -> socket.socket:
+def open_socket(address: Address, option: str = "--port") -> socket.socket:
     """A socket bound to `address`, so that a port in use is known before models are opened.
+
+    `option` is what the port was given by.
 
     Raises:
         PortInUse: another program listens there.
@@ -71,13 +73,14 @@ def open_socket(address: Address) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         if getattr(error, "errno", None) == errno.EADDRINUSE:
+            free = ", or --port 0 for any free one" if option == "--port" else ""
             raise PortInUse(
                 f"Port {address.port} on {address.host} is in use.",
-                hint=f"Choose another: --port {address.port + 1}, or --port 0 for any free one.",
+                hint=f"Choose another: {option} {address.port + 1}{free}.",
                 port=address.port,
             ) from None
         raise ModelpadError(
             f"Cannot listen on {address.host}:{address.port}: {error}.",
-            hint="Check --host and --port.",
+            hint=f"Check --host and {option}.",
         ) from error
     return listener
