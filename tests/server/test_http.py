@@ -163,6 +163,16 @@ def test_unknown_paths_and_methods(client: httpx.Client) -> None:
     assert answer.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/v1/models/digits:predict", "/v2/models/digits/infer"])
+def test_a_wrong_method_is_told_as_the_protocol_tells_errors(
+    client: httpx.Client, path: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert answer.json() == {"error": f"{path} does not take GET. Use POST."}
+
+
 @pytest.mark.parametrize("path", ["../__init__.py", "..%2f__init__.py", "__init__.py", "x.css"])
 def test_static_files_stay_in_their_folder(client: httpx.Client, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404

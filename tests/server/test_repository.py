@@ -50,6 +50,11 @@ def test_models_are_unloaded_and_loaded_in_all_workers(
     assert post(url, "models/twins/unload").status_code == 200
     assert is_ready(url, "twins") == {404}
     assert is_ready(url, "digits") == {200}
+    assert post(url, "models/digits/unload").status_code == 200
+    nothing = httpx.post(f"{url}/predict", headers=ROOT)
+    assert nothing.status_code == 404
+    assert nothing.json()["error"]["message"] == "No model is served here."
+    assert post(url, "models/digits/load").status_code == 200
     assert post(url, "index").json()[1] == {
         "name": "twins",
         "version": "1",

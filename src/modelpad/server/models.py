@@ -268,7 +268,11 @@ class ModelTable:
         return line.find(version) if version else line.choose(key)
 
     def find_only(self, key: str | None = None) -> ServedModel:
-        """The one model served. Raises `ModelNotFound` when there are several."""
+        """The one model served. Raises `ModelNotFound` when there are several, or none."""
+        if not self._lines:
+            raise ModelNotFound(
+                "No model is served here.", hint="Its versions may have been unloaded.", known=[]
+            )
         if len(self._lines) != 1:
             raise ModelNotFound(
                 f"{len(self._lines)} models are served here, so the path must name one.",

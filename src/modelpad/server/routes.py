@@ -83,19 +83,19 @@ class RouteTable:
                 return route, match.groupdict()
             if match:
                 allowed.add(route.method)
+        # A client of a tensor protocol reads its errors alone.
+        tensors = path.startswith(("/v1/models/", "/v2"))
         if allowed:
-            return errors.respond_problem(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                f"{path} does not take {method}.",
-                f"Use {' or '.join(sorted(allowed))}.",
-                allow=", ".join(sorted(allowed)),
-            )
+            words, hint = f"{path} does not take {method}.", f"Use {' or '.join(sorted(allowed))}."
+            allow = {"allow": ", ".join(sorted(allowed))}
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            if tensors:
+                return respond_json({"error": f"{words} {hint}"}, status=status, headers=allow)
+            return errors.respond_problem(status, words, hint, **allow)
         lost = NotFound(
             f"There is nothing at {path}.",
             hint="The page is at /, the API's description at /docs.",
         )
-        # A client of a tensor protocol reads its errors alone.
-        tensors = path.startswith(("/v1/models/", "/v2"))
         return errors.respond_words(lost, lost.words) if tensors else errors.respond_error(lost)
 
 

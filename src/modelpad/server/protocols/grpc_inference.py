@@ -227,7 +227,7 @@ def write_answer(model: ServedModel, request: Any, outputs: dict[str, NDArray[An
     for name in names:
         if name not in outputs:
             raise InvalidInput(
-                f"unexpected inference output {name!r} for model {model.name!r}",
+                f"unexpected inference output {name!r} for model {model.name!r}.",
                 hint=f"Its outputs: {', '.join(outputs)}.",
                 field="outputs",
             )

@@ -194,7 +194,7 @@ def write_answer(
         name = str(each.get("name"))
         if name not in outputs:
             raise InvalidInput(
-                f"unexpected inference output {name!r} for model {model.name!r}",
+                f"unexpected inference output {name!r} for model {model.name!r}.",
                 hint=f"Its outputs: {', '.join(outputs)}.",
                 field="outputs",
                 expected=", ".join(outputs),

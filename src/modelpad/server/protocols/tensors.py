@@ -45,7 +45,7 @@ def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
         wrong = (unknown or missing)[0]
         said = f"unexpected inference input {wrong!r}" if unknown else f"input {wrong!r} is missing"
         raise InvalidInput(
-            f"{said} for model {model.name!r}",
+            f"{said} for model {model.name!r}.",
             hint=f"Its inputs: {', '.join(infos)}.",
             field=wrong,
             expected=", ".join(infos),
@@ -136,7 +136,7 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
     if not fits or not len(array):
         raise InvalidInput(
             f"unexpected shape for input {info.name!r}: expected {list(info.shape)},"
-            f" got {list(array.shape)}",
+            f" got {list(array.shape)}.",
             hint="The first side is the batch: send at least one item.",
             field=info.name,
             expected=str(list(info.shape)),
