@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -165,6 +166,30 @@ def test_a_stop_takes_all_workers_along(three: Any) -> None:
     three.process.send_signal(signal.SIGTERM)
     assert three.process.wait(15) == 0
     assert not any(each.is_running() for each in workers)
+
+
+def test_a_stop_refuses_new_connections_while_it_answers_what_is_in_flight(
+    three: Any, digits: Bundle, wait_for: Any
+) -> None:
+    picture = digits.path("samples/7.png").read_bytes()
+    where = ("127.0.0.1", int(three.address.rpartition(":")[2]))
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(picture)}\r\n"
+    with socket.create_connection(where, timeout=10) as client:
+        client.sendall(f"{head}content-type: image/png\r\n\r\n".encode())
+        time.sleep(0.3)  # it is accepted
+        three.process.send_signal(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(where, timeout=1).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        wait_for(is_refused, 3)
+        client.sendall(picture)
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert three.process.wait(15) == 0
 
 
 IMPATIENT = """

@@ -176,7 +176,12 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.server.workers.supervisor import Supervisor
 
     supervisor = Supervisor(
-        args.workers, work, grace_s=args.grace, follow_s=args.poll, orders=shared.orders
+        args.workers,
+        work,
+        grace_s=args.grace,
+        follow_s=args.poll,
+        orders=shared.orders,
+        listener=listener,
     )
     return supervisor.run()
 

@@ -90,7 +90,8 @@ class Supervisor:
     `work` is given the worker's end of the line and how many there are, and answers its exit code.
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
     prepared by all, and then served by all at once. `orders` are what admins said: a worker that is
-    forked later begins with them.
+    forked later begins with them. `listener` is what they accept from: it is closed here when all
+    stop, as nobody else would refuse who comes then.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Supervisor:
         grace_s: float = 10.0,
         follow_s: float = 0.0,
         orders: Orders | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         if not hasattr(os, "fork"):
             raise NotImplementedError("several workers need a system that can fork")
@@ -109,6 +111,7 @@ class Supervisor:
         self.grace_s = grace_s
         self.follow_s = follow_s
         self.orders = orders or Orders()
+        self._listener = listener
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
         self._stopping = False
@@ -154,6 +157,8 @@ class Supervisor:
                 return code
             now = time.monotonic()
             if self._stopping:
+                if self._listener is not None:
+                    self._listener.close()
                 self._dismiss(self._workers, now)
             else:
                 self._keep_count(now)
