@@ -62,7 +62,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("version", "2"),
     )
     share = add("traffic", share_traffic, "share requests among versions", ("name", "digits"))
-    share.add_argument("shares", metavar="VERSION=PERCENT", nargs="*", help="1=90 2=10; none: all")
+    share.epilog += " 1=90 2=10"
+    share.add_argument(
+        "shares",
+        metavar="VERSION=PERCENT",
+        nargs="*",
+        help="1=90 2=10; none: all to what NAME means",
+    )
     add(
         "shadow",
         set_shadow,

@@ -234,7 +234,7 @@ class Batcher:
                 work.future.set_exception(
                     DeadlineExceeded(
                         f"No answer within {seconds:g} s.",
-                        hint="Try again, or raise the limit with --timeout.",
+                        hint="Try again, or allow more time: --timeout, or the request's own.",
                         timeout_s=seconds,
                     )
                 )

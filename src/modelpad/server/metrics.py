@@ -38,7 +38,7 @@ COUNTERS = {
     CALLS: "gRPC calls, by their status code.",
     KEYS: "Requests by the API key's name.",
     SHADOWS: "Answers of shadows, by how they compare.",
-    FAILURES: "Requests that the model failed on.",
+    FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
     RESTARTS: "Workers that died or hung, and were replaced.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
