@@ -86,6 +86,14 @@ def test_https(serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Pat
     assert answer.json()["label"] == "b"
 
 
+def test_a_certificate_that_is_not_there_is_named(run_modelpad: Any, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("x")
+    words = ("--tls-cert", "missing.pem", "--tls-key", "key.pem", "--port", "0", "--workers", "1")
+    done = run_modelpad("serve", "digits", *words)
+    assert done.returncode == 2
+    assert "missing.pem" in done.stderr
+
+
 def test_grpc_over_tls(
     serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path], free_port: int
 ) -> None:

@@ -143,7 +143,9 @@ def test_what_is_no_http_is_refused_in_words() -> None:
         assert (await running.send(b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.1 400")
         assert b"This is not HTTP" in await running.send(b"rubbish\r\n\r\n")
         long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 70_000 + b"\r\n\r\n"
-        assert (await running.send(long)).startswith(b"HTTP/1.1 431")
+        refused = await running.send(long)
+        assert refused.startswith(b"HTTP/1.1 431")
+        assert b"at most 65,536 bytes are taken" in refused
         assert (await running.send(b"GET /" + b"a" * 70_000)).startswith(b"HTTP/1.1 431")
         fields = b"".join(b"x%d: y\r\n" % number for number in range(20_000))
         many = await running.send(b"GET / HTTP/1.1\r\nhost: x\r\n" + fields + b"\r\n")
@@ -384,6 +386,7 @@ def test_slow_clients_are_cut_off_and_others_answered() -> None:
             writer.write(b"a")
         ends = await asyncio.gather(*(reader.read() for reader, _ in [*slow, *bodies]))
         assert all(end.startswith(b"HTTP/1.1 408") for end in ends)
+        assert all(b'"hint":"A head may take ' in end for end in ends)
         assert not running.server.connections
         for _, writer in [*slow, *bodies]:
             writer.close()

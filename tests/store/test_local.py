@@ -102,8 +102,13 @@ def test_a_removed_number_is_never_used_again(store: LocalStore, digits: Bundle)
 def test_what_an_alias_means_is_not_removed(store: LocalStore, digits: Bundle) -> None:
     store.push(digits)
     store.set_alias("digits", "production", 1)
-    with pytest.raises(StoreError, match="production"):
+    with pytest.raises(StoreError, match="production") as raised:
         store.remove("digits@1")
+    assert str(store.root / "digits") in raised.value.hint  # no other can take the alias
+    store.push(digits)
+    with pytest.raises(StoreError, match="production") as raised:
+        store.remove("digits@1")
+    assert "models alias digits production ANOTHER" in raised.value.hint
 
 
 @pytest.mark.parametrize(("keep", "opened"), [(1, {2}), (2, {2, 3, 4}), (3, {2, 3, 4})])

@@ -30,9 +30,9 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
         raise UsageError(f"{folder} is not empty.", hint="Give a folder that does not exist yet.")
     if form == "keras" and any(name not in bundle.manifest.files for name in KERAS_FILES):
         framework = (bundle.manifest.source or {}).get("framework", "another framework")
+        why = "" if framework == "keras" else f": it came from {framework}"
         raise ConversionFailed(
-            f"{bundle.manifest.name} has no Keras files: it came from {framework}.",
-            hint="Use --to onnx.",
+            f"{bundle.manifest.name} has no Keras files{why}.", hint="Use --to onnx."
         )
     folder.mkdir(parents=True, exist_ok=True)
     return _export_onnx(bundle, folder) if form == "onnx" else _export_keras(bundle, folder)

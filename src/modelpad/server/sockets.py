@@ -45,6 +45,9 @@ class Certificate:
         import ssl
 
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        for file in (self.certificate, self.key):
+            if not file.is_file():
+                raise UsageError(f"There is no file {file}.", hint="Check the path.")
         try:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:

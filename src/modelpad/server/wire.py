@@ -39,7 +39,6 @@ SMALL_BYTES = (
     256 * 1024
 )  # of a refused request's body: it is waited for, so that its client may stay
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
-HINT = "See the documentation of HTTP limits."
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -196,7 +195,11 @@ class Connection(asyncio.Protocol):
         server = self.server
         if len(server.connections) >= server.limits.connections:
             server.refused += 1
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.")
+            self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Too many connections are open.",
+                "Try again in a second.",
+            )
             return
         server.connections.add(self)
 
@@ -227,10 +230,16 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if max(self._head_bytes, self._untold_bytes) > self.server.limits.header_bytes:
                 self._refuse_in_turn(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large."
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "The request's head is too large.",
+                    f"Of it at most {self.server.limits.header_bytes:,} bytes are taken.",
                 )
             else:
-                self._refuse_in_turn(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {error}.")
+                self._refuse_in_turn(
+                    HTTPStatus.BAD_REQUEST,
+                    f"This is not HTTP: {error}.",
+                    "Send HTTP/1.1; https:// only where the server has a certificate.",
+                )
         if self._current is None:
             self._start_next()
         if len(self._waiting) > MOST_WAITING:
@@ -493,7 +502,12 @@ class Connection(asyncio.Protocol):
         elif self._current is None or (self._coming is self._current and not self._current.begun):
             if self._current is not None and self._task is not None:
                 self._task.cancel()
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
+            limits = self.server.limits
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "The request took too long to arrive.",
+                f"A head may take {limits.header_s:g} s, a body {limits.body_s:g} s.",
+            )
         else:
             self.abort()
 
@@ -503,23 +517,23 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _refuse_in_turn(self, status: HTTPStatus, words: str) -> None:
+    def _refuse_in_turn(self, status: HTTPStatus, words: str, hint: str) -> None:
         """Says why and closes, after the answers to what came before."""
         if self._coming is not None and self._coming is self._current:
             if self._current.begun:
                 self.abort()
             else:
-                self._refuse(status, words)
+                self._refuse(status, words, hint)
             return
         self._broken = True
         self.deadline = float("inf")
         if self._coming is None:
             self._waiting.append(Exchange(keep_alive=False, is_old=False))
-        self._waiting[-1].refusal = respond_problem(status, words, HINT)
+        self._waiting[-1].refusal = respond_problem(status, words, hint)
 
-    def _refuse(self, status: HTTPStatus, words: str) -> None:
+    def _refuse(self, status: HTTPStatus, words: str, hint: str) -> None:
         """Says why, and closes."""
-        response = respond_problem(status, words, HINT)
+        response = respond_problem(status, words, hint)
         if self.transport is not None and not self.transport.is_closing():
             last = Exchange(keep_alive=False, is_old=False)
             self.transport.write(self._write_head(response, last) + response.body)

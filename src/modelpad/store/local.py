@@ -279,9 +279,13 @@ class LocalStore:
         entry = self.resolve(reference)
         meant = [a for a, v in self._read_book(entry.name).aliases.items() if v == entry.version]
         if meant:
+            act = f"alias {entry.name} {meant[0]}"
+            hint = f"First: modelpad models {act} ANOTHER_VERSION"
+            if len(self.versions(entry.name)) == 1:
+                hint = f"It is the only one. To be rid of all, delete {entry.folder.parent}"
             raise StoreError(
                 f"{entry.name}@{entry.version} is what {', '.join(sorted(meant))} means.",
-                hint=f"First: modelpad models alias {entry.name} {meant[0]} ANOTHER_VERSION",
+                hint=hint,
             )
         self._change_book(entry.name, lambda book: book)
         hidden = entry.folder.with_name(f"{REMOVED}{entry.version}-{secrets.token_hex(4)}")
