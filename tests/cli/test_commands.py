@@ -67,6 +67,13 @@ def test_a_number_that_makes_no_sense_is_wrong_usage(run_modelpad: Any, words: s
     assert f"{words.replace(' ', ' is ')}.\n  Give " in done.stderr
 
 
+@pytest.mark.parametrize("variable", ["PORT", "AIP_HTTP_PORT"])
+def test_a_port_that_is_none_names_its_variable(run_modelpad: Any, variable: str) -> None:
+    done = run_modelpad("serve", "digits", **{variable: "abc"})
+    assert done.returncode == 2
+    assert f"modelpad: {variable} is 'abc'." in done.stderr
+
+
 def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digits", "--epoch-s", "3")
     assert done.returncode == 2

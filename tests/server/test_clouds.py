@@ -39,6 +39,7 @@ def test_pages_of_other_origins_ask_only_where_they_may(
     url = f"{running.url}/predict/pick"
     preflight = httpx.options(url, headers={"origin": mine})
     assert (preflight.status_code, preflight.headers[allowed]) == (204, mine)
+    assert "x-modelpad-sticky" in preflight.headers["access-control-allow-headers"]
     answer = httpx.post(url, json={"row": [0, 5, 0]}, headers={"origin": mine})
     assert (answer.json()["label"], answer.headers[allowed]) == ("b", mine)
     assert (

@@ -72,9 +72,10 @@ def endpoint_from_environment(environment: Mapping[str, str] | None = None) -> s
 
 
 def port_from_environment(environment: Mapping[str, str] | None = None) -> int:
-    """`PORT`, else 8080. Raises `UsageError` when it is no port."""
+    """`AIP_HTTP_PORT`, else `PORT`, else 8080. Raises `UsageError` when it is no port."""
     variables = os.environ if environment is None else environment
-    text = variables.get("AIP_HTTP_PORT") or variables.get("PORT") or "8080"
+    name = "AIP_HTTP_PORT" if variables.get("AIP_HTTP_PORT") else "PORT"
+    text = variables.get(name) or "8080"
     if not text.isdigit() or int(text) > 65535:
-        raise UsageError(f"PORT is {text!r}.", hint="Set it to a number from 0 to 65535.")
+        raise UsageError(f"{name} is {text!r}.", hint="Set it to a number from 0 to 65535.")
     return int(text)

@@ -315,7 +315,8 @@ def allow_origin(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-allow-methods": "GET, POST",
-        "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id",
+        "access-control-allow-headers": "authorization, content-type, x-api-key, x-modelpad-sticky,"
+        " x-request-id",
         "access-control-max-age": "600",
         "vary": "origin",
     }
