@@ -65,7 +65,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _examine_store(settings)
     for root in settings.data_roots:
         found = root.is_dir()
-        yield Finding("ok" if found else "bad", f"data folder {root}", "" if found else "missing")
+        yield Finding(
+            "ok" if found else "bad",
+            f"data folder {root}",
+            "" if found else "missing: see MODELPAD_DATA",
+        )
 
 
 def _examine_package(name: str, state: str, hint: str) -> Finding:

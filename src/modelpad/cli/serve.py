@@ -83,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="processes that answer; 0: one a processor, one alone for large models (%(default)s)",
     )
     parser.add_argument(
-        "--log-requests", action="store_true", help="print a line of JSON a request"
+        "--log-requests", action="store_true", help="print a line of JSON for each HTTP request"
     )
     parser.add_argument(
         "--otlp-endpoint",
