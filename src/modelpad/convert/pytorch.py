@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -140,11 +141,13 @@ def _load_pickled(path: Path, request: ImportRequest) -> Any:
     except Exception as error:
         if request.trust:
             raise unreadable(path, first_line(error)) from error
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))  # after a page of advice of torch's own
+        found = named[1] if named else "pickle"
         raise NotTrusted(
             f"{path.name} is a pickle of more than tensors, which runs code when it is opened:"
-            f" {first_line(error, 160)}",
+            f" {found}.",
             hint="Save model.state_dict() alone; or, if you trust who made it, use --trust.",
-            found=["pickle"],
+            found=[found],
         ) from error
 
 
@@ -162,7 +165,7 @@ def make_module(factory: str) -> Any:
         module = getattr(importlib.import_module(name), attribute)()
     except Exception as error:
         raise UsageError(
-            f"--module {factory}: {type(error).__name__} {first_line(error)}",
+            f"--module {factory}: {type(error).__name__}: {first_line(error)}.",
             hint="It is imported from here, and called without arguments.",
         ) from error
     if not isinstance(module, torch.nn.Module):
