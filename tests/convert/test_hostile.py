@@ -126,7 +126,7 @@ def test_a_pickled_module(tmp_path: Path, mark: Path) -> None:
         open_it(tmp_path / "net.pt")
     assert not mark.exists()
     torch.save(torch.nn.Linear(4, 2), tmp_path / "whole.pt")
-    with pytest.raises(NotTrusted, match="torch.nn.modules.linear.Linear") as caught:
+    with pytest.raises(NotTrusted, match=r"torch\.nn\.modules\.linear\.Linear") as caught:
         open_it(tmp_path / "whole.pt")
     assert "\x1b" not in caught.value.message
     assert open_it(tmp_path / "whole.pt", trust=True).framework == "pytorch"

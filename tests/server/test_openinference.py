@@ -290,7 +290,10 @@ def test_shapes_beyond_all_memory_are_refused(client: httpx.Client, shape: list[
         ({"inputs": [tensor("first", data=[1, 2, 3, "x"]), BOTH[1]]}, "'first'"),
         ({"inputs": [tensor("first", data=[[1, 2], [3]]), BOTH[1]]}, "different lengths"),
         ({"inputs": [tensor("first", data=[0.5, 2, 3, 4]), BOTH[1]]}, "fractions"),
-        ({"inputs": [tensor("first", shape=[1, 2, 2]), BOTH[1]]}, "unexpected shape"),
+        (
+            {"inputs": [tensor("first", shape=[1, 2, 2]), BOTH[1]]},
+            "got [1, 2, 2]. Send items of shape [4]; ",
+        ),
         ({"inputs": [*BOTH, tensor("third")]}, "unexpected inference input 'third'"),
         ({"inputs": [BOTH[0], BOTH[0]]}, "each input once"),
         ({"inputs": BOTH[:1]}, "'second' is missing"),

@@ -137,7 +137,7 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
         raise InvalidInput(
             f"unexpected shape for input {info.name!r}: expected {list(info.shape)},"
             f" got {list(array.shape)}.",
-            hint="The first side is the batch: send at least one item.",
+            hint=f"Send items of shape {list(info.shape[1:])}; the first side counts them.",
             field=info.name,
             expected=str(list(info.shape)),
             got=str(list(array.shape)),
