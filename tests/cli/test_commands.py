@@ -74,6 +74,24 @@ def test_a_port_that_is_none_names_its_variable(run_modelpad: Any, variable: str
     assert f"modelpad: {variable} is 'abc'." in done.stderr
 
 
+def test_one_port_is_not_for_two_protocols(run_modelpad: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    done = run_modelpad("serve", "digits", "--port", port, "--grpc-port", port)
+    assert done.returncode == 2
+    assert "--grpc-port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_is_no_model_says_what_is_wrong_with_it(
+    run_modelpad: Any, tmp_path: Path
+) -> None:
+    assert "There is no file missing/model." in run_modelpad("serve", "missing/model").stderr
+    (tmp_path / "empty" / "model").mkdir(parents=True)
+    assert "empty/model is not a bundle" in run_modelpad("serve", "empty/model").stderr
+
+
 def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digits", "--epoch-s", "3")
     assert done.returncode == 2

@@ -163,6 +163,10 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     port = port_from_environment() if args.port is None else args.port
     listener = open_socket(Address(args.host, port))
+    if args.grpc_port == listener.getsockname()[1]:
+        raise UsageError(
+            f"--grpc-port is {args.grpc_port}, where HTTP is.", hint="Choose another: --grpc-port"
+        )
     if args.grpc_port:  # in use? known before all else
         open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
     shared = Shared(Rates(args.rate) if args.rate else None, Orders())

@@ -43,13 +43,17 @@ def find_model(given: str, settings: Settings) -> Found:
         ModelNotFound, VersionNotFound, BundleInvalid: as `find_bundle` does.
         ConversionFailed, ParityFailed, MissingExtra: as `modelpad import` does.
     """
+    from modelpad.bundle import open_bundle
     from modelpad.store import find_bundle
 
     path = Path(given)
     is_bundle = (path / "manifest.json").is_file()
     looks_foreign = path.is_file() or (path / "saved_model.pb").is_file()
-    if path.suffix in FOREIGN and not path.exists():
+    is_path = len(path.parts) > 1 or path.suffix in FOREIGN
+    if is_path and not path.exists():
         raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
+    if is_path and path.is_dir() and not (is_bundle or looks_foreign):
+        open_bundle(path)  # says what it lacks
     if is_bundle or not looks_foreign:
         return find_bundle(given, settings.store)
     return import_once(path, settings.cache / "imports")
