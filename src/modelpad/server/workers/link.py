@@ -113,35 +113,40 @@ class Link:
         announce: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
-        while line := await reader.readline():
-            message = messages.read_from_supervisor(line)
-            match message:
-                case messages.Announce():
-                    announce()
-                case messages.Ping():
-                    self._send(messages.Pong())
-                case messages.Tell():
-                    self._send(messages.Counted(app.take_counts()))
-                case messages.Collected():
-                    for future in self._collecting:
-                        if not future.done():
-                            future.set_result(message)
-                    self._collecting.clear()
-                case messages.Order():
-                    self._run(self._obey(app, message))
-                case messages.Obeyed():
-                    waiting = self._ordered.get(message.number)
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(message)
-                case messages.Look():
-                    self._run(self._look(app))
-                case messages.Prepare():
-                    self._run(self._prepare(app, message))
-                case messages.Apply():
-                    if app.follower is not None:
-                        plan = read_plan(message.plan)
-                        app.follower.apply(message.name, plan, message.versions)
+        with contextlib.suppress(ConnectionError):  # it was killed before it read all that we said
+            while line := await reader.readline():
+                self._hear(messages.read_from_supervisor(line), app, announce)
         stop()
+
+    def _hear(
+        self, message: messages.FromSupervisor, app: App, announce: Callable[[], None]
+    ) -> None:
+        match message:
+            case messages.Announce():
+                announce()
+            case messages.Ping():
+                self._send(messages.Pong())
+            case messages.Tell():
+                self._send(messages.Counted(app.take_counts()))
+            case messages.Collected():
+                for future in self._collecting:
+                    if not future.done():
+                        future.set_result(message)
+                self._collecting.clear()
+            case messages.Order():
+                self._run(self._obey(app, message))
+            case messages.Obeyed():
+                waiting = self._ordered.get(message.number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+            case messages.Look():
+                self._run(self._look(app))
+            case messages.Prepare():
+                self._run(self._prepare(app, message))
+            case messages.Apply():
+                if app.follower is not None:
+                    plan = read_plan(message.plan)
+                    app.follower.apply(message.name, plan, message.versions)
 
     async def _look(self, app: App) -> None:
         plans = await app.follower.plans() if app.follower is not None else {}
