@@ -161,6 +161,25 @@ def test_workers_leave_when_their_supervisor_is_killed(serve: Any, tmp_path: Pat
     assert alive == []
 
 
+def test_workers_leave_though_their_supervisor_was_killed_with_words_unread(
+    serve: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    """What it has not read makes the end of the line an error."""
+    running = serve("digits", "--workers", "2", store=tmp_path / "store")
+    orphans = list_workers(running)
+    running.process.send_signal(signal.SIGSTOP)
+    for _ in range(6):
+        ask(running.url, digits)
+    time.sleep(1.5)  # what was counted is told once a second
+    running.process.kill()
+    running.process.wait()
+    running.process.returncode = 0  # it was meant to die
+    _, alive = psutil.wait_procs(orphans, timeout=15)
+    for each in alive:
+        each.kill()
+    assert alive == []
+
+
 def test_a_stop_takes_all_workers_along(three: Any) -> None:
     workers = list_workers(three)
     three.process.send_signal(signal.SIGTERM)
@@ -211,6 +230,26 @@ def test_a_worker_that_hangs_is_replaced(
     wait_for(lambda: not hanging.is_running())
     wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
     assert ask(running.url, digits).json()["label"] == "7"
+
+
+def test_a_pause_of_all_processes_costs_no_worker(
+    serve: Any, tmp_path: Path, digits: Bundle, wait_for: Any
+) -> None:
+    """As of a container that is frozen for longer than a worker may be silent."""
+    running = serve("--workers", "2", store=tmp_path / "store", program=("-c", IMPATIENT))
+    workers = list_workers(running)
+    everyone = [psutil.Process(running.process.pid), *workers]
+    for each in everyone:
+        each.suspend()
+    time.sleep(2.5)
+    for each in everyone:
+        each.resume()
+    time.sleep(1.0)
+    assert list_workers(running) == workers
+    assert read_metric(running.url, "modelpad_worker_restarts_total") == 0
+    workers[0].suspend()
+    wait_for(lambda: not workers[0].is_running())  # one that hangs is still found
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
 
 
 @pytest.fixture

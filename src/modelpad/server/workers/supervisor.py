@@ -30,7 +30,7 @@ log = logging.getLogger("modelpad.server")
 
 TICK_S = 0.5
 PING_S = 5.0
-HUNG_S = 30.0  # without an answer to a ping
+HUNG_S = 30.0  # of pings without an answer
 COLLECT_S = 0.5
 LOOK_S = 30.0  # for a worker to read the store
 RETRY_S = 60.0  # until a plan that could not be followed whole is tried again
@@ -247,7 +247,7 @@ class Supervisor:
 
     def _kill_late(self, now: float) -> None:
         for worker in self._workers:
-            hung = worker.serves and self._pinged - worker.answered > HUNG_S
+            hung = worker.serves and worker.unanswered * PING_S > HUNG_S
             if hung:
                 log.error("worker %d does not answer", worker.pid)
             if hung or (worker.leave_by and now > worker.leave_by):
@@ -259,6 +259,7 @@ class Supervisor:
             self._pinged = now
             for worker in self._serving():
                 worker.send(messages.Ping())
+                worker.unanswered += 1
 
     # What they say.
 
@@ -270,7 +271,7 @@ class Supervisor:
                     self.count = message.workers
                     self._welcome(worker)
                 case messages.Pong():
-                    worker.answered = time.monotonic()
+                    worker.unanswered = 0
                 case messages.Counted():
                     worker.counts = message.snapshot
                     for collecting in self._collecting:
@@ -300,7 +301,7 @@ class Supervisor:
             self._selector.unregister(worker.connection)
 
     def _welcome(self, worker: Worker) -> None:
-        worker.ready_at = worker.answered = time.monotonic()
+        worker.ready_at = time.monotonic()
         self._applied.clear()  # it may have read an older plan than the others follow
         if not self._announced and len(self._serving()) == self.count:
             self._announced = True

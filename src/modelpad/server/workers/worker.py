@@ -19,7 +19,7 @@ class Worker:
     connection: socket.socket
     begun: float
     ready_at: float = 0.0
-    answered: float = 0.0
+    unanswered: int = 0  # pings; not seconds, which go on while all processes are paused
     leave_by: float = 0.0  # it was told to stop, and is killed after that
     counts: Snapshot = field(default_factory=Snapshot)
     incoming: bytes = b""
