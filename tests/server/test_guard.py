@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from modelpad.errors import UsageError
-from modelpad.server.guard import hash_key, read_keys
+from modelpad.errors import Unauthorized, UsageError
+from modelpad.server.guard import Guard, hash_key, read_keys
 
 ROW = {"row": [0, 5, 0]}
 
@@ -46,6 +46,26 @@ def test_keys_come_and_go_without_a_restart(serve: Any, bundles: Path, tmp_path:
     keys.write_text("carl=secret-of-carl\n")
     assert httpx.post(url, json=ROW, headers=bearer("secret-of-carl")).status_code == 200
     assert httpx.post(url, json=ROW, headers=bearer("secret-of-ann")).status_code == 401
+
+
+@pytest.mark.parametrize("body", [b"ann=secret-of-ann\nbob", b"ann=\xff\xfe-secret", None])
+def test_keys_that_cannot_be_read_again_stay_and_that_is_told(
+    body: bytes | None, tmp_path: Path, monkeypatch: Any, caplog: Any
+) -> None:
+    monkeypatch.setattr("modelpad.server.guard.LOOK_S", 0.0)
+    keys = tmp_path / "keys"
+    keys.write_text("ann=secret-of-ann")
+    guard = Guard(path=keys)
+    if body is None:
+        keys.unlink()
+    else:
+        keys.write_bytes(body)
+    assert guard.admit(bearer("secret-of-ann")) == "ann"
+    assert "the keys stay as they were" in caplog.text
+    keys.write_text("eve=secret-of-eve")
+    assert guard.admit(bearer("secret-of-eve")) == "eve"
+    with pytest.raises(Unauthorized):
+        guard.admit(bearer("secret-of-ann"))
 
 
 def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -115,11 +135,13 @@ def test_grpc_over_tls(
 
 def test_a_wrong_certificate_or_key_file_is_told(run_modelpad: Any, tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("no certificate")
+    (tmp_path / "no.text").write_bytes(b"ann=\xff\xfe")
     for words in (
         ("--tls-cert", "no.pem", "--tls-key", "no.pem"),
         ("--tls-cert", "no.pem"),
         ("--api-keys", "nowhere"),
         ("--api-keys", "no.pem"),
+        ("--api-keys", "no.text"),
     ):
         done = run_modelpad("serve", "digits", "--port", "0", *words)
         assert done.returncode == 2, done.stderr

@@ -7,6 +7,7 @@ go without a restart.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from urllib.parse import unquote
 
 from modelpad.errors import RateLimited, Unauthorized, UsageError
 from modelpad.server.rates import Rates
+
+log = logging.getLogger("modelpad.server")
 
 NAME = re.compile(r"[\w.-]{1,64}")
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
@@ -131,12 +134,20 @@ class Guard:
         self._looked = now
         try:
             self._load(self._path)
-        except (OSError, UsageError):
-            return  # half written or away: the keys stay as they were
+        except (OSError, UsageError) as error:
+            # Half written, or away.
+            log.warning("%s cannot be read; the keys stay as they were: %s", self._path, error)
 
     def _load(self, path: Path) -> None:
         stat = path.stat()
         stamp = (stat.st_mtime_ns, stat.st_size)
         if stamp != self._stamp:
-            self._names = self._fixed | read_keys(path.read_text("utf-8"))
+            try:
+                text = path.read_text("utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageError(
+                    f"The API keys in {path} are no UTF-8: {error}.",
+                    hint="Give a file with NAME=KEY lines.",
+                ) from error
+            self._names = self._fixed | read_keys(text)
             self._stamp = stamp
