@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 import shutil
+import socket
 import threading
 import time
 from collections import Counter
@@ -56,6 +59,34 @@ def test_a_new_version_comes_in_and_the_old_one_leaves(
     wait_for(lambda: version_of(url, digits) == 1)
     store.promote("digits", 2)
     wait_for(lambda: version_of(url, digits) == 2)
+
+
+def test_what_is_on_its_way_is_answered_by_the_version_that_it_began_with(
+    url: str, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
+    """The rest of a picture, and another line of a stream, come after the next version is live."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    picture = digits.path("samples/7.png").read_bytes()
+    head = b"POST /predict/digits HTTP/1.1\r\nhost: x\r\ncontent-type: %s\r\n"
+    line = json.dumps({"image": base64.b64encode(picture).decode()}).encode() + b"\n"
+    part = b"%x\r\n%s\r\n" % (len(line), line)
+    with socket.create_connection((host, int(port))) as one, one.makefile("rb") as whole:
+        one.sendall(head % b"image/png" + b"content-length: %d\r\n\r\n" % len(picture))
+        with socket.create_connection((host, int(port))) as two, two.makefile("rb") as stream:
+            two.sendall(head % b"application/x-ndjson" + b"transfer-encoding: chunked\r\n")
+            two.sendall(b"connection: close\r\n\r\n" + part)
+            time.sleep(0.2)  # both have begun
+            store.push(digits)
+            wait_for(lambda: version_of(url, digits) == 2)
+            time.sleep(0.2)  # an idle one would have left
+            two.sendall(part + b"0\r\n\r\n")
+            told = stream.read()
+        one.sendall(picture)
+        assert b"200 OK" in whole.readline()
+        while whole.readline().strip():
+            pass
+        assert b'"version":1,"label":"7"' in whole.read(60)
+    assert told.count(b'"label":"7"') == 2
 
 
 def test_a_new_name_is_served_too(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ class Batcher:
         self.inline = False
         self._queue: list[Work] = []
         self._unfinished: set[Work] = set()
+        self._held = 0
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
@@ -186,12 +188,21 @@ class Batcher:
         for thread in (*self._threads, *self._timers):
             thread.join(max(0.0, end - time.monotonic()))
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """While a caller is about to ask, as the rest of its request is on its way."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+
     async def drain(self, timeout_s: float) -> bool:
-        """Waits until nothing waits or runs, or the time is over; answers which."""
+        """Waits until nothing waits or runs or is held, or the time is over; answers which."""
         end = time.monotonic() + timeout_s
-        while self._unfinished and time.monotonic() < end:
+        while (self._held or self._unfinished) and time.monotonic() < end:
             await asyncio.sleep(0.005)
-        return not self._unfinished
+        return not (self._held or self._unfinished)
 
     async def _enqueue(
         self,

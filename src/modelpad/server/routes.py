@@ -110,10 +110,11 @@ def _ask(call: Call) -> Handler:
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = await _find(app, request, names)
         shadow = find_shadow(app, model)
-        if shadow is not None:
-            request = await request.keep_body()
-        start = time.perf_counter()
-        response = await call(model, request)
+        with model.runner.hold():
+            if shadow is not None:
+                request = await request.keep_body()
+            start = time.perf_counter()
+            response = await call(model, request)
         app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
         if shadow is not None:
 

@@ -80,8 +80,9 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
             yield error
 
     async def answer() -> AsyncIterator[bytes]:
-        async for told in _answer_many(model, each(), shadow):
-            yield encode_json(told) + b"\n"
+        with model.runner.hold():
+            async for told in _answer_many(model, each(), shadow):
+                yield encode_json(told) + b"\n"
 
     return Response(content_type=LINES[0], parts=answer())
 
