@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from modelpad.bundle import Bundle
+from modelpad.bundle import Bundle, write_bundle
 from modelpad.fields import Signature, Tensor
 from modelpad.server.rates import PROBES, SLOTS, Rates
 from modelpad.store import LocalStore
@@ -140,6 +141,58 @@ def test_a_replaced_worker_serves_what_the_others_serve(
     wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
     wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
     assert {ask(running.url, digits).json()["version"] for _ in range(20)} == {2}
+
+
+@pytest.mark.parametrize("fault", ["lies", "damaged"])
+def test_a_replaced_worker_keeps_out_what_the_others_keep_out(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any, fault: str
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.push(digits)
+    running = serve("digits", "--workers", "2", "--poll", "0.1", store=store.root)
+    wrong = tuple(replace(sample, expected="0") for sample in digits.manifest.samples)
+    files = {name: digits.path(name) for name in digits.manifest.files}
+    bad = write_bundle(tmp_path / "bad", replace(digits.manifest, samples=wrong), files)
+    if fault == "damaged":
+        (bad.folder / "model.onnx").write_bytes(b"damaged")
+    bad.folder.rename(store.root / "digits" / "2")
+    wait_for(lambda: store.read_failure("digits", 2))
+    list_workers(running)[0].kill()
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {1}
+    store.push(digits)
+    wait_for(lambda: {ask(running.url, digits).json()["version"] for _ in range(20)} == {3})
+
+
+def test_a_replaced_worker_serves_the_same_where_the_store_is_not_followed(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.push(digits)
+    running = serve("--workers", "2", "--poll", "0", store=store.root)
+    store.push(digits)
+    list_workers(running)[0].kill()
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    assert {ask(running.url, digits).json()["version"] for _ in range(20)} == {1}
+
+
+def test_a_worker_replaced_while_the_store_is_away_waits_for_it(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
+    """Else it would serve the model that comes with modelpad, as in an empty store."""
+    store = LocalStore(tmp_path / "store")
+    store.push(digits, "mine")
+    running = serve("--workers", "2", "--poll", "0.1", store=store.root)
+    store.root.rename(tmp_path / "away")
+    list_workers(running)[0].kill()
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") >= 2)
+    path = f"{running.url}/v2/models/mine/ready"
+    assert {httpx.get(path).status_code for _ in range(20)} == {200}
+    (tmp_path / "away").rename(store.root)
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    assert {httpx.get(path).status_code for _ in range(20)} == {200}
 
 
 def test_a_rate_holds_for_all_workers_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -20,7 +21,7 @@ from modelpad.cli.settings import (
     port_from_environment,
 )
 from modelpad.cli.sources import find_model
-from modelpad.errors import UsageError
+from modelpad.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from modelpad.server import Guard, LoadOptions, ModelTable
@@ -43,6 +44,7 @@ class Shared:
 
     rates: Rates | None
     orders: Orders
+    live: dict[str, int]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.grpc_port:  # in use? known before all else
         open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
-    shared = Shared(Rates(args.rate) if args.rate else None, Orders())
+    shared = Shared(Rates(args.rate) if args.rate else None, Orders(), {})
 
     def work(line: socket | None, workers: int) -> int:
         serve_models(args, listener, shared, line, workers)
@@ -185,6 +187,7 @@ def run(args: argparse.Namespace) -> int:
         grace_s=args.grace,
         follow_s=args.poll,
         orders=shared.orders,
+        live=shared.live,
         listener=listener,
     )
     return supervisor.run()
@@ -238,7 +241,7 @@ def serve_models(
 
     share_arenas()
     guard, tls, traces = make_guard(args, shared.rates), find_certificate(args), open_traces(args)
-    found = find_models(args)
+    found = find_models(args, shared.live)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     link = Link(line, workers) if line is not None else None
@@ -292,13 +295,16 @@ def describe_server(
     yield "  Ctrl-C stops it."
 
 
-def find_models(args: argparse.Namespace) -> list[Found]:
-    """The bundles of the models asked for; of every model of the store when none is named."""
+def find_models(args: argparse.Namespace, live: Mapping[str, int]) -> list[Found]:
+    """The bundles of the models asked for; of every model of the store when none is named.
+
+    Those that other workers serve already are taken in the `live` version.
+    """
     from modelpad.store import list_names
 
     settings = Settings.from_environment(args)
-    names = args.models or list_names(settings.store) or ["digits"]
-    found = [find_model(name, settings) for name in names]
+    words = args.models or sorted(live) or list_names(settings.store) or ["digits"]
+    found = [find_live(word, live, settings) for word in words]
     repeated = {one.name for one in found if [two.name for two in found].count(one.name) > 1}
     if repeated:
         raise UsageError(
@@ -306,6 +312,15 @@ def find_models(args: argparse.Namespace) -> list[Found]:
             hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
     return found
+
+
+def find_live(word: str, live: Mapping[str, int], settings: Settings) -> Found:
+    """What `word` means to the other workers: to the store it may mean what they keep out."""
+    name = word.partition("@")[0]
+    if name in live and not Path(word).exists():
+        with contextlib.suppress(NotFound):  # it was removed meanwhile
+            return find_model(f"{name}@{live[name]}", settings)
+    return find_model(word, settings)
 
 
 def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:

@@ -63,7 +63,7 @@ def serve(
         await server.listen(listener, context)
         tune_collector()
         if link is not None:
-            link.ready()
+            link.ready(app)
         else:
             on_ready()
         await over.wait()

@@ -63,9 +63,10 @@ class Link:
         self._run(self._listen(reader, app, announce, stop))
         self._run(self._count(app))
 
-    def ready(self) -> None:
+    def ready(self, app: App) -> None:
         """This worker accepts connections."""
-        self._send(messages.Ready(self.workers))
+        live = {model.name: model.version for model in app.opened()}
+        self._send(messages.Ready(self.workers, live))
 
     async def collect(self) -> list[Snapshot]:
         """What the other workers counted; nothing when the supervisor is too busy to say."""

@@ -1,6 +1,6 @@
 """What a supervisor and its workers say to each other: lines of JSON on a socket pair.
 
-A store's plan passes through the supervisor as it is: what it says is for workers to read.
+A store's plan passes through the supervisor nearly as it is: what it says is for workers to read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from modelpad.server.metrics import Snapshot
 
 
 class Ready(msgspec.Struct, tag=True):
-    """A worker accepts connections; `workers` is how many there should be."""
+    """A worker accepts connections; there should be so many `workers`, and it serves `live`."""
 
     workers: int
+    live: dict[str, int]
 
 
 class Announce(msgspec.Struct, tag=True):
@@ -107,7 +108,15 @@ class Obeyed(msgspec.Struct, tag=True):
 FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared | Order | Obeyed
 FromSupervisor = Announce | Ping | Tell | Collected | Look | Prepare | Apply | Order | Obeyed
 
+
+class Goal(msgspec.Struct):
+    """Of a store's plan, the version that the name means."""
+
+    live: int
+
+
 encode = msgspec.json.Encoder().encode
+read_goal = msgspec.json.Decoder(Goal).decode
 read_from_worker = msgspec.json.Decoder(FromWorker).decode
 read_from_supervisor = msgspec.json.Decoder(FromSupervisor).decode
 

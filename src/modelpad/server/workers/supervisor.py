@@ -89,9 +89,9 @@ class Supervisor:
 
     `work` is given the worker's end of the line and how many there are, and answers its exit code.
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
-    prepared by all, and then served by all at once. `orders` are what admins said: a worker that is
-    forked later begins with them. `listener` is what they accept from: it is closed here when all
-    stop, as nobody else would refuse who comes then.
+    prepared by all, and then served by all at once. `orders` are what admins said, and `live` the
+    versions that names mean: a worker that is forked later begins with them. `listener` is what
+    they accept from: it is closed here when all stop, as nobody else would refuse who comes then.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Supervisor:
         grace_s: float = 10.0,
         follow_s: float = 0.0,
         orders: Orders | None = None,
+        live: dict[str, int] | None = None,
         listener: socket.socket | None = None,
     ) -> None:
         if not hasattr(os, "fork"):
@@ -111,6 +112,7 @@ class Supervisor:
         self.grace_s = grace_s
         self.follow_s = follow_s
         self.orders = orders or Orders()
+        self.live = {} if live is None else live
         self._listener = listener
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -269,6 +271,7 @@ class Supervisor:
             match message:
                 case messages.Ready():
                     self.count = message.workers
+                    self.live.update(message.live | self.live)
                     self._welcome(worker)
                 case messages.Pong():
                     worker.unanswered = 0
@@ -390,6 +393,9 @@ class Supervisor:
         for worker in change.members:
             if worker.serves:
                 worker.send(messages.Apply(change.name, plan, versions))
+        live = messages.read_goal(change.plan).live
+        if live in versions:
+            self.live[change.name] = live
         self._applied[change.name] = change.plan
         if change.whole:
             self._retry.pop(change.name, None)
