@@ -396,7 +396,8 @@ class Supervisor:
         live = messages.read_goal(change.plan).live
         if live in versions:
             self.live[change.name] = live
-        self._applied[change.name] = change.plan
+        if all(worker in change.members for worker in self._serving()):
+            self._applied[change.name] = change.plan  # else it is made again, by the new one too
         if change.whole:
             self._retry.pop(change.name, None)
         else:
