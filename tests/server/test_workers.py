@@ -402,6 +402,57 @@ def test_a_model_that_hangs_costs_its_worker(
     assert [count_up(running.url, 5) for _ in range(10)] == [200] * 10
 
 
+def test_no_count_goes_back_while_a_worker_is_replaced(
+    serve: Any, endless: Path, tmp_path: Path, wait_for: Any
+) -> None:
+    """Prometheus would take that for a restart, and count everything again."""
+    options = ("--workers", "2", "--timeout", "0.4")
+    running = serve(str(endless), *options, store=tmp_path / "store")
+    for _ in range(20):
+        count_up(running.url, 5)
+    counted = [read_metric(running.url, "modelpad_requests_total")]
+    before = set(list_workers(running))
+    count_up(running.url, 10**15)
+
+    def is_replaced() -> bool:
+        counted.append(read_metric(running.url, "modelpad_requests_total"))
+        now = set(list_workers(running))
+        return len(now) == 2 and len(now & before) == 1
+
+    wait_for(is_replaced)
+    wait_for(lambda: read_metric(running.url, "modelpad_workers") == 2)
+    counted.append(read_metric(running.url, "modelpad_requests_total"))
+    assert counted == sorted(counted)
+
+
+def test_what_was_shown_of_counts_outlives_the_worker_that_showed_it(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
+    running = serve("digits", "--workers", "2", store=tmp_path / "store")
+    port = int(running.url.rpartition(":")[2])
+    with httpx.Client() as client:  # one connection, and so one worker
+        for _ in range(5):
+            client.post(f"{running.url}/predict/digits", content=b"no picture")
+        shown = client.get(f"{running.url}/metrics").text
+        for worker in list_workers(running):
+            if any(c.raddr and c.laddr.port == port for c in worker.net_connections()):
+                worker.kill()
+    total = re.search(r'modelpad_requests_total{endpoint="/predict/{model}",.*} (\d+)', shown)
+    assert total is not None
+    assert total[1] == "5"
+    wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
+    assert f"{total[0]}\n" in httpx.get(f"{running.url}/metrics").text
+
+
+def test_counts_of_some_workers_are_not_shown_as_those_of_all(serve: Any, tmp_path: Path) -> None:
+    running = serve("--workers", "2", store=tmp_path / "store")
+    running.process.send_signal(signal.SIGSTOP)  # it is the one that knows
+    assert httpx.get(f"{running.url}/metrics").status_code == 504
+    assert httpx.get(f"{running.url}/readyz").status_code == 200
+    running.process.send_signal(signal.SIGCONT)
+    assert read_metric(running.url, "modelpad_workers") == 2
+
+
 def test_one_process_that_hangs_says_that_it_is_not_well(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:

@@ -180,8 +180,9 @@ class App:
     async def count_all(self) -> Metrics:
         """What all workers counted."""
         everything = Metrics(__version__)
-        others = [] if self.link is None else await self.link.collect()
-        for snapshot in (self.take_counts(), *others):
+        own = self.take_counts()
+        others = [] if self.link is None else await self.link.collect(own)
+        for snapshot in (own, *others):
             everything.add(snapshot)
         return everything
 
@@ -204,7 +205,7 @@ class App:
         for task in self._aside:
             task.cancel()
         if self.link is not None:
-            await self.link.close()
+            await self.link.close(self.take_counts())
         if self.follower is not None:
             await self.follower.stop()
         if self.models is not None:

@@ -68,15 +68,22 @@ class Link:
         live = {model.name: model.version for model in app.opened()}
         self._send(messages.Ready(self.workers, live))
 
-    async def collect(self) -> list[Snapshot]:
-        """What the other workers counted; nothing when the supervisor is too busy to say."""
+    async def collect(self, own: Snapshot) -> list[Snapshot]:
+        """What the other workers counted; `own` will not be lost, as it is about to be shown.
+
+        Raises `DeadlineExceeded` when the supervisor does not say: counts never go back.
+        """
         future: asyncio.Future[messages.Collected] = asyncio.get_running_loop().create_future()
         self._collecting.append(future)
-        self._send(messages.Collect())
+        self._send(messages.Collect(own))
         try:
             return (await asyncio.wait_for(future, COLLECT_S)).snapshots
         except TimeoutError:
-            return []
+            raise DeadlineExceeded(
+                f"The other workers' counts did not come within {COLLECT_S:g} s.",
+                hint="Ask again.",
+                timeout_s=COLLECT_S,
+            ) from None
 
     async def order(self, action: str, name: str) -> None:
         """Has all workers do what an admin orders.
@@ -100,8 +107,9 @@ class Link:
         if done.kind:
             raise getattr(errors, done.kind, ModelpadError)(done.words)
 
-    async def close(self) -> None:
-        """Ends what runs beside."""
+    async def close(self, own: Snapshot) -> None:
+        """Ends what runs beside; the last that is said is what this worker counted."""
+        self._send(messages.Counted(own))
         for task in self._tasks:
             task.cancel()
         if self._writer is not None:

@@ -46,7 +46,9 @@ class Counted(msgspec.Struct, tag=True):
 
 
 class Collect(msgspec.Struct, tag=True):
-    """What did the others count?"""
+    """What did the others count? This worker, which asks, counted so much itself."""
+
+    snapshot: Snapshot
 
 
 class Collected(msgspec.Struct, tag=True):

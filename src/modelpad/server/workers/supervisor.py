@@ -280,6 +280,7 @@ class Supervisor:
                     for collecting in self._collecting:
                         collecting.silent.discard(worker.pid)
                 case messages.Collect():
+                    worker.counts = message.snapshot
                     self._collect(worker)
                 case messages.Plans():
                     self._looking = False
@@ -338,8 +339,12 @@ class Supervisor:
                 continue
             self._collecting.remove(collecting)
             others = [w.counts for w in self._serving() if w is not collecting.asker]
+            gone = Metrics("")
+            for worker in self._workers:
+                if worker.leave_by and worker is not collecting.asker:
+                    gone.add(worker.counts)
             own = Snapshot(counters={RESTARTS: [((), self._restarts)]} if self._restarts else {})
-            told = [*others, self._retired.take(), own]
+            told = [*others, gone.take(), self._retired.take(), own]
             collecting.asker.send(messages.Collected(told))
 
     # Changes of what is served.
