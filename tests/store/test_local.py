@@ -197,3 +197,17 @@ def test_a_bundle_is_found_by_path_store_or_zoo(store: LocalStore, digits: Bundl
     with pytest.raises(ModelNotFound) as raised:
         find_bundle("digitz", store.root)
     assert "digits" in raised.value.hint
+
+
+def test_a_plan_keeps_as_many_of_the_newest_as_it_is_told(
+    store: LocalStore, digits: Bundle
+) -> None:
+    for _ in range(4):
+        store.push(digits, "digits")
+    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2, 3)] == [
+        [4],
+        [3, 4],
+        [2, 3, 4],
+    ]
+    store.promote("digits", 1)
+    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2)] == [[1], [1, 3, 4]]

@@ -231,6 +231,8 @@ class LocalStore:
 
         The newest `keep` too, where these are more than one.
 
+        To keep 1 is to keep what the name means, also where that is not the last.
+
         Raises `ModelNotFound` when there is no such model.
         """
         live = self.resolve(name).version
