@@ -132,6 +132,25 @@ def test_a_broken_version_stays_out(
     wait_for(lambda: version_of(url, digits) == 3)
 
 
+def test_a_store_that_takes_no_notes_holds_up_no_version(
+    serve: Any, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any, capfd: Any
+) -> None:
+    """As one that is mounted to be read alone: a folder stands where the note would be."""
+    (store.root / "digits" / ".failed-2").mkdir()
+    running = serve("digits", "--poll", "0.05", "--keep", "2", store=store.root)
+    damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
+    (damaged / "model.onnx").write_bytes(b"damaged")
+    damaged.rename(tmp_path / "2")
+    sound = LocalStore(tmp_path / "elsewhere").push(digits).folder
+    sound.rename(tmp_path / "3")
+    for version in ("2", "3"):  # at once, as far as the server can see
+        (tmp_path / version).rename(store.root / "digits" / version)
+    wait_for(lambda: version_of(str(running.url), digits) == 3)
+    told = capfd.readouterr().err
+    assert "no note of it is kept" in told
+    assert "Traceback" not in told
+
+
 def test_a_version_that_answers_its_samples_wrong_stays_out(
     url: str, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:

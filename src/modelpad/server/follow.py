@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from modelpad.engine import release_memory
-from modelpad.errors import ModelFailed, ModelNotFound, ModelpadError, suggest_name
+from modelpad.errors import ModelFailed, ModelNotFound, ModelpadError, StoreError, suggest_name
 from modelpad.server.models import ModelLine, ServedModel
 from modelpad.server.orders import CLOSE, OPEN
 
@@ -152,12 +152,18 @@ class Follower:
             reason = f"{type(error).__name__}: {error}"
             log.error("%s: version %d stays out: %s", name, version, reason)
             self.app.metrics.count_version_failure(model=name, version=version)
-            await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
+            await self._note(name, version, reason)
             return None
         if self.failed.pop((name, version), None) is not None:
-            await asyncio.to_thread(self.catalogue.note_failure, name, version, None)
+            await self._note(name, version, None)
         self.app.watch(model)
         return model
+
+    async def _note(self, name: str, version: int, reason: str | None) -> None:
+        try:
+            await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
+        except StoreError as error:
+            log.warning("%s: version %d: no note of it is kept: %s", name, version, error.message)
 
     def _open_checked(self, name: str, version: int) -> ServedModel:
         model = self.catalogue.load(name, version)
