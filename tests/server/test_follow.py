@@ -97,6 +97,16 @@ def test_a_new_name_is_served_too(
     wait_for(lambda: len(httpx.get(f"{running.url}/models").json()["models"]) == 2)
 
 
+def test_a_name_that_cannot_be_read_holds_up_no_other(
+    serve: Any, store: LocalStore, digits: Bundle, wait_for: Any
+) -> None:
+    store.push(digits, "twins")
+    running = serve("--poll", "0.05", store=store.root)
+    (store.root / "twins" / "aliases.json").write_text("{")
+    store.push(digits)
+    wait_for(lambda: version_of(str(running.url), digits) == 2)
+
+
 def test_traffic_is_shared_and_sticks(
     url: str, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from modelpad.errors import ModelNotFound, StoreError
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.store import Found, LocalStore, Plan
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modelpad.server.orders import Orders
+
+
+log = logging.getLogger("modelpad.server")
 
 
 class Catalogue:
@@ -40,11 +45,11 @@ class Catalogue:
 
     def read_plans(self) -> Mapping[str, Plan]:
         """What is to be served. Raises `StoreError` when the store cannot be read."""
-        return {name: self._plan(name) for name in self._list_names() if self._wants(name)}
+        return self._plan_all(filter(self._wants, self._list_names()))
 
     def read_all(self) -> Mapping[str, Plan]:
         """What could be served, by name. Raises as `read_plans`."""
-        return {name: self._plan(name) for name in self._list_names()}
+        return self._plan_all(self._list_names())
 
     def load(self, name: str, version: int) -> ServedModel:
         """Opens one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
@@ -76,6 +81,18 @@ class Catalogue:
 
     def _list_names(self) -> list[str]:
         return sorted({*self._store.names(), *self._given})
+
+    def _plan_all(self, names: Iterable[str]) -> Mapping[str, Plan]:
+        """Without those that cannot be read: they hold up no other."""
+        plans = {}
+        for name in names:
+            try:
+                plans[name] = self._plan(name)
+            except ModelNotFound:
+                pass  # it has just been removed
+            except StoreError as error:
+                log.warning("%s cannot be followed: %s", name, error.message)
+        return plans
 
     def _plan(self, name: str) -> Plan:
         if self._is_given(name):
