@@ -214,6 +214,22 @@ def test_bundles_damaged_while_they_are_served_go_on(
     assert ask(url, digits, 3).json()["label"] == "3"
 
 
+def test_a_model_whose_folder_has_gone_is_still_on_the_page(
+    serve: Any, store: LocalStore, digits: Bundle, capfd: Any, wait_for: Any
+) -> None:
+    store.push(digits, "twins")
+    url = str(serve("--poll", "0.05", "--workers", "1", store=store.root).url)
+    shutil.rmtree(store.root / "twins")
+    store.push(digits)
+    wait_for(lambda: version_of(url, digits) == 2)
+    models = httpx.get(f"{url}/models").json()["models"]
+    assert [(each["name"], each["version"]) for each in models] == [("digits", 2), ("twins", 1)]
+    assert models[0]["card"] == models[1]["card"]
+    assert httpx.get(f"{url}/models/twins/files/samples/7.png").status_code == 404
+    time.sleep(1.2)  # batches are measured a second after a model was opened
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_swaps_under_load_fail_no_request(url: str, store: LocalStore, digits: Bundle) -> None:
     """Every answer is whole, right, and of a version that was meant to answer."""

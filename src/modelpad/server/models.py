@@ -67,6 +67,7 @@ class ServedModel:
     version: int
     bundle: Bundle
     runner: Batcher
+    card: Any = None  # read when it is opened, as its folder may go while it is served
 
     @classmethod
     def load(
@@ -77,6 +78,7 @@ class ServedModel:
         Raises `BundleInvalid`, `ModelFailed`.
         """
         options = options or LoadOptions()
+        card = bundle.read_json("card.json") if "card.json" in bundle.manifest.files else None
         settings = SessionSettings(threads=1, device=options.device)
         session = Session(bundle, settings, options.memory)
         unmeasured = None if options.memory is None else UNMEASURED
@@ -86,7 +88,7 @@ class ServedModel:
             session.warm_up()
             if not options.batch:
                 runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, options.inline))
-        return cls(name, version, bundle, runner)
+        return cls(name, version, bundle, runner, card)
 
     @property
     def inputs(self) -> list[TensorInfo]:
@@ -101,7 +103,6 @@ class ServedModel:
     def describe(self) -> dict[str, Any]:
         """What the page needs to know: fields, samples and card."""
         manifest = self.bundle.manifest
-        card = self.bundle.read_json("card.json") if "card.json" in manifest.files else None
         return {
             "name": self.name,
             "version": self.version,
@@ -121,7 +122,7 @@ class ServedModel:
                 for sample in manifest.samples
             ],
             "metrics": manifest.metrics,
-            "card": card,
+            "card": self.card,
         }
 
     def read_file(self, path: str) -> bytes:
@@ -132,7 +133,13 @@ class ServedModel:
                 f"The model {self.name!r} has no public file {path!r}.",
                 hint="Samples and report pictures are listed by GET /models.",
             )
-        return self.bundle.path(path).read_bytes()
+        try:
+            return self.bundle.path(path).read_bytes()
+        except OSError as error:
+            raise NotFound(
+                f"The file {path} of {self.name!r} cannot be read: {error.strerror}.",
+                hint="The model is served on from memory.",
+            ) from error
 
     def _file_url(self, path: str) -> str:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
@@ -153,7 +160,7 @@ def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENC
         return
     try:
         sample = session.decode(session.sample_values(samples[0].inputs))
-    except ModelpadError:
+    except (ModelpadError, OSError):
         return
     limits, costs = find_best_batch(session, sample)
     short = find_short_batch(costs) if inline else None
