@@ -21,6 +21,8 @@ import pytest
 
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.client.load import run_load, write_request
+from modelpad.errors import InvalidInput
+from modelpad.server import ServedModel
 from modelpad.store import LocalStore
 
 
@@ -105,6 +107,16 @@ def test_a_name_that_cannot_be_read_holds_up_no_other(
     (store.root / "twins" / "aliases.json").write_text("{")
     store.push(digits)
     wait_for(lambda: version_of(str(running.url), digits) == 2)
+
+
+def test_a_version_that_fails_leaves_no_thread_behind(digits: Bundle, tmp_path: Path) -> None:
+    first = replace(digits.manifest.samples[0], inputs={"image": {"value": "no picture"}})
+    files = {name: digits.path(name) for name in digits.manifest.files}
+    bad = write_bundle(tmp_path / "bad", replace(digits.manifest, samples=(first,)), files)
+    before = threading.active_count()
+    with pytest.raises(InvalidInput):
+        ServedModel.load("bad", 1, bad)
+    assert threading.active_count() == before
 
 
 def test_traffic_is_shared_and_sticks(

@@ -81,13 +81,13 @@ class ServedModel:
         card = bundle.read_json("card.json") if "card.json" in bundle.manifest.files else None
         settings = SessionSettings(threads=1, device=options.device)
         session = Session(bundle, settings, options.memory)
+        if options.memory is None:
+            session.warm_up()  # before there are threads that a failure would leave behind
         unmeasured = None if options.memory is None else UNMEASURED
         batches = BatchLimits(options.batch) if options.batch else unmeasured
         runner = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
-        if options.memory is None:
-            session.warm_up()
-            if not options.batch:
-                runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, options.inline))
+        if options.memory is None and not options.batch:
+            runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, options.inline))
         return cls(name, version, bundle, runner, card)
 
     @property
