@@ -70,6 +70,38 @@ def start_server(*arguments: str, store: Path, program: Sequence[str] = PROGRAM)
     raise AssertionError(f"the server stopped with {process.wait()}")
 
 
+GATED = """
+import asyncio, sys
+from pathlib import Path
+from modelpad.cli.main import main
+from modelpad.server.app import App
+from modelpad.server.follow import Follower
+
+gates = Path(sys.argv.pop(1))
+
+def gate(method, name, closed):
+    async def wait(self, *given):
+        result = await method(self, *given)
+        if (gates / name).exists() and closed(*given):
+            (gates / f"{name}-reached").touch()
+            while (gates / name).exists():
+                await asyncio.sleep(0.01)
+        return result
+    return wait
+
+App.start = gate(App.start, "start", lambda: True)
+Follower.prepare = gate(Follower.prepare, "prepare", lambda name, plan: 2 in plan.versions)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="session")
+def gated() -> tuple[str, ...]:
+    """A program as `modelpad`, given a folder of gates: while the file `start` is there, workers
+    wait when they have looked at the store, and while `prepare` is, when version 2 is open."""
+    return ("-c", GATED)
+
+
 def stop_server(server: Server) -> None:
     server.process.terminate()
     assert server.process.wait(timeout=15) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,64 @@ def test_what_was_unloaded_stays_so_in_a_new_worker(
     wait_for(lambda: len(psutil.Process(running.process.pid).children()) == 2)
     wait_for(lambda: "modelpad_workers 2" in httpx.get(f"{running.url}/metrics").text)
     assert is_ready(running.url, "twins") == {404}
+
+
+def test_what_is_unloaded_while_a_worker_starts_is_unloaded_there_too(
+    serve: Any, store: LocalStore, keyed: None, wait_for: Any, gated: Any, tmp_path: Path
+) -> None:
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    running = serve(*options, store=store.root, program=(*gated, str(gates)))
+    (gates / "start").touch()
+    psutil.Process(running.process.pid).children()[0].kill()
+    wait_for((gates / "start-reached").exists)
+    assert post(running.url, "models/twins/unload").status_code == 200
+    (gates / "start").unlink()
+    wait_for(lambda: "modelpad_workers 2" in httpx.get(f"{running.url}/metrics").text)
+    assert is_ready(running.url, "twins") == {404}
+
+
+def test_what_is_unloaded_while_it_changes_stays_away(
+    serve: Any,
+    store: LocalStore,
+    digits: Bundle,
+    keyed: None,
+    wait_for: Any,
+    gated: Any,
+    tmp_path: Path,
+) -> None:
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    (gates / "prepare").touch()
+    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    url = serve(*options, store=store.root, program=(*gated, str(gates))).url
+    store.push(digits, "twins")
+    wait_for((gates / "prepare-reached").exists)
+    assert post(url, "models/twins/unload").status_code == 200
+    (gates / "prepare").unlink()
+    time.sleep(0.5)  # some looks at the store: it stays away
+    assert is_ready(url, "twins") == {404}
+    assert post(url, "models/twins/load").status_code == 200
+    assert httpx.get(f"{url}/v2/models/twins", headers=ROOT).json()["versions"] == ["2"]
+
+
+def test_many_who_load_at_once_open_it_once(
+    serve: Any, store: LocalStore, keyed: None, wait_for: Any
+) -> None:
+    """What was opened twice stayed in memory for good, with its threads."""
+    options = ("--admin", "root", "--workers", "1", "--poll", "0.05", "--batch", "1")
+    running = serve(*options, store=store.root)
+    process = psutil.Process(running.process.pid)
+    before = process.num_threads()
+    for _ in range(8):
+        with ThreadPoolExecutor(4) as clients:
+            told = list(clients.map(lambda _: post(running.url, "models/twins/load"), range(4)))
+        assert {each.status_code for each in told} == {200}
+        assert post(running.url, "models/twins/unload").status_code == 200
+    assert post(running.url, "models/twins/load").status_code == 200
+    assert is_ready(running.url, "twins") == {200}
+    wait_for(lambda: process.num_threads() <= before + 8)  # those of asyncio.to_thread
 
 
 def test_a_name_beyond_the_command_line_is_loaded(

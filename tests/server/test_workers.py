@@ -195,33 +195,8 @@ def test_a_worker_replaced_while_the_store_is_away_waits_for_it(
     assert {httpx.get(path).status_code for _ in range(20)} == {200}
 
 
-GATED = """
-import asyncio, sys
-from pathlib import Path
-from modelpad.cli.main import main
-from modelpad.server.app import App
-from modelpad.server.follow import Follower
-
-gates = Path(sys.argv.pop(1))
-
-def gate(method, name, closed):
-    async def wait(self, *given):
-        result = await method(self, *given)
-        if (gates / name).exists() and closed(*given):
-            (gates / f"{name}-reached").touch()
-            while (gates / name).exists():
-                await asyncio.sleep(0.01)
-        return result
-    return wait
-
-App.start = gate(App.start, "start", lambda: True)
-Follower.prepare = gate(Follower.prepare, "prepare", lambda name, plan: 2 in plan.versions)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
-    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any, gated: Any
 ) -> None:
     """It has read the store before the change, and is ready before the change is over."""
     store = LocalStore(tmp_path / "store")
@@ -229,7 +204,7 @@ def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
     gates = tmp_path / "gates"
     gates.mkdir()
     options = ("--workers", "2", "--poll", "0.1")
-    running = serve(*options, store=store.root, program=("-c", GATED, str(gates)))
+    running = serve(*options, store=store.root, program=(*gated, str(gates)))
     (gates / "start").touch()
     list_workers(running)[0].kill()
     wait_for((gates / "start-reached").exists)

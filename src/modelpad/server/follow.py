@@ -41,6 +41,7 @@ class Follower:
         self.failed: dict[tuple[str, int], float] = {}
         self._beside: dict[str, dict[int, ServedModel]] = {}  # opened, and not served yet
         self._retiring: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()  # orders and changes are carried out as they come
 
     async def run(self) -> None:
         """Looks again and again, until it is cancelled."""
@@ -58,7 +59,8 @@ class Follower:
         """Brings the app's models to what the plans say, once."""
         for name, plan in (await self.plans()).items():
             try:
-                self.apply(name, plan, await self.prepare(name, plan))
+                async with self._opening:
+                    self.apply(name, plan, await self._open_missing(name, plan))
             except Exception:
                 log.exception("%s cannot be followed", name)
 
@@ -80,11 +82,15 @@ class Follower:
             ModelFailed: none of its versions can be opened.
             StoreError: the store cannot be read.
         """
-        if action == CLOSE:
-            self.app.opened().find_line(name)
-            self.catalogue.orders.note(CLOSE, name)
-            self._retire_all(self.app.opened().remove(name).versions)
-            return
+        async with self._opening:
+            if action == CLOSE:
+                self.app.opened().find_line(name)
+                self.catalogue.orders.note(CLOSE, name)
+                self._retire_all(self.app.opened().remove(name).versions)
+            else:
+                await self._open(name)
+
+    async def _open(self, name: str) -> None:
         plans = await asyncio.to_thread(self.catalogue.read_all)
         plan = plans.get(name)
         if plan is None:
@@ -93,7 +99,7 @@ class Follower:
             )
         for version in plan.versions:
             self.failed.pop((name, version), None)
-        versions = await self.prepare(name, plan)
+        versions = await self._open_missing(name, plan)
         if not versions:
             reasons = [self.catalogue.read_failure(name, each) for each in plan.versions]
             raise ModelFailed(f"{name} cannot be opened: {'; '.join(filter(None, reasons))}")
@@ -102,13 +108,16 @@ class Follower:
 
     async def prepare(self, name: str, plan: Plan) -> frozenset[int]:
         """Opens the versions that a plan wants and that are not open; answers all that are."""
-        beside = self._beside.setdefault(name, {})
+        async with self._opening:
+            return await self._open_missing(name, plan)
+
+    async def _open_missing(self, name: str, plan: Plan) -> frozenset[int]:
         line = self.app.opened().lines.get(name)
-        have = set(line.versions if line is not None else ()) | set(beside)
+        have = set(line.versions if line is not None else ()) | set(self._beside.get(name, ()))
         for version in sorted(plan.versions - have, reverse=True):
             model = await self._try(name, version)
             if model is not None:
-                beside[version] = model
+                self._beside.setdefault(name, {})[version] = model
                 have.add(version)
         return frozenset(have)
 
@@ -119,8 +128,8 @@ class Follower:
         beside = self._beside.pop(name, {})
         served = dict(line.versions) if line is not None else {}
         have = {v: model for v, model in (served | beside).items() if v in versions}
-        if not have:
-            self._retire_all(beside)
+        if not have or name in self.catalogue.orders.closed:
+            self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
             return
         now = line.live if line is not None and line.live in have else max(have)
         live = plan.live if plan.live in have else now

@@ -67,6 +67,11 @@ class Ordering:
     silent: set[int]
     done: messages.Obeyed
 
+    @property
+    def order(self) -> messages.Order:
+        """What workers are told."""
+        return messages.Order(self.number, self.asked.action, self.asked.name)
+
 
 @dataclass(slots=True)
 class Change:
@@ -198,6 +203,8 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         theirs.close()
         worker = Worker(pid, ours, time.monotonic())
+        for ordering in self._orderings:
+            worker.send(ordering.order)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
@@ -412,16 +419,16 @@ class Supervisor:
 
     def _pass_on(self, asker: Worker, asked: messages.Order) -> None:
         self._number += 1
-        serving = self._serving()
-        for worker in serving:
-            worker.send(messages.Order(self._number, asked.action, asked.name))
-        silent = {worker.pid for worker in serving}
+        silent = {worker.pid for worker in self._serving()}
         done = messages.Obeyed(asked.number)
-        self._orderings.append(Ordering(self._number, asker, asked, silent, done))
+        ordering = Ordering(self._number, asker, asked, silent, done)
+        self._orderings.append(ordering)
+        for worker in self._workers:  # one that is only starting, too
+            worker.send(ordering.order)
 
     def _note_obeyed(self, worker: Worker, said: messages.Obeyed) -> None:
         for ordering in self._orderings:
-            if ordering.number == said.number:
+            if ordering.number == said.number and worker.pid in ordering.silent:
                 ordering.silent.discard(worker.pid)
                 if said.kind:
                     ordering.done = messages.Obeyed(ordering.asked.number, said.kind, said.words)
