@@ -7,6 +7,8 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -68,6 +70,40 @@ def test_a_stop_under_load_cuts_off_no_answer(serve: Any, digits: Bundle, tmp_pa
     done = load(running.url, make_request(digits), 16, 2.5)
     assert running.process.wait(10) == 0
     assert set(done.statuses) == {200}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_output_that_cannot_be_written_stops_no_server(
+    digits: Bundle, tmp_path: Path, free_port: int, wait_for: Any, workers: str
+) -> None:
+    """Neither where it is, nor what was asked, is worth an answer."""
+    options = ("--workers", workers, "--log-requests", "--port", str(free_port), "--no-open")
+    command = [sys.executable, "-m", "modelpad", "serve", "digits", *options]
+    url = f"http://127.0.0.1:{free_port}"
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            [*command, "--store", str(tmp_path / "store")], stdout=full, stderr=full
+        )
+
+    def is_ready() -> bool:
+        assert process.poll() is None
+        try:
+            text = httpx.get(f"{url}/metrics").text
+        except httpx.TransportError:
+            return False
+        return f"modelpad_workers {workers}" in text
+
+    wait_for(is_ready)
+    time.sleep(0.5)  # it has told where it is
+    picture = digits.path("samples/7.png").read_bytes()
+    sent = {"content-type": "image/png"}
+    for _ in range(6):
+        answer = httpx.post(f"{url}/predict/digits", content=picture, headers=sent)
+        assert answer.json()["label"] == "7"
+    assert is_ready()  # each worker still hears its supervisor
+    process.terminate()
+    process.wait(15)
 
 
 def test_a_killed_server_comes_back_with_its_versions(

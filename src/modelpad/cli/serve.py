@@ -268,8 +268,9 @@ def serve_models(
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
 
     def announce() -> None:
-        for line in describe_server(models, address, grpc, workers):
-            print(line, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it, or a disk is full: serving goes on
+            for line in describe_server(models, address, grpc, workers):
+                print(line, flush=True)
         if sys.stdout.isatty() if args.open is None else args.open:
             import webbrowser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -42,4 +43,5 @@ def log_request(
     }
     if trace_id:
         record["trace_id"] = trace_id
-    print(json.dumps(record, ensure_ascii=False), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it, or a disk is full: the answer still goes
+        print(json.dumps(record, ensure_ascii=False), file=sys.stderr, flush=True)
