@@ -59,7 +59,11 @@ def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["--rate -3", "--memory-limit -5", "--timeout nan", "--port 99999", "--grpc-port -1"]
+    "words",
+    [
+        *("--rate -3", "--memory-limit -5", "--poll -1", "--grace -1", "--keep 0", "--queue 0"),
+        *("--timeout nan", "--timeout inf", "--port 99999", "--grpc-port -1"),
+    ],
 )
 def test_a_number_that_makes_no_sense_is_wrong_usage(run_modelpad: Any, words: str) -> None:
     done = run_modelpad("serve", "digits", *words.split())

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
@@ -195,11 +196,11 @@ def run(args: argparse.Namespace) -> int:
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Raises `UsageError` for numbers that make no sense."""
-    for name in ("max_body_mb", "timeout", "queue"):
-        if not getattr(args, name) > 0:
+    for name in ("max_body_mb", "timeout", "queue", "keep"):
+        if not 0 < getattr(args, name) < inf:
             raise refuse_number(args, name, "Give a number above 0.")
-    for name in ("batch", "workers", "rate", "memory_limit", "poll", "keep", "grace"):
-        if not getattr(args, name) >= 0:
+    for name in ("batch", "workers", "rate", "memory_limit", "poll", "grace"):
+        if not 0 <= getattr(args, name) < inf:
             raise refuse_number(args, name, "Give 0 or more.")
     for name in ("port", "grpc_port"):
         if not 0 <= (getattr(args, name) or 0) <= 65535:

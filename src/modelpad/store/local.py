@@ -229,9 +229,8 @@ class LocalStore:
     def plan(self, name: str, keep: int = 1) -> Plan:
         """What a server should hold: what the name means, shares and shadow.
 
-        The newest `keep` too, where these are more than one.
-
-        To keep 1 is to keep what the name means, also where that is not the last.
+        The newest `keep` too, where these are more than one: to keep 1 is to keep what the name
+        means, also where that is not the last.
 
         Raises `ModelNotFound` when there is no such model.
         """
