@@ -94,16 +94,18 @@ def test_output_that_cannot_be_written_stops_no_server(
             return False
         return f"modelpad_workers {workers}" in text
 
-    wait_for(is_ready)
-    time.sleep(0.5)  # it has told where it is
-    picture = digits.path("samples/7.png").read_bytes()
-    sent = {"content-type": "image/png"}
-    for _ in range(6):
-        answer = httpx.post(f"{url}/predict/digits", content=picture, headers=sent)
-        assert answer.json()["label"] == "7"
-    assert is_ready()  # each worker still hears its supervisor
-    process.terminate()
-    process.wait(15)
+    try:
+        wait_for(is_ready)
+        time.sleep(0.5)  # it has told where it is
+        picture = digits.path("samples/7.png").read_bytes()
+        sent = {"content-type": "image/png"}
+        for _ in range(6):
+            answer = httpx.post(f"{url}/predict/digits", content=picture, headers=sent)
+            assert answer.json()["label"] == "7"
+        assert is_ready()  # each worker still hears its supervisor
+    finally:
+        process.terminate()
+        process.wait(15)
 
 
 def test_a_killed_server_comes_back_with_its_versions(
