@@ -438,7 +438,7 @@ def test_a_stop_answers_what_is_in_flight() -> None:
 
 def test_a_stop_answers_who_has_just_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client could not know; one that says nothing holds nobody up."""
-    monkeypatch.setattr("modelpad.server.wire.FIRST_S", 3.0)
+    monkeypatch.setattr("modelpad.server.connection.FIRST_S", 3.0)
 
     async def test(running: Running) -> None:
         kept, kept_writer = await running.connect()

@@ -22,7 +22,7 @@ from modelpad.cli.settings import (
     port_from_environment,
 )
 from modelpad.cli.sources import find_model
-from modelpad.errors import NotFound, UsageError
+from modelpad.errors import UsageError, VersionNotFound
 
 if TYPE_CHECKING:
     from modelpad.server import Guard, LoadOptions, ModelTable
@@ -45,7 +45,6 @@ class Shared:
 
     rates: Rates | None
     orders: Orders
-    live: dict[str, int]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.grpc_port:  # in use? known before all else
         open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
-    shared = Shared(Rates(args.rate) if args.rate else None, Orders(), {})
+    shared = Shared(Rates(args.rate) if args.rate else None, Orders())
 
     def work(line: socket | None, workers: int) -> int:
         serve_models(args, listener, shared, line, workers)
@@ -188,7 +187,6 @@ def run(args: argparse.Namespace) -> int:
         grace_s=args.grace,
         follow_s=args.poll,
         orders=shared.orders,
-        live=shared.live,
         listener=listener,
     )
     return supervisor.run()
@@ -242,7 +240,7 @@ def serve_models(
 
     share_arenas()
     guard, tls, traces = make_guard(args, shared.rates), find_certificate(args), open_traces(args)
-    found = find_models(args, shared.live)
+    found = find_models(args, shared.orders.live)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     link = Link(line, workers) if line is not None else None
@@ -320,7 +318,7 @@ def find_live(word: str, live: Mapping[str, int], settings: Settings) -> Found:
     """What `word` means to the other workers: to the store it may mean what they keep out."""
     name = word.partition("@")[0]
     if name in live and not Path(word).exists():
-        with contextlib.suppress(NotFound):  # it was removed meanwhile
+        with contextlib.suppress(VersionNotFound):  # it was removed, and others are there
             return find_model(f"{name}@{live[name]}", settings)
     return find_model(word, settings)
 

@@ -75,6 +75,7 @@ class Guard:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
+        self._told = ""  # why the file cannot be read, as the log says
         self._names: Mapping[str, str] = self._fixed
         if path is not None:
             try:
@@ -136,7 +137,11 @@ class Guard:
             self._load(self._path)
         except (OSError, UsageError) as error:
             # Half written, or away.
-            log.warning("%s cannot be read; the keys stay as they were: %s", self._path, error)
+            if str(error) != self._told:
+                log.warning("%s cannot be read; the keys stay as they were: %s", self._path, error)
+            self._told = str(error)
+        else:
+            self._told = ""
 
     def _load(self, path: Path) -> None:
         stat = path.stat()

@@ -1,6 +1,6 @@
 """Requests and responses, as small as this server needs them; they know no HTTP server.
 
-A framework would add 70 ms to the cold start and ten megabytes. `wire.py` makes them from a socket;
+A framework would add 70 ms to the cold start and ten megabytes. `connection.py` makes them from a socket;
 the app is a plain ASGI callable too, so that any ASGI server or framework can hold it.
 """
 

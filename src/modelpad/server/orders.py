@@ -1,4 +1,4 @@
-"""What admins said, since the server was started, about which names it serves."""
+"""What was decided since the server was started: which names it serves, and by which version."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ OPEN, CLOSE = "open", "close"
 class Orders:
     """Names to be served beside those that were asked for, and names not to be served.
 
-    The supervisor keeps these too, so that a worker that replaces another begins with them.
+    `live` are the versions that names mean in all workers. The supervisor keeps these too, so that
+    a worker that replaces another begins with them.
     """
 
     opened: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
+    live: dict[str, int] = field(default_factory=dict)
 
     def note(self, action: str, name: str) -> None:
         """One more: `OPEN` or `CLOSE`."""

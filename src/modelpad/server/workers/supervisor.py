@@ -94,9 +94,9 @@ class Supervisor:
 
     `work` is given the worker's end of the line and how many there are, and answers its exit code.
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
-    prepared by all, and then served by all at once. `orders` are what admins said, and `live` the
-    versions that names mean: a worker that is forked later begins with them. `listener` is what
-    they accept from: it is closed here when all stop, as nobody else would refuse who comes then.
+    prepared by all, and then served by all at once. `orders` are what was decided since: a worker
+    that is forked later begins with them. `listener` is what they accept from: it is closed here
+    when all stop, as nobody else would refuse who comes then.
     """
 
     def __init__(
@@ -107,7 +107,6 @@ class Supervisor:
         grace_s: float = 10.0,
         follow_s: float = 0.0,
         orders: Orders | None = None,
-        live: dict[str, int] | None = None,
         listener: socket.socket | None = None,
     ) -> None:
         if not hasattr(os, "fork"):
@@ -117,7 +116,6 @@ class Supervisor:
         self.grace_s = grace_s
         self.follow_s = follow_s
         self.orders = orders or Orders()
-        self.live = {} if live is None else live
         self._listener = listener
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -278,7 +276,7 @@ class Supervisor:
             match message:
                 case messages.Ready():
                     self.count = message.workers
-                    self.live.update(message.live | self.live)
+                    self.orders.live.update(message.live | self.orders.live)
                     self._welcome(worker)
                 case messages.Pong():
                     worker.unanswered = 0
@@ -407,7 +405,7 @@ class Supervisor:
                 worker.send(messages.Apply(change.name, plan, versions))
         live = messages.read_goal(change.plan).live
         if live in versions:
-            self.live[change.name] = live
+            self.orders.live[change.name] = live
         if all(worker in change.members for worker in self._serving()):
             self._applied[change.name] = change.plan  # else it is made again, by the new one too
         if change.whole:

@@ -1,0 +1,495 @@
+"""One client's connection: httptools parses, the app answers; limits, time-outs and a clean end.
+
+The way is short on purpose: one protocol object a connection, one task a request, one write an
+answer. It guards against clients that are slow, many, or send heads without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from modelpad.server.errors import respond_problem
+from modelpad.server.http import ClientGone, Request, Response, read_count
+
+if TYPE_CHECKING:
+    from modelpad.server.wire import HttpServer
+
+log = logging.getLogger("modelpad.server")
+
+FIRST_S = 1.0  # a client that has just connected is about to ask
+LINGER_S = 2.0
+PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
+MOST_WAITING = 64  # requests on one connection, before no more are read
+# Of a refused request's body: it is waited for, so that its client may stay.
+SMALL_BYTES = 256 * 1024
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Exchange:
+    """One request on a connection, and what has come of its body."""
+
+    __slots__ = (
+        "begun",
+        "complete",
+        "expects",
+        "gone",
+        "is_old",
+        "keep_alive",
+        "parts",
+        "refusal",
+        "request",
+        "size",
+        "waiter",
+    )
+
+    def __init__(self, keep_alive: bool, is_old: bool) -> None:
+        self.keep_alive = keep_alive
+        self.is_old = is_old  # HTTP/1.0, which has no chunks
+        self.parts: deque[bytes] = deque()
+        self.size = 0
+        self.complete = False
+        self.begun = False  # its answer is on the way
+        self.expects = False  # its client waits to be told that its body is wanted
+        self.gone = False
+        self.waiter: asyncio.Future[None] | None = None
+        self.request: Request | None = None
+        self.refusal: Response | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its body is known to be short, and is sent without being asked for."""
+        if self.expects:
+            return False
+        declared = self.request.headers.get("content-length", "") if self.request else ""
+        size = read_count(declared)
+        return size is not None and size <= SMALL_BYTES
+
+    def wake(self) -> None:
+        """Something came, or nothing will any more."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One client: requests are answered one after the other, in their order."""
+
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self.loop = loop
+        self.begun = time.monotonic()
+        self.deadline = self.begun + server.limits.header_s
+        self.transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Exchange] = deque()
+        self._current: Exchange | None = None  # being answered
+        self._coming: Exchange | None = None  # being received
+        self._task: asyncio.Task[None] | None = None
+        self._url = b""
+        self._plain_head = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._untold_bytes = 0  # since a head was whole or a body went on
+        self._asked = False  # a request's head has come
+        self._ended = False  # the client sends no more
+        self._broken = False  # what came is no HTTP, and nothing after it is read
+        self._closing = False
+        self._paused = False
+        self._writable: asyncio.Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._current is not None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected; one too many is told so."""
+        self.transport = cast("asyncio.Transport", transport)
+        server = self.server
+        if len(server.connections) >= server.limits.connections:
+            server.refused += 1
+            self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Too many connections are open.",
+                "Try again in a second.",
+            )
+            return
+        server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: what it asked for is of no use any more."""
+        self.server.connections.discard(self)
+        self._closing = True
+        for exchange in (self._current, self._coming, *self._waiting):
+            if exchange is not None:
+                exchange.gone = True
+                exchange.wake()
+        if self._task is not None:
+            self._task.cancel()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came."""
+        if self._closing or self._broken:
+            return
+        if self._coming is None and self._current is None:
+            self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
+        try:
+            self._untold_bytes += len(data)
+            self._feed(data)
+            if self._untold_bytes > self.server.limits.header_bytes:
+                raise httptools.HttpParserError("a line has no end")
+        except httptools.HttpParserError as error:
+            if max(self._head_bytes, self._untold_bytes) > self.server.limits.header_bytes:
+                self._refuse_in_turn(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "The request's head is too large.",
+                    f"Of it at most {self.server.limits.header_bytes:,} bytes are taken.",
+                )
+            else:
+                self._refuse_in_turn(
+                    HTTPStatus.BAD_REQUEST,
+                    f"This is not HTTP: {error}.",
+                    "Send HTTP/1.1; https:// only where the server has a certificate.",
+                )
+        if self._current is None:
+            self._start_next()
+        if len(self._waiting) > MOST_WAITING:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; an answer that is on its way is still sent."""
+        if self._coming is not None:
+            self._coming.gone = True
+            self._coming.wake()
+        self._ended = True
+        return self._current is not None
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._writable = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # What httptools calls.
+
+    def on_url(self, url: bytes) -> None:
+        """The target, perhaps in parts."""
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head; fields given twice are joined as the standard says."""
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        self._count_head(len(name) + len(value))
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: an exchange begins."""
+        if self._parser.should_upgrade():
+            self._plain_head = self._write_plain_head()
+            return
+        is_old = self._parser.get_http_version() == "1.0"
+        exchange = Exchange(self._parser.should_keep_alive(), is_old)
+        try:
+            url = httptools.parse_url(self._url)
+            path = url.path or b"/"
+        except httptools.HttpParserInvalidURLError:
+            path, url = b"/", None
+        text = path.decode("latin-1")
+        if "%" in text:
+            from urllib.parse import unquote
+
+            text = unquote(text)
+        query = (url.query if url is not None else b"") or b""
+        headers, self._headers, self._url = self._headers, {}, b""
+
+        async def read() -> tuple[bytes, bool]:
+            return await self._read_body(exchange)
+
+        method = self._parser.get_method().decode("latin-1")
+        request = Request(method, text, query, headers, read, self.server.limits)
+        exchange.request = request
+        if self.server.refuse is not None:
+            exchange.refusal = self.server.refuse(request)
+        self._coming = exchange
+        self._waiting.append(exchange)
+        self._head_bytes = self._untold_bytes = 0
+        self._asked = True
+        self.deadline = time.monotonic() + self.server.limits.body_s
+        exchange.expects = not is_old and headers.get("expect", "").lower() == "100-continue"
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._untold_bytes = 0
+        exchange = self._coming
+        if exchange is None or exchange.gone or exchange.refusal is not None:
+            return
+        exchange.parts.append(body)
+        exchange.size += len(body)
+        if exchange.size > PAUSE_BYTES:
+            self._pause()
+        exchange.wake()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._untold_bytes = 0
+        exchange = self._coming
+        self._coming = None
+        self._headers, self._head_bytes = {}, 0  # fields after the body say nothing here
+        if self._writable is None:  # else the client has to read first
+            self.deadline = float("inf")
+        if exchange is not None:
+            exchange.complete = True
+            exchange.wake()
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser is done with a request that asks for another protocol: once more, so
+                # that it is answered in this one.
+                data, self._plain_head = self._plain_head + data[upgrade.args[0] :], b""
+
+    def _write_plain_head(self) -> bytes:
+        """The head that came, without the wish for another protocol."""
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            raise ValueError("this is no proxy")
+        headers, url = self._headers, self._url
+        self._headers, self._url, self._head_bytes = {}, b"", 0
+        lines = [f"{name}: {text}\r\n" for name, text in headers.items() if name != "upgrade"]
+        first = b"%b %b HTTP/%b\r\n" % (method, url, version.encode())
+        return first + "".join(lines).encode("latin-1") + b"\r\n"
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.server.limits.header_bytes:
+            raise ValueError("the head is too large")
+
+    # The way of a request.
+
+    def _start_next(self) -> None:
+        while self._waiting and not self._closing:
+            exchange = self._waiting[0]
+            refusal = exchange.refusal
+            if refusal is None or self._writable is not None:
+                break
+            if not exchange.complete and exchange.is_small:
+                return  # the rest of its body is on its way
+            self._waiting.popleft()
+            self._write_whole(exchange, refusal)
+            self._go_on(exchange)
+        if self._waiting and not self._closing:
+            self._current = self._waiting.popleft()
+            self._task = self.loop.create_task(self._answer(self._current))
+
+    async def _read_body(self, exchange: Exchange) -> tuple[bytes, bool]:
+        while not exchange.parts and not exchange.complete:
+            if exchange.gone:
+                raise ClientGone
+            self._resume()
+            self._ask_for_body(exchange)
+            exchange.waiter = self.loop.create_future()
+            await exchange.waiter
+            exchange.waiter = None
+        if len(exchange.parts) == 1:
+            part = exchange.parts.popleft()
+        else:
+            part = b"".join(exchange.parts)
+            exchange.parts.clear()
+        exchange.size = 0
+        self._resume()
+        return part, not exchange.complete
+
+    def _ask_for_body(self, exchange: Exchange) -> None:
+        if exchange.expects and self.transport is not None:
+            exchange.expects = False
+            self.transport.write(CONTINUE)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        request, response = exchange.request, exchange.refusal
+        try:
+            if response is None:
+                assert request is not None
+                response = await self.server.handler(request)
+            await self._write(exchange, response)
+        except (ClientGone, asyncio.CancelledError):
+            self.abort()
+            return
+        except Exception:
+            log.exception("failed: %s", request and f"{request.method} {request.path}")
+            self.abort()
+            return
+        self._current = None
+        self._go_on(exchange)
+        self._start_next()
+
+    def _go_on(self, exchange: Exchange) -> None:
+        """After an answer: the connection ends, or waits for the next request."""
+        if self._closing:
+            return
+        over = self._ended and not self._waiting
+        if not exchange.complete:
+            self._linger()
+        elif over or not exchange.keep_alive or self.server.stopping:
+            self._close()
+        elif len(self._waiting) <= MOST_WAITING:
+            self._resume()
+            if self._coming is None and not self._waiting:
+                self.deadline = time.monotonic() + self.server.limits.idle_s
+
+    def _write_whole(self, exchange: Exchange, response: Response) -> None:
+        """Writes an answer whose body is there."""
+        if self.transport is None or self._closing:
+            return
+        asked = exchange.request
+        body = b"" if asked is not None and asked.method == "HEAD" else response.body
+        self.transport.write(self._write_head(response, exchange) + body)
+
+    async def _write(self, exchange: Exchange, response: Response) -> None:
+        exchange.begun = True
+        if response.parts is None or (exchange.request and exchange.request.method == "HEAD"):
+            self._write_whole(exchange, response)
+        elif self.transport is not None and not self._closing:
+            if exchange.is_old:
+                exchange.keep_alive = False  # the end of the connection is that of the answer
+            self._ask_for_body(exchange)  # it is read as the answer is written
+            self.transport.write(self._write_head(response, exchange))
+            async for part in response.parts:
+                if self._closing:
+                    raise ClientGone
+                if part:
+                    chunk = part if exchange.is_old else b"%x\r\n%b\r\n" % (len(part), part)
+                    self.transport.write(chunk)
+                await self._until_writable()
+            if not exchange.is_old:
+                self.transport.write(b"0\r\n\r\n")
+        await self._until_writable()
+
+    def _keeps(self, exchange: Exchange) -> bool:
+        return exchange.keep_alive and exchange.complete and not self.server.stopping
+
+    def _write_head(self, response: Response, exchange: Exchange) -> bytes:
+        lines = [f"HTTP/1.1 {response.status} {PHRASES.get(response.status, '')}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
+        if not self._keeps(exchange):
+            lines.append("connection: close\r\n")
+        elif exchange.is_old:
+            lines.append("connection: keep-alive\r\n")
+        if response.parts is not None and not exchange.is_old:
+            lines.append("transfer-encoding: chunked\r\n")
+        return "".join(lines).encode("latin-1") + self.server.date_line() + b"\r\n"
+
+    async def _until_writable(self) -> None:
+        """Waits for a client that reads slowly; the time for a body begins anew."""
+        body_s = self.server.limits.body_s
+        if self._writable is not None:
+            self.deadline = time.monotonic() + body_s
+            await asyncio.shield(self._writable)
+        self.deadline = float("inf") if self._coming is None else time.monotonic() + body_s
+
+    # Ends.
+
+    def stop_when_idle(self) -> None:
+        """Closes unless a request is being received or answered, or is about to come."""
+        idle = self._current is None and self._coming is None and not self._waiting
+        new = not self._asked and time.monotonic() < self.begun + FIRST_S
+        if idle and not self._head_bytes and not new:
+            self._close()
+
+    def time_out(self) -> None:
+        """The client was too slow, or silent for too long."""
+        if self._closing:
+            self.abort()
+        elif self._current is None and self._coming is None and not self._head_bytes:
+            self._close()  # an idle connection: no need for words
+        elif self._current is None or (self._coming is self._current and not self._current.begun):
+            if self._current is not None and self._task is not None:
+                self._task.cancel()
+            limits = self.server.limits
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "The request took too long to arrive.",
+                f"A head may take {limits.header_s:g} s, a body {limits.body_s:g} s.",
+            )
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _refuse_in_turn(self, status: HTTPStatus, words: str, hint: str) -> None:
+        """Says why and closes, after the answers to what came before."""
+        if self._coming is not None and self._coming is self._current:
+            if self._current.begun:
+                self.abort()
+            else:
+                self._refuse(status, words, hint)
+            return
+        self._broken = True
+        self.deadline = float("inf")
+        if self._coming is None:
+            self._waiting.append(Exchange(keep_alive=False, is_old=False))
+        self._waiting[-1].refusal = respond_problem(status, words, hint)
+
+    def _refuse(self, status: HTTPStatus, words: str, hint: str) -> None:
+        """Says why, and closes."""
+        response = respond_problem(status, words, hint)
+        if self.transport is not None and not self.transport.is_closing():
+            last = Exchange(keep_alive=False, is_old=False)
+            self.transport.write(self._write_head(response, last) + response.body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Closes after an answer that came before the request was whole.
+
+        Closing at once would reset the connection, and the client would never read the answer.
+        """
+        self._closing = True
+        self.server.connections.discard(self)
+        transport = self.transport
+        if transport is None:
+            return
+        with contextlib.suppress(OSError, NotImplementedError):
+            transport.write_eof()
+        self._resume()
+        self.loop.call_later(LINGER_S, transport.abort)
+
+    def _close(self) -> None:
+        """Closes when the client has read what was written, for which it has the time of a body."""
+        self._closing = True
+        self.deadline = time.monotonic() + self.server.limits.body_s
+        if self.transport is not None:
+            self.transport.close()
+
+    def _pause(self) -> None:
+        if not self._paused and self.transport is not None and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and self.transport is not None and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
