@@ -1,7 +1,7 @@
 """Requests and responses, as small as this server needs them; they know no HTTP server.
 
-A framework would add 70 ms to the cold start and ten megabytes. `connection.py` makes them from a socket;
-the app is a plain ASGI callable too, so that any ASGI server or framework can hold it.
+A framework would add 70 ms to the cold start and ten megabytes. `connection.py` makes them from a
+socket; the app is a plain ASGI callable too, so that any ASGI server or framework can hold it.
 """
 
 from __future__ import annotations
