@@ -71,6 +71,13 @@ def test_a_number_that_makes_no_sense_is_wrong_usage(run_modelpad: Any, words: s
     assert f"{words.replace(' ', ' is ')}.\n  Give " in done.stderr
 
 
+@pytest.mark.parametrize("origin", ["foo", "https://a.example/", "*"])
+def test_an_origin_that_no_browser_sends_is_wrong_usage(run_modelpad: Any, origin: str) -> None:
+    done = run_modelpad("serve", "digits", "--cors-origin", origin)
+    assert done.returncode == 2
+    assert "https://example.org" in done.stderr
+
+
 @pytest.mark.parametrize("variable", ["PORT", "AIP_HTTP_PORT"])
 def test_a_port_that_is_none_names_its_variable(run_modelpad: Any, variable: str) -> None:
     done = run_modelpad("serve", "digits", **{variable: "abc"})

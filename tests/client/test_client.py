@@ -18,7 +18,15 @@ from PIL import Image
 
 import modelpad
 from modelpad.bundle import Bundle
-from modelpad.errors import InvalidInput, ModelFailed, ModelNotFound, NotReady, Overloaded
+from modelpad.client.client import read_error
+from modelpad.errors import (
+    Forbidden,
+    InvalidInput,
+    ModelFailed,
+    ModelNotFound,
+    NotReady,
+    Overloaded,
+)
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +217,19 @@ def test_a_server_that_is_another(body: bytes) -> None:
 def test_a_server_that_is_not_there() -> None:
     with modelpad.Client("http://127.0.0.1:9", retries=1) as client, pytest.raises(NotReady):
         client.predict("hello")
+
+
+def test_what_a_gate_before_the_server_says() -> None:
+    error = read_error(403, {"error": {"message": "Not you.", "hint": "Ask an admin."}})
+    assert isinstance(error, Forbidden)
+    assert (error.message, error.hint) == ("Not you.", "Ask an admin.")
+
+
+def test_none_at_once_is_a_mistake(server: Any) -> None:
+    async def ask() -> None:
+        async with modelpad.AsyncClient(server.url) as client:
+            async for _ in client.predict_many([b""], at_once=0):
+                pass
+
+    with pytest.raises(ValueError, match="at_once"):
+        asyncio.run(ask())

@@ -22,8 +22,11 @@ import pytest
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.errors import InvalidInput
-from modelpad.server import ServedModel
-from modelpad.store import LocalStore
+from modelpad.server import App, LoadOptions, ModelTable, ServedModel
+from modelpad.server.catalogue import Catalogue
+from modelpad.server.follow import Follower
+from modelpad.server.orders import Orders
+from modelpad.store import LocalStore, find_bundle
 
 
 @pytest.fixture
@@ -171,6 +174,43 @@ def test_a_store_that_takes_no_notes_holds_up_no_version(
     told = capfd.readouterr().err
     assert "no note of it is kept" in told
     assert "Traceback" not in told
+
+
+def test_a_version_that_is_not_open_in_time_stays_out(
+    store: LocalStore,
+    digits: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: Any,
+) -> None:
+    """Its graph may hang: nobody waits for it for ever, nor tries it again."""
+
+    async def follow() -> None:
+        found = find_bundle("digits", store.root)
+        app = App(ModelTable([ServedModel.load("digits", 1, found.bundle)]))
+        catalogue = Catalogue(store.root, ["digits"], [found], Orders(), LoadOptions())
+        app.follower = Follower(app, catalogue, 0)
+        store.push(digits)
+        with monkeypatch.context() as hurried:
+            hurried.setattr("modelpad.server.follow.OPEN_S", 0.0)
+            await app.follower.look()
+        assert "within 0 s" in (store.read_failure("digits", 2) or "")
+        await app.follower.look()
+        assert app.opened().find("digits").version == 1
+        store.push(digits)
+        await app.follower.look()
+        assert app.opened().find("digits").version == 3
+        while "version 1 has left" not in caplog.text:
+            await asyncio.sleep(0.02)
+        await app.stop()
+
+    before = set(threading.enumerate())
+    asyncio.run(follow())
+    wait_for(lambda: not any(t.name.startswith("modelpad") for t in left(before)))
+
+
+def left(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in before]
 
 
 def test_a_version_that_answers_its_samples_wrong_stays_out(

@@ -27,6 +27,7 @@ def test_values_go_by_name(client: httpx.Client) -> None:
     answer = client.post("/echo/generate", json=given)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"model_name": "echo", "model_version": "1", "same": "olá"}
+    assert "id" not in client.post("/mix/generate", json=MIX | {"id": None}).json()
     answer = client.post("/mix/versions/1/generate", json=MIX | {"id": "seven"}).json()
     assert answer == {
         "model_name": "mix",

@@ -194,6 +194,16 @@ def test_one_value_fills_no_shape_beyond_all_memory(grpc_address: str) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_health_of_a_service(grpc_address: str) -> None:
+    path, answer = "/grpc.health.v1.Health/Check", "grpc.health.v1.HealthCheckResponse"
+    ask = load_message("grpc.health.v1.HealthCheckRequest")
+    known = ask(service="inference.GRPCInferenceService")
+    assert call(grpc_address, path, known, answer).status == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        call(grpc_address, path, ask(service="nothing"), answer)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_health(grpc_address: str) -> None:
     request = load_message("grpc.health.v1.HealthCheckRequest")()
     answer = call(

@@ -244,6 +244,7 @@ def test_an_answer_tells_every_field_of_the_specification(
     assert [each["name"] for each in told["outputs"]] == ["total", "apart"]
     assert told["outputs"][0]["data"] == [2, 4, 6, 8, 10, 12, 14, 16]
     assert client.post(f"{MIX}{path}/infer", json={"inputs": both, "id": "42"}).json()["id"] == "42"
+    assert client.post(f"{MIX}{path}/infer", json={"inputs": both, "id": 0}).json()["id"] == "0"
 
 
 @pytest.mark.parametrize("datatype", [each for each in DATATYPES if each != "BYTES"])

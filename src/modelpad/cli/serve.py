@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from modelpad.server.traces import Traces
     from modelpad.store import Found
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 EXAMPLE = """example:
   modelpad serve digits
   modelpad serve digits@3 --port 9000
@@ -211,7 +213,13 @@ def refuse_number(args: argparse.Namespace, name: str, hint: str) -> UsageError:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raises `UsageError` for options that need something that is not there."""
+    """Raises `UsageError` for options that can never take effect."""
+    for origin in args.cors_origin:
+        if not ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"--cors-origin is {origin!r}, which no browser sends.",
+                hint="Give the scheme, the host and any port alone: https://example.org",
+            )
     if args.admin and not (args.api_keys or keys_from_environment()):
         raise UsageError(
             "--admin names the owner of an API key, and there are none.",

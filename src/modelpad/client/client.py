@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from modelpad.client.values import Answer, decode_answer, encode_inputs, knows_outputs
 from modelpad.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidInput,
     MissingExtra,
     ModelFailed,
@@ -30,6 +31,7 @@ AT_ONCE = 8
 AHEAD = 4  # times as many are begun, so that a slow one holds up no other
 ERRORS: dict[int, type[ModelpadError]] = {
     401: Unauthorized,
+    403: Forbidden,
     404: ModelNotFound,
     413: TooLarge,
     422: InvalidInput,
@@ -260,6 +262,8 @@ class AsyncClient(_Asker):
     ) -> AsyncIterator[Answer]:
         """Answers in the order of `values`; see `Client.predict_many`."""
         found = await self._find(model)
+        if at_once < 1:
+            raise ValueError("at_once must be at least 1")
         gate = asyncio.Semaphore(at_once)
 
         async def one(value: Any) -> Answer:

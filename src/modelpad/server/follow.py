@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Collection, Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 from modelpad.engine import release_memory
-from modelpad.errors import ModelFailed, ModelNotFound, ModelpadError, StoreError, suggest_name
+from modelpad.errors import (
+    DeadlineExceeded,
+    ModelFailed,
+    ModelNotFound,
+    ModelpadError,
+    StoreError,
+    suggest_name,
+)
 from modelpad.server.models import ModelLine, ServedModel
 from modelpad.server.orders import CLOSE, OPEN
 
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelpad.server")
 
 RETRY_S = 60.0
+OPEN_S = 300.0  # for a version to be opened and to answer its samples; then it is not tried again
 DRAIN_S = 60.0
 
 
@@ -155,9 +165,10 @@ class Follower:
         if self.failed.get((name, version), 0.0) > time.monotonic():
             return None
         try:
-            model = await asyncio.to_thread(self._open_checked, name, version)
+            model = await self._open_in_time(name, version)
         except Exception as error:
-            self.failed[name, version] = time.monotonic() + RETRY_S
+            again_s = inf if isinstance(error, DeadlineExceeded) else RETRY_S
+            self.failed[name, version] = time.monotonic() + again_s
             reason = f"{type(error).__name__}: {error}"
             log.error("%s: version %d stays out: %s", name, version, reason)
             self.app.metrics.count_version_failure(model=name, version=version)
@@ -173,6 +184,44 @@ class Follower:
             await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
         except StoreError as error:
             log.warning("%s: version %d: no note of it is kept: %s", name, version, error.message)
+
+    async def _open_in_time(self, name: str, version: int) -> ServedModel:
+        """Opens it in a thread of its own: a graph that hangs would keep one of the pool's.
+
+        Raises as `_open_checked`, and `DeadlineExceeded`.
+        """
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[ServedModel] = loop.create_future()
+
+        def tell(model: ServedModel | None, error: BaseException | None) -> None:
+            if model is None and not opened.done():
+                opened.set_exception(error or RuntimeError("nothing was opened"))
+            elif model is not None and opened.done():
+                model.runner.close()  # nobody waits for it any more
+            elif model is not None:
+                opened.set_result(model)
+
+        def work() -> None:
+            model = failed = None
+            try:
+                model = self._open_checked(name, version)
+            except Exception as error:
+                failed = error
+            try:
+                loop.call_soon_threadsafe(tell, model, failed)
+            except RuntimeError:  # the server has stopped meanwhile
+                if model is not None:
+                    model.runner.close()
+
+        threading.Thread(target=work, name=f"modelpad-open-{name}", daemon=True).start()
+        try:
+            return await asyncio.wait_for(opened, OPEN_S)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"It was not opened, with its samples answered, within {OPEN_S:g} s.",
+                hint="Its graph hangs, or is far too slow to be served.",
+                timeout_s=OPEN_S,
+            ) from None
 
     def _open_checked(self, name: str, version: int) -> ServedModel:
         model = self.catalogue.load(name, version)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
-from modelpad.errors import MissingExtra, ModelpadError, PortInUse
+from modelpad.errors import MissingExtra, ModelpadError, NotFound, PortInUse
 from modelpad.server.errors import FAILED, find_nearest
 from modelpad.server.protocols.messages import load_message, read_headers
 
@@ -37,6 +37,7 @@ MESSAGES = {
 }
 STREAMS = ("ModelStreamInfer",)
 FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
+HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
 
@@ -44,11 +45,14 @@ SERVING, NOT_SERVING = 1, 2
 class Health:
     """`grpc.health.v1`, as Kubernetes asks."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, services: Collection[str]) -> None:
         self.app = app
+        self.services = {"", *services}
 
     async def Check(self, request: Any, context: Any) -> Any:
-        """Serving once the models are open, until the server stops."""
+        """Serving once the models are open, until the server stops; `NotFound` for what is none."""
+        if request.service not in self.services:
+            raise NotFound(f"There is no service {request.service!r} here.")
         status = SERVING if self.app.is_ready else NOT_SERVING
         return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
 
@@ -73,12 +77,13 @@ class GrpcServer:
             ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
         ]
         self.server = grpc.aio.server(options=options)
-        for service, calls in (
-            (grpc_inference.SERVICE, grpc_inference.InferenceService(app)),
-            (grpc_tensorflow.PREDICTION, grpc_tensorflow.PredictionService(app)),
-            (grpc_tensorflow.MODELS, grpc_tensorflow.ModelService(app)),
-            ("grpc.health.v1.Health", Health(app)),
-        ):
+        services: dict[str, Any] = {
+            grpc_inference.SERVICE: grpc_inference.InferenceService(app),
+            grpc_tensorflow.PREDICTION: grpc_tensorflow.PredictionService(app),
+            grpc_tensorflow.MODELS: grpc_tensorflow.ModelService(app),
+        }
+        services[HEALTH] = Health(app, [*services, HEALTH])
+        for service, calls in services.items():
             self._add(service, calls)
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:

@@ -29,7 +29,7 @@ async def generate(model: ServedModel, request: Request) -> Response:
     arrays = {name: _read_value(record[name], info) for name, info in values.items()}
     outputs = await model.runner.run(check_batch(model, arrays))
     answer = {"model_name": model.name, "model_version": str(model.version)}
-    if "id" in record and "id" not in arrays:
+    if record.get("id") is not None and "id" not in arrays:
         answer["id"] = str(record["id"])
     return respond_json(answer | split_items(outputs, [info.name for info in model.outputs])[0])
 

@@ -345,7 +345,7 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
     timeout = options.get("timeout")
     return InferRequest(
         arrays,
-        str(record.get("id") or ""),
+        "" if record.get("id") is None else str(record["id"]),
         outputs,
         bool(options.get("binary_data_output")),
         min(timeout, MOST_TIMEOUT) / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
