@@ -151,6 +151,12 @@ def test_models_lists_shows_and_rolls_back(run_modelpad: Any, digits: Bundle) ->
     listed = json.loads(run_modelpad("models", "--json").stdout)["models"]
     assert [row["version"] for row in listed] == [1, 2]
     assert "test accuracy" in run_modelpad("models", "list").stdout
+    assert [row["traffic"] for row in listed] == [0, 100]
+    assert run_modelpad("models", "traffic", "digits", "1=75", "2=25").returncode == 0
+    assert run_modelpad("models", "shadow", "digits", "2").returncode == 0
+    lines = run_modelpad("models").stdout.splitlines()
+    assert "  75 %  " in lines[1]
+    assert "  25 %, shadow  " in lines[2]
     assert run_modelpad("models", "alias", "digits", "production", "2").returncode == 0
     assert "version 1" in run_modelpad("models", "rollback", "digits").stdout
     assert "version 1" in run_modelpad("models", "show", "digits").stdout

@@ -101,18 +101,19 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
         print(f"The store {store.root} is empty.")
         print("Next: modelpad train digits, or modelpad serve for the digits that come with it.")
         return DONE
-    table = [("MODEL", "VERSION", "ALIASES", "CREATED", "METRICS")]
+    table = [("MODEL", "VERSION", "TRAFFIC", "ALIASES", "CREATED", "METRICS")]
     table += [
         (
             str(row["name"]),
             str(row["version"]),
+            _write_traffic(row),
             ", ".join(row["aliases"]),
             str(row["created"])[:16].replace("T", " "),
             _write_metrics(row["metrics"]),
         )
         for row in rows
     ]
-    widths = [max(len(row[column]) for row in table) for column in range(5)]
+    widths = [max(len(row[column]) for row in table) for column in range(6)]
     for row in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(line.rstrip())
@@ -123,7 +124,8 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
     """Every version in the store with what is said of it, by name, as JSON shows it."""
     rows: list[dict[str, Any]] = []
     for name in sorted(store.names()):
-        aliases = store.aliases(name)
+        aliases, plan = store.aliases(name), store.plan(name)
+        traffic = plan.traffic or {plan.live: 100}
         for version in store.versions(name):
             manifest = store.open(f"{name}@{version}", verify=False).manifest
             names = sorted(alias for alias, target in aliases.items() if target == version)
@@ -131,6 +133,8 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
                 {
                     "name": name,
                     "version": version,
+                    "traffic": traffic.get(version, 0),
+                    "shadow": version == plan.shadow,
                     "aliases": names,
                     "task": manifest.task,
                     "created": manifest.created,
@@ -138,6 +142,11 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _write_traffic(row: Mapping[str, Any]) -> str:
+    share = [f"{row['traffic']} %"] if row["traffic"] else []
+    return ", ".join([*share, *(["shadow"] if row["shadow"] else [])])
 
 
 def show_model(store: LocalStore, args: argparse.Namespace) -> int:
