@@ -212,16 +212,16 @@ def test_a_body_that_is_answered_as_it_comes_has_no_end() -> None:
     async def test(running: Running) -> None:
         reader, writer = await running.connect()
         writer.write(b"POST /lines HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        for _ in range(15):
+        for _ in range(20):
             writer.write(b"3\r\nab\n\r\n")
             await asyncio.sleep(0.2)
         writer.write(b"0\r\n\r\n" + CLOSE)
         answer = await asyncio.wait_for(reader.read(), 5)
-        assert answer.count(b"\r\n2\n\r\n") == 15
+        assert answer.count(b"\r\n2\n\r\n") == 20
         assert answer.count(b"200 OK") == 2
         writer.close()
 
-    run(test, ServerLimits(body_s=0.5))
+    run(test, ServerLimits(body_s=1.5))
 
 
 def test_a_client_that_does_not_read_a_stream_is_cut_off() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
@@ -141,23 +142,10 @@ class GrpcServer:
         self, service: str, name: str, act: Callable[[Any, Any], Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
-            status = "OK"
-            trace = self._begin_trace(context)
-            try:
+            async with self._watch(service, name, context):
                 if name not in OPEN_TO_ALL:
                     self.app.admit(read_headers(context), admin=name in FOR_ADMINS)
                 return await act(request, context)
-            except ModelpadError as error:
-                status = code_of(error)
-                await context.abort(self.grpc.StatusCode[status], error.words)
-            except Exception:
-                log.exception("failed: %s", name)
-                status = "INTERNAL"
-                await context.abort(self.grpc.StatusCode[status], FAILED.words)
-            finally:
-                self.app.metrics.count_call(name, status)
-                if trace is not None:
-                    trace.end_call(service, name, status)
 
         return handle
 
@@ -165,25 +153,31 @@ class GrpcServer:
         self, service: str, name: str, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
     ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            status = "OK"
-            trace = self._begin_trace(context)
-            try:
+            async with self._watch(service, name, context):
                 self.app.admit(read_headers(context))
                 async for answer in act(requests, context):
                     yield answer
-            except ModelpadError as error:
-                status = code_of(error)
-                await context.abort(self.grpc.StatusCode[status], error.words)
-            except Exception:
-                log.exception("failed: %s", name)
-                status = "INTERNAL"
-                await context.abort(self.grpc.StatusCode[status], FAILED.words)
-            finally:
-                self.app.metrics.count_call(name, status)
-                if trace is not None:
-                    trace.end_call(service, name, status)
 
         return handle
+
+    @asynccontextmanager
+    async def _watch(self, service: str, name: str, context: Any) -> AsyncIterator[None]:
+        """Counts and traces a call, and tells its error as gRPC does."""
+        status = "OK"
+        trace = self._begin_trace(context)
+        try:
+            yield
+        except ModelpadError as error:
+            status = code_of(error)
+            await context.abort(self.grpc.StatusCode[status], error.words)
+        except Exception:
+            log.exception("failed: %s", name)
+            status = "INTERNAL"
+            await context.abort(self.grpc.StatusCode[status], FAILED.words)
+        finally:
+            self.app.metrics.count_call(name, status)
+            if trace is not None:
+                trace.end_call(service, name, status)
 
     def _begin_trace(self, context: Any) -> Trace | None:
         traces = self.app.traces
