@@ -282,7 +282,7 @@ def test_a_stop_refuses_new_connections_while_it_answers_what_is_in_flight(
                 return True
             return False
 
-        wait_for(is_refused, 3)
+        wait_for(is_refused, 8)
         client.sendall(picture)
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
     assert three.process.wait(15) == 0
@@ -292,7 +292,7 @@ IMPATIENT = """
 import sys
 from modelpad.cli.main import main
 from modelpad.server.workers import supervisor
-supervisor.PING_S, supervisor.HUNG_S = 0.2, 1.0
+supervisor.PING_S, supervisor.HUNG_S = 0.2, 2.5
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -318,7 +318,7 @@ def test_a_pause_of_all_processes_costs_no_worker(
     everyone = [psutil.Process(running.process.pid), *workers]
     for each in everyone:
         each.suspend()
-    time.sleep(2.5)
+    time.sleep(3.5)
     for each in everyone:
         each.resume()
     time.sleep(1.0)
