@@ -225,6 +225,26 @@ def test_a_version_that_answers_its_samples_wrong_stays_out(
     assert version_of(url, digits) == 1
 
 
+def test_a_version_that_was_kept_out_stays_out_of_the_next_server_until_it_is_mended(
+    serve: Any, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
+    first = serve("digits", "--poll", "0.05", store=store.root)
+    damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
+    (damaged / "model.onnx").write_bytes(b"damaged")
+    folder = damaged.rename(store.root / "digits" / "2")
+    wait_for(lambda: store.read_failure("digits", 2))
+    first.process.terminate()
+    assert first.process.wait(15) == 0
+    again = serve("digits", "--poll", "0.05", store=store.root)
+    assert version_of(again.url, digits) == 1
+    again.process.terminate()
+    assert again.process.wait(15) == 0
+    (folder / "model.onnx").write_bytes(digits.path("model.onnx").read_bytes())
+    mended = serve("digits", "--poll", "0.05", store=store.root)
+    wait_for(lambda: version_of(mended.url, digits) == 2)
+    wait_for(lambda: store.read_failure("digits", 2) is None)
+
+
 def test_traffic_sticks_over_grpc_too(
     serve: Any, store: LocalStore, digits: Bundle, free_port: int, wait_for: Any
 ) -> None:

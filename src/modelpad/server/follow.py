@@ -174,7 +174,8 @@ class Follower:
             self.app.metrics.count_version_failure(model=name, version=version)
             await self._note(name, version, reason)
             return None
-        if self.failed.pop((name, version), None) is not None:
+        self.failed.pop((name, version), None)
+        if await asyncio.to_thread(self.catalogue.read_failure, name, version):
             await self._note(name, version, None)
         self.app.watch(model)
         return model
