@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -191,38 +192,30 @@ class Follower:
 
         Raises as `_open_checked`, and `DeadlineExceeded`.
         """
-        loop = asyncio.get_running_loop()
-        opened: asyncio.Future[ServedModel] = loop.create_future()
-
-        def tell(model: ServedModel | None, error: BaseException | None) -> None:
-            if model is None and not opened.done():
-                opened.set_exception(error or RuntimeError("nothing was opened"))
-            elif model is not None and opened.done():
-                model.runner.close()  # nobody waits for it any more
-            elif model is not None:
-                opened.set_result(model)
+        outcome: Future[ServedModel] = Future()
+        outcome.set_running_or_notify_cancel()  # from now on only the thread ends it
 
         def work() -> None:
-            model = failed = None
             try:
-                model = self._open_checked(name, version)
+                outcome.set_result(self._open_checked(name, version))
             except Exception as error:
-                failed = error
-            try:
-                loop.call_soon_threadsafe(tell, model, failed)
-            except RuntimeError:  # the server has stopped meanwhile
-                if model is not None:
-                    model.runner.close()
+                outcome.set_exception(error)
 
         threading.Thread(target=work, name=f"modelpad-open-{name}", daemon=True).start()
+        opened = asyncio.wrap_future(outcome)
         try:
-            return await asyncio.wait_for(opened, OPEN_S)
-        except TimeoutError:
+            await asyncio.wait([opened], timeout=OPEN_S)
+            if opened.done():
+                return opened.result()
             raise DeadlineExceeded(
                 f"It was not opened, with its samples answered, within {OPEN_S:g} s.",
                 hint="Its graph hangs, or is far too slow to be served.",
                 timeout_s=OPEN_S,
-            ) from None
+            )
+        finally:
+            if not opened.done():
+                opened.cancel()
+                outcome.add_done_callback(close_late)
 
     def _open_checked(self, name: str, version: int) -> ServedModel:
         model = self.catalogue.load(name, version)
@@ -241,6 +234,12 @@ class Follower:
         model.runner.session.close()
         release_memory()
         log.warning("%s: version %d has left", model.name, model.version)
+
+
+def close_late(outcome: Future[ServedModel]) -> None:
+    """Closes what was opened when nobody waits for it any more."""
+    if outcome.exception() is None:
+        outcome.result().runner.close()
 
 
 def check_samples(model: ServedModel) -> None:
