@@ -118,10 +118,10 @@ def _ask(call: Call) -> Handler:
         app.metrics.observe_prediction(time.perf_counter() - start, model=model.name)
         if shadow is not None:
 
-            async def ask_again(version: ServedModel) -> object:
-                return _read_answer(await call(version, await request.keep_body()))
+            async def ask_again(version: ServedModel) -> Response:
+                return await call(version, await request.keep_body())
 
-            shadow.compare(ask_again, _read_answer(response))
+            shadow.compare(ask_again, response, _read_answer)
         return response
 
     return handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from modelpad.server.app import App
     from modelpad.server.models import ServedModel
 
-Ask = Callable[["ServedModel"], Awaitable[object]]
+T = TypeVar("T")
+Ask = Callable[["ServedModel"], Awaitable[T]]
 
 TOLERANCE = 1e-3
 UNCOMPARED = {"version", "model_version"}
@@ -28,13 +29,17 @@ class Shadow:
     app: App
     model: ServedModel
 
-    def compare(self, ask: Ask, told: object) -> None:
-        """Asks it the same by `ask`, and counts how that compares with what was told; no wait."""
-        self.app.run_aside(self._compare(ask, told))
+    def compare(self, ask: Ask[T], told: T, read: Callable[[T], object] | None = None) -> None:
+        """Asks it the same by `ask`, and counts how that compares with what was told; no wait.
 
-    async def _compare(self, ask: Ask, told: object) -> None:
+        What is compared is what `read` makes of an answer, where it is given.
+        """
+        self.app.run_aside(self._compare(ask, told, read or (lambda answer: answer)))
+
+    async def _compare(self, ask: Ask[T], told: T, read: Callable[[T], object]) -> None:
         try:
-            result = "same" if answers_agree(told, await ask(self.model)) else "different"
+            answer = await ask(self.model)
+            result = "same" if answers_agree(read(told), read(answer)) else "different"
         except Overloaded:
             result = "skipped"  # its queue is full: that says nothing of its answers
         except ModelpadError:
@@ -49,6 +54,15 @@ def find_shadow(app: App, model: ServedModel) -> Shadow | None:
     if line is None or line.shadow is None or line.shadow == model.version:
         return None
     return Shadow(app, line.versions[line.shadow])
+
+
+async def ask_with_shadow(app: App, model: ServedModel, ask: Ask[T]) -> T:
+    """What `model` answers; its shadow, if there is one, is asked the same aside."""
+    told = await ask(model)
+    shadow = find_shadow(app, model)
+    if shadow is not None:
+        shadow.compare(ask, told)
+    return told
 
 
 def answers_agree(first: object, second: object) -> bool:

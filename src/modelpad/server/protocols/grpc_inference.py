@@ -24,7 +24,7 @@ from modelpad.server.protocols.openinference import (
 from modelpad.server.protocols.repository import list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
-from modelpad.server.shadows import find_shadow
+from modelpad.server.shadows import ask_with_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -103,10 +103,7 @@ class InferenceService:
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Inference, with typed contents or raw ones."""
         model = await self._find(request.model_name, request.model_version, context)
-        outputs = await infer(model, request)
-        shadow = find_shadow(self.app, model)
-        if shadow is not None:
-            shadow.compare(lambda version: infer(version, request), outputs)
+        outputs = await ask_with_shadow(self.app, model, lambda each: infer(each, request))
         return write_answer(model, request, outputs)
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:

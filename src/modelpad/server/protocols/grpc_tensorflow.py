@@ -12,7 +12,7 @@ from modelpad.server.protocols.messages import load_enum, load_message, read_hea
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
 from modelpad.server.routes import STICKY
-from modelpad.server.shadows import find_shadow
+from modelpad.server.shadows import ask_with_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -53,10 +53,7 @@ class PredictionService:
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out, in the typed fields that its clients read."""
         model = await find_model(self.app, request.model_spec, context)
-        outputs = await infer(model, request)
-        shadow = find_shadow(self.app, model)
-        if shadow is not None:
-            shadow.compare(lambda version: infer(version, request), outputs)
+        outputs = await ask_with_shadow(self.app, model, lambda each: infer(each, request))
         names = list(request.output_filter) or list(outputs)
         unknown = [name for name in names if name not in outputs]
         if unknown:
