@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import re
 import sys
@@ -23,8 +22,8 @@ from modelpad.cli.settings import (
     paths_from_environment,
     port_from_environment,
 )
-from modelpad.cli.sources import find_model
-from modelpad.errors import UsageError, VersionNotFound
+from modelpad.cli.sources import find_live
+from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
     from modelpad.server import Guard, LoadOptions, ModelTable
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from modelpad.server.sockets import Address, Certificate
     from modelpad.server.traces import Traces
     from modelpad.store import Found
-
-log = logging.getLogger("modelpad.server")
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 EXAMPLE = """example:
@@ -323,35 +320,6 @@ def find_models(args: argparse.Namespace, live: Mapping[str, int]) -> list[Found
             hint="A version of a model: ask for it by its path, or share traffic among versions.",
         )
     return found
-
-
-def find_live(word: str, live: Mapping[str, int], settings: Settings) -> Found:
-    """What `word` means to the other workers: to the store it may mean what they keep out."""
-    name = word.partition("@")[0]
-    if name in live and not Path(word).exists():
-        with contextlib.suppress(VersionNotFound):  # it was removed, and others are there
-            return find_model(f"{name}@{live[name]}", settings)
-    return find_model(pass_over_failed(word, settings), settings)
-
-
-def pass_over_failed(word: str, settings: Settings) -> str:
-    """`word`; or the version before, where a server has kept out the one that it means.
-
-    Who follows the store tries that one again at once.
-    """
-    from modelpad.store import LocalStore
-
-    store = LocalStore(settings.store)
-    if word not in store.names():
-        return word
-    meant = store.resolve(word).version
-    reason = store.read_failure(word, meant)
-    before = [each for each in store.versions(word) if each < meant]
-    sound = [each for each in before if store.read_failure(word, each) is None]
-    if reason is None or not sound:
-        return word
-    log.warning("%s: version %d was kept out before: %s", word, meant, reason)
-    return f"{word}@{sound[-1]}"
 
 
 def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:

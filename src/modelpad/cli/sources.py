@@ -5,20 +5,25 @@ A foreign model is imported into the cache, once for its content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad import __version__
-from modelpad.errors import ModelNotFound
+from modelpad.errors import ModelNotFound, VersionNotFound
 
 if TYPE_CHECKING:
     from modelpad.cli.settings import Settings
     from modelpad.store import Found
+
+log = logging.getLogger("modelpad.server")
 
 CHUNK = 1 << 20
 FOREIGN = (
@@ -57,6 +62,39 @@ def find_model(given: str, settings: Settings) -> Found:
     if is_bundle or not looks_foreign:
         return find_bundle(given, settings.store)
     return import_once(path, settings.cache / "imports")
+
+
+def find_live(word: str, live: Mapping[str, int], settings: Settings) -> Found:
+    """What `word` means to servers: the `live` version where others serve it already.
+
+    To the store it may mean what they keep out. Raises as `find_model`.
+    """
+    name = word.partition("@")[0]
+    if name in live and not Path(word).exists():
+        with contextlib.suppress(VersionNotFound):  # it was removed, and others are there
+            return find_model(f"{name}@{live[name]}", settings)
+    return find_model(pass_over_failed(word, settings), settings)
+
+
+def pass_over_failed(word: str, settings: Settings) -> str:
+    """`word`; or the version before, where a server has kept out the one that it means.
+
+    Who follows the store tries that one again at once.
+    """
+    from modelpad.store import LocalStore
+
+    store = LocalStore(settings.store)
+    if word not in store.names():
+        return word
+    meant = store.resolve(word).version
+    reason = store.read_failure(word, meant)
+    if reason is None:
+        return word
+    for version in reversed(store.versions(word)):
+        if version < meant and store.read_failure(word, version) is None:
+            log.warning("%s: version %d was kept out before: %s", word, meant, reason)
+            return f"{word}@{version}"
+    return word
 
 
 def import_once(path: Path, cache: Path) -> Found:
