@@ -16,6 +16,7 @@ from modelpad import __version__
 from modelpad.engine import CALLER
 from modelpad.errors import Forbidden, ModelpadError, NotFound, NotReady
 from modelpad.server import errors
+from modelpad.server.budget import ByteBudget
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
 from modelpad.server.log import log_request, name_request, read_trace
 from modelpad.server.metrics import (
@@ -65,6 +66,7 @@ class App:
         self.origins = frozenset(origins)
         self.admins = frozenset(admins)
         self.limits = limits or ServerLimits()
+        self.budget = ByteBudget(self.limits.inflight_bytes)
         self.stopping = False
         self.follower: Follower | None = None
         self.link: Link | None = None

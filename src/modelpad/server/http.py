@@ -29,10 +29,12 @@ class ServerLimits:
     """What one client may cost; sizes in bytes, times in seconds.
 
     `header_s` is the time for a request's head, `body_s` for its body (slow clients are cut off),
-    `idle_s` how long a connection may say nothing between requests.
+    `idle_s` how long a connection may say nothing between requests. `inflight_bytes` is for all
+    requests of a worker together.
     """
 
     body_bytes: int = 32 * 1024 * 1024
+    inflight_bytes: int = 160 * 1024 * 1024
     header_bytes: int = 64 * 1024
     connections: int = 1000
     header_s: float = 10.0
