@@ -167,6 +167,21 @@ def first_line(error: BaseException, most: int | None = None) -> str:
     return lines[0][:most]
 
 
+def forget_frames(error: BaseException) -> None:
+    """Drops the tracebacks of an error that was handled, and of all that led to it.
+
+    A traceback keeps the frames it went through, a frame its variables, and among those of a server
+    are a request's body and the future that holds the error: a cycle, which keeps the body until
+    the next full garbage collection.
+    """
+    chain: list[BaseException | None] = [error]
+    while chain:
+        one = chain.pop()
+        if one is not None and one.__traceback__ is not None:
+            one.__traceback__ = None
+            chain += [one.__cause__, one.__context__]
+
+
 def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str:
     """A hint that names the nearest of `known`, or lists what there is."""
     from difflib import get_close_matches  # ten milliseconds that only an error pays

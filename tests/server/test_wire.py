@@ -404,17 +404,36 @@ def test_idle_connections_are_closed_without_words() -> None:
     run(test, ServerLimits(idle_s=0.2))
 
 
-def test_one_connection_too_many_is_told() -> None:
+def test_one_connection_too_many_is_told_when_all_others_are_at_work() -> None:
     async def test(running: Running) -> None:
         held = [await running.connect() for _ in range(2)]
+        for _, writer in held:
+            writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
         await asyncio.sleep(0.05)
         assert (await running.send(CLOSE)).startswith(b"HTTP/1.1 503")
-        held[0][1].close()
-        await asyncio.sleep(0.05)
-        assert (await running.send(CLOSE)).startswith(b"HTTP/1.1 200")
-        held[1][1].close()
+        for reader, writer in held:
+            assert (await reader.readuntil(b"/slow")).startswith(b"HTTP/1.1 200")
+            writer.close()
 
     assert run(test, ServerLimits(connections=2)).refused == 1
+
+
+def test_the_connection_that_was_idle_for_longest_makes_room() -> None:
+    async def test(running: Running) -> None:
+        first, first_writer = await running.connect()
+        first_writer.write(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n")
+        await first.readuntil(b"/one")
+        silent, silent_writer = await running.connect()
+        await asyncio.sleep(0.05)
+        assert (await running.send(CLOSE)).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            assert await silent.read() == b""  # it had asked for nothing yet
+        first_writer.write(CLOSE)
+        assert (await first.read()).endswith(b"/a b")
+        for writer in (first_writer, silent_writer):
+            writer.close()
+
+    assert run(test, ServerLimits(connections=2)).refused == 0
 
 
 def test_a_stop_answers_what_is_in_flight() -> None:

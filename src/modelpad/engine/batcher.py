@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modelpad.engine.batching import BatchLimits, Waiting, decide
-from modelpad.errors import DeadlineExceeded, ModelFailed, ModelpadError, NotReady, Overloaded
+from modelpad.errors import (
+    DeadlineExceeded,
+    ModelFailed,
+    ModelpadError,
+    NotReady,
+    Overloaded,
+    forget_frames,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -404,6 +411,7 @@ def group_alike(works: list[Work]) -> list[list[Work]]:
 
 
 def _as_error(error: Exception) -> ModelpadError:
+    forget_frames(error)
     if isinstance(error, ModelpadError):
         return error
     return ModelFailed(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad import __version__
 from modelpad.engine import CALLER
-from modelpad.errors import Forbidden, ModelpadError, NotFound, NotReady
+from modelpad.errors import Forbidden, ModelpadError, NotFound, NotReady, forget_frames
 from modelpad.server import errors
-from modelpad.server.budget import ByteBudget
+from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
 from modelpad.server.log import log_request, name_request, read_trace
 from modelpad.server.metrics import (
@@ -80,8 +80,9 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            request = Request.from_asgi(scope, receive, self.limits)
-            with contextlib.suppress(ClientGone):
+            reservation = Reservation(self.budget)
+            request = Request.from_asgi(scope, receive, self.limits, reservation)
+            with contextlib.suppress(ClientGone), reservation:
                 response = await self.respond(request)
                 await response.send(send, head_only=request.method == "HEAD")
 
@@ -293,6 +294,7 @@ class App:
             response = await route.handler(self, request, names)
         except ModelpadError as error:
             response = route.write_error(error)
+            forget_frames(error)
         except ClientGone:
             raise
         except Exception:

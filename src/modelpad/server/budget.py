@@ -1,72 +1,102 @@
 """One byte budget a worker: what requests in flight may hold in memory together.
 
 Every limit on a single request is multiplied by the number of requests. The budget is what bounds
-their sum: bodies that arrive, what is decoded from them, and answers that wait for their client.
+their sum: bodies that arrive, what is decoded from them, and responses that wait for their client.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 from modelpad.errors import Overloaded, TooLarge
 
+# Makes room for some bytes of a request that will then hold so many in all: (size, total).
+Evict = Callable[[int, int], None]
+
 
 class ByteBudget:
-    """Counts the bytes that are reserved, up to `limit`; used from one event loop alone."""
+    """Counts the bytes that are reserved, up to `limit`; used from one event loop alone.
 
-    __slots__ = ("limit", "used")
+    When it is exhausted, `evict` may make room by dropping requests that hold more than the one
+    that asks: so the largest upload loses, and a small request hardly ever does.
+    """
+
+    __slots__ = ("evict", "limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.evict: Evict | None = None
 
-    def check(self, size: int) -> None:
-        """Raises what `reserve` raises, without reserving anything."""
-        if size > self.limit:
-            raise TooLarge(
-                f"The request needs {size:,} bytes of memory; the limit is {self.limit:,}.",
-                hint="Send fewer values at once, or raise the limit with --max-inflight-mb.",
-                limit=self.limit,
-                got=size,
-            )
-        if self.used + size > self.limit:
-            raise Overloaded(
-                "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
-            )
-
-    def reserve(self, size: int) -> None:
-        """Takes `size` bytes.
+    def reserve(self, size: int, total: int = 0) -> None:
+        """Takes `size` bytes for a request that then holds `total`.
 
         Raises:
-            TooLarge: more than the whole budget.
-            Overloaded: more than is left of it now.
+            TooLarge: the request needs more than the whole budget.
+            Overloaded: it needs more than is left of it now.
         """
-        self.check(size)
+        if self.used + size > self.limit:
+            self._make_room(size, max(size, total))
         self.used += size
 
     def release(self, size: int) -> None:
         """Gives `size` reserved bytes back."""
         self.used -= size
 
+    def _make_room(self, size: int, total: int) -> None:
+        if total > self.limit:
+            raise TooLarge(
+                f"The request needs {total:,} bytes of memory; the limit is {self.limit:,}.",
+                hint="Send fewer values at once, or raise the limit with --max-inflight-mb.",
+                limit=self.limit,
+                got=total,
+            )
+        if self.evict is not None:
+            self.evict(size, total)
+        if self.used + size > self.limit:
+            raise Overloaded(
+                "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
+            )
+
 
 class Reservation:
-    """What one request holds of a budget; released as a whole, once."""
+    """What one request holds of a budget, until it is released."""
 
-    __slots__ = ("_budget", "size")
+    __slots__ = ("_budget", "released", "size")
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self.size = 0
+        self.released = False
 
     def grow(self, size: int) -> None:
-        """Reserves `size` bytes more. Raises as `ByteBudget.reserve`."""
-        self._budget.reserve(size)
+        """Reserves `size` bytes more.
+
+        Raises as `ByteBudget.reserve`, and `Overloaded` when the request was dropped to make room.
+        """
+        self._budget.reserve(size, self.size + size)
         self.size += size
+        if self.released:
+            self.release()
+            raise Overloaded("The request was dropped.", hint="Try again.", retry_after_s=1)
+
+    def force(self, size: int) -> None:
+        """Counts `size` bytes more, which are in memory already, over the limit if need be."""
+        self._budget.used += size
+        self.size += size
+
+    def shrink(self, size: int) -> None:
+        """Gives `size` bytes back; nothing when all was released before."""
+        size = min(size, self.size)
+        self._budget.used -= size
+        self.size -= size
 
     def release(self) -> None:
         """Gives everything back."""
-        self._budget.release(self.size)
+        self._budget.used -= self.size
         self.size = 0
+        self.released = True
 
     def __enter__(self) -> Reservation:
         return self

@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from modelpad.server.errors import respond_problem
+from modelpad.errors import ModelpadError, Overloaded, forget_frames
+from modelpad.server.budget import Reservation
+from modelpad.server.errors import respond_error, respond_problem
+from modelpad.server.exchange import Exchange
+from modelpad.server.heads import HeadRefused, check_fields, check_head, head_too_large
 from modelpad.server.http import ClientGone, Request, Response, read_count
 
 if TYPE_CHECKING:
@@ -26,68 +30,31 @@ log = logging.getLogger("modelpad.server")
 
 FIRST_S = 1.0  # a client that has just connected is about to ask
 LINGER_S = 2.0
-PAUSE_BYTES = 256 * 1024  # of a body that nobody has read yet
-MOST_WAITING = 64  # requests on one connection, before no more are read
-# Of a refused request's body: it is waited for, so that its client may stay.
-SMALL_BYTES = 256 * 1024
+PAUSE_BYTES = 64 * 1024  # of a body that nobody has read yet
+# Requests are parsed a few at a time, so that pipelined ones wait as bytes and not as objects.
+SLICE_BYTES = 4096
+MAX_PIPELINED = 32
+# What CPython takes for a request's head, beside its text: objects, and each field.
+HEAD_BYTES = 2048
+FIELD_BYTES = 200
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Exchange:
-    """One request on a connection, and what has come of its body."""
+class Connection(asyncio.BufferedProtocol):
+    """One client: requests are answered one after the other, in their order.
 
-    __slots__ = (
-        "begun",
-        "complete",
-        "expects",
-        "gone",
-        "is_old",
-        "keep_alive",
-        "parts",
-        "refusal",
-        "request",
-        "size",
-        "waiter",
-    )
-
-    def __init__(self, keep_alive: bool, is_old: bool) -> None:
-        self.keep_alive = keep_alive
-        self.is_old = is_old  # HTTP/1.0, which has no chunks
-        self.parts: deque[bytes] = deque()
-        self.size = 0
-        self.complete = False
-        self.begun = False  # its answer is on the way
-        self.expects = False  # its client waits to be told that its body is wanted
-        self.gone = False
-        self.waiter: asyncio.Future[None] | None = None
-        self.request: Request | None = None
-        self.refusal: Response | None = None
-
-    @property
-    def is_small(self) -> bool:
-        """Whether its body is known to be short, and is sent without being asked for."""
-        if self.expects:
-            return False
-        declared = self.request.headers.get("content-length", "") if self.request else ""
-        size = read_count(declared)
-        return size is not None and size <= SMALL_BYTES
-
-    def wake(self) -> None:
-        """Something came, or nothing will any more."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-
-class Connection(asyncio.Protocol):
-    """One client: requests are answered one after the other, in their order."""
+    It is made when its socket is accepted, before a TLS handshake: until then it is `opening`.
+    """
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
         self.server = server
         self.loop = loop
-        self.begun = time.monotonic()
+        self.begun = self.active_at = time.monotonic()
         self.deadline = self.begun + server.limits.header_s
         self.transport: asyncio.Transport | None = None
+        self.opening: asyncio.Task[object] | None = None
+        self.is_surplus = False  # it is told that there are too many
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None  # being answered
@@ -97,7 +64,12 @@ class Connection(asyncio.Protocol):
         self._plain_head = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._fields = 0  # of the head that comes, a multiple field counted as often as it comes
+        self._head_reserved = 0
         self._untold_bytes = 0  # since a head was whole or a body went on
+        self._body_left = 0  # of a body whose length was declared
+        self._unparsed = b""
+        self._parsing = False
         self._asked = False  # a request's head has come
         self._ended = False  # the client sends no more
         self._broken = False  # what came is no HTTP, and nothing after it is read
@@ -113,64 +85,93 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; one too many is told so."""
+        """A client has connected; its TLS handshake is done."""
         self.transport = cast("asyncio.Transport", transport)
-        server = self.server
-        if len(server.connections) >= server.limits.connections:
-            server.refused += 1
+        if self.is_surplus:
             self._refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "Too many connections are open.",
-                "Try again in a second.",
+                respond_problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "Too many connections are open.",
+                    "Try again in a second.",
+                )
             )
-            return
-        server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: what it asked for is of no use any more."""
         self.server.connections.discard(self)
+        self.server.lingering.discard(self)
         self._closing = True
+        self._unparsed = b""
+        self._release_head()
         for exchange in (self._current, self._coming, *self._waiting):
             if exchange is not None:
                 exchange.gone = True
                 exchange.wake()
+                if exchange is not self._current:
+                    exchange.finish()
         if self._task is not None:
             self._task.cancel()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where to read into: one buffer serves all connections, as each read is parsed at once."""
+        return self.server.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parses what came."""
         if self._closing or self._broken:
             return
+        now = self.active_at = time.monotonic()
         if self._coming is None and self._current is None:
-            self.deadline = min(self.deadline, time.monotonic() + self.server.limits.header_s)
+            self.deadline = min(self.deadline, now + self.server.limits.header_s)
+        self._parse(memoryview(self.server.read_buffer)[:nbytes])
+
+    def _parse(self, data: memoryview) -> None:
+        """Parses slice by slice; what more requests than may wait leave over is kept as bytes."""
+        self._parsing = True
+        while data and not (self._closing or self._broken):
+            size = max(SLICE_BYTES, self._body_left)
+            self._parse_slice(bytes(data[:size]))
+            data = data[size:]
+            if self._current is None:
+                self._start_next()
+            if len(self._waiting) > MAX_PIPELINED:
+                self._pause()
+                break
+        self._unparsed = bytes(data) if not (self._closing or self._broken) else b""
+        self._parsing = False
+
+    def _parse_slice(self, data: bytes) -> None:
+        limits = self.server.limits
         try:
             self._untold_bytes += len(data)
             self._feed(data)
-            if self._untold_bytes > self.server.limits.header_bytes:
+            if self._untold_bytes > limits.header_bytes:
                 raise httptools.HttpParserError("a line has no end")
+            self._reserve_head()
         except httptools.HttpParserError as error:
-            if max(self._head_bytes, self._untold_bytes) > self.server.limits.header_bytes:
-                self._refuse_in_turn(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    "The request's head is too large.",
-                    f"Of it at most {self.server.limits.header_bytes:,} bytes are taken.",
-                )
+            cause = error.__context__
+            if isinstance(cause, HeadRefused):
+                self._refuse_in_turn(cause.response)
+            elif isinstance(cause, ModelpadError):
+                self._refuse_bytes(cause)
+            elif max(self._head_bytes, self._untold_bytes) > limits.header_bytes:
+                self._refuse_in_turn(head_too_large(limits.header_bytes).response)
             else:
                 self._refuse_in_turn(
-                    HTTPStatus.BAD_REQUEST,
-                    f"This is not HTTP: {error}.",
-                    "Send HTTP/1.1; https:// only where the server has a certificate.",
+                    respond_problem(
+                        HTTPStatus.BAD_REQUEST,
+                        f"This is not HTTP: {error}.",
+                        "Send HTTP/1.1; https:// only where the server has a certificate.",
+                    )
                 )
-        if self._current is None:
-            self._start_next()
-        if len(self._waiting) > MOST_WAITING:
-            self._pause()
+        except ModelpadError as error:
+            self._refuse_bytes(error)
 
     def eof_received(self) -> bool:
         """The client will send no more; an answer that is on its way is still sent."""
-        if self._coming is not None:
+        if self._coming is not None and not self._unparsed:
             self._coming.gone = True
             self._coming.wake()
         self._ended = True
@@ -198,6 +199,8 @@ class Connection(asyncio.Protocol):
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         self._count_head(len(name) + len(value))
+        self._fields += 1
+        check_fields(self._headers, key, self._fields)
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
@@ -206,7 +209,13 @@ class Connection(asyncio.Protocol):
             self._plain_head = self._write_plain_head()
             return
         is_old = self._parser.get_http_version() == "1.0"
-        exchange = Exchange(self._parser.should_keep_alive(), is_old)
+        headers = self._headers
+        check_head(headers, is_old=is_old)
+        exchange = Exchange(
+            self.server.budget, keep_alive=self._parser.should_keep_alive(), is_old=is_old
+        )
+        head_bytes = HEAD_BYTES + FIELD_BYTES * len(headers) + 2 * self._head_bytes
+        exchange.reservation.grow(head_bytes)
         try:
             url = httptools.parse_url(self._url)
             path = url.path or b"/"
@@ -218,13 +227,15 @@ class Connection(asyncio.Protocol):
 
             text = unquote(text)
         query = (url.query if url is not None else b"") or b""
-        headers, self._headers, self._url = self._headers, {}, b""
+        self._headers, self._url, self._fields = {}, b"", 0
+        self._release_head()
 
-        async def read() -> tuple[bytes, bool]:
+        async def read() -> tuple[bytes | bytearray, bool]:
             return await self._read_body(exchange)
 
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, text, query, headers, read, self.server.limits)
+        limits = self.server.limits
+        request = Request(method, text, query, headers, read, limits, exchange.reservation)
         exchange.request = request
         if self.server.refuse is not None:
             exchange.refusal = self.server.refuse(request)
@@ -232,26 +243,27 @@ class Connection(asyncio.Protocol):
         self._waiting.append(exchange)
         self._head_bytes = self._untold_bytes = 0
         self._asked = True
-        self.deadline = time.monotonic() + self.server.limits.body_s
+        self._body_left = read_count(headers.get("content-length", "")) or 0
+        self.deadline = time.monotonic() + limits.body_s
         exchange.expects = not is_old and headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._untold_bytes = 0
+        self._body_left = max(0, self._body_left - len(body))
         exchange = self._coming
         if exchange is None or exchange.gone or exchange.refusal is not None:
             return
-        exchange.parts.append(body)
-        exchange.size += len(body)
-        if exchange.size > PAUSE_BYTES:
+        exchange.add(body)
+        if len(exchange.part) > PAUSE_BYTES:
             self._pause()
-        exchange.wake()
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._untold_bytes = 0
         exchange = self._coming
         self._coming = None
+        self._body_left = self._fields = 0
         self._headers, self._head_bytes = {}, 0  # fields after the body say nothing here
         if self._writable is None:  # else the client has to read first
             self.deadline = float("inf")
@@ -275,7 +287,7 @@ class Connection(asyncio.Protocol):
         if method == b"CONNECT":
             raise ValueError("this is no proxy")
         headers, url = self._headers, self._url
-        self._headers, self._url, self._head_bytes = {}, b"", 0
+        self._headers, self._url, self._head_bytes, self._fields = {}, b"", 0, 0
         lines = [f"{name}: {text}\r\n" for name, text in headers.items() if name != "upgrade"]
         first = b"%b %b HTTP/%b\r\n" % (method, url, version.encode())
         return first + "".join(lines).encode("latin-1") + b"\r\n"
@@ -283,7 +295,18 @@ class Connection(asyncio.Protocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self.server.limits.header_bytes:
-            raise ValueError("the head is too large")
+            raise head_too_large(self.server.limits.header_bytes)
+
+    def _reserve_head(self) -> None:
+        """Counts what has come of a head that is not whole, and Python's objects for it."""
+        size = 2 * self._head_bytes + FIELD_BYTES * self._fields if self._coming is None else 0
+        if size > self._head_reserved:
+            self.server.budget.reserve(size - self._head_reserved, size)
+            self._head_reserved = size
+
+    def _release_head(self) -> None:
+        self.server.budget.release(self._head_reserved)
+        self._head_reserved = 0
 
     # The way of a request.
 
@@ -297,13 +320,14 @@ class Connection(asyncio.Protocol):
                 return  # the rest of its body is on its way
             self._waiting.popleft()
             self._write_whole(exchange, refusal)
+            exchange.finish()
             self._go_on(exchange)
         if self._waiting and not self._closing:
             self._current = self._waiting.popleft()
             self._task = self.loop.create_task(self._answer(self._current))
 
-    async def _read_body(self, exchange: Exchange) -> tuple[bytes, bool]:
-        while not exchange.parts and not exchange.complete:
+    async def _read_body(self, exchange: Exchange) -> tuple[bytes | bytearray, bool]:
+        while not exchange.part and not exchange.complete:
             if exchange.gone:
                 raise ClientGone
             self._resume()
@@ -311,12 +335,7 @@ class Connection(asyncio.Protocol):
             exchange.waiter = self.loop.create_future()
             await exchange.waiter
             exchange.waiter = None
-        if len(exchange.parts) == 1:
-            part = exchange.parts.popleft()
-        else:
-            part = b"".join(exchange.parts)
-            exchange.parts.clear()
-        exchange.size = 0
+        part = exchange.take()
         self._resume()
         return part, not exchange.complete
 
@@ -333,12 +352,15 @@ class Connection(asyncio.Protocol):
                 response = await self.server.handler(request)
             await self._write(exchange, response)
         except (ClientGone, asyncio.CancelledError):
-            self.abort()
+            if not self._closing:  # else it was told why
+                self.abort()
             return
         except Exception:
             log.exception("failed: %s", request and f"{request.method} {request.path}")
             self.abort()
             return
+        finally:
+            exchange.finish()
         self._current = None
         self._go_on(exchange)
         self._start_next()
@@ -352,7 +374,7 @@ class Connection(asyncio.Protocol):
             self._linger()
         elif over or not exchange.keep_alive or self.server.stopping:
             self._close()
-        elif len(self._waiting) <= MOST_WAITING:
+        else:
             self._resume()
             if self._coming is None and not self._waiting:
                 self.deadline = time.monotonic() + self.server.limits.idle_s
@@ -404,14 +426,74 @@ class Connection(asyncio.Protocol):
         body_s = self.server.limits.body_s
         if self._writable is not None:
             self.deadline = time.monotonic() + body_s
-            await asyncio.shield(self._writable)
+            await self._drain(self._writable)
         self.deadline = float("inf") if self._coming is None else time.monotonic() + body_s
+
+    async def _drain(self, writable: asyncio.Future[None]) -> None:
+        """Waits until the client has read; what it has not is counted as long."""
+        assert self.transport is not None
+        with Reservation(self.server.budget) as unsent:
+            unsent.force(self.transport.get_write_buffer_size())
+            await asyncio.shield(writable)
 
     # Ends.
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being received or answered, nor was begun."""
+        return self._current is None and self._coming is None and not self._waiting
+
+    @property
+    def evictable_bytes(self) -> int:
+        """What would be freed if its unfinished requests were dropped; not those that run."""
+        size = self._head_reserved + sum(each.reservation.size for each in self._waiting)
+        if self._coming is not None and self._coming is self._current:
+            size += self._coming.reservation.size
+        if self._writable is not None and self.transport is not None:
+            size += self.transport.get_write_buffer_size()
+        return size
+
+    @property
+    def eviction_rank(self) -> tuple[int, float]:
+        """Which connection makes room for a new one: the lowest; those that work, never."""
+        if self._closing:
+            rank = 0
+        elif not self._asked:
+            rank = 1
+        else:
+            rank = 2 if self.is_idle else 3
+        return rank, self.active_at
+
+    def evict(self) -> None:
+        """Drops its unfinished requests, to make room for another."""
+        if self._current is None or (self._current is self._coming and not self._current.begun):
+            self._refuse(
+                respond_error(Overloaded("Too many bytes are in flight.", retry_after_s=1))
+            )
+        else:
+            self.abort()  # its answer is on the way, or that of a request before
+        self._drop()
+
+    def _drop(self) -> None:
+        """Releases what nothing is computed from."""
+        self._unparsed = b""
+        self._release_head()
+        for exchange in (self._coming, *self._waiting):
+            if exchange is not None:
+                exchange.finish()
+
+    def _refuse_bytes(self, error: ModelpadError) -> None:
+        """There is no room for what comes now."""
+        response = respond_error(error)
+        forget_frames(error)
+        coming = self._coming
+        self._refuse_in_turn(response)
+        if coming is not None:
+            coming.finish()
+
     def stop_when_idle(self) -> None:
         """Closes unless a request is being received or answered, or is about to come."""
-        idle = self._current is None and self._coming is None and not self._waiting
+        idle = self.is_idle
         new = not self._asked and time.monotonic() < self.begun + FIRST_S
         if idle and not self._head_bytes and not new:
             self._close()
@@ -423,13 +505,13 @@ class Connection(asyncio.Protocol):
         elif self._current is None and self._coming is None and not self._head_bytes:
             self._close()  # an idle connection: no need for words
         elif self._current is None or (self._coming is self._current and not self._current.begun):
-            if self._current is not None and self._task is not None:
-                self._task.cancel()
             limits = self.server.limits
             self._refuse(
-                HTTPStatus.REQUEST_TIMEOUT,
-                "The request took too long to arrive.",
-                f"A head may take {limits.header_s:g} s, a body {limits.body_s:g} s.",
+                respond_problem(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    "The request took too long to arrive.",
+                    f"A head may take {limits.header_s:g} s, a body {limits.body_s:g} s.",
+                )
             )
         else:
             self.abort()
@@ -439,28 +521,33 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if self.transport is not None:
             self.transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
 
-    def _refuse_in_turn(self, status: HTTPStatus, words: str, hint: str) -> None:
+    def _refuse_in_turn(self, response: Response) -> None:
         """Says why and closes, after the answers to what came before."""
         if self._coming is not None and self._coming is self._current:
             if self._current.begun:
                 self.abort()
             else:
-                self._refuse(status, words, hint)
+                self._refuse(response)
             return
         self._broken = True
         self.deadline = float("inf")
         if self._coming is None:
-            self._waiting.append(Exchange(keep_alive=False, is_old=False))
-        self._waiting[-1].refusal = respond_problem(status, words, hint)
+            self._waiting.append(self._make_last())
+        self._waiting[-1].refusal = response
 
-    def _refuse(self, status: HTTPStatus, words: str, hint: str) -> None:
-        """Says why, and closes."""
-        response = respond_problem(status, words, hint)
+    def _refuse(self, response: Response) -> None:
+        """Says why, and closes; what was being answered is of no use any more."""
+        if self._task is not None:
+            self._task.cancel()
         if self.transport is not None and not self.transport.is_closing():
-            last = Exchange(keep_alive=False, is_old=False)
-            self.transport.write(self._write_head(response, last) + response.body)
+            self.transport.write(self._write_head(response, self._make_last()) + response.body)
         self._linger()
+
+    def _make_last(self) -> Exchange:
+        return Exchange(self.server.budget, keep_alive=False, is_old=False)
 
     def _linger(self) -> None:
         """Closes after an answer that came before the request was whole.
@@ -468,10 +555,11 @@ class Connection(asyncio.Protocol):
         Closing at once would reset the connection, and the client would never read the answer.
         """
         self._closing = True
-        self.server.connections.discard(self)
         transport = self.transport
         if transport is None:
             return
+        self.server.connections.discard(self)
+        self.server.lingering.add(self)
         with contextlib.suppress(OSError, NotImplementedError):
             transport.write_eof()
         self._resume()
@@ -483,6 +571,8 @@ class Connection(asyncio.Protocol):
         self.deadline = time.monotonic() + self.server.limits.body_s
         if self.transport is not None:
             self.transport.close()
+        elif self.opening is not None:
+            self.opening.cancel()
 
     def _pause(self) -> None:
         if not self._paused and self.transport is not None and not self.transport.is_closing():
@@ -490,6 +580,28 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and self.transport is not None and not self.transport.is_closing():
-            self._paused = False
-            self.transport.resume_reading()
+        if not self._paused or self.transport is None or self.transport.is_closing():
+            return
+        if not self._closing and not self._may_read:
+            return
+        if self._unparsed and not self._closing:
+            if not self._parsing:
+                self._parsing = True
+                self.loop.call_soon(self._parse_rest)
+            return
+        self._paused = False
+        self.transport.resume_reading()
+
+    @property
+    def _may_read(self) -> bool:
+        unread = 0 if self._coming is None else len(self._coming.part)
+        return len(self._waiting) <= MAX_PIPELINED and unread <= PAUSE_BYTES
+
+    def _parse_rest(self) -> None:
+        """Goes on with what was read before the client was told to wait."""
+        data, self._unparsed = self._unparsed, b""
+        if not self._closing and not self._broken:
+            self._parse(memoryview(data))
+        self._parsing = False
+        if not self._unparsed:
+            self._resume()

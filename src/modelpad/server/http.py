@@ -6,6 +6,7 @@ socket; the app is a plain ASGI callable too, so that any ASGI server or framewo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
+from modelpad.server.budget import Reservation
+from modelpad.server.decoding import PIECE_BYTES, decompress, estimate_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,7 +37,7 @@ class ServerLimits:
     """
 
     body_bytes: int = 32 * 1024 * 1024
-    inflight_bytes: int = 160 * 1024 * 1024
+    inflight_bytes: int = 192 * 1024 * 1024
     header_bytes: int = 64 * 1024
     connections: int = 1000
     header_s: float = 10.0
@@ -46,14 +49,18 @@ class ClientGone(Exception):
     """The client closed the connection before its request was whole."""
 
 
-# The next part of a body and whether more comes. Raises `ClientGone`.
-ReadBody = Callable[[], Awaitable[tuple[bytes, bool]]]
+# The next part of a body, reserved already, and whether more comes. Raises `ClientGone`.
+ReadBody = Callable[[], Awaitable[tuple[bytes | bytearray, bool]]]
 
 
 class Request:
-    """One HTTP request; its body is read at most once, and never past the limit."""
+    """One HTTP request; its body is read at most once, and never past the limit.
 
-    __slots__ = ("_limits", "_read", "headers", "method", "path", "query_string")
+    What the request holds in memory is counted in its `reservation`: `read` reserves each part that
+    it gives, and whoever decodes a body reserves what that takes.
+    """
+
+    __slots__ = ("_limits", "_read", "headers", "method", "path", "query_string", "reservation")
 
     def __init__(
         self,
@@ -63,30 +70,37 @@ class Request:
         headers: Mapping[str, str],
         read: ReadBody,
         limits: ServerLimits,
+        reservation: Reservation,
     ) -> None:
         self.method = method
         self.path = path
         self.query_string = query_string
         self.headers = headers
+        self.reservation = reservation
         self._read = read
         self._limits = limits
 
     @classmethod
-    def from_asgi(cls, scope: Scope, receive: Receive, limits: ServerLimits) -> Request:
+    def from_asgi(
+        cls, scope: Scope, receive: Receive, limits: ServerLimits, reservation: Reservation
+    ) -> Request:
         """The request of an ASGI server."""
 
         async def read() -> tuple[bytes, bool]:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            return message.get("body", b""), message.get("more_body", False)
+            part = message.get("body", b"")
+            reservation.grow(len(part))
+            return part, message.get("more_body", False)
 
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
         }
         query = scope.get("query_string", b"")
-        return cls(scope["method"], scope["path"], query, headers, read, limits)
+        path = scope["path"]
+        return cls(scope["method"], path, query, headers, read, limits, reservation)
 
     @property
     def content_type(self) -> str:
@@ -99,88 +113,94 @@ class Request:
         return {name: values[-1] for name, values in parsed.items()}
 
     async def body(self) -> bytes:
-        """The whole body, unpacked where it came as gzip or deflate.
+        """The whole body, decompressed where it came as gzip or deflate.
 
         Raises:
             TooLarge: it is longer than the limit; the rest is not read.
-            InvalidInput: it is not packed as its header says.
+            Overloaded: too many bytes are in flight.
+            InvalidInput: it is not what its Content-Encoding says.
         """
         declared = read_count(self.headers.get("content-length", ""))
         if declared is not None and declared > self._limits.body_bytes:
             raise self._too_large(declared)
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            part, more = await self._read()
-            size += len(part)
-            if size > self._limits.body_bytes:
-                raise self._too_large(size)
-            parts.append(part)
-        body = b"".join(parts)
-        packed = self.headers.get("content-encoding", "")
-        return self._unpack(body, packed.strip().lower()) if packed else body
+        part, more = await self._read()
+        if more:
+            # One growing array: a list would cost more than the bytes, if they come one by one.
+            whole = bytearray(part)
+            while more and len(whole) <= self._limits.body_bytes:
+                part, more = await self._read()
+                whole += part
+            part = whole
+        if len(part) > self._limits.body_bytes:
+            raise self._too_large(len(part))
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        body = bytes(part)
+        return body if encoding in ("", "identity") else await self._decompress(body, encoding)
 
-    async def keep_body(self) -> Request:
-        """The same request with its body read, so that it can be read again."""
+    def parse_json(self, body: bytes | memoryview) -> Any:
+        """The value in a JSON body of this request. Raises as `parse_json`, and as `reserve`."""
+        self.reservation.grow(estimate_json(body))
+        return parse_json(body)
+
+    async def keep_body(self, reservation: Reservation | None = None) -> Request:
+        """The same request with its body read, so that it can be read again.
+
+        A copy that outlives this request has a `reservation` of its own.
+        """
         body = await self.body()
 
         async def read() -> tuple[bytes, bool]:
             return body, False
 
         headers = {k: v for k, v in self.headers.items() if k != "content-encoding"}
-        return Request(self.method, self.path, self.query_string, headers, read, self._limits)
+        if reservation is not None:
+            reservation.grow(len(body))
+        kept = self.reservation if reservation is None else reservation
+        query = self.query_string
+        return Request(self.method, self.path, query, headers, read, self._limits, kept)
 
-    async def lines(self, longest: int) -> AsyncIterator[bytes]:
+    async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
         """The body line by line, in constant memory; empty lines are left out.
 
         Raises:
-            TooLarge: a line is longer than `longest` bytes.
+            TooLarge: a line is longer than `max_bytes`.
+            Overloaded: too many bytes are in flight.
         """
-        rest, more = b"", True
+        rest, more = bytearray(), True
         while more:
             part, more = await self._read()
-            *whole, rest = (rest + part).split(b"\n")
-            for line in whole:
+            searched = len(rest)
+            rest += part
+            end = rest.rfind(b"\n", searched) + 1
+            whole, begin = bytes(rest[:end]), 0
+            del rest[:end]  # moves a pointer: the rest stays where it is
+            while begin < end:
+                stop = whole.index(b"\n", begin)
+                line, begin = whole[begin:stop], stop + 1
                 if line.strip():
                     yield line
-            if len(rest) > longest:
+            self.reservation.shrink(end)
+            if len(rest) > max_bytes:
                 raise TooLarge(
-                    f"A line has more than {longest:,} bytes.",
+                    f"A line has more than {max_bytes:,} bytes.",
                     hint="Send one item a line.",
-                    limit=longest,
+                    limit=max_bytes,
                     got=len(rest),
                 )
         if rest.strip():
-            yield rest
+            yield bytes(rest)
 
-    def _unpack(self, body: bytes, packed: str) -> bytes:
-        windows = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-        if packed == "identity":
-            return body
-        if packed not in windows:
-            raise InvalidInput(
-                f"A body packed as {packed!r} is not understood.",
-                hint="Send it plain, or as gzip or deflate.",
-                expected="gzip or deflate",
-                got=packed,
-            )
-        import zlib
-
-        most = self._limits.body_bytes
-        try:
-            unpacker = zlib.decompressobj(windows[packed])
-            plain = unpacker.decompress(body, most + 1)
-            if len(plain) <= most and not unpacker.eof:
-                raise zlib.error("it is cut short")
-            if unpacker.unused_data:
-                raise zlib.error("there is more after its end")
-        except zlib.error as error:
-            raise InvalidInput(
-                f"The body is no {packed}: {error}.", hint="Check content-encoding.", got=packed
-            ) from error
-        if len(plain) > most:
-            raise self._too_large(len(plain))
-        return plain
+    async def _decompress(self, body: bytes, encoding: str) -> bytes:
+        plain = bytearray()
+        for piece in decompress(body, encoding):
+            self.reservation.grow(len(piece))
+            plain += piece
+            if len(plain) > self._limits.body_bytes:
+                raise self._too_large(len(plain))
+            if len(plain) > PIECE_BYTES:
+                await asyncio.sleep(0)  # others have their turn
+        self.reservation.shrink(len(body))
+        return bytes(plain)
 
     def _too_large(self, size: int) -> TooLarge:
         limit = self._limits.body_bytes
@@ -237,7 +257,7 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | memoryview) -> Any:
     """The value in a JSON body.
 
     Raises:
@@ -246,7 +266,7 @@ def parse_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        word = next((w for w in ("NaN", "Infinity") if w.encode() in body), None)
+        word = next((w for w in ("NaN", "Infinity") if w.encode() in bytes(body)), None)
         if word:
             raise InvalidInput(
                 f"The body holds {word}, which JSON does not have.",
@@ -258,5 +278,5 @@ def parse_json(body: bytes) -> Any:
             f"The body is not JSON: {str(error) or 'it is nested too deep'}.",
             hint="Send JSON in UTF-8, or set content-type to what the body is.",
             expected="JSON",
-            got=repr(body[:40]),
+            got=repr(bytes(body[:40])),
         ) from error

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelpad.server.app import App
-from modelpad.server.sockets import Address, Certificate
+from modelpad.server.sockets import Address, Certificate, raise_descriptor_limit
 from modelpad.server.wire import HttpServer
 
 if TYPE_CHECKING:
@@ -43,10 +43,11 @@ def serve(
     import asyncio
 
     context = None if tls is None else tls.open()
+    raise_descriptor_limit()
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        server = HttpServer(app.respond, app.limits, app.refuse)
+        server = HttpServer(app.respond, app.limits, app.refuse, app.budget)
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)

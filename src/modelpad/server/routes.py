@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
+from modelpad.server.budget import Reservation
 from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
 from modelpad.server.metrics import CONTENT_TYPE
 from modelpad.server.orders import CLOSE, OPEN
@@ -26,7 +27,10 @@ Names = Mapping[str, str]
 Handler = Callable[["App", Request, Names], Awaitable[Response]]
 Call = Callable[["ServedModel", Request], Awaitable[Response]]
 
-MOST_KNOWN_PATHS = 1000
+# Paths whose route is remembered: a client chooses them, before it is known who asks.
+MAX_CACHED_PATHS = 1000
+MAX_CACHED_PATH_CHARS = 200
+MAX_QUOTED_CHARS = 100  # of a path, in an error
 STICKY = "x-modelpad-sticky"  # requests with the same value get the same version
 
 
@@ -77,12 +81,15 @@ class RouteTable:
         for route in self.routes:
             match = route.pattern.fullmatch(path)
             if match and route.method == method:
-                if len(self._known) >= MOST_KNOWN_PATHS:
-                    self._known.clear()
-                self._known[method, path] = route, match.groupdict()
-                return route, match.groupdict()
+                names = match.groupdict()
+                if len(path) <= MAX_CACHED_PATH_CHARS:
+                    if len(self._known) >= MAX_CACHED_PATHS:
+                        self._known.clear()
+                    self._known[method, path] = route, names
+                return route, names
             if match:
                 allowed.add(route.method)
+        path = path[:MAX_QUOTED_CHARS]
         # A client of a tensor protocol reads its errors alone.
         tensors = path.startswith(("/v1/models/", "/v2"))
         if allowed:
@@ -119,7 +126,8 @@ def _ask(call: Call) -> Handler:
         if shadow is not None:
 
             async def ask_again(version: ServedModel) -> Response:
-                return await call(version, await request.keep_body())
+                with Reservation(app.budget) as copied:
+                    return await call(version, await request.keep_body(copied))
 
             shadow.compare(ask_again, response, _read_answer)
         return response
@@ -211,7 +219,8 @@ async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
 
 async def show_repository(app: App, request: Request, names: Names) -> Response:
     """`POST /v2/repository/index`."""
-    ready = repository.read_ready(await request.body())
+    body = await request.body()
+    ready = repository.read_ready(request.parse_json(body) if body.strip() else {})
     entries = await repository.list_entries(app, ready=ready)
     return respond_json([asdict(each) for each in entries])
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +58,37 @@ class Certificate:
                 hint="Give PEM files that fit together.",
             ) from error
         return context
+
+
+# Descriptors that are kept for files, models, gRPC and the supervisor.
+SPARE_DESCRIPTORS = 48
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process open as many files and sockets as the system allows it to."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # macOS says "infinity" and takes less; then the limit stays.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def count_free_descriptors() -> int:
+    """How many more sockets this process may open, at least one; some are kept back."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    folder = Path("/dev/fd")
+    used = len(list(folder.iterdir())) if folder.is_dir() else SPARE_DESCRIPTORS
+    return max(1, soft - used - SPARE_DESCRIPTORS)
 
 
 def open_socket(address: Address, option: str = "--port") -> socket.socket:

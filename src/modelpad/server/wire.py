@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from socket import socket
 
+from modelpad.server.budget import ByteBudget
 from modelpad.server.connection import Connection
 from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.sockets import count_free_descriptors
 
 Handler = Callable[[Request], Awaitable[Response]]
 Refuse = Callable[[Request], Response | None]
@@ -18,6 +21,10 @@ Refuse = Callable[[Request], Response | None]
 BACKLOG = 2048
 SWEEP_S = 1.0
 STEP_S = 0.01  # between looks at what is still open when the server stops
+READ_BYTES = 64 * 1024
+RETRY_S = 0.05  # after the system had no descriptor, or no memory, for a connection
+MAX_SURPLUS = 32  # connections beyond the limit that are told so, and not just closed
+BUSY_RANK = 3
 
 
 class HttpServer:
@@ -25,30 +32,41 @@ class HttpServer:
 
     `refuse` is asked as soon as a request's head is there: what it answers is sent without reading
     the body and without asking `handler`, as an overload must cost next to nothing.
+
+    Connections count from the moment they are accepted, before a TLS handshake, until their socket
+    is closed. When there are too many, the one that has been idle for longest makes room; when all
+    are at work, the new one is told 503.
     """
 
     def __init__(
-        self, handler: Handler, limits: ServerLimits | None = None, refuse: Refuse | None = None
+        self,
+        handler: Handler,
+        limits: ServerLimits | None = None,
+        refuse: Refuse | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         self.handler = handler
         self.refuse = refuse
         self.limits = limits or ServerLimits()
+        self.budget = budget or ByteBudget(self.limits.inflight_bytes)
+        self.budget.evict = self._evict_bytes
         self.connections: set[Connection] = set()
+        self.lingering: set[Connection] = set()  # answered, and closed as soon as that is read
+        self.max_connections = self.limits.connections
+        self.read_buffer = bytearray(READ_BYTES)
         self.stopping = False
         self.refused = 0
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: dict[socket, asyncio.Task[None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = (0, b"")
 
     async def listen(self, listener: socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accepts connections from now on."""
+        """Accepts connections from now on; as many at most as there are descriptors for them."""
         loop = asyncio.get_running_loop()
-        # asyncio accepts as many at once as the backlog holds: one, so that workers share them.
-        server = await loop.create_server(
-            lambda: Connection(self, loop), sock=listener, ssl=tls, backlog=1
-        )
+        self.max_connections = min(self.limits.connections, count_free_descriptors())
+        listener.setblocking(False)
         listener.listen(BACKLOG)
-        self._listeners.append(server)
+        self._listeners[listener] = loop.create_task(self._accept_all(listener, tls))
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -59,7 +77,10 @@ class HttpServer:
         client cannot know that we are leaving. Answers how many requests were cut off.
         """
         self.stopping = True
-        for listener in self._listeners:
+        for listener, task in self._listeners.items():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
             listener.close()
         end = time.monotonic() + grace_s
         await asyncio.sleep(STEP_S)  # what has come is read, and what was accepted is here
@@ -68,7 +89,7 @@ class HttpServer:
                 connection.stop_when_idle()
             await asyncio.sleep(STEP_S)
         cut = sum(connection.busy for connection in self.connections)
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self.lingering]:
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -80,6 +101,68 @@ class HttpServer:
         if self._date[0] != now:
             self._date = (now, f"date: {formatdate(now, usegmt=True)}\r\n".encode())
         return self._date[1]
+
+    async def _accept_all(self, listener: socket, tls: ssl.SSLContext | None) -> None:
+        """Accepts one connection at a time, so that workers share them."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except ConnectionError:
+                continue  # its client has gone already
+            except OSError:  # no descriptor is left, or no memory
+                self._evict_connection()
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._admit(accepted, tls)
+
+    def _admit(self, accepted: socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        connection = Connection(self, loop)
+        surplus = len(self.connections) + len(self.lingering) - self.max_connections
+        if surplus >= 0 and not self._evict_connection():
+            self.refused += 1
+            connection.is_surplus = True
+            if surplus >= MAX_SURPLUS or tls is not None:
+                accepted.close()
+                return
+        self.connections.add(connection)
+        connection.opening = loop.create_task(self._open(connection, accepted, tls))
+
+    async def _open(
+        self, connection: Connection, accepted: socket, tls: ssl.SSLContext | None
+    ) -> None:
+        handshake_s = None if tls is None else self.limits.header_s
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=handshake_s
+            )
+        except (OSError, asyncio.CancelledError):  # no handshake, or not in time
+            self.connections.discard(connection)
+            accepted.close()
+        finally:
+            connection.opening = None
+
+    def _evict_connection(self) -> bool:
+        """Closes the connection that has been idle for longest; answers whether there was one."""
+        every = [*self.lingering, *self.connections]
+        idlest = min(every, key=lambda each: each.eviction_rank, default=None)
+        if idlest is None or idlest.eviction_rank[0] >= BUSY_RANK:
+            return False
+        idlest.abort()
+        self.connections.discard(idlest)
+        self.lingering.discard(idlest)
+        return True
+
+    def _evict_bytes(self, size: int, total: int) -> None:
+        """Drops the largest unfinished requests, of those that hold more than `total`."""
+        held = {each: each.evictable_bytes for each in self.connections}
+        heavy = sorted((each for each in held if held[each] > total), key=lambda each: -held[each])
+        for connection in heavy:
+            connection.evict()
+            if self.budget.used + size <= self.budget.limit:
+                return
 
     def _sweep(self) -> None:
         now = time.monotonic()

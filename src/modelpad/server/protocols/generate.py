@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput
-from modelpad.server.http import Request, Response, parse_json, respond_json
+from modelpad.server.http import Request, Response, respond_json
 from modelpad.server.protocols.tensors import check_batch, read_numbers, split_items
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ EVENTS = "text/event-stream; charset=utf-8"
 
 async def generate(model: ServedModel, request: Request) -> Response:
     """`POST .../generate`: `{INPUT: value}` is answered as `{OUTPUT: value}`."""
-    record = _read_record(model, parse_json(await request.body()))
+    record = _read_record(model, request.parse_json(await request.body()))
     values = {info.name: info for info in model.inputs if info.name in record}
     arrays = {name: _read_value(record[name], info) for name, info in values.items()}
     outputs = await model.runner.run(check_batch(model, arrays))

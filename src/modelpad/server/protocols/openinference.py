@@ -156,19 +156,20 @@ def show_stats(model: ServedModel, counts: ModelCounts) -> Response:
 
 async def infer(model: ServedModel, request: Request) -> Response:
     """`POST .../infer`, in JSON or with binary tensors."""
-    asked = read_request(model, await request.body(), request.headers.get(HEADER_LENGTH))
+    asked = read_request(model, request, await request.body())
     arrays = check_batch(model, asked.arrays)
     outputs = await model.runner.run(arrays, timeout_s=asked.timeout_s)
     return write_answer(model, asked, outputs)
 
 
-def read_request(model: ServedModel, body: bytes, header_length: str | None) -> InferRequest:
-    """The request in a body; `header_length` is where its JSON ends and binary tensors begin.
+def read_request(model: ServedModel, request: Request, body: bytes) -> InferRequest:
+    """The request in a body; a header field says where its JSON ends and binary tensors begin.
 
     Raises `InvalidInput` when it is none.
     """
+    header_length = request.headers.get(HEADER_LENGTH)
     if header_length is None:
-        return _read_head(parse_json(body), b"")
+        return _read_head(request.parse_json(body), b"")
     size = read_count(header_length)
     if size is None or size > len(body):
         given = header_length[:60]
@@ -180,7 +181,7 @@ def read_request(model: ServedModel, body: bytes, header_length: str | None) -> 
         )
     if size == 0:
         return _read_raw(model, body)
-    return _read_head(parse_json(body[:size]), memoryview(body)[size:])
+    return _read_head(request.parse_json(body[:size]), memoryview(body)[size:])
 
 
 def write_answer(

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput
-from modelpad.server.http import parse_json
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -49,9 +48,8 @@ async def list_entries(app: App, *, ready: bool) -> list[Entry]:
     return entries
 
 
-def read_ready(body: bytes) -> bool:
-    """Whether a request's body asks for those alone that are ready. Raises `InvalidInput`."""
-    asked = parse_json(body) if body.strip() else {}
+def read_ready(asked: Any) -> bool:
+    """Whether a request's JSON asks for those alone that are ready. Raises `InvalidInput`."""
     if not isinstance(asked, dict):
         raise InvalidInput("The body is no object.", expected='{} or {"ready": true}')
     return bool(asked.get("ready"))

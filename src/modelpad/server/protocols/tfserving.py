@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.server.errors import respond_words
-from modelpad.server.http import Request, Response, parse_json, respond_json
+from modelpad.server.http import Request, Response, respond_json
 from modelpad.server.protocols.tensors import (
     MOST_SIDES,
     as_json,
@@ -50,7 +50,7 @@ def write_error(error: ModelpadError) -> Response:
 
 async def predict(model: ServedModel, request: Request) -> Response:
     """`:predict`, by rows or by columns."""
-    record = _read_record(await request.body())
+    record = _read_record(request.parse_json(await request.body()))
     _check_signature(record)
     names = [info.name for info in model.inputs]
     outputs = [info.name for info in model.outputs]
@@ -132,8 +132,7 @@ def _describe(info: TensorInfo) -> dict[str, Any]:
     }
 
 
-def _read_record(body: bytes) -> dict[str, Any]:
-    record = parse_json(body)
+def _read_record(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict) or ("instances" in record) == ("inputs" in record):
         raise InvalidInput(
             "Request must have either 'instances' or 'inputs'.",
@@ -224,7 +223,7 @@ def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
 
 
 async def _read_examples(model: ServedModel, request: Request) -> dict[str, Any]:
-    record = parse_json(await request.body())
+    record = request.parse_json(await request.body())
     examples = record.get("examples") if isinstance(record, dict) else None
     if not isinstance(examples, list) or not examples:
         raise InvalidInput(

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge
+from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge, forget_frames
+from modelpad.server.decoding import MAX_PARTS, estimate_json
 from modelpad.server.errors import describe_error
 from modelpad.server.http import (
     JSON,
@@ -24,6 +25,7 @@ from modelpad.server.http import (
 
 if TYPE_CHECKING:
     from modelpad.fields import Signature
+    from modelpad.server.budget import Reservation
     from modelpad.server.models import ServedModel
     from modelpad.server.shadows import Shadow
 
@@ -45,9 +47,9 @@ async def predict(model: ServedModel, request: Request) -> Response:
     signature = model.bundle.manifest.signature
     body = await request.body()
     if request.content_type == JSON and body.lstrip()[:1] == b"[":
-        items = parse_json(body)
+        items = request.parse_json(body)
         if items and isinstance(items[0], dict):
-            return await _answer_list(model, items)
+            return await _answer_list(model, items, request.reservation)
     values = read_values(request, body, signature)
     outputs = await model.runner.answer(values)
     return respond_json(write_answer(model, outputs))
@@ -69,25 +71,29 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
             got=packed,
         )
 
-    async def each() -> AsyncIterator[Any]:
+    async def each() -> AsyncIterator[tuple[Any, int]]:
         try:
             async for line in request.lines(LONGEST_LINE):
+                size = estimate_json(line)
                 try:
-                    yield parse_json(line)
+                    request.reservation.grow(size)
+                    yield parse_json(line), size
                 except InvalidInput as error:
-                    yield error
-        except TooLarge as error:
-            yield error
+                    yield error, size
+                except (TooLarge, Overloaded) as error:
+                    yield error, 0
+        except (TooLarge, Overloaded) as error:
+            yield error, 0
 
     async def answer() -> AsyncIterator[bytes]:
         with model.runner.hold():
-            async for told in _answer_many(model, each(), shadow):
+            async for told in _answer_many(model, each(), request.reservation, shadow):
                 yield encode_json(told) + b"\n"
 
     return Response(content_type=LINES[0], parts=answer())
 
 
-async def _answer_list(model: ServedModel, items: list[Any]) -> Response:
+async def _answer_list(model: ServedModel, items: list[Any], reservation: Reservation) -> Response:
     if len(items) > MOST_ITEMS:
         raise TooLarge(
             f"{len(items):,} items are too many for one answer; at most {MOST_ITEMS:,} go.",
@@ -96,23 +102,29 @@ async def _answer_list(model: ServedModel, items: list[Any]) -> Response:
             got=len(items),
         )
 
-    async def each() -> AsyncIterator[Any]:
+    async def each() -> AsyncIterator[tuple[Any, int]]:
         for item in items:
-            yield item
+            yield item, 0
 
-    answers = [answer async for answer in _answer_many(model, each())]
+    answers = [answer async for answer in _answer_many(model, each(), reservation)]
     head = {"model": model.name, "version": model.version}
     return respond_json(head | {"predictions": answers})
 
 
 async def _answer_many(
-    model: ServedModel, items: AsyncIterator[Any], shadow: Shadow | None = None
+    model: ServedModel,
+    items: AsyncIterator[tuple[Any, int]],
+    reservation: Reservation,
+    shadow: Shadow | None = None,
 ) -> AsyncIterator[Any]:
-    """Answers in the items' order, a window of them at once, so that memory stays as it is."""
+    """Answers in the items' order, a window of them at once, so that memory stays as it is.
+
+    Each item comes with the bytes that were reserved for it, which it gives back.
+    """
     window = max(1, min(MOST_AT_ONCE, model.runner.limits.length // 2))
     waiting: deque[asyncio.Task[Any]] = deque()
 
-    async def answer(item: Any) -> Any:
+    async def answer(item: Any, size: int) -> Any:
         try:
             if isinstance(item, ModelpadError):
                 raise item
@@ -126,11 +138,15 @@ async def _answer_many(
                     shadow.compare(lambda version: _answer_item(version, item), outputs)
                 return write_outputs(model, outputs)
         except ModelpadError as error:
-            return describe_error(error)
+            told = describe_error(error)
+            forget_frames(error)
+            return told
+        finally:
+            reservation.shrink(size)
 
     try:
-        async for item in items:
-            waiting.append(asyncio.create_task(answer(item)))
+        async for item, size in items:
+            waiting.append(asyncio.create_task(answer(item, size)))
             if len(waiting) >= window:
                 yield await waiting.popleft()
         while waiting:
@@ -152,11 +168,11 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
     """
     kind = request.content_type
     if kind == FORM:
-        return _read_form(request.headers["content-type"], body)
+        return _read_form(request, body)
     if kind == JSON or kind.endswith("+json"):
-        return _name_values(parse_json(body), signature)
+        return _name_values(request.parse_json(body), signature)
     if kind.startswith(("image/", "text/")) or kind in ("application/octet-stream", "", URLENCODED):
-        return _read_raw(kind, body, signature)
+        return _read_raw(request, body, signature)
     raise InvalidInput(
         f"A body of type {kind!r} is not understood.",
         hint="Set content-type to application/json, multipart/form-data, image/png or text/plain.",
@@ -178,11 +194,12 @@ def write_outputs(model: ServedModel, outputs: dict[str, Any]) -> dict[str, Any]
     return {"outputs": outputs}
 
 
-def _read_raw(kind: str, body: bytes, signature: Signature) -> dict[str, object]:
+def _read_raw(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
+    kind = request.content_type
     # curl --data-binary without a header says "urlencoded": look at the body instead.
     guess = kind in ("", URLENCODED, "application/octet-stream")
     if guess and body[:1] in (b"{", b"["):
-        return _name_values(parse_json(body), signature)
+        return _name_values(request.parse_json(body), signature)
     only = _only_input(signature)
     if guess and not body:
         raise InvalidInput(
@@ -211,7 +228,7 @@ def _only_input(signature: Signature) -> Any:
     return signature.inputs[0]
 
 
-def _read_form(content_type: str, body: bytes) -> dict[str, object]:
+def _read_form(request: Request, body: bytes) -> dict[str, object]:
     from python_multipart import FormParser
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import parse_options_header
@@ -219,13 +236,21 @@ def _read_form(content_type: str, body: bytes) -> dict[str, object]:
     values: dict[str, object] = {}
 
     def take_field(part: Any) -> None:
-        values[part.field_name.decode("utf-8", "replace")] = _read_part(part.value or b"")
+        values[part.field_name.decode("utf-8", "replace")] = _read_part(request, part.value or b"")
 
     def take_file(part: Any) -> None:
         part.file_object.seek(0)
         values[part.field_name.decode("utf-8", "replace")] = part.file_object.read()
 
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    content_type = request.headers["content-type"]
+    boundary = parse_options_header(content_type)[1].get(b"boundary") or b""
+    if body.count(b"--" + boundary) > MAX_PARTS:
+        raise TooLarge(
+            f"A form may have at most {MAX_PARTS:,} parts.",
+            hint="Send one part for each input of the model.",
+            limit=MAX_PARTS,
+        )
+    request.reservation.grow(len(body))  # the parser copies every part
     try:
         parser = FormParser(
             FORM,
@@ -246,7 +271,7 @@ def _read_form(content_type: str, body: bytes) -> dict[str, object]:
     return values
 
 
-def _read_part(value: bytes) -> object:
+def _read_part(request: Request, value: bytes) -> object:
     """A form's text, as text; lists and numbers as the JSON they are."""
     text = value.decode("utf-8", "replace")
-    return parse_json(value) if text[:1] == "[" else text
+    return request.parse_json(value) if text[:1] == "[" else text

@@ -1,0 +1,85 @@
+"""What decoding a body costs, told from its bytes before it is decoded.
+
+A body of a few bytes can become thousands of times as many: JSON of empty lists, a gzip of zeros, a
+form of empty parts. The estimates here are upper bounds of what CPython takes, from one pass of
+counting, so that a budget can refuse before any of it is allocated.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from modelpad.errors import InvalidInput, TooLarge
+
+# Bytes that CPython takes for each: its object, its slot in the list, and its number in an array.
+LIST_BYTES = 120
+OBJECT_BYTES = 250
+VALUE_BYTES = 40
+STRING_BYTES = 72
+WIDE_FACTOR = 4  # one character beyond U+FFFF makes every character of its text take four bytes
+
+WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+PIECE_BYTES = 1024 * 1024
+# A gzip beyond a hundred times its size is not a body that anyone sends, unless it is small.
+MAX_RATIO = 100
+FREE_BYTES = 4 * 1024 * 1024
+MAX_PARTS = 1000  # of a multipart form
+
+
+def estimate_json(body: bytes | memoryview) -> int:
+    """Bytes that the decoded value of a JSON body takes at most, what becomes an array included."""
+    if isinstance(body, memoryview):
+        body = bytes(body)
+    count = body.count
+    text = len(body) if body.isascii() and b"\\u" not in body else len(body) * WIDE_FACTOR
+    quotes = count(b'"')
+    return (
+        LIST_BYTES * count(b"[")
+        + OBJECT_BYTES * count(b"{")
+        + VALUE_BYTES * count(b",")
+        + (STRING_BYTES // 2 * quotes + text if quotes else 0)
+    )
+
+
+def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
+    """The pieces of a gzip or deflate body, each of a megabyte at most.
+
+    Raises:
+        InvalidInput: the encoding is unknown, or the data is damaged or has more after its end.
+        TooLarge: it expands beyond `MAX_RATIO`.
+    """
+    if encoding not in WINDOWS:
+        raise InvalidInput(
+            f"Unsupported Content-Encoding: {encoding}.",
+            hint="Send the body as it is, or as gzip or deflate.",
+            expected="gzip or deflate",
+            got=encoding,
+        )
+    decompressor = zlib.decompressobj(WINDOWS[encoding])
+    limit = max(FREE_BYTES, len(body) * MAX_RATIO)
+    size, rest = 0, body
+    try:
+        while not decompressor.eof:
+            piece = decompressor.decompress(rest, PIECE_BYTES)
+            rest = decompressor.unconsumed_tail
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(
+                    f"The {encoding} body expands to more than {MAX_RATIO} times its size.",
+                    hint="Send it without compression.",
+                    limit=limit,
+                    got=size,
+                )
+            if piece:
+                yield piece
+            elif not rest and not decompressor.eof:
+                raise zlib.error("it is cut short")
+        if decompressor.unused_data:
+            raise zlib.error("there is more after its end")
+    except zlib.error as error:
+        raise InvalidInput(
+            f"The body is not valid {encoding}: {error}.",
+            hint="Check content-encoding.",
+            got=encoding,
+        ) from error
