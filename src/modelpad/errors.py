@@ -189,6 +189,6 @@ def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str
     names = sorted(known)
     if not names:
         return f"There is no {kind} yet."
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name[:100], names, n=1)  # its time grows with the length
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return (f"Did you mean {near[0]}? " if near else "") + f"There is: {listed}."

@@ -40,6 +40,7 @@ log = logging.getLogger("modelpad.server")
 MEASURE_AFTER_S = 1.0
 PATIENCE = 3
 CLOSE_S = 2.0
+MAX_QUOTED_CHARS = 200  # of a client's name for a model, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ class ModelLine:
         if number in self.versions:
             return self.versions[number]
         raise VersionNotFound(
-            f"The model {self.name!r} has no version {version!r} open here.",
+            f"The model {self.name!r} has no version {version[:MAX_QUOTED_CHARS]!r} open here.",
             hint=f"Open: {', '.join(str(each) for each in sorted(self.versions))}.",
             known=sorted(self.versions),
         )
@@ -260,7 +261,7 @@ class ModelTable:
         line = self._lines.get(name)
         if line is None:
             raise ModelNotFound(
-                f"No model named {name!r} is served here.",
+                f"No model named {name[:MAX_QUOTED_CHARS]!r} is served here.",
                 hint=suggest_name(name, self._lines),
                 known=sorted(self._lines),
             )

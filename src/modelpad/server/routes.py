@@ -30,7 +30,7 @@ Call = Callable[["ServedModel", Request], Awaitable[Response]]
 # Paths whose route is remembered: a client chooses them, before it is known who asks.
 MAX_CACHED_PATHS = 1000
 MAX_CACHED_PATH_CHARS = 200
-MAX_QUOTED_CHARS = 100  # of a path, in an error
+MAX_PATH_CHARS = 1024  # errors quote it, and names in it are compared with those that exist
 STICKY = "x-modelpad-sticky"  # requests with the same value get the same version
 
 
@@ -70,6 +70,12 @@ class RouteTable:
 
     def find(self, method: str, path: str) -> tuple[Route, Names] | Response:
         """The route and the names in its path; else the answer that says what there is."""
+        if len(path) > MAX_PATH_CHARS:
+            return errors.respond_problem(
+                HTTPStatus.REQUEST_URI_TOO_LONG,
+                "The path is too long.",
+                f"Send at most {MAX_PATH_CHARS:,} characters.",
+            )
         return self.recall(method, path) or self._search(method, path)
 
     def recall(self, method: str, path: str) -> tuple[Route, Names] | None:
@@ -89,7 +95,6 @@ class RouteTable:
                 return route, names
             if match:
                 allowed.add(route.method)
-        path = path[:MAX_QUOTED_CHARS]
         # A client of a tensor protocol reads its errors alone.
         tensors = path.startswith(("/v1/models/", "/v2"))
         if allowed:

@@ -1,0 +1,122 @@
+"""Sockets that connect and say nothing: before a TLS handshake, and after."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PROGRAM = (
+    "import resource, sys\n"
+    "limit = int(sys.argv.pop(1))\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+    "from modelpad.cli.main import main\n"
+    "sys.exit(main(sys.argv[1:]))\n"
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", files[0], "-keyout", files[1]],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return files
+
+
+@pytest.fixture(autouse=True)
+def enough_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("limit", [256, 1024])
+@pytest.mark.parametrize("secure", [True, False])
+def test_silent_sockets_stop_no_one_else(
+    serve: Callable[..., Any],
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    limit: int,
+    secure: bool,
+) -> None:
+    """2,100 of them against a server that may open 256 or 1,024 files."""
+    options = ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
+    server = serve(
+        "digits",
+        "--workers",
+        "1",
+        *(options if secure else []),
+        store=tmp_path,
+        program=("-c", PROGRAM, str(limit)),
+    )
+    host, _, port = server.address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    with ExitStack() as stack:
+        waits = []
+        for number in range(2100):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            if number % 150 == 149:
+                begun = time.monotonic()
+                with httpx.Client(verify=context, timeout=10) as good:
+                    assert good.get(f"{server.url}/healthz").status_code == 200
+                waits.append(time.monotonic() - begun)
+        assert max(waits) < 5
+        assert server.process.poll() is None
+
+
+def test_a_handshake_that_does_not_come_is_cut_off() -> None:
+    import asyncio
+
+    from modelpad.server.http import Request, Response, ServerLimits
+    from modelpad.server.wire import HttpServer
+
+    async def answer(request: Request) -> Response:
+        return Response(b"hello", "text/plain")
+
+    async def live() -> None:
+        server = HttpServer(answer, ServerLimits(header_s=0.5))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        listener = socket.create_server(("127.0.0.1", 0))
+        await server.listen(listener, context)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+        await asyncio.sleep(0.1)
+        assert len(server.connections) == 1  # it counts before its handshake is done
+        try:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        except ConnectionError:
+            pass
+        assert not server.connections
+        writer.close()
+        await server.stop(1)
+
+    asyncio.run(live())
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+    program = (
+        "import resource\n"
+        "from modelpad.server.sockets import raise_descriptor_limit, count_free_descriptors\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))\n"
+        "few = count_free_descriptors()\n"
+        "raise_descriptor_limit()\n"
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, 300)\n"
+        "assert count_free_descriptors() == few + 200\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
