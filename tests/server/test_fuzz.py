@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from modelpad.bundle import open_bundle
 from modelpad.server import App, ModelTable, ServedModel
+from modelpad.server.budget import Reservation
 from modelpad.server.http import Request, ServerLimits
 from modelpad.zoo import zoo_bundles
 
@@ -88,11 +89,15 @@ def ask(app: App, path: str, body: bytes, headers: dict[str, str]) -> tuple[int,
 
     async def go() -> tuple[int, bytes]:
         limits = ServerLimits(body_bytes=1 << 20)
-        response = await app.respond(Request("POST", path, b"", headers, read, limits))
-        parts = b"".join([part async for part in response.parts]) if response.parts else b""
+        with Reservation(app.budget) as held:
+            held.grow(len(body))
+            response = await app.respond(Request("POST", path, b"", headers, read, limits, held))
+            parts = b"".join([part async for part in response.parts]) if response.parts else b""
         return response.status, response.body + parts
 
-    return asyncio.run(go())
+    answer = asyncio.run(go())
+    assert app.budget.used == 0
+    return answer
 
 
 @settings(

@@ -26,13 +26,14 @@ from modelpad.cli.sources import find_live
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.server import Guard, LoadOptions, ModelTable
+    from modelpad.server import Guard, LoadOptions, ModelTable, ServerLimits
     from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address, Certificate
     from modelpad.server.traces import Traces
     from modelpad.store import Found
 
+BODIES_IN_FLIGHT = 6  # of the largest size: one that is decoded takes five times its size
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 EXAMPLE = """example:
   modelpad serve digits
@@ -73,6 +74,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-body-mb", type=float, default=32.0, help="largest body taken, in MB (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-inflight-mb",
+        type=float,
+        metavar="MB",
+        help="memory that all requests of a worker may hold together (six times --max-body-mb)",
     )
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds a request may take (%(default)s)"
@@ -196,8 +203,9 @@ def run(args: argparse.Namespace) -> int:
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Raises `UsageError` for numbers that make no sense."""
-    for name in ("max_body_mb", "timeout", "queue", "keep"):
-        if not 0 < getattr(args, name) < inf:
+    for name in ("max_body_mb", "max_inflight_mb", "timeout", "queue", "keep"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < inf:
             raise refuse_number(args, name, "Give a number above 0.")
     for name in ("batch", "workers", "rate", "memory_limit", "poll", "grace"):
         if not 0 <= getattr(args, name) < inf:
@@ -240,7 +248,7 @@ def serve_models(
 ) -> None:
     """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
     from modelpad.engine import share_arenas
-    from modelpad.server import App, Follower, ModelTable, ServedModel, ServerLimits
+    from modelpad.server import App, Follower, ModelTable, ServedModel
     from modelpad.server.catalogue import Catalogue
     from modelpad.server.listen import serve
     from modelpad.server.sockets import Address
@@ -260,7 +268,7 @@ def serve_models(
     )
     app = App(
         models,
-        ServerLimits(body_bytes=int(args.max_body_mb * 1024 * 1024)),
+        read_limits(args),
         log_requests=args.log_requests,
         guard=guard,
         paths=paths_from_environment(next((model.name for model in models), "")),
@@ -355,6 +363,15 @@ def find_certificate(args: argparse.Namespace) -> Certificate | None:
     if not (args.tls_cert and args.tls_key):
         raise UsageError("--tls-cert and --tls-key go together.", hint="Give both files.")
     return Certificate(Path(args.tls_cert), Path(args.tls_key))
+
+
+def read_limits(args: argparse.Namespace) -> ServerLimits:
+    """`--max-body-mb` and `--max-inflight-mb`."""
+    from modelpad.server import ServerLimits
+
+    inflight_mb = args.max_inflight_mb or BODIES_IN_FLIGHT * args.max_body_mb
+    body, inflight = (int(size * 1024 * 1024) for size in (args.max_body_mb, inflight_mb))
+    return ServerLimits(body_bytes=body, inflight_bytes=inflight)
 
 
 def read_load_options(args: argparse.Namespace, workers: int, *, supervised: bool) -> LoadOptions:

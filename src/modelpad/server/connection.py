@@ -114,7 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read into: one buffer serves all connections, as each read is parsed at once."""
         return self.server.read_buffer
 
@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         now = self.active_at = time.monotonic()
         if self._coming is None and self._current is None:
             self.deadline = min(self.deadline, now + self.server.limits.header_s)
-        self._parse(memoryview(self.server.read_buffer)[:nbytes])
+        self._parse(self.server.read_buffer[:nbytes])
 
     def _parse(self, data: memoryview) -> None:
         """Parses slice by slice; what more requests than may wait leave over is kept as bytes."""

@@ -66,7 +66,7 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
             size += len(piece)
             if size > limit:
                 raise TooLarge(
-                    f"The {encoding} body expands to more than {MAX_RATIO} times its size.",
+                    f"The {encoding} body expands to more than {limit:,} bytes.",
                     hint="Send it without compression.",
                     limit=limit,
                     got=size,

@@ -30,7 +30,8 @@ Call = Callable[["ServedModel", Request], Awaitable[Response]]
 # Paths whose route is remembered: a client chooses them, before it is known who asks.
 MAX_CACHED_PATHS = 1000
 MAX_CACHED_PATH_CHARS = 200
-MAX_PATH_CHARS = 1024  # errors quote it, and names in it are compared with those that exist
+MAX_PATH_CHARS = 8192
+MAX_QUOTED_CHARS = 200  # of a path, in an error
 STICKY = "x-modelpad-sticky"  # requests with the same value get the same version
 
 
@@ -95,6 +96,7 @@ class RouteTable:
                 return route, names
             if match:
                 allowed.add(route.method)
+        path = path[:MAX_QUOTED_CHARS]
         # A client of a tensor protocol reads its errors alone.
         tensors = path.startswith(("/v1/models/", "/v2"))
         if allowed:

@@ -53,7 +53,7 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()  # answered, and closed as soon as that is read
         self.max_connections = self.limits.connections
-        self.read_buffer = bytearray(READ_BYTES)
+        self.read_buffer = memoryview(bytearray(READ_BYTES))  # a slice of it is no copy
         self.stopping = False
         self.refused = 0
         self._listeners: dict[socket, asyncio.Task[None]] = {}
