@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self.begun = time.monotonic()
         self.deadline = self.begun + server.limits.header_s
         self.transport: asyncio.Transport | None = None
+        self._client = ""
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None  # being answered
@@ -115,6 +116,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; one too many is told so."""
         self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
         server = self.server
         if len(server.connections) >= server.limits.connections:
             server.refused += 1
@@ -224,7 +227,7 @@ class Connection(asyncio.Protocol):
             return await self._read_body(exchange)
 
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, text, query, headers, read, self.server.limits)
+        request = Request(method, text, query, headers, read, self.server.limits, self._client)
         exchange.request = request
         if self.server.refuse is not None:
             exchange.refusal = self.server.refuse(request)

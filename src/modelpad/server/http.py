@@ -53,7 +53,7 @@ ReadBody = Callable[[], Awaitable[tuple[bytes, bool]]]
 class Request:
     """One HTTP request; its body is read at most once, and never past the limit."""
 
-    __slots__ = ("_limits", "_read", "headers", "method", "path", "query_string")
+    __slots__ = ("_limits", "_read", "client", "headers", "method", "path", "query_string")
 
     def __init__(
         self,
@@ -63,13 +63,16 @@ class Request:
         headers: Mapping[str, str],
         read: ReadBody,
         limits: ServerLimits,
+        client: str = "",
     ) -> None:
+        """`client` is the address that the connection comes from; "" where it is not known."""
         self.method = method
         self.path = path
         self.query_string = query_string
         self.headers = headers
         self._read = read
         self._limits = limits
+        self.client = client
 
     @classmethod
     def from_asgi(cls, scope: Scope, receive: Receive, limits: ServerLimits) -> Request:
@@ -86,7 +89,8 @@ class Request:
             for name, value in scope["headers"]
         }
         query = scope.get("query_string", b"")
-        return cls(scope["method"], scope["path"], query, headers, read, limits)
+        client = (scope.get("client") or ("",))[0]
+        return cls(scope["method"], scope["path"], query, headers, read, limits, client)
 
     @property
     def content_type(self) -> str:
@@ -128,7 +132,8 @@ class Request:
             return body, False
 
         headers = {k: v for k, v in self.headers.items() if k != "content-encoding"}
-        return Request(self.method, self.path, self.query_string, headers, read, self._limits)
+        query, limits = self.query_string, self._limits
+        return Request(self.method, self.path, query, headers, read, limits, self.client)
 
     async def lines(self, longest: int) -> AsyncIterator[bytes]:
         """The body line by line, in constant memory; empty lines are left out.
