@@ -404,6 +404,9 @@ def read_load_options(args: argparse.Namespace, workers: int, *, supervised: boo
 
 def write_examples(url: str, models: ModelTable) -> list[str]:
     """A curl for each model that works as it stands: a picture of its own, or text."""
+    import shlex
+    from urllib.parse import quote
+
     lines = []
     for model in models:
         field = model.bundle.manifest.signature.inputs[0]
@@ -413,6 +416,8 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
         if field.kind == "text":
             lines.append(f"curl {target} -H 'content-type: text/plain' -d 'Say something.'")
         elif files:
-            picture = f"{url}/models/{model.name}/files/{files[0]}"
-            lines.append(f"curl -s {picture} | curl -F {field.name}=@- {target}")
+            picture = f"{url}/models/{model.name}/files/{quote(files[0])}"
+            form = shlex.quote(f"{field.name}=@-")  # the name is the bundle's, and this is a shell
+            if form.isprintable():
+                lines.append(f"curl -s {picture} | curl -F {form} {target}")
     return lines
