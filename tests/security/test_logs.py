@@ -128,7 +128,7 @@ def test_broken_handshakes_are_not_logged(logged: Any, certificate: tuple[Path, 
     careless = ssl.create_default_context()
     careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
     for number in range(TIMES):
-        leave(server.place, (b"", hello, WHOLE, hello + os.urandom(80))[number % 4], number % 2)
+        leave(server.place, (b"", hello, WHOLE, hello + os.urandom(600))[number % 4])
         client = socket.create_connection(server.place, timeout=10)
         with contextlib.suppress(OSError):
             distrusting.wrap_socket(client, server_hostname="localhost")
