@@ -15,8 +15,11 @@
     ├── ModelFailed             the graph raised while it ran
     ├── Overloaded              the queue is full
     │   └── RateLimited         one client asks too often
+    │       └── TooManyFailures one address sends wrong API keys too often
     ├── Unauthorized            no API key, or an unknown one
     ├── Forbidden               a key that may not do this
+    │   ├── ForeignOrigin       a page of another site asked a browser to send the request
+    │   └── UnknownHost         a host name that the server does not answer to
     ├── DeadlineExceeded        no answer within the time allowed
     ├── NotReady                the models are still being opened
     ├── MissingExtra            an optional part that is not installed
@@ -106,12 +109,24 @@ class RateLimited(Overloaded):
     """One client asks more often than it may. Details: `retry_after_s`."""
 
 
+class TooManyFailures(RateLimited):
+    """One address sends wrong API keys, or none, too often. Details: `retry_after_s`."""
+
+
 class Unauthorized(ModelpadError):
-    """A request has no API key, or one that nobody has."""
+    """A request has no API key, or one that nobody has. Details: `reason`, missing or wrong."""
 
 
 class Forbidden(ModelpadError):
     """The API key is known, but its owner may not do this."""
+
+
+class ForeignOrigin(Forbidden):
+    """A page of another site, which is not listed, asked a browser to send the request."""
+
+
+class UnknownHost(Forbidden):
+    """The request names a host that the server does not answer to."""
 
 
 class DeadlineExceeded(ModelpadError):

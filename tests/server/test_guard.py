@@ -33,8 +33,6 @@ def test_keys_come_and_go_without_a_restart(serve: Any, bundles: Path, tmp_path:
     for key in ("secret-of-ann", "secret-of-bob"):
         assert httpx.post(url, json=ROW, headers=bearer(key)).json()["label"] == "b"
     assert httpx.post(url, json=ROW, headers={"x-api-key": "secret-of-ann"}).status_code == 200
-    cookies = {"modelpad_key": "secret-of-bob"}
-    assert httpx.post(url, json=ROW, cookies=cookies).status_code == 200
     assert httpx.get(f"{running.url}/models").status_code == 401
     assert httpx.get(f"{running.url}/v2/models/pick").json()["error"].startswith("An API key")
     for path in ("/", "/healthz", "/readyz", "/static/app.js", "/v2/health/ready"):

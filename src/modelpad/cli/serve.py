@@ -18,6 +18,7 @@ from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import (
     Settings,
     endpoint_from_environment,
+    hosts_from_environment,
     keys_from_environment,
     paths_from_environment,
     port_from_environment,
@@ -47,6 +48,7 @@ class Shared:
     """What is made before workers are forked, and is known to all of them."""
 
     rates: Rates | None
+    failures: Rates
     orders: Orders
 
 
@@ -121,6 +123,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="pages of this origin may ask from a browser; may be given again",
     )
     parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="also answer to this host name (*.example.org: all below it; *: any);"
+        " may be given again (MODELPAD_ALLOWED_HOSTS; on loopback without keys: localhost alone)",
+    )
+    parser.add_argument(
         "--admin",
         action="append",
         default=[],
@@ -166,6 +176,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    from modelpad.server.guard import FAILURES_PER_S, MAX_FAILURES
     from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address, open_socket
@@ -180,7 +191,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.grpc_port:  # in use? known before all else
         open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
-    shared = Shared(Rates(args.rate) if args.rate else None, Orders())
+    rates = Rates(args.rate) if args.rate else None
+    shared = Shared(rates, Rates(FAILURES_PER_S, MAX_FAILURES), Orders())
 
     def work(line: socket | None, workers: int) -> int:
         serve_models(args, listener, shared, line, workers)
@@ -228,6 +240,14 @@ def check_options(args: argparse.Namespace) -> None:
                 f"--cors-origin is {origin!r}, which no browser sends.",
                 hint="Give the scheme, the host and any port alone: https://example.org",
             )
+    from modelpad.server.origins import is_host_pattern
+
+    for host in find_hosts(args):
+        if not is_host_pattern(host):
+            raise UsageError(
+                f"--allowed-host is {host!r}, which is not a host name.",
+                hint="Give the name without scheme and port: models.example.org",
+            )
     if args.admin and not (args.api_keys or keys_from_environment()):
         raise UsageError(
             "--admin names the owner of an API key, and there are none.",
@@ -251,11 +271,12 @@ def serve_models(
     from modelpad.server import App, Follower, ModelTable, ServedModel
     from modelpad.server.catalogue import Catalogue
     from modelpad.server.listen import serve
+    from modelpad.server.origins import choose_policy
     from modelpad.server.sockets import Address
     from modelpad.server.workers.link import Link, choose_count
 
     share_arenas()
-    guard, tls, traces = make_guard(args, shared.rates), find_certificate(args), open_traces(args)
+    guard, tls, traces = make_guard(args, shared), find_certificate(args), open_traces(args)
     found = find_models(args, shared.orders.live)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
@@ -274,6 +295,11 @@ def serve_models(
         paths=paths_from_environment(next((model.name for model in models), "")),
         origins=args.cors_origin,
         admins=args.admin,
+        hosts=choose_policy(
+            listener.getsockname()[0],
+            find_hosts(args),
+            has_keys=guard is not None and guard.wants_keys,
+        ),
     )
     root = Settings.from_environment(args).store
     catalogue = Catalogue(root, args.models, found, shared.orders, options, args.keep)
@@ -330,14 +356,20 @@ def find_models(args: argparse.Namespace, live: Mapping[str, int]) -> list[Found
     return found
 
 
-def make_guard(args: argparse.Namespace, rates: Rates | None) -> Guard | None:
+def find_hosts(args: argparse.Namespace) -> list[str]:
+    """The host names that the server answers to besides its own."""
+    return [*args.allowed_host, *hosts_from_environment()]
+
+
+def make_guard(args: argparse.Namespace, shared: Shared) -> Guard | None:
     """Who may ask, where keys or a rate are given."""
     from modelpad.server import Guard
 
     keys = keys_from_environment()
-    if not (keys or args.api_keys or rates):
+    if not (keys or args.api_keys or shared.rates):
         return None
-    return Guard(keys, Path(args.api_keys) if args.api_keys else None, rates)
+    path = Path(args.api_keys) if args.api_keys else None
+    return Guard(keys, path, shared.rates, shared.failures)
 
 
 def open_traces(args: argparse.Namespace) -> Traces | None:
@@ -389,6 +421,9 @@ def read_load_options(args: argparse.Namespace, workers: int, *, supervised: boo
 
 def write_examples(url: str, models: ModelTable) -> list[str]:
     """A curl for each model that works as it stands: a picture of its own, or text."""
+    import shlex
+    from urllib.parse import quote
+
     lines = []
     for model in models:
         field = model.bundle.manifest.signature.inputs[0]
@@ -398,6 +433,8 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
         if field.kind == "text":
             lines.append(f"curl {target} -H 'content-type: text/plain' -d 'Say something.'")
         elif files:
-            picture = f"{url}/models/{model.name}/files/{files[0]}"
-            lines.append(f"curl -s {picture} | curl -F {field.name}=@- {target}")
+            picture = f"{url}/models/{model.name}/files/{quote(files[0])}"
+            form = shlex.quote(f"{field.name}=@-")  # the name is the bundle's, and this is a shell
+            if form.isprintable():
+                lines.append(f"curl -s {picture} | curl -F {form} {target}")
     return lines

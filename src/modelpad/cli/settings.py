@@ -16,6 +16,7 @@ VARIABLES = {
     "MODELPAD_DATA": "folders that hold data sets by name, separated as PATH is",
     "MODELPAD_CACHE": "where downloads are kept",
     "MODELPAD_API_KEYS": "API keys that serve wants, NAME=KEY or NAME=sha256:HEX, by commas",
+    "MODELPAD_ALLOWED_HOSTS": "host names that serve answers to, as --allowed-host, by commas",
     "MODELPAD_OTLP_ENDPOINT": "the OpenTelemetry collector that serve sends traces to",
     "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
     "AIP_PREDICT_ROUTE": "Vertex AI: a path that answers as /v1/models/MODEL:predict does",
@@ -64,6 +65,13 @@ def paths_from_environment(
 def keys_from_environment(environment: Mapping[str, str] | None = None) -> str:
     """`MODELPAD_API_KEYS`, else nothing."""
     return (os.environ if environment is None else environment).get("MODELPAD_API_KEYS", "")
+
+
+def hosts_from_environment(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The names in `MODELPAD_ALLOWED_HOSTS`."""
+    variables = os.environ if environment is None else environment
+    names = variables.get("MODELPAD_ALLOWED_HOSTS", "").split(",")
+    return [name.strip() for name in names if name.strip()]
 
 
 def endpoint_from_environment(environment: Mapping[str, str] | None = None) -> str:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad import __version__
 from modelpad.engine import CALLER
-from modelpad.errors import Forbidden, ModelpadError, NotFound, NotReady, forget_frames
+from modelpad.errors import (
+    Forbidden,
+    ModelpadError,
+    NotFound,
+    NotReady,
+    TooManyFailures,
+    Unauthorized,
+    forget_frames,
+)
 from modelpad.server import errors
 from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
@@ -29,6 +37,7 @@ from modelpad.server.metrics import (
     name_version,
 )
 from modelpad.server.models import ModelTable, ServedModel
+from modelpad.server.origins import HostPolicy, check_host, check_origin
 from modelpad.server.routes import ROUTES, Names, Route, RouteTable
 
 if TYPE_CHECKING:
@@ -54,9 +63,11 @@ class App:
         paths: Mapping[str, str] | None = None,
         origins: Sequence[str] = (),
         admins: Sequence[str] = (),
+        hosts: HostPolicy | None = None,
     ) -> None:
         """`paths` are other names for paths of ours, as clouds ask for them; pages of `origins` may
-        ask from a browser; owners of the keys named `admins` may change what is served."""
+        ask from a browser; owners of the keys named `admins` may change what is served; `hosts` are
+        the host names that are answered, None for any."""
         self.models = models
         for model in models or ():
             self.watch(model)
@@ -65,6 +76,7 @@ class App:
         self.paths = dict(paths or {})
         self.origins = frozenset(origins)
         self.admins = frozenset(admins)
+        self.hosts = hosts
         self.limits = limits or ServerLimits()
         self.budget = ByteBudget(self.limits.inflight_bytes)
         self.stopping = False
@@ -157,18 +169,29 @@ class App:
             await self.follower.obey(action, name)
 
     def admit(
-        self, headers: Mapping[str, str], *, guarded: bool = True, admin: bool = False
+        self,
+        headers: Mapping[str, str],
+        *,
+        guarded: bool = True,
+        admin: bool = False,
+        client: str = "",
     ) -> None:
         """Lets a request in by its headers (lower case), whichever protocol it speaks.
 
+        `client` is the address that it comes from.
+
         Raises:
-            Unauthorized, RateLimited: as the guard does.
+            Unauthorized, TooManyFailures, RateLimited: as the guard does.
             NotFound: it is for admins, and there are none here.
             Forbidden: it is for admins, and this is another's key.
         """
         key = ""
         if guarded and self.guard is not None:
-            key = self.guard.admit(headers)
+            try:
+                key = self.guard.admit(headers, client)
+            except (Unauthorized, TooManyFailures) as error:
+                self.metrics.count_key_failure(str(error.details["reason"]))
+                raise
             self.metrics.count_key(key)
         if not admin:
             return
@@ -179,6 +202,18 @@ class App:
             )
         if key not in self.admins:
             raise Forbidden("This key may not change what is served.", hint="Ask an admin.")
+
+    def let_in(self, request: Request, route: Route) -> None:
+        """Every check before a request reaches its handler: its host, its origin, its key.
+
+        Raises:
+            UnknownHost, ForeignOrigin: as `origins` does.
+            Unauthorized, TooManyFailures, RateLimited, NotFound, Forbidden: as `admit` does.
+        """
+        check_host(self.hosts, request.headers)
+        check_origin(request.method, request.headers, self.origins)
+        client = request.client
+        self.admit(request.headers, guarded=route.guarded, admin=route.admin, client=client)
 
     async def count_all(self) -> Metrics:
         """What all workers counted."""
@@ -241,7 +276,7 @@ class App:
         if "origin" in request.headers or "x-request-id" in request.headers:
             return None
         try:
-            self.admit(request.headers, guarded=route.guarded, admin=route.admin)
+            self.let_in(request, route)
             line.versions[line.live].runner.check_free()
         except ModelpadError as error:
             response = route.write_error(error)
@@ -290,7 +325,7 @@ class App:
         if self.traces is not None:
             CALLER.get().note_route(request, route.endpoint)
         try:
-            self.admit(request.headers, guarded=route.guarded, admin=route.admin)
+            self.let_in(request, route)
             response = await route.handler(self, request, names)
         except ModelpadError as error:
             response = route.write_error(error)

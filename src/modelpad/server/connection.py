@@ -55,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.opening: asyncio.Task[object] | None = None
         self.is_surplus = False  # it is told that there are too many
+        self._client = ""
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None  # being answered
@@ -87,6 +88,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; its TLS handshake is done."""
         self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
         if self.is_surplus:
             self._refuse(
                 respond_problem(
@@ -234,8 +237,8 @@ class Connection(asyncio.BufferedProtocol):
             return await self._read_body(exchange)
 
         method = self._parser.get_method().decode("latin-1")
-        limits = self.server.limits
-        request = Request(method, text, query, headers, read, limits, exchange.reservation)
+        limits, held = self.server.limits, exchange.reservation
+        request = Request(method, text, query, headers, read, limits, held, self._client)
         exchange.request = request
         if self.server.refuse is not None:
             exchange.refusal = self.server.refuse(request)

@@ -20,6 +20,7 @@ STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.UnknownHost: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
@@ -51,7 +52,7 @@ def describe_error(error: errors.ModelpadError) -> dict[str, object]:
 
 def respond_error(error: errors.ModelpadError) -> Response:
     """`describe_error` with its status."""
-    return respond_json(describe_error(error), status=status_of(error), headers=_say_when(error))
+    return respond_json(describe_error(error), status=status_of(error), headers=_add_headers(error))
 
 
 def respond_words(error: errors.ModelpadError, words: str) -> Response:
@@ -59,7 +60,7 @@ def respond_words(error: errors.ModelpadError, words: str) -> Response:
     status = status_of(error)
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         status = HTTPStatus.BAD_REQUEST
-    return respond_json({"error": words}, status=status, headers=_say_when(error))
+    return respond_json({"error": words}, status=status, headers=_add_headers(error))
 
 
 def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str) -> Response:
@@ -68,6 +69,12 @@ def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str)
     return respond_json({"error": {"message": message, "hint": hint}}, status=status, headers=named)
 
 
-def _say_when(error: errors.ModelpadError) -> dict[str, str]:
-    when = error.details.get("retry_after_s")
-    return {} if when is None else {"retry-after": str(when)}
+def _add_headers(error: errors.ModelpadError) -> dict[str, str]:
+    headers = {}
+    retry_after_s = error.details.get("retry_after_s")
+    if retry_after_s is not None:
+        headers["retry-after"] = str(retry_after_s)
+    if isinstance(error, errors.Unauthorized | errors.TooManyFailures):
+        # RFC 9110, 11.6.1: with any status, it says that a key would change the response.
+        headers["www-authenticate"] = 'Bearer realm="modelpad"'
+    return headers

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import time
 from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import unquote
 
-from modelpad.errors import RateLimited, Unauthorized, UsageError
+from modelpad.errors import RateLimited, TooManyFailures, Unauthorized, UsageError
 from modelpad.server.rates import Rates
 
 log = logging.getLogger("modelpad.server")
 
 NAME = re.compile(r"[\w.-]{1,64}")
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
-COOKIE = "modelpad_key"
 LOOK_S = 1.0
+# Wrong keys from one address: ten at once, then six a minute. A missing key costs a tenth.
+FAILURES_PER_S = 0.1
+MAX_FAILURES = 10.0
+MISSING_COST = 0.1
+IPV6_HOST_BITS = 64  # of an address that its client may choose
 
 
 def read_keys(text: str) -> dict[str, str]:
@@ -48,29 +53,39 @@ def read_keys(text: str) -> dict[str, str]:
 
 def hash_key(key: str) -> str:
     """SHA-256 in hexadecimal."""
-    return hashlib.sha256(key.encode("utf-8")).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def read_cookie(header: str) -> str:
-    """The key that the page keeps for the person who typed it; "" without one."""
-    for part in header.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE:
-            return unquote(value)
-    return ""
+def name_client(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 network of an IPv6 one."""
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(known, IPv6Address):
+        return str(known)
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return f"{int(known) >> IPV6_HOST_BITS:x}::/64"
 
 
 class Guard:
     """Admits requests; knows keys from `text` and from `path`, either may be missing.
 
-    `rates` are for each key, or for all without keys.
+    `rates` are for each key, or for all without keys; `failures` limits, for each client address,
+    the requests without a valid key.
     """
 
     def __init__(
-        self, text: str = "", path: Path | None = None, rates: Rates | None = None
+        self,
+        text: str = "",
+        path: Path | None = None,
+        rates: Rates | None = None,
+        failures: Rates | None = None,
     ) -> None:
         """Raises `UsageError` when the keys cannot be read."""
         self.rates = rates
+        self.failures = failures
         self._fixed = read_keys(text)
         self._path = path
         self._stamp: tuple[int, int] | None = None
@@ -91,33 +106,51 @@ class Guard:
         """Whether a key is needed at all."""
         return bool(self._fixed) or self._path is not None
 
-    def admit(self, headers: Mapping[str, str]) -> str:
+    def admit(self, headers: Mapping[str, str], client: str = "") -> str:
         """The name of the key in a request's headers (lower case), "" where none is needed.
 
+        `client` is the address that the request comes from. A valid key is always accepted, so that
+        a client that guesses cannot lock out others behind the same address.
+
         Raises:
-            Unauthorized: there is no key, or nobody has it.
-            RateLimited: its owner asked too often.
+            Unauthorized: there is no key, or it is not valid.
+            TooManyFailures: the same, from a client that failed too often.
+            RateLimited: the key's owner sent too many requests.
         """
-        name = self._find_name(headers) if self.wants_keys else ""
+        name = self._find_name(headers, client) if self.wants_keys else ""
         if self.rates is not None:
             self._spend(self.rates, name)
         return name
 
-    def _find_name(self, headers: Mapping[str, str]) -> str:
+    def _find_name(self, headers: Mapping[str, str], client: str) -> str:
         self._look()
         given = headers.get("x-api-key", "")
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             given = bearer.strip()
-        elif not given:
-            given = read_cookie(headers.get("cookie", ""))
+        # Found by its SHA-256: how long that takes says nothing about any valid key.
         name = self._names.get(hash_key(given)) if given else None
         if name is None:
-            raise Unauthorized(
-                "This API key is not known." if given else "An API key is needed.",
-                hint="Send it as: authorization: Bearer KEY",
-            )
+            raise self._refuse(given, client)
         return name
+
+    def _refuse(self, given: str, client: str) -> Unauthorized | TooManyFailures:
+        cost = 1.0 if given else MISSING_COST
+        wait_s = 0.0
+        if self.failures is not None:
+            wait_s = self.failures.spend(name_client(client), cost=cost)
+        if wait_s:
+            return TooManyFailures(
+                "Too many requests with a wrong API key, or none, came from this address.",
+                hint="Wait, or send a valid key.",
+                retry_after_s=math.ceil(wait_s),
+                reason="limited",
+            )
+        return Unauthorized(
+            "This API key is not known." if given else "An API key is needed.",
+            hint="Send it as: authorization: Bearer KEY",
+            reason="wrong" if given else "missing",
+        )
 
     def _spend(self, rates: Rates, name: str) -> None:
         wait_s = rates.spend(name)

@@ -60,7 +60,16 @@ class Request:
     it gives, and whoever decodes a body reserves what that takes.
     """
 
-    __slots__ = ("_limits", "_read", "headers", "method", "path", "query_string", "reservation")
+    __slots__ = (
+        "_limits",
+        "_read",
+        "client",
+        "headers",
+        "method",
+        "path",
+        "query_string",
+        "reservation",
+    )
 
     def __init__(
         self,
@@ -71,7 +80,9 @@ class Request:
         read: ReadBody,
         limits: ServerLimits,
         reservation: Reservation,
+        client: str = "",
     ) -> None:
+        """`client` is the address that the connection comes from; "" where it is not known."""
         self.method = method
         self.path = path
         self.query_string = query_string
@@ -79,6 +90,7 @@ class Request:
         self.reservation = reservation
         self._read = read
         self._limits = limits
+        self.client = client
 
     @classmethod
     def from_asgi(
@@ -99,8 +111,8 @@ class Request:
             for name, value in scope["headers"]
         }
         query = scope.get("query_string", b"")
-        path = scope["path"]
-        return cls(scope["method"], path, query, headers, read, limits, reservation)
+        path, client = scope["path"], (scope.get("client") or ("",))[0]
+        return cls(scope["method"], path, query, headers, read, limits, reservation, client)
 
     @property
     def content_type(self) -> str:
@@ -156,8 +168,8 @@ class Request:
         if reservation is not None:
             reservation.grow(len(body))
         kept = self.reservation if reservation is None else reservation
-        query = self.query_string
-        return Request(self.method, self.path, query, headers, read, self._limits, kept)
+        query, limits = self.query_string, self._limits
+        return Request(self.method, self.path, query, headers, read, limits, kept, self.client)
 
     async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
         """The body line by line, in constant memory; empty lines are left out.

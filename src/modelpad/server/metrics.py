@@ -29,6 +29,7 @@ REQUESTS = "modelpad_requests_total"
 VERSION_FAILURES = "modelpad_version_failures_total"
 CALLS = "modelpad_grpc_calls_total"
 KEYS = "modelpad_key_requests_total"
+KEY_FAILURES = "modelpad_key_failures_total"
 SHADOWS = "modelpad_shadow_total"
 FAILURES = "modelpad_inference_failures_total"
 RESTARTS = "modelpad_worker_restarts_total"
@@ -37,6 +38,7 @@ COUNTERS = {
     VERSION_FAILURES: "Versions that stayed out.",
     CALLS: "gRPC calls, by their status code.",
     KEYS: "Requests by the API key's name.",
+    KEY_FAILURES: "Requests without a valid API key: missing, wrong, or limited.",
     SHADOWS: "Answers of shadows, by how they compare.",
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
     RESTARTS: "Workers that died or hung, and were replaced.",
@@ -155,6 +157,10 @@ class Metrics:
         """One request admitted with the API key of that name."""
         if name:
             self._counters[KEYS][(("key", name),)] += 1
+
+    def count_key_failure(self, reason: str) -> None:
+        """One request without a valid API key: `missing`, `wrong` or `limited`."""
+        self._counters[KEY_FAILURES][(("reason", reason),)] += 1
 
     def count_shadow(self, result: str, *, model: str, version: int) -> None:
         """One copy of a request: `same`, `different`, `failed` or `skipped`."""

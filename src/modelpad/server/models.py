@@ -115,8 +115,7 @@ class ServedModel:
             "samples": [
                 {
                     "inputs": {
-                        name: {"url": self._file_url(value["file"])} if "file" in value else value
-                        for name, value in sample.inputs.items()
+                        name: self._describe_value(value) for name, value in sample.inputs.items()
                     },
                     "expected": sample.expected,
                 }
@@ -141,6 +140,11 @@ class ServedModel:
                 f"The file {path} of {self.name!r} cannot be read: {error.strerror}.",
                 hint="The model is served on from memory.",
             ) from error
+
+    def _describe_value(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        if "file" in value:
+            return {"url": self._file_url(value["file"])}
+        return {"value": value["value"]}  # nothing else: a bundle must not name a URL
 
     def _file_url(self, path: str) -> str:
         return f"/models/{quote(self.name)}/files/{quote(path)}"

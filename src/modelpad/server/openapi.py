@@ -12,6 +12,7 @@ from modelpad.engine import TensorInfo
 from modelpad.server import errors
 from modelpad.server.http import JSON, ServerLimits
 from modelpad.server.models import ModelTable, ServedModel
+from modelpad.server.origins import SAFE_METHODS
 from modelpad.server.protocols.openinference import DATATYPES
 from modelpad.server.routes import ROUTES, Route
 from modelpad.server.schemas import COMPONENTS, TEXT, Schema, make_object, refer
@@ -26,12 +27,13 @@ MEANINGS = {
     "304": "not changed since the client's `ETag`",
     "400": "the input is wrong",
     "401": "no API key, or an unknown one, where the server wants keys",
-    "403": "the API key may not do this",
+    "403": "the API key may not do this, or a page of another site asked",
     "404": "no such model, version or file; the names that exist are told",
     "408": "the body took too long to arrive",
     "413": "the body, a picture or a tensor is too large",
+    "421": "the server does not answer to this host name",
     "422": "the input does not fit: the field, what was expected and what came",
-    "429": "too many requests wait, or come with one key; see `Retry-After`",
+    "429": "too many requests wait, come with one key, or with wrong keys; see `Retry-After`",
     "500": "the model failed on this input, or the server",
     "503": "not ready",
     "504": "no answer in time",
@@ -160,7 +162,8 @@ def describe_api(models: ModelTable, limits: ServerLimits) -> dict[str, Any]:
 def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
     told = OPERATIONS[f"{route.method} {_strip_version(route.endpoint)}"]
     wrong = ("400", "404", *ASKED) if told.takes else ()
-    closed = ("401", "429", "500") if route.guarded else ("500",)
+    closed = ("401", "421", "429", "500") if route.guarded else ("421", "500")
+    foreign = () if route.method in SAFE_METHODS else ("403",)
     named = ("404",) if "{model}" in route.endpoint else ()
     ready = ("503",) if told.ready else ()
     example = _choose_example(route.endpoint, served)
@@ -168,7 +171,7 @@ def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.endpoint}"),
         "summary": told.summary,
         "responses": _describe_answers(
-            told.answers, {*told.fails, *wrong, *closed, *named, *ready}, route
+            told.answers, {*told.fails, *wrong, *closed, *foreign, *named, *ready}, route
         ),
     }
     parameters = [

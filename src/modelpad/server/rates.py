@@ -1,6 +1,6 @@
 """How often each client may ask: token buckets in memory that workers share.
 
-A bucket fills with `rate` tokens a second up to a second's worth, and a request takes one
+A bucket fills with `rate` tokens a second up to `burst` of them, and a request takes one
 (https://en.wikipedia.org/wiki/Token_bucket). No lock is taken: two workers that spend from one
 bucket in the same microsecond may let one request more pass, which harms nobody.
 """
@@ -20,22 +20,22 @@ PROBES = 32
 class Rates:
     """Buckets by name; made before a fork, it is one for all processes."""
 
-    def __init__(self, rate: float) -> None:
-        """`rate` is requests a second for each name."""
+    def __init__(self, rate: float, burst: float | None = None) -> None:
+        """`rate` is requests a second for each name; `burst` at once, else a second's worth."""
         self.rate = rate
-        self._most = max(1.0, rate)
+        self._most = max(1.0, rate) if burst is None else burst
         self._table = mmap.mmap(-1, SLOT.size * SLOTS)
 
-    def spend(self, name: str, now: float | None = None) -> float:
-        """Takes a token of that name; answers 0, or how many seconds until there is one.
+    def spend(self, name: str, now: float | None = None, *, cost: float = 1.0) -> float:
+        """Takes `cost` tokens of that name; answers 0, or how many seconds until they are there.
 
         `now` is of the monotonic clock, in seconds.
         """
         now = time.monotonic() if now is None else now
         place, tag, left, at = self._find(name, now)
         left = min(self._most, left + max(0.0, now - at) * self.rate)
-        wait_s = 0.0 if left >= 1 else (1 - left) / self.rate
-        SLOT.pack_into(self._table, place, tag, left if wait_s else left - 1, now)
+        wait_s = 0.0 if left >= cost else (cost - left) / self.rate
+        SLOT.pack_into(self._table, place, tag, left if wait_s else left - cost, now)
         return wait_s
 
     def _find(self, name: str, now: float) -> tuple[int, int, float, float]:

@@ -277,7 +277,7 @@ async def show_file(app: App, request: Request, names: Names) -> Response:
     """`GET /models/{model}/files/{path}`: a sample or a report's picture."""
     name, file = names["model"], names["path"]
     body = await asyncio.to_thread(app.opened().find(name).read_file, file)
-    return Response(body, page.content_type_of(file), headers={"cache-control": "no-cache"})
+    return page.respond_bundle_file(file, body)
 
 
 async def check_alive(app: App, request: Request, names: Names) -> Response:

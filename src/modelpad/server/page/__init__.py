@@ -17,7 +17,9 @@ FOLDER = Path(__file__).parent
 # A short table rather than `mimetypes`, whose answers depend on the machine's files.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
+    ".gif": "image/gif",
     ".html": "text/html; charset=utf-8",
+    ".jpeg": "image/jpeg",
     ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
@@ -25,11 +27,36 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
 }
-SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
-    "base-uri 'none'; frame-ancestors 'self'"
+# Scripts, styles and data from this server alone; no script from text, by Trusted Types.
+SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
 )
+HEADERS = {
+    "content-security-policy": SECURITY_POLICY,
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+# A bundle's files may come from anyone: they run nothing and load nothing, and are saved rather
+# than opened unless they are pictures made of pixels.
+FILE_POLICY = "sandbox; default-src 'none'"
+PICTURES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 
 
 def content_type_of(path: str) -> str:
@@ -42,15 +69,26 @@ def respond_file(path: str, request: Request) -> Response:
     from modelpad.server.http import Response
 
     body, tag = _read(path)
-    headers = {
-        "cache-control": "no-cache",
-        "etag": tag,
-        "content-security-policy": SECURITY_POLICY,
-        "referrer-policy": "no-referrer",
-    }
+    headers = {"cache-control": "no-cache", "etag": tag, **HEADERS}
     if request.headers.get("if-none-match") == tag:
         return Response(b"", content_type_of(path), 304, headers)
     return Response(body, content_type_of(path), headers=headers)
+
+
+def respond_bundle_file(path: str, body: bytes) -> Response:
+    """A file of a bundle, as content that no browser runs."""
+    from modelpad.server.http import Response
+
+    kind = content_type_of(path)
+    headers = {
+        "cache-control": "private, no-cache",
+        "content-security-policy": FILE_POLICY,
+        "cross-origin-resource-policy": "same-origin",
+        "referrer-policy": "no-referrer",
+    }
+    if kind not in PICTURES:
+        headers["content-disposition"] = "attachment"
+    return Response(body, kind, headers=headers)
 
 
 @cache

@@ -1,16 +1,22 @@
 // The server's API, as this page uses it.
 
+import { currentKey, keyHeader, obtainKey, wantsKey } from "./key.js";
+
+// Pixels cannot run anything; an SVG opened by its blob: URL would be a page of this origin.
+const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
+
 export class ApiError extends Error {
-  constructor(message, hint) {
+  constructor(message, hint, needsKey = false) {
     super(message);
     this.hint = hint ?? "";
+    this.needsKey = needsKey;
   }
 }
 
-const read = async (response) => {
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(body.error?.message ?? `The server answered ${response.status}.`, body.error?.hint);
-  return body;
+const fail = async (response) => {
+  const { error } = await response.json().catch(() => ({}));
+  const needsKey = wantsKey(response);
+  throw new ApiError(error?.message ?? `The server answered ${response.status}.`, needsKey ? "" : error?.hint, needsKey);
 };
 
 const reach = (request) => request.catch((error) => {
@@ -18,20 +24,29 @@ const reach = (request) => request.catch((error) => {
   throw new ApiError("The server cannot be reached.", "Is it still running?");
 });
 
-// Where the server wants a key, the person is asked for it once; a cookie of this page alone keeps it.
-const ask = async (url, options) => {
-  const response = await reach(fetch(url, options));
-  if (response.status !== 401) return read(response);
-  const key = prompt("This server wants an API key:");
-  if (!key) return read(response);
-  document.cookie = `modelpad_key=${encodeURIComponent(key.trim())}; path=/; SameSite=Strict`;
-  return read(await reach(fetch(url, options)));
+// Where an address comes from a bundle it may be anything, and the key must go to this server alone.
+const own = (url) => {
+  const target = new URL(url, location.origin);
+  if (target.origin !== location.origin) throw new ApiError("This address is not one of this server's.", target.origin);
+  return target;
 };
 
-export const listModels = async () => (await ask("/models")).models;
+const ask = async (url, options = {}) => {
+  const target = own(url);
+  for (;;) {
+    const used = currentKey();
+    const response = await reach(fetch(target, { ...options, headers: { ...options.headers, ...keyHeader(used) } }));
+    if (response.ok) return response;
+    if (!wantsKey(response) || !(await obtainKey(used))) return fail(response);
+  }
+};
+
+export const readJson = async (url, options) => (await ask(url, options)).json();
+
+export const listModels = async () => (await readJson("/models")).models;
 
 export const predict = async (model, values, signal) =>
-  ask(`/predict/${encodeURIComponent(model)}`, {
+  readJson(`/predict/${encodeURIComponent(model)}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(values),
@@ -44,3 +59,31 @@ export const readAsDataUrl = (blob) => new Promise((resolve, reject) => {
   reader.onerror = () => reject(new ApiError("The file cannot be read.", "Choose another."));
   reader.readAsDataURL(blob);
 });
+
+// The address of a picture of a bundle's report; null for a path that leaves the bundle.
+export const fileUrl = (model, file) => {
+  const parts = String(file).split("/");
+  if (parts.some((part) => ["", ".", ".."].includes(part))) return null;
+  return `/models/${encodeURIComponent(model)}/files/${parts.map(encodeURIComponent).join("/")}`;
+};
+
+const files = new Map(); // by address, as long as the page
+
+export const readFile = (url) => {
+  if (!files.has(url)) {
+    const coming = ask(url).then((response) => response.blob());
+    coming.catch(() => files.delete(url));
+    files.set(url, coming);
+  }
+  return files.get(url);
+};
+
+// Shows a file of this server in an <img>, which itself could not send a key.
+export const showPicture = async (image, url) => {
+  try {
+    const blob = await readFile(url);
+    image.src = PIXELS.has(blob.type) ? URL.createObjectURL(blob) : await readAsDataUrl(blob);
+  } catch {
+    image.classList.add("missing");
+  }
+};

@@ -1,17 +1,19 @@
 // The page: one model at a time, its widgets built from its signature.
 
-import { listModels, predict } from "./api.js";
+import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView } from "./card.js";
 import { make } from "./dom.js";
 import { inputWidget } from "./inputs.js";
+import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
 import { snippets } from "./snippets.js";
 
 const main = document.querySelector("#main");
 const nav = document.querySelector("#models");
 
-const showError = (error) =>
-  make("p", { class: "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null);
+const showError = (error, retry) =>
+  make("div", { class: error.needsKey ? "error notice" : "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null,
+    error.needsKey ? make("button", { type: "button", onclick: retry }, "Enter a key") : null);
 
 // A sample in a few words: a text as it is, numbers without their tail.
 const inShort = (value) => {
@@ -19,19 +21,30 @@ const inShort = (value) => {
   return words.length > 40 ? `${words.slice(0, 39)}…` : words;
 };
 
-const sampleButton = (sample, widgets) => {
-  const [name, value] = Object.entries(sample.inputs)[0];
+const sampleButton = (sample, widgets, report) => {
+  const [name, value] = Object.entries(sample.inputs)[0] ?? ["example", {}];
   const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
-  const show = () => { for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) widgets[key]?.show(url ?? plain); };
-  return value.url
-    ? make("button", { type: "button", title, "aria-label": title, onclick: show }, make("img", { src: value.url, alt: "", loading: "lazy" }))
-    : make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? value.value) || name);
+  const show = async () => {
+    try {
+      for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) await widgets[key]?.show(url ? await readFile(url) : plain);
+    } catch (error) { report(error, show); }
+  };
+  if (!value.url) return make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? value.value ?? "") || name);
+  const image = make("img", { alt: "" });
+  showPicture(image, value.url);
+  return make("button", { type: "button", title, "aria-label": title, onclick: show }, image);
+};
+
+// A card that makes no sense must not take the model with it.
+const safeCard = (model) => {
+  try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model's card cannot be shown."); }
 };
 
 const showModel = (model) => {
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const result = make("div", { id: "answer" }, blankBars(model.outputs[0]));
-  const widgets = {};
+  const widgets = Object.create(null);
+  const report = (error, retry) => result.replaceChildren(showError(error, retry));
   let running = null;
   const ask = async () => {
     running?.abort();
@@ -48,7 +61,7 @@ const showModel = (model) => {
         make("p", { class: "took" }, `Answered in ${Math.round(performance.now() - start)} ms by ${answer.model}, version ${answer.version}.`));
       status.textContent = describeAnswer(answer);
     } catch (error) {
-      if (error.name !== "AbortError") result.replaceChildren(showError(error));
+      if (error.name !== "AbortError") report(error, ask);
     }
   };
   for (const field of model.inputs) widgets[field.name] = inputWidget(field, ask);
@@ -57,9 +70,9 @@ const showModel = (model) => {
     make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null),
     make("div", { class: "try" },
       make("section", { class: "panel", "aria-label": "Input" }, Object.values(widgets).map(({ element }) => element),
-        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets))) : null),
+        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets, report))) : null),
       make("section", { class: "panel answer", "aria-label": "Answer" }, make("h2", {}, "Answer"), result, status)),
-    snippets(model), cardView(model) ?? "");
+    snippets(model), safeCard(model) ?? "");
 };
 
 const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };
@@ -74,7 +87,11 @@ document.querySelector("#theme").addEventListener("click", () => {
   try { localStorage.setItem("theme", kept); } catch { /* it lasts as long as the page */ }
 });
 
-try {
+const forget = document.querySelector("#forget");
+forget.addEventListener("click", () => { forgetKey(); location.reload(); });
+onKeyChange(() => { forget.hidden = !currentKey(); });
+
+const start = async () => {
   const models = await listModels();
   const route = () => {
     const wanted = decodeURIComponent(location.hash.slice(1));
@@ -85,6 +102,6 @@ try {
   };
   addEventListener("hashchange", route);
   route();
-} catch (error) {
-  main.replaceChildren(showError(error));
-}
+};
+const open = () => start().catch((error) => main.replaceChildren(showError(error, open)));
+open();

@@ -1,5 +1,6 @@
 // The model's card: data, figures, curves, confusion matrix, mistakes, limits.
 
+import { fileUrl, showPicture } from "./api.js";
 import { make, percent, svg } from "./dom.js";
 
 const WIDTH = 380, HEIGHT = 200, LEFT = 44, BOTTOM = 24;
@@ -46,6 +47,13 @@ const confusionChart = ({ labels, matrix }) => {
 
 const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
 
+const pictureView = (model, { title, file }) => {
+  const image = make("img", { class: "picture", alt: `${title} of ${model.name}` });
+  const url = fileUrl(model.name, file);
+  if (url) showPicture(image, url);
+  return make("figure", { class: "plain" }, make("h3", {}, title), image);
+};
+
 export const cardView = (model) => {
   const card = model.card;
   if (!card) return null;
@@ -59,6 +67,5 @@ export const cardView = (model) => {
     make("div", { class: "charts" },
       card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
       card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null,
-      card.pictures?.map(({ title, file }) => make("figure", { class: "plain" }, make("h3", {}, title),
-        make("img", { class: "picture", loading: "lazy", src: `/models/${encodeURIComponent(model.name)}/files/${file}`, alt: `${title} of ${model.name}` })))));
+      card.pictures?.map((picture) => pictureView(model, picture))));
 };

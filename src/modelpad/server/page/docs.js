@@ -1,5 +1,7 @@
 // The API's description, readable: one fold an operation, made from /openapi.json.
 
+import { readJson } from "./api.js";
+
 const make = (tag, text = "", className = "") => {
   const element = document.createElement(tag);
   element.textContent = text;
@@ -49,8 +51,7 @@ const fold = (method, path, operation, named) => {
 
 const about = document.querySelector("#about");
 try {
-  const api = await (await fetch("/openapi.json")).json();
-  if (api.error) throw new Error(api.error.message);
+  const api = await readJson("/openapi.json");
   about.textContent = `${api.info.description}. Version ${api.info.version}; the machine-readable form is /openapi.json.`;
   const operations = document.querySelector("#operations");
   const rows = Object.entries(api.paths).flatMap(([path, methods]) =>

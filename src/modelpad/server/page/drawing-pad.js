@@ -114,9 +114,7 @@ export const drawingPad = (field, onChange) => {
       return sheet.toDataURL("image/png");
     },
     show: async (sample) => {
-      const image = new Image();
-      image.src = sample;
-      await image.decode();
+      const image = await createImageBitmap(sample);
       strokes = [];
       // Samples are light ink on black; the pad shows them as dark ink on paper.
       const sheet = make("canvas", { width: image.width, height: image.height });

@@ -1,4 +1,5 @@
-// A widget for each kind of input: { element, read() -> value or null, show(sample) }.
+// A widget for each kind of input: { element, read() -> value or null, show(sample) }; the sample of a
+// picture is a Blob.
 
 import { make } from "./dom.js";
 import { readAsDataUrl } from "./api.js";
@@ -51,7 +52,7 @@ const imageInput = (field, onChange) => {
     element: make("div", { class: "field" }, make("label", { for: file.id }, field.name), shown, file,
       make("div", { class: "tools" }, choose, navigator.mediaDevices ? camera : null, clear)),
     read: () => url,
-    show: async (sample) => take(await (await fetch(sample)).blob()),
+    show: take,
   };
 };
 
@@ -91,4 +92,4 @@ const tensorEditor = (field, onChange) => {
 
 const WIDGETS = { "drawing-pad": drawingPad, image: imageInput, "text-box": textBox, "tensor-editor": tensorEditor };
 
-export const inputWidget = (field, onChange) => (WIDGETS[field.widget] ?? tensorEditor)(field, onChange);
+export const inputWidget = (field, onChange) => (Object.hasOwn(WIDGETS, field.widget) ? WIDGETS[field.widget] : tensorEditor)(field, onChange);

@@ -1,23 +1,31 @@
 // How to ask the same from a program: curl, Python, JavaScript.
 
 import { make } from "./dom.js";
+import { currentKey } from "./key.js";
+
+// Names come from the bundle and the text is pasted into a shell or a program: as literals alone.
+const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+const literal = JSON.stringify;
 
 const write = (model) => {
   const field = model.inputs[0];
-  const url = `${location.origin}/predict/${model.name}`;
+  const url = `${location.origin}/predict/${encodeURIComponent(model.name)}`;
+  const keyed = Boolean(currentKey());
+  const curlKey = keyed ? '-H "x-api-key: $MODELPAD_KEY" ' : "";
+  const pythonKey = keyed ? ', headers={"x-api-key": key}' : "";
   const picture = field.kind === "sketch" || field.kind === "image";
   if (picture && model.inputs.length === 1) return {
-    curl: `curl -F ${field.name}=@picture.png ${url}`,
-    Python: `import requests\n\nwith open("picture.png", "rb") as file:\n    answer = requests.post("${url}", files={"${field.name}": file}).json()\nprint(answer)`,
-    JavaScript: `const form = new FormData();\nform.append("${field.name}", file); // a File or Blob\nconst answer = await (await fetch("${url}", { method: "POST", body: form })).json();\nconsole.log(answer);`,
+    curl: `curl ${curlKey}-F ${shell(`${field.name}=@picture.png`)} ${url}`,
+    Python: `import requests\n\nwith open("picture.png", "rb") as file:\n    answer = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey}).json()\nprint(answer)`,
+    JavaScript: `const form = new FormData();\nform.append(${literal(field.name)}, file); // a File or Blob\nconst answer = await (await fetch("${url}", { method: "POST", body: form${keyed ? ', headers: { "x-api-key": key }' : ""} })).json();\nconsole.log(answer);`,
   };
   const example = Object.fromEntries(model.inputs.map(({ name, kind, shape }) =>
     [name, kind === "text" ? "some text" : kind === "tensor" && shape.length === 1 && shape[0] <= 8 ? Array(shape[0]).fill(0) : "..."]));
   const body = JSON.stringify(example);
   return {
-    curl: `curl -H 'content-type: application/json' -d '${body}' ${url}`,
-    Python: `import requests\n\nanswer = requests.post("${url}", json=${body}).json()\nprint(answer)`,
-    JavaScript: `const answer = await (await fetch("${url}", {\n  method: "POST",\n  headers: { "content-type": "application/json" },\n  body: JSON.stringify(${body}),\n})).json();\nconsole.log(answer);`,
+    curl: `curl ${curlKey}-H 'content-type: application/json' -d ${shell(body)} ${url}`,
+    Python: `import requests\n\nanswer = requests.post("${url}", json=${body}${pythonKey}).json()\nprint(answer)`,
+    JavaScript: `const answer = await (await fetch("${url}", {\n  method: "POST",\n  headers: { "content-type": "application/json"${keyed ? ', "x-api-key": key' : ""} },\n  body: JSON.stringify(${body}),\n})).json();\nconsole.log(answer);`,
   };
 };
 

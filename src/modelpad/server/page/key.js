@@ -1,0 +1,84 @@
+// The API key, where the server needs one: kept for this tab alone, and asked for in a dialog.
+
+import { make } from "./dom.js";
+
+const NAME = "modelpad-key";
+const SENDABLE = /^[\x20-\x7e\xa0-\xff]+$/; // what a header can carry
+
+let key = null;
+let asking = null;
+const listeners = [];
+try { key = sessionStorage.getItem(NAME); } catch { /* where storage is off, the key lasts as long as the page */ }
+
+const keep = (value) => {
+  key = value;
+  try {
+    if (value) sessionStorage.setItem(NAME, value);
+    else sessionStorage.removeItem(NAME);
+  } catch { /* as above */ }
+  for (const listener of listeners) listener();
+};
+
+export const currentKey = () => key;
+export const forgetKey = () => keep(null);
+export const onKeyChange = (listener) => { listeners.push(listener); listener(); };
+export const keyHeader = (value = key) => (value ? { "x-api-key": value } : {});
+
+// The header says that a key would change the response: it comes with 401, and with 429 after wrong keys.
+export const wantsKey = (response) => /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
+
+// What is wrong with a key, in words; "" when the server accepts it.
+const check = async (candidate) => {
+  if (!SENDABLE.test(candidate)) return "This API key is not known. Check it and try again.";
+  const response = await fetch("/models", { method: "HEAD", headers: keyHeader(candidate), cache: "no-store" }).catch(() => null);
+  if (!response) return "The server cannot be reached. Is it still running?";
+  if (!wantsKey(response)) return "";
+  if (response.status !== 429) return "This API key is not known. Check it and try again.";
+  return `Too many wrong keys came from your address. Try again in ${response.headers.get("retry-after")} seconds.`;
+};
+
+const openDialog = (message) => new Promise((resolve) => {
+  const input = make("input", { type: "password", id: "key", autocomplete: "current-password", autocapitalize: "off", spellcheck: "false", required: true, autofocus: true, "aria-describedby": "key-note" });
+  const problem = make("p", { class: "key-problem", role: "alert" }, message);
+  const show = make("button", { type: "button", class: "key-show", "aria-pressed": "false", onclick: () => {
+    const hidden = input.type === "password";
+    input.type = hidden ? "text" : "password";
+    show.textContent = hidden ? "Hide" : "Show";
+    show.setAttribute("aria-pressed", String(hidden));
+    input.focus();
+  } }, "Show");
+  const go = make("button", { class: "main" }, "Continue");
+  const form = make("form", { method: "dialog" },
+    make("input", { type: "text", autocomplete: "username", value: location.host, hidden: true }), // for password managers
+    make("label", { for: "key" }, "API key"),
+    make("div", { class: "key-row" }, input, show),
+    problem,
+    make("p", { class: "key-note", id: "key-note" }, "It stays in this tab until you close it, and is sent to this server only."),
+    make("div", { class: "key-actions" }, make("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), go));
+  const dialog = make("dialog", { class: "key", "aria-labelledby": "key-title" },
+    make("h2", { id: "key-title" }, "This server is protected"),
+    make("p", { class: "key-lead" }, "Ask the person who runs it for a key."), form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    const candidate = input.value.trim();
+    problem.textContent = await check(candidate);
+    go.disabled = false;
+    if (!dialog.open) return;
+    if (problem.textContent) return input.select();
+    keep(candidate);
+    dialog.close();
+  });
+  dialog.addEventListener("close", () => { dialog.remove(); resolve(); });
+  document.body.append(dialog);
+  dialog.showModal();
+});
+
+// Asks for a key, once for all who wait; the answer is whether there is another than `used`.
+export const obtainKey = async (used) => {
+  if (key === used) {
+    asking ??= openDialog(used ? "Your API key is not accepted any more." : "").finally(() => { asking = null; });
+    await asking;
+  }
+  return key !== used;
+};

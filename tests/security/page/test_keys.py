@@ -1,0 +1,253 @@
+"""API keys: where the page keeps them, who else could get them, and what guessing costs."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from modelpad.errors import RateLimited, Unauthorized
+from modelpad.server.guard import Guard
+from modelpad.server.rates import Rates
+
+ROW = {"row": [0, 5, 0]}
+KEY = "secret-of-ann"
+ANN = {"authorization": f"Bearer {KEY}"}
+WRONG = {"authorization": "Bearer a-wrong-guess"}
+
+
+@pytest.fixture
+def keyed(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server of two workers that wants keys."""
+    monkeypatch.setenv("MODELPAD_API_KEYS", f"ann={KEY}")
+    words = (str(bundles / "pick"), "digits", "--workers", "2")
+    return serve(*words, store=tmp_path / "store")
+
+
+def enter_key(page: Any, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Continue").click()
+
+
+def ask_from(address: str, url: str, headers: dict[str, str], times: int = 1) -> list[Any]:
+    """Answers to a client at `address`, over new connections, and so from all workers."""
+    answers = []
+    for _ in range(times):
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=address)) as client:
+            answers.append(client.post(f"{url}/predict/pick", json=ROW, headers=headers))
+    return answers
+
+
+def test_cookies_are_not_read(keyed: Any) -> None:
+    cookies = {"cookie": f"modelpad_key={KEY}; key={KEY}"}
+    assert httpx.get(f"{keyed.url}/models", headers=cookies).status_code == 401
+    assert httpx.get(f"{keyed.url}/models", headers={"x-api-key": KEY}).status_code == 200
+
+
+def test_a_missing_key_says_how_to_send_one(keyed: Any) -> None:
+    refused = httpx.get(f"{keyed.url}/models")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_guessing_is_limited_for_each_address_in_all_workers(keyed: Any) -> None:
+    statuses = [each.status_code for each in ask_from("127.0.0.1", keyed.url, WRONG, 14)]
+    assert statuses[:10] == [401] * 10
+    assert statuses[-3:] == [429] * 3
+    late = ask_from("127.0.0.1", keyed.url, WRONG)[0]
+    assert int(late.headers["retry-after"]) >= 1
+    assert "key" in late.json()["error"]["message"]
+    assert late.headers["www-authenticate"].startswith("Bearer")
+    # One who guesses locks nobody out: neither others behind his address, nor other addresses.
+    assert ask_from("127.0.0.1", keyed.url, ANN)[0].status_code == 200
+    assert ask_from("127.0.0.2", keyed.url, WRONG)[0].status_code == 401
+    text = httpx.get(f"{keyed.url}/metrics").text
+    count = {
+        reason: int(number)
+        for reason, number in re.findall(
+            r'modelpad_key_failures_total\{reason="(\w+)"\} (\d+)', text
+        )
+    }
+    assert count["wrong"] + count["limited"] == 16
+
+
+def test_missing_keys_cost_little(keyed: Any) -> None:
+    statuses = [each.status_code for each in ask_from("127.0.0.3", keyed.url, {}, 30)]
+    assert statuses == [401] * 30
+    with ThreadPoolExecutor(4) as pool:
+        more = list(pool.map(lambda _: ask_from("127.0.0.3", keyed.url, {}, 25), range(4)))
+    assert 429 in {each.status_code for answers in more for each in answers}
+
+
+def test_grpc_clients_are_limited_too() -> None:
+    from modelpad.server.app import App
+
+    app = App(guard=Guard(f"ann={KEY}", failures=Rates(0.1, burst=2)))
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            app.admit(WRONG, client="10.0.0.9")
+    with pytest.raises(RateLimited):
+        app.admit(WRONG, client="10.0.0.9")
+    app.admit(ANN, client="10.0.0.9")
+    with pytest.raises(Unauthorized):
+        app.admit(WRONG)
+
+
+def test_tokens_for_guesses_come_back() -> None:
+    rates = Rates(0.1, burst=10)
+    assert [rates.spend("a", 5.0) for _ in range(10)] == [0] * 10
+    assert rates.spend("a", 5.0) == pytest.approx(10)
+    assert rates.spend("a", 15.0) == 0
+    assert rates.spend("a", 15.0, cost=0.1) == pytest.approx(1)
+    assert rates.spend("a", 16.1, cost=0.1) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("unix", "unix", True),
+    ],
+)
+def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None:
+    guard = Guard(f"ann={KEY}", failures=Rates(0.001, burst=1))
+    with pytest.raises(Unauthorized):
+        guard.admit(WRONG, one)
+    with pytest.raises(RateLimited if same else Unauthorized):
+        guard.admit(WRONG, other)
+
+
+def test_any_asgi_server_tells_who_the_client_is() -> None:
+    from modelpad.server.http import Request, ServerLimits
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    for client, told in ((("10.0.0.1", 5), "10.0.0.1"), (None, "")):
+        request = Request.from_asgi({**scope, "client": client}, receive, ServerLimits())
+        assert request.client == told
+
+
+@pytest.mark.browser
+def test_the_key_stays_in_its_tab(keyed: Any, open_tab: Any, foreign_site: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(f"{keyed.url}/#digits")
+    enter_key(tab.page, KEY)
+    tab.page.wait_for_selector("canvas.pad")
+    assert tab.page.context.cookies() == []
+    assert tab.page.evaluate("localStorage.length + document.cookie.length") == 0
+    assert tab.page.evaluate("Object.values(sessionStorage)") == [KEY]
+    tab.page.reload()
+    tab.page.wait_for_selector("canvas.pad")
+    tab.page.goto(foreign_site.url)
+    for headers in foreign_site.received:
+        assert "cookie" not in headers
+        assert KEY not in str(headers)
+    assert tab.page.evaluate("sessionStorage.length") == 0
+    other = tab.page.context.new_page()
+    other.goto(keyed.url)
+    assert other.get_by_label("API key").is_visible()
+    assert not [each for each in tab.requests if KEY in each]
+
+
+@pytest.mark.browser
+def test_pictures_are_fetched_with_the_key(keyed: Any, open_tab: Any, wait_for: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(f"{keyed.url}/#digits")
+    enter_key(tab.page, KEY)
+    tab.page.wait_for_selector("canvas.pad")
+    pictures = "[...document.querySelectorAll('.samples img, #card img.picture')]"
+    shown = f"{pictures}.filter(i => i.src.startsWith('blob:') && i.naturalWidth > 0).length"
+    wait_for(lambda: tab.page.evaluate(shown) == 11)
+    tab.page.get_by_role("button", name="Try an example: 3").click()
+    tab.page.locator("#label", has_text="3").wait_for()
+
+
+@pytest.mark.browser
+def test_a_wrong_key_is_told_and_another_can_be_typed(keyed: Any, open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(f"{keyed.url}/#digits")
+    enter_key(tab.page, "not-the-key")
+    alert = tab.page.get_by_role("alert")
+    alert.get_by_text("not known").wait_for()
+    assert tab.page.evaluate("sessionStorage.length") == 0
+    for _ in range(12):
+        with tab.page.expect_response("**/models"):
+            enter_key(tab.page, "not-the-key")
+    alert.get_by_text("Too many").wait_for()
+    enter_key(tab.page, KEY)
+    tab.page.wait_for_selector("canvas.pad")
+    tab.page.get_by_role("button", name="Forget key").click()
+    assert tab.page.evaluate("sessionStorage.length") == 0
+    tab.page.get_by_label("API key").wait_for()
+
+
+@pytest.mark.browser
+def test_a_key_that_no_header_can_carry_is_told(keyed: Any, open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(keyed.url)
+    enter_key(tab.page, "schlüssel-→-ключ")
+    tab.page.get_by_role("alert").get_by_text("not known").wait_for()
+
+
+@pytest.mark.browser
+def test_the_question_can_be_left_and_asked_again(keyed: Any, open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(keyed.url)
+    tab.page.get_by_label("API key").wait_for()
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("alert").get_by_text("API key").wait_for()
+    tab.page.get_by_role("button", name="Enter a key").click()
+    enter_key(tab.page, KEY)
+    tab.page.get_by_role("heading", name="pick").wait_for()
+
+
+@pytest.mark.browser
+def test_a_key_that_ends_while_one_draws_is_asked_again_and_the_drawing_stays(
+    serve: Any, tmp_path: Path, open_tab: Any, wait_for: Any
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"ann={KEY}\n")
+    url = serve("digits", "--api-keys", str(keys), store=tmp_path / "store").url
+    tab = open_tab()
+    tab.page.goto(url)
+    enter_key(tab.page, KEY)
+    tab.page.wait_for_selector("canvas.pad")
+    keys.write_text("ann=another-secret-of-ann\n")
+    wait_for(lambda: httpx.get(f"{url}/models", headers=ANN).status_code in (401, 429))
+    tab.page.get_by_role("button", name="Try an example: 7").click()
+    enter_key(tab.page, "another-secret-of-ann")
+    tab.page.locator("#label", has_text="7").wait_for()
+
+
+@pytest.mark.browser
+def test_the_api_page_asks_for_the_key(keyed: Any, open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.goto(f"{keyed.url}/docs")
+    enter_key(tab.page, KEY)
+    tab.page.get_by_text("/v2/models/{model}/infer").first.wait_for()
+    tab.page.get_by_role("link", name="the page").click()
+    tab.page.get_by_role("heading", level=1).wait_for()
+    assert not tab.page.get_by_label("API key").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 390, 1440])
+def test_the_question_fits_and_needs_no_mouse(keyed: Any, open_tab: Any, width: int) -> None:
+    tab = open_tab(width, 844)
+    tab.page.goto(keyed.url)
+    tab.page.get_by_label("API key").wait_for()
+    assert tab.page.evaluate("document.activeElement.getAttribute('type')") == "password"
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    tab.page.keyboard.type(KEY)
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_role("heading", name="pick").wait_for()
