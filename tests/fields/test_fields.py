@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from modelpad.bundle import Bundle
-from modelpad.errors import EmptyCanvas, InvalidInput, ModelFailed, TooLarge
-from modelpad.fields import Image, Label, Signature, Sketch, Tensor, Text, field_from_dict
+from modelpad.errors import BundleInvalid, EmptyCanvas, InvalidInput, ModelFailed, TooLarge
+from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text, field_from_dict
 from modelpad.fields.picture import read_picture
 from modelpad.fields.preparation import prepare_sketch
 
@@ -152,3 +152,55 @@ def test_a_tensor_refuses_what_does_not_fit(dtype: str, value: list[Any], words:
 def test_a_signature_has_no_name_twice() -> None:
     with pytest.raises(ValueError, match="repeat"):
         Signature((Sketch(), Sketch()), (Label("label", ("a", "b")),))
+
+
+@pytest.mark.parametrize("value", [2**130, 1e300, 10**400, float("inf"), True])
+def test_a_score_beyond_float32_is_refused(value: float) -> None:
+    assert Score("x").decode(2**70) == 2.0**70
+    with pytest.raises(InvalidInput):
+        Score("x").decode(value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int64", [2.0**63]),
+        ("uint64", [2.0**64]),
+        ("uint64", [2**63, -1]),
+        ("int64", [2**63]),
+        ("float32", [1e300]),
+    ],
+)
+def test_a_tensor_refuses_numbers_at_the_border_of_its_type(dtype: str, value: list[Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Tensor("x", dtype, (None,)).decode(value)
+
+
+def test_a_float_picture_with_nan_is_refused() -> None:
+    file = io.BytesIO()
+    Pillow.fromarray(np.array([[0.0, np.nan], [1.0, 0.5]], np.float32)).save(file, "TIFF")
+    for field in (Sketch(), Image("photo", 2, 2, 1)):
+        with pytest.raises(InvalidInput, match="NaN"):
+            field.decode(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "sketch", "name": "a", "size": 10**9, "box": 20},
+        {"kind": "sketch", "name": "a", "size": 28, "box": 29},
+        {"kind": "image", "name": "a", "height": "8", "width": 8, "channels": 3},
+        {"kind": "image", "name": "a", "height": 10**6, "width": 10**6, "channels": 3},
+        {"kind": "tensor", "name": "a", "dtype": "int8", "shape": [-1]},
+        {"kind": "tensor", "name": "a", "dtype": "int8", "shape": [1] * 40},
+        {"kind": "text", "name": "a", "max_length": float("inf")},
+        {"kind": "label", "name": "a", "classes": [1, 2]},
+        {"kind": "label", "name": "a", "classes": ["a", "b"], "top": -1},
+        {"kind": "score", "name": ["a"]},
+        {"kind": ["score"], "name": "a"},
+    ],
+    ids=str,
+)
+def test_a_field_of_a_senseless_size_or_type_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(BundleInvalid):
+        field_from_dict(record)
