@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageDraw
@@ -78,12 +78,14 @@ def test_a_prepared_digit_passes_through_unchanged(digits: Bundle) -> None:
         assert (prepare_sketch(picture) == np.array(picture)).mean() > 0.95
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_picture_or_an_invalid_input(body: bytes) -> None:
     with pytest.raises((InvalidInput, TooLarge)):
         read_picture(body, field="image")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_picture_or_an_invalid_input(text: str) -> None:
     with pytest.raises((InvalidInput, TooLarge)):
@@ -97,6 +99,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_any_json_is_decoded_or_an_invalid_input(value: Any) -> None:
     for field in FIELDS:
@@ -117,6 +120,7 @@ def test_an_image_is_resized_to_what_the_graph_takes(kind: str) -> None:
         assert pixels[:, :, 0].mean() > 240
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
 def test_a_picture_survives_encoding_and_decoding(height: int, width: int, channels: int) -> None:
     field = Image("photo", None, None, channels)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from modelpad.bundle import Bundle, open_bundle, write_bundle
-from modelpad.errors import BundleInvalid, StoreError, VersionNotFound
+from modelpad.bundle import Bundle, write_bundle
+from modelpad.errors import StoreError, VersionNotFound
 from modelpad.store import LocalStore
 
 ROUNDS = 120
@@ -395,26 +395,6 @@ def test_a_lock_that_is_a_link_is_not_followed(
     with pytest.raises(StoreError):
         store.promote("digits", 1)
     assert victim.read_text() == "precious"
-
-
-@pytest.mark.parametrize("path", ["samples", "model.onnx"])
-def test_a_bundle_with_a_link_inside_is_refused(
-    store: LocalStore, digits: Bundle, tmp_path: Path, path: str
-) -> None:
-    folder = store.push(digits).folder
-    (folder / path).rename(tmp_path / "moved")
-    (folder / path).symlink_to(tmp_path / "moved")
-    with pytest.raises(BundleInvalid, match="link"):
-        open_bundle(folder)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_in_place_of_a_file_does_not_hang(store: LocalStore, digits: Bundle) -> None:
-    folder = store.push(digits).folder
-    (folder / "model.onnx").unlink()
-    os.mkfifo(folder / "model.onnx")
-    with pytest.raises(BundleInvalid, match="not a plain file"):
-        open_bundle(folder)
 
 
 @pytest.mark.parametrize("wanted", ["9" * 5000, "1_0", "\u0661", "+1"])

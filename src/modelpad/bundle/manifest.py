@@ -99,7 +99,7 @@ class Manifest:
         """
         try:
             record = json.loads(body)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BundleInvalid(f"manifest.json is not JSON: {error}.", hint=REWRITE) from error
         if not isinstance(record, dict):
             raise BundleInvalid("manifest.json is not an object.", hint=REWRITE)
