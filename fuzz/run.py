@@ -12,6 +12,7 @@ import multiprocessing
 import sys
 import time
 import traceback
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,35 +61,34 @@ def run_mutations(name: str, seconds: float, seed: int) -> int:
 
 def run_atheris(name: str, seconds: float, seed: int) -> int:
     """The same by Atheris, in a process of its own, as it ends the process."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve_atheris, args=(name, seconds, seed)
-    )
-    process.start()
-    process.join()
+    with TemporaryDirectory() as folder:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve_atheris, args=(name, seconds, seed, folder)
+        )
+        process.start()
+        process.join()
+        for artifact in Path(folder).glob("artifact-*"):  # a crash of native code is one, too
+            print(keep(name, artifact.read_bytes()))
     return int(process.exitcode != 0)
 
 
-def _serve_atheris(name: str, seconds: float, seed: int) -> None:
+def _serve_atheris(name: str, seconds: float, seed: int, folder: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["modelpad"]):
         fuzz = load_target(name).fuzz
 
     def run(data: bytes) -> None:
-        try:
+        with suppress(ModelpadError):
             fuzz(data)
-        except ModelpadError:
-            pass
-        except Exception:
-            print(keep(name, data), flush=True)
-            raise
 
-    with TemporaryDirectory() as grown:
-        options = [f"-max_total_time={seconds:g}", f"-seed={seed}", f"-max_len={MAX_BYTES}"]
-        options += ["-timeout=20", "-print_final_stats=1", "-verbosity=0"]
-        options += [f"-artifact_prefix={CORPUS / name}/crash-native-"]
-        atheris.Setup([sys.argv[0], *options, grown, str(CORPUS / name)], run)
-        atheris.Fuzz()
+    grown = Path(folder) / "grown"
+    grown.mkdir()
+    options = [f"-max_total_time={seconds:g}", f"-seed={seed}", f"-max_len={MAX_BYTES}"]
+    options += ["-timeout=20", "-print_final_stats=1", "-verbosity=0"]
+    options += [f"-artifact_prefix={folder}/artifact-"]
+    atheris.Setup([sys.argv[0], *options, str(grown), str(CORPUS / name)], run)
+    atheris.Fuzz()
 
 
 def main() -> int:
