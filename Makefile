@@ -2,6 +2,8 @@
 # make test   set up, run all tests
 # make check  ruff and mypy
 # make peers  the environments of the servers that `make bench` compares modelpad with
+# make fuzz TARGET=picture SECONDS=300   looks for inputs that a decoder does not survive
+# make lock   pins the dependencies of a release, with hashes
 # make test-frameworks   the tests that need TensorFlow, fastai or KServe, in environments of their own
 
 VENV ?= .venv
@@ -11,7 +13,7 @@ PORT ?= 8080
 # A short run for the demo: the default recipe alone takes a few minutes more and is more accurate.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test test-frameworks check bench peers clean
+.PHONY: demo test test-frameworks check bench peers fuzz lock clean
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
 	then data=mnist; epochs=$(DEMO_EPOCHS); else data=uci-digits; epochs=40; fi; \
@@ -43,6 +45,17 @@ bench: $(VENV)/.dev
 
 peers: $(VENV)/.dev
 	$(BIN)/python bench/serving.py --setup --environments $(VENV)-peers | sh
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -W ignore -m fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
+
+# For every platform and Python version at once; of the index that uv is configured with.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+  --custom-compile-command "make lock" pyproject.toml
+lock: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	$(LOCK) --output-file requirements/base.txt
+	$(LOCK) --extra grpc --extra otel --extra client --output-file requirements/serving.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

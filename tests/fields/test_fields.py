@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from modelpad.bundle import Bundle
-from modelpad.errors import EmptyCanvas, InvalidInput, ModelFailed, TooLarge
-from modelpad.fields import Image, Label, Signature, Sketch, Tensor, Text, field_from_dict
+from modelpad.errors import BundleInvalid, EmptyCanvas, InvalidInput, ModelFailed, TooLarge
+from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text, field_from_dict
 from modelpad.fields.picture import read_picture
 from modelpad.fields.preparation import prepare_sketch
 
@@ -78,12 +78,14 @@ def test_a_prepared_digit_passes_through_unchanged(digits: Bundle) -> None:
         assert (prepare_sketch(picture) == np.array(picture)).mean() > 0.95
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_picture_or_an_invalid_input(body: bytes) -> None:
     with pytest.raises((InvalidInput, TooLarge)):
         read_picture(body, field="image")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_picture_or_an_invalid_input(text: str) -> None:
     with pytest.raises((InvalidInput, TooLarge)):
@@ -97,6 +99,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_any_json_is_decoded_or_an_invalid_input(value: Any) -> None:
     for field in FIELDS:
@@ -117,6 +120,7 @@ def test_an_image_is_resized_to_what_the_graph_takes(kind: str) -> None:
         assert pixels[:, :, 0].mean() > 240
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
 def test_a_picture_survives_encoding_and_decoding(height: int, width: int, channels: int) -> None:
     field = Image("photo", None, None, channels)
@@ -152,3 +156,55 @@ def test_a_tensor_refuses_what_does_not_fit(dtype: str, value: list[Any], words:
 def test_a_signature_has_no_name_twice() -> None:
     with pytest.raises(ValueError, match="repeat"):
         Signature((Sketch(), Sketch()), (Label("label", ("a", "b")),))
+
+
+@pytest.mark.parametrize("value", [2**130, 1e300, 10**400, float("inf"), True])
+def test_a_score_beyond_float32_is_refused(value: float) -> None:
+    assert Score("x").decode(2**70) == 2.0**70
+    with pytest.raises(InvalidInput):
+        Score("x").decode(value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int64", [2.0**63]),
+        ("uint64", [2.0**64]),
+        ("uint64", [2**63, -1]),
+        ("int64", [2**63]),
+        ("float32", [1e300]),
+    ],
+)
+def test_a_tensor_refuses_numbers_at_the_border_of_its_type(dtype: str, value: list[Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Tensor("x", dtype, (None,)).decode(value)
+
+
+def test_a_float_picture_with_nan_is_refused() -> None:
+    file = io.BytesIO()
+    Pillow.fromarray(np.array([[0.0, np.nan], [1.0, 0.5]], np.float32)).save(file, "TIFF")
+    for field in (Sketch(), Image("photo", 2, 2, 1)):
+        with pytest.raises(InvalidInput, match="NaN"):
+            field.decode(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "sketch", "name": "a", "size": 10**9, "box": 20},
+        {"kind": "sketch", "name": "a", "size": 28, "box": 29},
+        {"kind": "image", "name": "a", "height": "8", "width": 8, "channels": 3},
+        {"kind": "image", "name": "a", "height": 10**6, "width": 10**6, "channels": 3},
+        {"kind": "tensor", "name": "a", "dtype": "int8", "shape": [-1]},
+        {"kind": "tensor", "name": "a", "dtype": "int8", "shape": [1] * 40},
+        {"kind": "text", "name": "a", "max_length": float("inf")},
+        {"kind": "label", "name": "a", "classes": [1, 2]},
+        {"kind": "label", "name": "a", "classes": ["a", "b"], "top": -1},
+        {"kind": "score", "name": ["a"]},
+        {"kind": ["score"], "name": "a"},
+    ],
+    ids=str,
+)
+def test_a_field_of_a_senseless_size_or_type_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(BundleInvalid):
+        field_from_dict(record)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpad.bundle import Bundle
+from modelpad.bundle.locks import claim_folder
 from modelpad.errors import ModelNotFound, StoreError, UsageError, VersionNotFound
 from modelpad.store import LocalStore, find_bundle
 
@@ -172,20 +173,23 @@ def test_a_kill_at_any_moment_leaves_the_store_valid(store: LocalStore, digits: 
     assert store.push(digits).version == len(versions) + 1
 
 
-def test_old_leftovers_are_cleaned_by_a_push_and_only_then(
+def test_leftovers_of_dead_processes_are_cleaned_by_a_push_and_only_then(
     store: LocalStore, digits: Bundle
 ) -> None:
     store.push(digits)
-    old = store.root / "digits" / ".staging-1-abc"
-    new = store.root / "digits" / ".staging-2-abc"
-    for folder in (old, new):
+    dead = store.root / "digits" / ".staging-1-0123456789ab"
+    foreign = store.root / "digits" / ".staging-by-hand"
+    for folder in (dead, foreign):
         folder.mkdir()
-    os.utime(old, (0, 0))
-    assert store.versions("digits") == [1]
-    assert old.exists()
-    store.push(digits)
-    assert not old.exists()
-    assert new.exists()
+    with claim_folder(store.root / "digits", ".staging-") as alive:
+        os.utime(alive, (0, 0))
+        assert store.versions("digits") == [1]
+        assert dead.exists()
+        store.push(digits)
+        assert not dead.exists()
+        assert foreign.exists()
+        assert alive.exists()
+    assert not alive.exists()
 
 
 def test_a_bundle_is_found_by_path_store_or_zoo(store: LocalStore, digits: Bundle) -> None:

@@ -109,8 +109,13 @@ class Manifest:
                 hint="Install the modelpad that wrote it, or a newer one.",
             )
         try:
-            return cls._from_record(record)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            manifest = cls._from_record(record)
+            manifest.to_json()  # NaN, infinity and lone surrogates cannot be written again
+            return manifest
+        except (
+            *(ArithmeticError, AttributeError, LookupError),
+            *(RecursionError, TypeError, ValueError),
+        ) as error:
             raise BundleInvalid(
                 f"manifest.json makes no sense: {type(error).__name__} {error}.", hint=REWRITE
             ) from error

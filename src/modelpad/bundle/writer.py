@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from modelpad.bundle.locks import claim_folder, remove_dead
 from modelpad.bundle.manifest import FileRecord, Manifest, check_path
 from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
 from modelpad.errors import BundleInvalid, StoreError
@@ -27,42 +27,46 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | P
         BundleInvalid: no `model.onnx`, or a file's name leaves the folder.
         StoreError: the folder exists, or cannot be written.
     """
-    staged = stage_bundle(folder.parent, manifest, files)
-    try:
-        staged.rename(folder)
-    except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise StoreError(
-            f"The bundle cannot be put at {folder}: {error.strerror}.",
-            hint="Choose a folder that does not exist yet.",
-        ) from error
+    with stage_bundle(folder.parent, manifest, files) as staged:
+        try:
+            staged.rename(folder)
+        except OSError as error:
+            raise StoreError(
+                f"The bundle cannot be put at {folder}: {error.strerror}.",
+                hint="Choose a folder that does not exist yet.",
+            ) from error
     sync_folder(folder.parent)
     return open_bundle(folder, verify=False)
 
 
-def stage_bundle(parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Path:
-    """A whole bundle, on disk, in a hidden folder of `parent`. Raises as `write_bundle`."""
+@contextmanager
+def stage_bundle(
+    parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path]
+) -> Iterator[Path]:
+    """A complete bundle, synced to disk, in a hidden folder of `parent`, to be renamed.
+
+    It is removed at the end unless it was renamed. What killed processes left staged in `parent` is
+    removed too. Raises as `write_bundle`.
+    """
     if GRAPH not in files:
         raise BundleInvalid(f"A bundle needs {GRAPH}.", hint="Export the model to ONNX first.")
-    staged = parent / f"{STAGING}{os.getpid()}-{secrets.token_hex(6)}"
-    try:
-        staged.mkdir(parents=True)
-        records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
-        created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
-        whole = replace(manifest, files=records, created=created)
-        _write_synced(staged / "manifest.json", whole.to_json())
-        for each in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
-            sync_folder(each)
-    except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise StoreError(
-            f"{parent} cannot be written: {error.strerror}.",
-            hint="Check its rights and the space left, or choose another: --store DIR.",
-        ) from error
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
-    return staged
+    with ExitStack() as stack:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            remove_dead(parent, STAGING)
+            staged = stack.enter_context(claim_folder(parent, STAGING))
+            records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
+            created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
+            whole = replace(manifest, files=records, created=created)
+            _write_synced(staged / "manifest.json", whole.to_json())
+            for each in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
+                sync_folder(each)
+        except OSError as error:
+            raise StoreError(
+                f"{parent} cannot be written: {error.strerror}.",
+                hint="Check its rights and the space left, or choose another: --store DIR.",
+            ) from error
+        yield staged
 
 
 def sync_folder(folder: Path) -> None:

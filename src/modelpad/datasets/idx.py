@@ -73,7 +73,10 @@ def parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
         state = "is truncated" if got < expected else "has bytes left over"
         told = " x ".join(f"{length:,}" for length in shape)
         raise damaged(path, f"{state}: its header says {told} values but it holds {got:,}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    except ValueError as error:  # too many dimensions, or a length of 0 beside enormous ones
+        raise damaged(path, f"has dimensions that no array can have: {error}") from error
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -55,7 +55,7 @@ def load_pen_strokes(roots: Sequence[Path]) -> list[PenDigit]:
     content = read_content(path)
     try:
         return [read_digit(record) for record in json.loads(content)]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(path, f"is damaged: {error}") from error
 
 
@@ -64,7 +64,10 @@ def read_digit(record: dict[str, object]) -> PenDigit:
     label, writer, strokes = record["label"], record["writer"], record["strokes"]
     if not (isinstance(label, int) and isinstance(writer, int) and isinstance(strokes, list)):
         raise TypeError("a digit lacks its label, writer or strokes")
-    arrays = tuple(np.asarray(stroke, np.float32).reshape(-1, 2) for stroke in strokes)
+    with np.errstate(over="ignore"):
+        arrays = tuple(np.asarray(stroke, np.float32).reshape(-1, 2) for stroke in strokes)
+    if not all(np.isfinite(stroke).all() for stroke in arrays):
+        raise ValueError("a stroke holds NaN or infinity")
     return PenDigit(label, writer, arrays)
 
 

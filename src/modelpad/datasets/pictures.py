@@ -88,6 +88,8 @@ def flatten_picture(picture: Image, channels: int | None) -> Image:
 
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("it holds NaN or infinity")
         scale = 255 / 65_535 if values.max(initial=0) > 255 else 1.0
         picture = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
     if picture.has_transparency_data:

@@ -48,6 +48,14 @@ class Field(Protocol):
         """The field as a manifest holds it."""
 
 
+def check_sizes(name: str, *sizes: object, least: int = 1, most: int) -> None:
+    """Raises `ValueError` unless each size is None or a whole number within these bounds."""
+    for size in sizes:
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if size is not None and not (whole and least <= size <= most):  # type: ignore[operator]
+            raise ValueError(f"{name} is not a whole number from {least} to {most}: {size!r:.40}")
+
+
 def field_from_dict(record: Mapping[str, Any]) -> Field:
     """The field that `to_dict` described.
 
@@ -70,14 +78,16 @@ def field_from_dict(record: Mapping[str, Any]) -> Field:
         "text": Text.from_dict,
     }
     kind = record.get("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise BundleInvalid(
             f"The manifest has a field of kind {kind!r}.",
             hint=f"Known kinds: {', '.join(sorted(kinds))}. A newer modelpad may read it.",
         )
     try:
+        if not isinstance(record["name"], str):
+            raise TypeError("its name is not text")
         return kinds[kind](record)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleInvalid(
             f"The manifest's {kind} field makes no sense: {error}.",
             hint="Write the bundle again from its source model.",

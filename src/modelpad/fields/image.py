@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.field import check_sizes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_SIDE = 5_000  # pixels: a square of it is as large as the largest picture that is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Image:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+        check_sizes("height and width", self.height, self.width, most=MAX_SIDE)
         if (self.height is None) != (self.width is None):
             raise ValueError("height and width are both given or both free")
 

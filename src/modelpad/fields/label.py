@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelpad.errors import InvalidInput, ModelFailed
+from modelpad.fields.field import check_sizes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Label:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise ValueError("a label needs at least two classes")
+        if not all(isinstance(name, str) for name in self.classes):
+            raise ValueError("class names are not text")
+        check_sizes("top", self.top, most=MAX_CLASSES)
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("class names repeat")
 

@@ -69,6 +69,8 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
             expected=EXPECTED,
             got=f"{len(body)} bytes that end too early",
         ) from error
+    if picture.mode == "F":
+        _check_finite(picture, field)
     return picture
 
 
@@ -108,6 +110,19 @@ def describe_bytes(body: bytes) -> str:
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         return f"{len(body)} bytes of text beginning {head.decode('ascii')!r}"
     return f"{len(body)} bytes beginning {head.hex(' ')}"
+
+
+def _check_finite(picture: Picture, field: str) -> None:
+    import numpy as np
+
+    if not np.isfinite(np.asarray(picture)).all():
+        raise InvalidInput(
+            f"The picture in {field!r} holds NaN or infinity.",
+            hint="Send finite levels.",
+            field=field,
+            expected=EXPECTED,
+            got="NaN or infinity",
+        )
 
 
 def _decode_text(text: str, field: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,10 +24,14 @@ class Score:
     widget: ClassVar[str] = "score-meter"
 
     def decode(self, value: object) -> NDArray[np.float32]:
-        """A number as a 0-dimensional float32. Raises `InvalidInput`."""
+        """A number as a 0-dimensional float32. Raises `InvalidInput`, also beyond float32."""
         import numpy as np
 
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        number = np.array(np.nan, dtype=np.float32)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError), np.errstate(over="ignore"):
+                number = np.array(float(value), dtype=np.float32)
+        if not np.isfinite(number):
             raise InvalidInput(
                 f"The field {self.name!r} is not a number.",
                 hint="Send one finite number.",
@@ -34,7 +39,7 @@ class Score:
                 expected="a number",
                 got=repr(value)[:60],
             )
-        return np.array(value, dtype=np.float32)
+        return number
 
     def encode(self, array: NDArray[np.generic]) -> float:
         """The number. Raises `ModelFailed` when it is not one finite number."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.field import check_sizes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_SIZE = 1_024  # pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Sketch:
 
     kind: ClassVar[str] = "sketch"
     widget: ClassVar[str] = "drawing-pad"
+
+    def __post_init__(self) -> None:
+        check_sizes("size", self.size, most=MAX_SIZE)
+        check_sizes("box", self.box, most=self.size)
 
     def decode(self, value: object) -> NDArray[np.float32]:
         """A picture or a nested list as float32 (size, size).

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelpad.errors import InvalidInput, TooLarge
+from modelpad.fields.field import check_sizes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 MAX_ELEMENTS = 25_000_000
+MAX_SIDES = 31  # of one item: NumPy 1 has 32, and the batch takes one
 DTYPES = (
     "bool",
     "int8",
@@ -43,6 +45,9 @@ class Tensor:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        check_sizes("shape", *self.shape, least=0, most=MAX_ELEMENTS)
+        if len(self.shape) > MAX_SIDES:
+            raise ValueError(f"shape has {len(self.shape)} sides; at most {MAX_SIDES} are allowed")
 
     def decode(self, value: object) -> NDArray[np.generic]:
         """Numbers in nested lists (or an array) as an array of `dtype` and `shape`.
@@ -119,7 +124,8 @@ class Tensor:
             limits = np.iinfo(wanted)
             if not (whole == loose).all():
                 raise self._invalid("must be whole numbers", "fractions")
-            if whole.min() < limits.min or whole.max() > limits.max:
+            # As Python's numbers: NumPy's would round the limits of 64 bits to those of a float.
+            if int(whole.min()) < limits.min or int(whole.max()) > limits.max:
                 raise self._invalid(f"does not fit {self.dtype}", f"{loose.min()}..{loose.max()}")
         with np.errstate(over="ignore"):
             cast = loose.astype(wanted)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelpad.errors import InvalidInput, TooLarge
+from modelpad.fields.field import check_sizes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_CHARACTERS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class Text:
 
     kind: ClassVar[str] = "text"
     widget: ClassVar[str] = "text-box"
+
+    def __post_init__(self) -> None:
+        check_sizes("max_length", self.max_length, most=MAX_CHARACTERS)
 
     def decode(self, value: object) -> NDArray[np.object_]:
         """A string or UTF-8 bytes as a 0-dimensional array of one `str`.

@@ -1,26 +1,23 @@
 """A store in a local folder: `NAME/VERSION/` bundles, and `NAME/aliases.json`.
 
-Reads are pure and need no lock. A version is claimed by renaming a staged folder to the next free
-number, which the file system does for one process alone; aliases are replaced whole under a lock.
+Reads are pure and need no lock: versions are renamed into place and aliases replaced as a whole.
+Every change of a model (push, remove, aliases, traffic, shadow) holds that model's lock from its
+checks to its last rename, so two processes never both succeed with changes that exclude each other.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from modelpad.bundle import Bundle, open_bundle
+from modelpad.bundle.locks import hold_lock
 from modelpad.bundle.manifest import NAME
-from modelpad.bundle.writer import STAGING, stage_bundle, sync_folder
+from modelpad.bundle.writer import stage_bundle, sync_folder
 from modelpad.errors import (
     BundleInvalid,
     ModelNotFound,
@@ -29,11 +26,11 @@ from modelpad.errors import (
     VersionNotFound,
     suggest_name,
 )
+from modelpad.store.aliases import ALIASES, LATEST, PRODUCTION, AliasBook, Plan
+from modelpad.store.aside import name_aside, replace_file, sweep_folder
 
-ALIASES = "aliases.json"
-PRODUCTION, LATEST = "production", "latest"
-REMOVED = ".removed-"
-LEFTOVER_AGE_S = 3600.0
+LOCK = ".lock"
+MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +40,6 @@ class Entry:
     name: str
     version: int
     folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class AliasBook:
-    """What aliases mean, what `production` meant before, and the highest version ever pushed."""
-
-    aliases: dict[str, int] = field(default_factory=dict)
-    history: list[int] = field(default_factory=list)
-    highest: int = 0
-    traffic: dict[int, int] = field(default_factory=dict)
-    shadow: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a server should hold of one model: the versions, and who gets which.
-
-    `live` is what the name alone means. `traffic` shares requests among versions, in percent; it is
-    empty where all go to `live`. `shadow` gets a copy of each request, and is never heard.
-    """
-
-    live: int
-    versions: frozenset[int]
-    aliases: Mapping[str, int] = field(default_factory=dict)
-    traffic: Mapping[int, int] = field(default_factory=dict)
-    shadow: int | None = None
 
 
 class LocalStore:
@@ -84,7 +55,7 @@ class LocalStore:
 
     def versions(self, name: str) -> list[int]:
         """The versions of a model, ascending; none when there is no such model."""
-        numbers = [f.name for f in self._list(self.root / name) if f.name.isdecimal()]
+        numbers = [f.name for f in self._list(self.root / name) if _is_number(f.name)]
         return sorted(int(number) for number in numbers if number == str(int(number)))
 
     def aliases(self, name: str) -> dict[str, int]:
@@ -113,7 +84,7 @@ class LocalStore:
         aliases = self.aliases(name)
         if not at:
             version = aliases.get(PRODUCTION, versions[-1])
-        elif wanted.isdecimal() and int(wanted) in versions:
+        elif _is_number(wanted) and int(wanted) in versions:
             version = int(wanted)
         elif wanted in aliases:
             version = aliases[wanted]
@@ -141,13 +112,11 @@ class LocalStore:
         manifest = replace(bundle.manifest, name=model)
         open_bundle(bundle.folder)
         files: dict[str, bytes | Path] = {path: bundle.path(path) for path in manifest.files}
-        self._clean(model)
-        staged = stage_bundle(self.root / model, manifest, files)
-        try:
-            version = self._claim(model, staged)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
+        self._check_folder(model)
+        with stage_bundle(self.root / model, manifest, files) as staged, self._changing(model):
+            version = self._next_version(model)
+            staged.rename(self.root / model / str(version))
+            sync_folder(self.root / model)
         return Entry(model, version, self.root / model / str(version))
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
@@ -162,13 +131,10 @@ class LocalStore:
                 f"{alias!r} cannot be an alias.",
                 hint="Use a word such as production or staging; latest is always the newest.",
             )
-        self.resolve(f"{name}@{version}")
 
         def change(book: AliasBook) -> AliasBook:
-            history = list(book.history)
-            if alias == PRODUCTION and book.aliases.get(alias, version) != version:
-                history.append(book.aliases[alias])
-            return replace(book, aliases=book.aliases | {alias: version}, history=history)
+            self.resolve(f"{name}@{version}")
+            return book.point(alias, version)
 
         self._change_book(name, change)
 
@@ -180,10 +146,9 @@ class LocalStore:
         Raises:
             VersionNotFound: there is none before it.
         """
-        now = self.resolve(name).version
 
         def change(book: AliasBook) -> AliasBook:
-            versions = self.versions(name)
+            now, versions = self.resolve(name).version, self.versions(name)
             history = [number for number in book.history if number in versions and number != now]
             lower = [number for number in versions if number < now]
             if not history and not lower:
@@ -194,14 +159,17 @@ class LocalStore:
             aliases = book.aliases | {PRODUCTION: target}
             return replace(book, aliases=aliases, history=history, traffic={}, shadow=None)
 
-        self._change_book(name, change)
-        return self.resolve(name)
+        return self._entry(name, self._change_book(name, change).aliases[PRODUCTION])
 
     def promote(self, name: str, version: int) -> Entry:
         """Lets `production` mean `version`, for all requests. Raises as `set_alias` does."""
-        self.set_alias(name, PRODUCTION, version)
-        self._change_book(name, lambda book: replace(book, traffic={}, shadow=None))
-        return self.resolve(name)
+
+        def change(book: AliasBook) -> AliasBook:
+            self.resolve(f"{name}@{version}")
+            return replace(book.point(PRODUCTION, version), traffic={}, shadow=None)
+
+        self._change_book(name, change)
+        return self._entry(name, version)
 
     def set_traffic(self, name: str, shares: Mapping[int, int]) -> None:
         """Shares requests for `name` among versions, in percent; none: all go to what it means.
@@ -210,21 +178,29 @@ class LocalStore:
             UsageError: the shares do not add up to 100.
             ModelNotFound, VersionNotFound: there is no such version.
         """
-        self.resolve(name)
-        for version in shares:
-            self.resolve(f"{name}@{version}")
         if shares and (sum(shares.values()) != 100 or min(shares.values()) < 0):
             raise UsageError(
                 f"The shares add up to {sum(shares.values())}, not to 100.",
                 hint=f"For example: modelpad models traffic {name} 1=90 2=10",
             )
         kept = {version: share for version, share in shares.items() if share}
-        self._change_book(name, lambda book: replace(book, traffic=kept))
+
+        def change(book: AliasBook) -> AliasBook:
+            for version in shares:
+                self.resolve(f"{name}@{version}")
+            return replace(book, traffic=kept)
+
+        self._change_book(name, change)
 
     def set_shadow(self, name: str, version: int | None) -> None:
         """Lets `version` get a copy of each request; None: no longer. Raises as `resolve`."""
-        self.resolve(name if version is None else f"{name}@{version}")
-        self._change_book(name, lambda book: replace(book, shadow=version))
+
+        def change(book: AliasBook) -> AliasBook:
+            if version is not None:
+                self.resolve(f"{name}@{version}")
+            return replace(book, shadow=version)
+
+        self._change_book(name, change)
 
     def plan(self, name: str, keep: int = 1) -> Plan:
         """What a server should hold: what the name means, shares and shadow.
@@ -245,18 +221,23 @@ class LocalStore:
         return Plan(live, frozenset(wanted), aliases, whole, shadow)
 
     def note_failure(self, name: str, version: int, reason: str | None) -> None:
-        """Keeps why a server could not open a version; None when it could after all."""
-        path = self.root / name / f".failed-{version}"
-        with self._writing():
+        """Keeps why a server could not open a version; None when it could after all.
+
+        Nothing is kept for a version that has been removed.
+        """
+        path = self._failure_path(name, version)
+        if not (path.exists() if reason is None else self.versions(name)):
+            return
+        with self._changing(name) as folder:
             if reason is None:
                 path.unlink(missing_ok=True)
-            elif path.parent.is_dir():
-                path.write_text(reason, "utf-8")
+            elif version in self.versions(name):
+                replace_file(folder, path.name, reason.encode())
 
     def read_failure(self, name: str, version: int) -> str | None:
         """Why a server could not open a version, the last time that one tried."""
         try:
-            return (self.root / name / f".failed-{version}").read_text("utf-8")
+            return self._failure_path(name, version).read_text("utf-8")
         except OSError:
             return None
 
@@ -274,104 +255,119 @@ class LocalStore:
     def remove(self, reference: str) -> Entry:
         """Removes one version; its number is never used again.
 
+        A version that is a symbolic link is unlinked; what it points to stays.
+
         Raises:
-            StoreError: an alias means it, or it cannot be removed.
+            StoreError: an alias, the traffic or the shadow means it, or it cannot be removed.
         """
-        entry = self.resolve(reference)
-        meant = [a for a, v in self._read_book(entry.name).aliases.items() if v == entry.version]
-        if meant:
-            act = f"alias {entry.name} {meant[0]}"
-            hint = f"First: modelpad models {act} ANOTHER_VERSION"
-            if len(self.versions(entry.name)) == 1:
-                hint = f"It is the only one. To be rid of all, delete {entry.folder.parent}"
-            raise StoreError(
-                f"{entry.name}@{entry.version} is what {', '.join(sorted(meant))} means.",
-                hint=hint,
-            )
-        self._change_book(entry.name, lambda book: book)
-        hidden = entry.folder.with_name(f"{REMOVED}{entry.version}-{secrets.token_hex(4)}")
-        with self._writing():
+        name = self.resolve(reference).name
+        with self._changing(name) as folder:
+            entry = self.resolve(reference)
+            self._check_unused(entry)
+            self._write_book(name, self._read_book(name))  # with the highest number so far
+            self._failure_path(name, entry.version).unlink(missing_ok=True)
+            if entry.folder.is_symlink():
+                entry.folder.unlink()
+                sync_folder(folder)
+                return entry
+            hidden = folder / name_aside(f"removed-{entry.version}")
             entry.folder.rename(hidden)
-            shutil.rmtree(hidden)
+            sync_folder(folder)
+            try:
+                shutil.rmtree(hidden)
+            except OSError as error:
+                raise StoreError(
+                    f"{name}@{entry.version} is removed, but its files remain in {hidden}:"
+                    f" {error.strerror}.",
+                    hint="Delete that folder.",
+                ) from error
         return entry
 
     def check_writable(self) -> None:
         """Raises `StoreError` when a push would fail, before hours are spent on a training."""
+        from tempfile import TemporaryFile  # it has no name that a killed process could leave
+
         with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{secrets.token_hex(4)}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with TemporaryFile(dir=self.root) as probe:
+                probe.write(b"0")
 
     def _entries(self) -> Iterator[Entry]:
         for name in self.names():
             for version in self.versions(name):
                 yield Entry(name, version, self.root / name / str(version))
 
-    def _claim(self, name: str, staged: Path) -> int:
-        with self._writing():
-            version = max([self._read_book(name).highest, *self.versions(name)]) + 1
-            while True:
-                try:
-                    # Renaming onto a folder that holds files fails: another process was faster.
-                    staged.rename(self.root / name / str(version))
-                except OSError:
-                    if not (self.root / name / str(version)).exists():
-                        raise
-                    version += 1
-                else:
-                    sync_folder(self.root / name)
-                    return version
+    def _entry(self, name: str, version: int) -> Entry:
+        return Entry(name, version, self.root / name / str(version))
 
-    def _clean(self, name: str) -> None:
-        """Removes what killed processes left aside, once it is old enough to be nobody's."""
-        for folder in self._list(self.root / name):
-            if folder.name.startswith((STAGING, REMOVED)):
-                try:
-                    age_s = time.time() - folder.stat().st_mtime
-                except OSError:
-                    continue
-                if age_s > LEFTOVER_AGE_S:
-                    shutil.rmtree(folder, ignore_errors=True)
+    def _failure_path(self, name: str, version: int) -> Path:
+        return self.root / name / f".failed-{version}"
+
+    def _next_version(self, name: str) -> int:
+        version = max([self._read_book(name).highest, *self.versions(name)]) + 1
+        while os.path.lexists(self.root / name / str(version)):
+            version += 1
+        return version
+
+    def _check_unused(self, entry: Entry) -> None:
+        """Raises `StoreError` when requests may still go to a version."""
+        book, said = self._read_book(entry.name), f"{entry.name}@{entry.version}"
+        if meant := book.find_uses(entry.version):
+            hint = f"First: modelpad models alias {entry.name} {meant[0]} ANOTHER_VERSION"
+            if len(self.versions(entry.name)) == 1:
+                hint = f"It is the only one. To be rid of all, delete {entry.folder.parent}"
+            raise StoreError(f"{said} is what {', '.join(meant)} means.", hint=hint)
+        if entry.version in book.traffic:
+            raise StoreError(
+                f"{said} gets {book.traffic[entry.version]} % of the traffic.",
+                hint=f"First: modelpad models traffic {entry.name}",
+            )
+        if entry.version == book.shadow:
+            raise StoreError(
+                f"{said} is the shadow.", hint=f"First: modelpad models shadow {entry.name} 0"
+            )
+
+    def _check_folder(self, name: str) -> None:
+        """Raises `StoreError` for a model whose folder is elsewhere: it is only read."""
+        folder = self.root / name
+        if folder.is_symlink():
+            raise StoreError(
+                f"{folder} is a symbolic link; models are changed in the store that holds them.",
+                hint=f"Change it there: --store {folder.resolve().parent}",
+            )
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Path]:
+        """Holds the lock of a model and gives its folder, swept of what killed processes left."""
+        self._check_folder(name)
+        folder = self.root / name
+        with self._writing(), hold_lock(folder / LOCK):
+            sweep_folder(folder)
+            yield folder
 
     def _read_book(self, name: str) -> AliasBook:
+        path = self.root / name / ALIASES
         try:
-            record: dict[str, Any] = json.loads((self.root / name / ALIASES).read_bytes())
-            return AliasBook(
-                {str(alias): int(version) for alias, version in record["aliases"].items()},
-                [int(version) for version in record["history"]],
-                int(record["highest"]),
-                {int(v): int(share) for v, share in record.get("traffic", {}).items()},
-                record.get("shadow"),
-            )
+            return AliasBook.from_json(path.read_bytes())
         except FileNotFoundError:
             return AliasBook()
-        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(
-                f"{self.root / name / ALIASES} cannot be read: {error}.",
+                f"{path} cannot be read: {error}.",
                 hint="Repair or delete that file; versions are not touched by it.",
             ) from error
 
-    def _change_book(self, name: str, change: Callable[[AliasBook], AliasBook]) -> None:
-        folder = self.root / name
-        with self._writing(), (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def _change_book(self, name: str, change: Callable[[AliasBook], AliasBook]) -> AliasBook:
+        """The book after `change`, which is asked under the lock and may raise."""
+        self.resolve(name)
+        with self._changing(name):
             book = change(self._read_book(name))
-            highest = max([book.highest, *self.versions(name)])
-            record = {
-                "aliases": book.aliases,
-                "history": book.history,
-                "highest": highest,
-                "traffic": {str(version): share for version, share in book.traffic.items()},
-                "shadow": book.shadow,
-            }
-            aside = folder / f".{ALIASES}-{secrets.token_hex(4)}"
-            with aside.open("w") as file:
-                json.dump(record, file, indent=2, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(folder / ALIASES)
-            sync_folder(folder)
+            self._write_book(name, book)
+        return book
+
+    def _write_book(self, name: str, book: AliasBook) -> None:
+        highest = max([book.highest, *self.versions(name)])
+        replace_file(self.root / name, ALIASES, replace(book, highest=highest).to_json())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -392,3 +388,7 @@ class LocalStore:
             raise StoreError(
                 f"{folder} cannot be read: {error.strerror}.", hint="Check its rights."
             ) from error
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS

@@ -126,14 +126,17 @@ def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None
 
 
 def test_any_asgi_server_tells_who_the_client_is() -> None:
+    from modelpad.server.budget import ByteBudget, Reservation
     from modelpad.server.http import Request, ServerLimits
 
     async def receive() -> Any:
         raise AssertionError
 
+    held = Reservation(ByteBudget(1000))
+
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     for client, told in ((("10.0.0.1", 5), "10.0.0.1"), (None, "")):
-        request = Request.from_asgi({**scope, "client": client}, receive, ServerLimits())
+        request = Request.from_asgi({**scope, "client": client}, receive, ServerLimits(), held)
         assert request.client == told
 
 

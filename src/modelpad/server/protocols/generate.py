@@ -69,6 +69,5 @@ def _read_value(value: Any, info: TensorInfo) -> NDArray[Any]:
     """A batch of one; the item's numbers may come in one flat list, as Triton takes them."""
     array = read_numbers(value, info.name)
     item = info.shape[1:]
-    return (
-        array.reshape(1, *item) if array.size == math.prod(item) else array.reshape(1, *array.shape)
-    )
+    is_flat = -1 not in item and array.size == math.prod(item)
+    return array.reshape(1, *(item if is_flat else array.shape))

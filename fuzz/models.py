@@ -1,0 +1,137 @@
+"""Models without a graph: real signatures, and zeros for outputs, so that only decoding counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from modelpad.engine import TensorInfo
+from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text
+from modelpad.server.budget import ByteBudget, Reservation
+from modelpad.server.errors import respond_error, respond_words
+from modelpad.server.http import Request, ServerLimits
+
+LIMITS = ServerLimits(body_bytes=1 << 16, header_bytes=1 << 12)
+LOOP = asyncio.new_event_loop()
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine to its end, on one loop for all inputs."""
+    return LOOP.run_until_complete(work)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Takes a refusal, which has to be one that can be sent."""
+    try:
+        yield
+    except ModelpadError as error:
+        respond_error(error)
+        respond_words(error, error.words)
+
+
+class Runner:
+    """Answers as a model's batcher does, with zeros."""
+
+    def __init__(self, model: Any, signature: Signature) -> None:
+        self.model = model
+        self.signature = signature
+        self.limits = SimpleNamespace(length=64)
+
+    async def run(self, arrays: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        """A batch of outputs; the inputs must be as the graph says."""
+        count = len(next(iter(arrays.values())))
+        for info in self.model.inputs:
+            array, wanted = arrays[info.name], info.dtype
+            assert array.dtype == (object if wanted == "string" else np.dtype(wanted)), array.dtype
+            assert array.ndim == len(info.shape)
+            assert all(
+                want in (-1, have) for want, have in zip(info.shape, array.shape, strict=True)
+            )
+        return {
+            info.name: np.full((count, *info.shape[1:]), "", object)
+            if info.dtype == "string"
+            else np.zeros((count, *info.shape[1:]), info.dtype)
+            for info in self.model.outputs
+        }
+
+    async def answer(self, values: Mapping[str, object], **_: Any) -> dict[str, Any]:
+        """One item, decoded and encoded by the fields."""
+        fields = {field.name: field for field in self.signature.inputs}
+        if set(values) != set(fields):
+            raise InvalidInput("The names do not fit.")
+        arrays = {name: np.asarray(fields[name].decode(values[name]))[None] for name in fields}
+        outputs = await self.run(arrays)
+        return {
+            field.name: field.encode(outputs[field.name][0]) for field in self.signature.outputs
+        }
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """As the batcher's."""
+        yield
+
+
+def make_model(
+    name: str, inputs: list[TensorInfo], outputs: list[TensorInfo], signature: Signature
+) -> Any:
+    """What the protocols see of a served model."""
+    manifest = SimpleNamespace(signature=signature, name=name)
+    bundle = SimpleNamespace(manifest=manifest)
+    model = SimpleNamespace(name=name, version=1, inputs=inputs, outputs=outputs, bundle=bundle)
+    model.runner = Runner(model, signature)
+    return model
+
+
+MODELS = [
+    make_model(
+        "digits",
+        [TensorInfo("image", "float32", (-1, 28, 28))],
+        [TensorInfo("label", "float32", (-1, 10))],
+        Signature((Sketch("image"),), (Label("label", tuple("0123456789")),)),
+    ),
+    make_model(
+        "photo",
+        [TensorInfo("image", "float32", (-1, -1, -1, 3))],
+        [TensorInfo("score", "float32", (-1,))],
+        Signature((Image("image", None, None),), (Score("score"),)),
+    ),
+    make_model(
+        "mix",
+        [TensorInfo("first", "int32", (-1, 4)), TensorInfo("second", "int32", (-1, 4))],
+        [TensorInfo("total", "int32", (-1, 4)), TensorInfo("apart", "int32", (-1, 4))],
+        Signature(
+            (Tensor("first", "int32", (4,)), Tensor("second", "int32", (4,))),
+            (Tensor("total", "int32", (4,)), Tensor("apart", "int32", (4,))),
+        ),
+    ),
+    make_model(
+        "half_plus_two",
+        [TensorInfo("x", "float32", (-1,))],
+        [TensorInfo("y", "float32", (-1,))],
+        Signature((Score("x"),), (Score("y"),)),
+    ),
+    make_model(
+        "echo",
+        [TensorInfo("words", "string", (-1,))],
+        [TensorInfo("same", "string", (-1,))],
+        Signature((Text("words"),), (Text("same"),)),
+    ),
+]
+
+
+def make_request(body: bytes, **headers: str) -> Request:
+    """A POST request with this body; underscores in names of headers are hyphens."""
+
+    async def read() -> tuple[bytes, bool]:
+        return body, False
+
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    held = Reservation(ByteBudget(LIMITS.inflight_bytes))
+    return Request("POST", "/", b"", named, read, LIMITS, held)

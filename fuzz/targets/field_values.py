@@ -1,0 +1,41 @@
+"""Values of JSON for every kind of field, and raw bytes for text."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from modelpad.errors import ModelpadError
+from modelpad.fields import Field, Image, Label, Score, Sketch, Tensor, Text
+from modelpad.fields.tensor import DTYPES
+from modelpad.server.http import encode_json, parse_json
+
+DECODERS = (
+    "modelpad.fields.tensor",
+    "modelpad.fields.text",
+    "modelpad.fields.label",
+    "modelpad.fields.score",
+    "modelpad.fields.image",
+    "modelpad.fields.sketch",
+    "modelpad.fields.field",
+)
+FIELDS: list[Field] = [
+    *(Tensor("value", dtype, shape) for dtype in DTYPES for shape in ((), (3,), (None, 2))),
+    Text("value", 40),
+    Label("value", ("a", "b")),
+    Score("value"),
+    Image("value", 2, 2, 1),
+    Image("value", None, None, 3),
+    Sketch("value", 2, 1),
+]
+
+
+def fuzz(data: bytes) -> None:
+    """Decodes the value with every field, and writes tensors again."""
+    with suppress(ModelpadError):
+        Text("value", 40).decode(data)
+    value = parse_json(data)
+    for field in FIELDS:
+        with suppress(ModelpadError):
+            array = field.decode(value)
+            if field.kind in ("tensor", "text"):
+                encode_json(field.encode(array))

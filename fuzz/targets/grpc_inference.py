@@ -1,0 +1,28 @@
+"""The Open Inference Protocol over gRPC: a serialised `ModelInferRequest`."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from fuzz.models import MODELS, refusals, run
+from modelpad.server.protocols import grpc_inference
+from modelpad.server.protocols.messages import load_message
+
+DECODERS = (
+    "modelpad.server.protocols.grpc_inference",
+    "modelpad.server.protocols.messages",
+    "modelpad.server.protocols.tensors",
+)
+
+
+def fuzz(data: bytes) -> None:
+    """Asks every model, and writes its answer."""
+    try:
+        request = load_message("inference.ModelInferRequest").FromString(data)
+    except DecodeError:
+        return  # gRPC itself refuses it
+    for model in MODELS:
+        with refusals():
+            outputs = run(grpc_inference.infer(model, request))
+            grpc_inference.write_answer(model, request, outputs)
+    grpc_inference.read_tensors(request)

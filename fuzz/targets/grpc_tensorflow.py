@@ -1,0 +1,25 @@
+"""TensorFlow Serving over gRPC: a serialised `PredictRequest`."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from fuzz.models import MODELS, refusals, run
+from modelpad.server.protocols import grpc_tensorflow
+from modelpad.server.protocols.messages import load_message
+
+DECODERS = ("modelpad.server.protocols.grpc_tensorflow", "modelpad.server.protocols.messages")
+
+
+def fuzz(data: bytes) -> None:
+    """Asks every model, and writes its answer."""
+    try:
+        request = load_message("tensorflow.serving.PredictRequest").FromString(data)
+    except DecodeError:
+        return  # gRPC itself refuses it
+    for model in MODELS:
+        with refusals():
+            for array in run(grpc_tensorflow.infer(model, request)).values():
+                grpc_tensorflow.write_tensor(array)
+    for name, proto in request.inputs.items():
+        grpc_tensorflow.read_tensor(proto, name)

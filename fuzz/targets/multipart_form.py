@@ -1,0 +1,17 @@
+"""Multipart forms: the first line is the content type, the rest the body."""
+
+from __future__ import annotations
+
+from fuzz.models import MODELS, make_request, refusals, run
+from modelpad.server.protocols import typed
+
+DECODERS = ("modelpad.server.protocols.typed",)
+
+
+def fuzz(data: bytes) -> None:
+    """Asks every model."""
+    kind, _, body = data.partition(b"\n")
+    content_type = kind.decode("latin-1").strip()
+    for model in MODELS:
+        with refusals():
+            run(typed.predict(model, make_request(body, content_type=content_type)))

@@ -1,0 +1,33 @@
+"""Picture files: as an image, a sketch, and a file of a data set."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fuzz.files import make_folder
+from modelpad.datasets import pictures
+from modelpad.errors import ModelpadError
+from modelpad.fields import Image, Sketch
+from modelpad.fields.picture import read_picture
+
+DECODERS = (
+    "modelpad.fields.picture",
+    "modelpad.fields.image",
+    "modelpad.fields.sketch",
+    "modelpad.fields.preparation",
+    "modelpad.datasets.pictures",
+)
+MAX_PIXELS = 1 << 16  # larger pictures say nothing new, slowly
+FIELDS = (Image("a", 8, 8, 3), Image("b", None, None, 1), Sketch("c"))
+FILE = make_folder() / "picture"
+
+
+def fuzz(data: bytes) -> None:
+    """Decodes the file with every field."""
+    read_picture(data, field="image", max_pixels=MAX_PIXELS)
+    for field in FIELDS:
+        with suppress(ModelpadError):
+            field.decode(data)
+    FILE.write_bytes(data)
+    for size, channels in ((None, None), ((8, 8), 1), ((8, 8), 3)):
+        pictures.read_picture(FILE, size, channels)

@@ -1,0 +1,139 @@
+"""Every fuzz target survives its corpus and a short run, and every decoder has a target."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import modelpad
+from fuzz.mutate import mutate_forever
+from fuzz.targets import CORPUS, NAMES, load_target, read_corpus, run_input
+
+PACKAGE = Path(modelpad.__file__).parent
+INPUTS = 150  # of a short run
+SEED = 2024
+OPTIONAL = {
+    "grpc_inference": "google.protobuf",
+    "grpc_tensorflow": "google.protobuf",
+    "onnx_file": "onnx",
+}
+# Functions with such names turn bytes or text from outside into something else.
+DECODES = re.compile(
+    r"_?(decode|parse|unpack|read)(_\w+)?|from_json|buffer_updated|check_(zip|hdf5|external)"
+)
+# Modules with such functions that need no target, and why.
+EXEMPT = {
+    "cli": "the command line of the user's own",
+    "client": "reads what the server says that the caller chose",
+    "convert.input_plan": "the command line of the user's own",
+    "convert.live": "objects of the user's own program",
+    "convert.output_plan": "the command line of the user's own",
+    "convert.pytorch": "the command line; files are read by PyTorch after archives' checks",
+    "convert.samples": "samples of the user's own",
+    "convert.specs": "the command line of the user's own",
+    "engine.session": "asks the fields",
+    "recipes": "its own files",
+    "server.catalogue": "asks the store",
+    "server.guard": "compares hashes of header fields",
+    "server.models": "looks a path up in the manifest",
+    "server.page": "files of the package",
+    "server.routes": "reads back an answer of its own",
+    "server.workers.link": "messages of our own processes",
+}
+# Defects that are known and not fixed yet.
+OPEN = {
+    "onnx_file": "check_external: a `location` that is not UTF-8, an `offset` that is no number",
+    "zip_archive": "check_zip: a version or a name that zipfile cannot read",
+}
+
+
+def load(name: str):  # type: ignore[no-untyped-def]
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
+    return load_target(name)
+
+
+@pytest.fixture
+def known(request: pytest.FixtureRequest, name: str) -> None:
+    """Lets a target with a known defect fail."""
+    if name in OPEN:
+        request.applymarker(pytest.mark.xfail(reason=OPEN[name], strict=False))
+
+
+def find_decoders() -> set[str]:
+    """The modules that define a decoding function, without the package's name."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        functions = [n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        if any(DECODES.fullmatch(function.name) for function in functions):
+            parts = path.relative_to(PACKAGE).with_suffix("").parts
+            found.add(".".join(part for part in parts if part != "__init__"))
+    return found
+
+
+def list_covered() -> set[str]:
+    covered = set()
+    for name in NAMES:
+        source = (CORPUS.parent / "targets" / f"{name}.py").read_text("utf-8")
+        covered |= set(re.findall(r'"modelpad\.([\w.]+)"', source))
+    return covered
+
+
+def test_every_decoder_has_a_target() -> None:
+    exempt = tuple(EXEMPT)
+    wanted = {m for m in find_decoders() if not any(f"{m}.".startswith(f"{e}.") for e in exempt)}
+    assert wanted - list_covered() == set(), "write a fuzz target, or say why none is needed"
+
+
+def test_every_exemption_is_needed() -> None:
+    decoders = find_decoders()
+    for name in EXEMPT:
+        assert any(f"{module}.".startswith(f"{name}.") for module in decoders), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_target_names_what_it_covers(name: str) -> None:
+    target = load(name)
+    for module in target.DECODERS:
+        import_module(module)
+    assert target.__doc__
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_corpus_raises_nothing_unexpected(name: str) -> None:
+    fuzz = load(name).fuzz
+    corpus = read_corpus(name)
+    assert corpus
+    for file, data in corpus.items():
+        error = run_input(fuzz, data)
+        assert error is None, f"{file}: {error!r}"
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_short_run_raises_nothing_unexpected(name: str) -> None:
+    fuzz = load(name).fuzz
+    corpus = list(read_corpus(name).values())
+    for data in islice(mutate_forever(corpus, SEED), INPUTS):
+        error = run_input(fuzz, data)
+        assert error is None, f"{data!r}: {error!r}"
+
+
+def test_the_corpus_is_small() -> None:
+    files = [path for path in CORPUS.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} == set(NAMES)
+    assert max(path.stat().st_size for path in files) <= 1 << 14
+    assert sum(path.stat().st_size for path in files) <= 1 << 19
+
+
+def test_mutations_repeat() -> None:
+    corpus = [b"abc", b'{"x": 1}']
+    first, second = (list(islice(mutate_forever(corpus, 3), 50)) for _ in range(2))
+    assert first == second
