@@ -204,7 +204,7 @@ def test_an_endless_loop_is_stopped_at_its_deadline(
     with watch_digits(running.url, digits) as latencies:
         answers = run_all([ask] * 12)
     assert {status for status, _ in answers} == {504}
-    assert max(seconds for _, seconds in answers) < TIMEOUT_S + 1
+    assert max(seconds for _, seconds in answers) < TIMEOUT_S + 3
     assert len(latencies) > 50
     assert max(latencies) < 1
     server = psutil.Process(running.process.pid)

@@ -110,7 +110,7 @@ class Batcher:
         return any(batch.begun < long_ago for batch in list(self._running.values()))
 
     async def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
-        """One item's values, not decoded yet, to its encoded answer.
+        """One item's values, not decoded yet, to its encoded answer; large tensors stay arrays.
 
         Raises:
             Overloaded: the queue is full.
@@ -120,7 +120,7 @@ class Batcher:
         """
         session = self.session
         answer: dict[str, Any] = await self._enqueue(
-            1, lambda: session.decode(values), session.encode
+            1, lambda: session.decode(values), session.encode_small
         )
         return answer
 

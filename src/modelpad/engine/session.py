@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Batch = Mapping[str, NDArray[np.generic]]
 
 
+LARGE_ARRAY = 32_768  # elements; one of more takes several milliseconds to become nested lists
+
 # ONNX Runtime's execution providers, the fastest first.
 DEVICES = {
     "cuda": "CUDAExecutionProvider",
@@ -269,6 +271,16 @@ class Session:
         """Item `index` of the outputs as what JSON carries, one entry an output field."""
         return {
             field.name: field.encode(outputs[field.name][index]) for field in self.signature.outputs
+        }
+
+    def encode_small(self, outputs: Batch) -> dict[str, Any]:
+        """As `encode`, but tensors of more than `LARGE_ARRAY` elements are left as arrays."""
+        items = {field.name: outputs[field.name][0] for field in self.signature.outputs}
+        return {
+            field.name: items[field.name]
+            if field.kind == "tensor" and items[field.name].size > LARGE_ARRAY
+            else field.encode(items[field.name])
+            for field in self.signature.outputs
         }
 
     def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
