@@ -324,3 +324,44 @@ def test_a_graph_that_asks_for_too_much_memory_fails_alone(
     assert max(each.memory_info().rss for each in (server, *server.children())) < 300e6
     assert ask_number(running.url, "grow", 7).json() == {"predictions": [14.0]}
     assert "modelpad_worker_restarts_total 1" not in httpx.get(f"{running.url}/metrics").text
+
+
+LEAKY = """
+import sys
+from modelpad.cli.main import main
+from modelpad.server.app import App
+
+kept = []
+
+def leak(method):
+    async def respond(self, request):
+        taken = int(open("/proc/self/statm").read().split()[5]) * 4096
+        if request.path == "/v2" and taken < 0.92 * 400 * 1024 * 1024:
+            kept.append(b"x" * 10_000_000)
+        return await method(self, request)
+    return respond
+
+App.respond = leak(App.respond)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded on Linux")
+def test_a_worker_whose_memory_only_grows_is_replaced(
+    serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
+) -> None:
+    """Before its limit makes all its requests fail; no request is lost."""
+    options = ("--workers", "2", "--max-worker-memory-mb", "400")
+    running = serve("digits", *options, store=tmp_path / "store", program=("-c", LEAKY))
+    server = psutil.Process(running.process.pid)
+    first = {each.pid for each in server.children()}
+
+    def leak() -> bool:
+        assert httpx.get(f"{running.url}/v2").status_code == 200
+        text = httpx.get(f"{running.url}/metrics").text
+        return "modelpad_worker_restarts_total 1" in text or "_restarts_total 2" in text
+
+    with watch_digits(running.url, digits) as latencies:
+        wait_for(leak, 40)
+    assert len(latencies) > 20
+    wait_for(lambda: len({each.pid for each in server.children()} - first) >= 1)

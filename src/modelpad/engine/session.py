@@ -262,8 +262,7 @@ class Session:
             raise
         except Exception as error:
             raise ModelFailed(
-                f"The model failed on this input: {first_line(error, 300)}",
-                hint="Check the bundle with: modelpad models verify",
+                f"The model failed on this input: {first_line(error, 300)}", hint=_explain(error)
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
@@ -358,8 +357,14 @@ def _open_graph(path: Path, settings: SessionSettings) -> Any:
     except Exception as error:
         raise BundleInvalid(
             f"ONNX Runtime cannot open {path.name}: {first_line(error, 300)}",
-            hint="Check the bundle with: modelpad models verify",
+            hint=_explain(error),
         ) from error
+
+
+def _explain(error: Exception) -> str:
+    if "bad_alloc" in str(error) or isinstance(error, MemoryError):
+        return "It needs more memory than there is, or than --max-worker-memory-mb allows."
+    return "Check the bundle with: modelpad models verify"
 
 
 def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:
