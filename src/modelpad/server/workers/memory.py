@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -22,7 +22,7 @@ TOO_HIGH = 1.25  # of the limit: where the system does not cap it, it is killed
 PATIENCE = 3  # looks in a row
 STATM_RESIDENT, STATM_DATA = 1, 5  # places in /proc/PID/statm
 UNLIMITED = 1 << 60  # what cgroups say where there is no limit
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def total_bytes() -> int:
     found = []
     with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for path in CGROUP_LIMITS:
+    for path in _list_cgroup_limits():
         with contextlib.suppress(ValueError, OSError):
-            found.append(int(Path(path).read_text()))
+            found.append(int(path.read_text()))
     return min((size for size in found if 0 < size < UNLIMITED), default=0)
 
 
@@ -96,6 +96,21 @@ def _ask_ps(pids: Collection[int]) -> dict[int, int]:
         return {}
     rows = [line.split() for line in told.splitlines()]
     return {int(row[0]): int(row[1]) * 1024 for row in rows if len(row) == 2}
+
+
+def _list_cgroup_limits() -> Iterator[Path]:
+    """Where the limits of this process's cgroup may be: a container's is the root that it sees."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:  # 0::/path, or NUMBER:CONTROLLERS:/path in the first version
+        _, controllers, own = line.split(":", 2)
+        for path in {"", own.strip("/")}:
+            if not controllers:
+                yield CGROUPS / path / "memory.max"
+            elif "memory" in controllers.split(","):
+                yield CGROUPS / "memory" / path / "memory.limit_in_bytes"
 
 
 class Verdict(Enum):
