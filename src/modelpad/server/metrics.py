@@ -39,7 +39,7 @@ COUNTERS = {
     KEYS: "Requests by the API key's name.",
     SHADOWS: "Answers of shadows, by how they compare.",
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
-    RESTARTS: "Workers that died or hung, and were replaced.",
+    RESTARTS: "Workers that died, hung or took too much memory, and were replaced.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
 GRAPHS_OPEN = "modelpad_graphs_open"
