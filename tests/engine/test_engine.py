@@ -43,9 +43,9 @@ class SlowSession(Session):
         super().__init__(bundle)
         self.go = threading.Event()
 
-    def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
         self.go.wait(10)
-        return super().predict(batch)
+        return super().predict(batch, run)
 
 
 def test_a_batch_is_answered_as_its_items_are(digits: Bundle) -> None:
@@ -242,9 +242,9 @@ def test_batches_on_the_loops_own_thread(digits: Bundle) -> None:
     threads: set[int] = set()
 
     class Watched(Session):
-        def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
             threads.add(threading.get_ident())
-            return super().predict(batch)
+            return super().predict(batch, run)
 
     records: list[BatchRecord] = []
     runner = Batcher(Watched(digits), batches=BatchLimits(4), observe=records.append)
@@ -287,9 +287,9 @@ def test_a_batch_that_the_machine_held_up_stays_on_the_loop(digits: Bundle) -> N
     """Only what it computes counts: a shared machine is away now and then."""
 
     class Delayed(Session):
-        def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
             time.sleep(0.05)
-            return super().predict(batch)
+            return super().predict(batch, run)
 
     runner = Batcher(Delayed(digits))
     runner.inline = True

@@ -112,7 +112,7 @@ async def ask_twice(url: str, line: bytes) -> list[str]:
     reader, writer = await asyncio.open_connection(host, int(port))
     chunk = b"%x\r\n%b\r\n" % (len(line), line)
     writer.write(
-        b"POST /predict/digits HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n"
+        b"POST /predict/digits HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
         b"content-type: application/x-ndjson\r\n\r\n" + chunk * 64
     )
 
@@ -201,3 +201,38 @@ def test_answers_are_compared() -> None:
     assert not answers_agree({"a": rows}, {"a": rows[0]})
     assert not answers_agree({"a": rows}, {"a": rows.astype(np.float64)})
     assert not answers_agree(np.array(["a"], object), np.array(["b"], object))
+
+
+def test_large_answers_are_compared_too(
+    serve: Any, tmp_path: Path, build_bundle: Any, wait_for: Any
+) -> None:
+    """They are written in pieces, and compared as arrays."""
+    from onnx import TensorProto, helper
+
+    from modelpad.fields import Tensor
+
+    kind = TensorProto.FLOAT
+    store = LocalStore(tmp_path / "store")
+    for version, operator in enumerate(("Identity", "Identity", "Neg"), 1):
+        signature = Signature(
+            (Tensor("x", "float32", (40_000,)),), (Tensor("y", "float32", (40_000,)),)
+        )
+        nodes = [helper.make_node(operator, ["x"], ["y"])]
+        shape = [("x", kind, [40_000])], [("y", kind, [40_000])]
+        folder = tmp_path / str(version)
+        store.push(build_bundle(folder, "wide", nodes, *shape, signature))
+    store.promote("wide", 1)
+    store.set_shadow("wide", 2)
+    url = serve("wide", "--poll", "0.05", store=store.root).url
+    numbers = [1.0] * 40_000
+    asked = httpx.post(f"{url}/v1/models/wide:predict", json={"instances": [numbers]})
+    assert asked.json() == {"predictions": [numbers]}
+    wait_for(lambda: count_copies(url)["2 same"])
+    store.set_shadow("wide", 3)
+
+    def is_different() -> bool:
+        httpx.post(f"{url}/predict/wide", json={"x": numbers})
+        return count_copies(url)["3 different"] > 0
+
+    wait_for(is_different)
+    assert count_copies(url)["2 different"] == 0

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address, Certificate
     from modelpad.server.traces import Traces
+    from modelpad.server.workers.memory import WorkerMemory
     from modelpad.store import Found
 
 BODIES_IN_FLIGHT = 6  # of the largest size: one that is decoded takes five times its size
+LEAST_MEMORY_MB = 256  # what a worker with a small model needs, and some requests
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 EXAMPLE = """example:
   modelpad serve digits
@@ -50,6 +52,7 @@ class Shared:
     rates: Rates | None
     failures: Rates
     orders: Orders
+    memory: WorkerMemory
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +162,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " server would take more; 0: open all (%(default)s)",
     )
     parser.add_argument(
+        "--max-worker-memory-mb",
+        type=float,
+        metavar="MB",
+        help="most memory for each worker: requests beyond it fail, and a worker that stays near"
+        " it is replaced; 0: any (80 %% of the machine's memory, shared by the workers)",
+    )
+    parser.add_argument(
         "--poll",
         type=float,
         default=2.0,
@@ -180,6 +190,7 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.server.orders import Orders
     from modelpad.server.rates import Rates
     from modelpad.server.sockets import Address, open_socket
+    from modelpad.server.workers.memory import WorkerMemory
 
     check_numbers(args)
     check_options(args)
@@ -191,8 +202,14 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.grpc_port:  # in use? known before all else
         open_socket(Address(args.host, args.grpc_port), "--grpc-port").close()
-    rates = Rates(args.rate) if args.rate else None
-    shared = Shared(rates, Rates(FAILURES_PER_S, MAX_FAILURES), Orders())
+    max_mb = args.max_worker_memory_mb
+    max_bytes = None if max_mb is None else int(max_mb * 1024 * 1024)
+    shared = Shared(
+        Rates(args.rate) if args.rate else None,
+        Rates(FAILURES_PER_S, MAX_FAILURES),
+        Orders(),
+        WorkerMemory(max_bytes, capped=args.device == "cpu"),
+    )
 
     def work(line: socket | None, workers: int) -> int:
         serve_models(args, listener, shared, line, workers)
@@ -209,6 +226,7 @@ def run(args: argparse.Namespace) -> int:
         follow_s=args.poll,
         orders=shared.orders,
         listener=listener,
+        memory=shared.memory,
     )
     return supervisor.run()
 
@@ -222,6 +240,11 @@ def check_numbers(args: argparse.Namespace) -> None:
     for name in ("batch", "workers", "rate", "memory_limit", "poll", "grace"):
         if not 0 <= getattr(args, name) < inf:
             raise refuse_number(args, name, "Give 0 or more.")
+    most = args.max_worker_memory_mb
+    if most is not None and not (most == 0 or LEAST_MEMORY_MB <= most < inf):
+        raise refuse_number(
+            args, "max_worker_memory_mb", f"Give {LEAST_MEMORY_MB} or more, or 0 for no limit."
+        )
     for name in ("port", "grpc_port"):
         if not 0 <= (getattr(args, name) or 0) <= 65535:
             raise refuse_number(args, name, "Give a number from 0 to 65535.")
@@ -280,6 +303,7 @@ def serve_models(
     found = find_models(args, shared.orders.live)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
+    shared.memory.cap(workers)
     link = Link(line, workers) if line is not None else None
     options = read_load_options(args, workers, supervised=link is not None)
     models = ModelTable(

@@ -1,14 +1,24 @@
 """The engine runs an opened bundle; it knows nothing of stores or HTTP."""
 
-from modelpad.engine.batcher import CALLER, Batcher, BatchRecord, QueueLimits
+from modelpad.engine.batcher import Batcher, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
 from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
-from modelpad.engine.session import DEVICES, Session, SessionSettings, TensorInfo, allotted_cpus
+from modelpad.engine.running import BatchRecord
+from modelpad.engine.session import (
+    DEVICES,
+    LARGE_ARRAY,
+    Session,
+    SessionSettings,
+    TensorInfo,
+    allotted_cpus,
+)
+from modelpad.engine.work import CALLER
 
 __all__ = [
     "CALLER",
     "DEVICES",
+    "LARGE_ARRAY",
     "BatchLimits",
     "BatchRecord",
     "Batcher",

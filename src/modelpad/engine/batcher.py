@@ -7,23 +7,18 @@ and each batch comes back to the loop in one step.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelpad.engine.batching import BatchLimits, Waiting, decide
-from modelpad.errors import (
-    DeadlineExceeded,
-    ModelFailed,
-    ModelpadError,
-    NotReady,
-    Overloaded,
-    forget_frames,
-)
+from modelpad.engine.batching import BatchLimits, decide
+from modelpad.engine.running import BatchRecord, RunningBatch
+from modelpad.engine.work import Work
+from modelpad.errors import DeadlineExceeded, NotReady, Overloaded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +28,13 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[np.generic]]
 
+log = logging.getLogger("modelpad.engine")
+
 SWEEP_S = 0.05
 LONGEST_INLINE_S = 0.02
-# Whatever a caller sets here comes back in the records of its batches; a trace is hung on it.
-CALLER: ContextVar[Any] = ContextVar("caller", default=None)
+SHORTAGE_S = 0.05  # until a thread without memory to work with tries again
+STOP_S = 0.2  # for a run that was told to stop, where nobody waits for it any more
+CLOSING = "The model is being closed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +47,6 @@ class QueueLimits:
     def __post_init__(self) -> None:
         if self.length < 1 or self.timeout_s <= 0:
             raise ValueError("a queue needs a length of at least 1 and a time-out above 0 s")
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """What one batch was and cost, in seconds: `queue_s` has the wait of each request in it.
-
-    `callers` has for each of them what its caller had set as `CALLER`.
-    """
-
-    items: int
-    queue_s: tuple[float, ...]
-    prepare_s: float
-    inference_s: float
-    encode_s: float
-    failures: int = 0
-    callers: tuple[Any, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class Work(Waiting):
-    """A request in the queue: how it becomes arrays, how its outputs become its answer."""
-
-    prepare: Callable[[], Arrays] = dict
-    finish: Callable[[Arrays], Any] = dict
-    future: asyncio.Future[Any] = field(kw_only=True)
-    arrays: Arrays | None = None
-    caller: Any = field(default_factory=CALLER.get)
 
 
 class Batcher:
@@ -111,7 +82,7 @@ class Batcher:
         self._calling = False
         self._closed = False
         self._timers: list[threading.Timer] = []
-        self._begun: dict[int, float] = {}  # of the batch that each thread runs
+        self._running: dict[int, RunningBatch] = {}  # what each thread runs
         self._threads = [
             threading.Thread(target=self._work, name=f"modelpad-engine-{number}", daemon=True)
             for number in range(threads)
@@ -131,12 +102,15 @@ class Batcher:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a batch has run for twice the time that a request may take: it hangs."""
+        """Whether a batch has run for twice the time that a request may take: it hangs.
+
+        It was told to stop long before, and is inside of one operator that does not end.
+        """
         long_ago = time.monotonic() - 2 * self.limits.timeout_s
-        return any(begun < long_ago for begun in list(self._begun.values()))
+        return any(batch.begun < long_ago for batch in list(self._running.values()))
 
     async def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
-        """One item's values, not decoded yet, to its encoded answer.
+        """One item's values, not decoded yet, to its encoded answer; large tensors stay arrays.
 
         Raises:
             Overloaded: the queue is full.
@@ -146,12 +120,15 @@ class Batcher:
         """
         session = self.session
         answer: dict[str, Any] = await self._enqueue(
-            1, lambda: session.decode(values), session.encode
+            1, lambda: session.decode(values), session.encode_small
         )
         return answer
 
     async def run(self, arrays: Arrays, *, timeout_s: float | None = None) -> Arrays:
-        """Tensors (n, ...) of n items to output tensors (n, ...). Raises as `answer` does."""
+        """Tensors (n, ...) of n items to output tensors (n, ...). Raises as `answer` does.
+
+        More items than the best batch has are run in pieces, between those of others.
+        """
         items = len(next(iter(arrays.values())))
         outputs: Arrays = await self._enqueue(items, lambda: arrays, lambda out: out, timeout_s)
         return outputs
@@ -177,7 +154,7 @@ class Batcher:
         for work in left:
             self._unfinished.discard(work)
             if not work.future.done():
-                work.future.set_exception(NotReady("The model is being closed."))
+                work.future.set_exception(NotReady(CLOSING))
 
     def run_later(self, seconds: float, work: Callable[[], None]) -> None:
         """Runs something once, aside, unless the engine is closed before."""
@@ -187,13 +164,17 @@ class Batcher:
         timer.start()
 
     def join(self, timeout_s: float) -> None:
-        """Waits until the threads of a closed engine have ended.
+        """Waits until the threads of a closed engine have ended; then stops what they run.
 
         A process that leaves while one is inside of ONNX Runtime would be aborted.
         """
         end = time.monotonic() + timeout_s
         for thread in (*self._threads, *self._timers):
             thread.join(max(0.0, end - time.monotonic()))
+        for batch in list(self._running.values()):
+            batch.run.stop()
+        for thread in self._threads:
+            thread.join(STOP_S)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -219,12 +200,14 @@ class Batcher:
         timeout_s: float | None = None,
     ) -> Any:
         if self._closed:
-            raise NotReady("The model is being closed.", hint="Try again in a second.")
+            raise NotReady(CLOSING, hint="Try again in a second.")
         self.check_free()
         loop = self._loop = asyncio.get_running_loop()
         now = time.monotonic()
         limit = min(timeout_s or self.limits.timeout_s, self.limits.timeout_s)
-        work = Work(now, now + limit, items, False, prepare, finish, future=loop.create_future())
+        piece = self.batches.largest if self.session.can_split else 0
+        future = loop.create_future()
+        work = Work(now, now + limit, items, False, prepare, finish, piece=piece, future=future)
         self._unfinished.add(work)
         with self._wake:
             self._queue.append(work)
@@ -242,8 +225,23 @@ class Batcher:
             raise
 
     def _sweep(self) -> None:
-        """Answers those whose time is over, also when their batch hangs."""
+        """Answers those whose time is over, and stops the batches that nobody waits for."""
         assert self._loop is not None
+        self._sweeping = False
+        try:
+            self._expire()
+            with self._wake:  # no thread takes a batch just now
+                batches = list(self._running.values())
+            for batch in batches:
+                if batch.is_over and not batch.run.stopped:
+                    log.warning("%s: stopping a batch past its deadline", self.session.title)
+                    batch.run.stop()
+        finally:
+            if self._unfinished or self._running:
+                self._loop.call_later(SWEEP_S, self._sweep)
+                self._sweeping = True
+
+    def _expire(self) -> None:
         now = time.monotonic()
         for work in [each for each in self._unfinished if each.deadline <= now]:
             self._unfinished.discard(work)
@@ -256,27 +254,27 @@ class Batcher:
                         timeout_s=seconds,
                     )
                 )
-        self._sweeping = bool(self._unfinished)
-        if self._sweeping:
-            self._loop.call_later(SWEEP_S, self._sweep)
 
     def _work(self) -> None:
         """An engine thread's life."""
         while True:
-            batch = self._take()
+            try:
+                batch = self._take()
+            except MemoryError:
+                time.sleep(SHORTAGE_S)
+                continue
             if batch is None:
                 return
-            thread = threading.get_ident()
-            self._begun[thread] = time.monotonic()
-            done, record = self._run_batch(batch)
-            del self._begun[thread]
+            record = batch.execute(self.session)
+            self._put_back(batch)
+            del self._running[threading.get_ident()]
             assert self._loop is not None
             try:
-                self._loop.call_soon_threadsafe(self._deliver, done, record)
+                self._loop.call_soon_threadsafe(self._deliver, batch, record)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to answer
 
-    def _take(self) -> list[Work] | None:
+    def _take(self) -> RunningBatch | None:
         """The next batch; waits for one. None when the engine is closed."""
         with self._wake:
             while not self._closed:
@@ -284,9 +282,20 @@ class Batcher:
                 if leaving and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._forget, leaving)
                 if taken:
-                    return taken
+                    batch = self._running[threading.get_ident()] = RunningBatch(taken)
+                    return batch
                 self._wake.wait(None if until is None else max(0.0, until - time.monotonic()))
         return None
+
+    def _put_back(self, batch: RunningBatch) -> None:
+        """What has pieces left waits for its next turn, behind all that has come meanwhile."""
+        if not batch.again:
+            return
+        with self._wake:
+            if self._closed:
+                batch.done += [(work, NotReady(CLOSING)) for work in batch.again]
+            else:
+                self._queue += batch.again
 
     def _choose(self) -> tuple[list[Work], list[Work], float | None]:
         """What runs now and what is dropped, both out of the queue; else until when to wait."""
@@ -314,7 +323,10 @@ class Batcher:
         self._forget(leaving)
         begin = time.thread_time()  # not of a clock: the machine may have been busy with others
         if taken:
-            self._deliver(*self._run_batch(taken))
+            batch = RunningBatch(taken)
+            record = batch.execute(self.session)
+            self._put_back(batch)
+            self._deliver(batch, record)
         if time.thread_time() - begin > LONGEST_INLINE_S:
             self.inline = False  # it would hold up the loop: from now on by threads
             with self._wake:
@@ -323,70 +335,13 @@ class Batcher:
             wait_s = 0.0 if until is None else until - time.monotonic()
             self._call_inline(max(0.0, wait_s))
 
-    def _run_batch(self, batch: list[Work]) -> tuple[list[tuple[Work, Any]], BatchRecord]:
-        """Each request with its answer or its error."""
-        begin = time.monotonic()
-        done: list[tuple[Work, Any]] = []
-        ready: list[Work] = []
-        for work in batch:
-            try:
-                work.arrays = work.prepare()
-                ready.append(work)
-            except Exception as error:
-                done.append((work, _as_error(error)))
-        prepared = time.monotonic()
-        inference = encode = 0.0
-        for group in group_alike(ready):
-            start = time.monotonic()
-            try:
-                outputs = self._predict(group)
-                ran = time.monotonic()
-                done += self._finish(group, outputs)
-                inference, encode = inference + ran - start, encode + time.monotonic() - ran
-            except Exception as error:
-                if len(group) == 1:
-                    done.append((group[0], _as_error(error)))
-                for work in group if len(group) > 1 else ():
-                    # One bad item must not fail the others of its batch.
-                    alone, cost = self._run_batch([work])
-                    done, encode = done + alone, encode + cost.encode_s
-                inference += time.monotonic() - start
-        queued = tuple(begin - work.arrived for work in batch)
-        items = sum(work.items for work in ready)
-        failures = sum(isinstance(result, Exception) for _, result in done)
-        callers = tuple(work.caller for work in batch)
-        times = prepared - begin, inference, encode
-        return done, BatchRecord(items, queued, *times, failures, callers)
-
-    def _predict(self, group: list[Work]) -> Arrays:
-        import numpy as np
-
-        parts = [work.arrays for work in group if work.arrays is not None]
-        if len(parts) == 1:
-            return self.session.predict(parts[0])
-        return self.session.predict(
-            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        )
-
-    def _finish(self, group: list[Work], outputs: Arrays) -> list[tuple[Work, Any]]:
-        done: list[tuple[Work, Any]] = []
-        start = 0
-        for work in group:
-            mine = {name: array[start : start + work.items] for name, array in outputs.items()}
-            start += work.items
-            try:
-                done.append((work, work.finish(mine)))
-            except Exception as error:
-                done.append((work, _as_error(error)))
-        return done
-
     def _forget(self, leaving: list[Work]) -> None:
         for work in leaving:
             if work.gone:
                 self._unfinished.discard(work)  # the sweep answers those that are late
 
-    def _deliver(self, done: list[tuple[Work, Any]], record: BatchRecord) -> None:
-        for work, result in done:
+    def _deliver(self, batch: RunningBatch, record: BatchRecord) -> None:
+        for work, result in batch.done:
             self._unfinished.discard(work)
             if work.future.done():
                 continue
@@ -396,24 +351,3 @@ class Batcher:
                 work.future.set_result(result)
         if self.observe is not None:
             self.observe(record)
-
-
-def group_alike(works: list[Work]) -> list[list[Work]]:
-    """Those whose arrays have the same dtypes and item shapes, together: only these can be one."""
-    if len(works) < 2:
-        return [works] if works else []
-    groups: dict[object, list[Work]] = {}
-    for work in works:
-        arrays = work.arrays or {}
-        key = tuple((name, array.dtype.str, array.shape[1:]) for name, array in arrays.items())
-        groups.setdefault(key, []).append(work)
-    return list(groups.values())
-
-
-def _as_error(error: Exception) -> ModelpadError:
-    forget_frames(error)
-    if isinstance(error, ModelpadError):
-        return error
-    return ModelFailed(
-        f"{type(error).__name__}: {error}", hint="This is a defect; the log says where."
-    )

@@ -12,14 +12,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """At most `most` items run at once; a batch that is not full waits `wait_s` for company."""
+    """At most `most` items run at once; a batch that is not full waits `wait_s` for company.
+
+    A request of more items than `piece` is run in pieces of as many; 0 is `most`.
+    """
 
     most: int = 16
     wait_s: float = 0.0
+    piece: int = 0
 
     def __post_init__(self) -> None:
         if self.most < 1 or self.wait_s < 0:
             raise ValueError("a batch has at least 1 item, and waits no less than 0 s")
+        if self.piece and self.piece < self.most:
+            raise ValueError("a piece has at least as many items as a batch")
+
+    @property
+    def largest(self) -> int:
+        """The most items of one request that are run at once."""
+        return self.piece or self.most
 
 
 @dataclass(slots=True, eq=False)

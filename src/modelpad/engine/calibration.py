@@ -67,3 +67,12 @@ def find_short_batch(costs: Mapping[int, float]) -> BatchLimits | None:
     short = [size for size, cost in costs.items() if size * cost <= SHORT_S]
     good = [size for size in short if costs[size] <= WORTH * least]
     return BatchLimits(max(good)) if good else None
+
+
+def choose_piece(costs: Mapping[int, float], most: int) -> int:
+    """How many items of one large request to run at once: as many as take `SHORT_S`.
+
+    At least `most`. `costs` are seconds an item by size, as measured.
+    """
+    least = min(costs.values(), default=0.0)
+    return max(most, int(SHORT_S / least)) if least else most

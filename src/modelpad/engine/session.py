@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.bundle import open_bundle
+from modelpad.engine.operators import is_bounded
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
 
 log = logging.getLogger("modelpad.engine")
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     Batch = Mapping[str, NDArray[np.generic]]
 
+
+LARGE_ARRAY = 32_768  # elements; one of more takes several milliseconds to become nested lists
 
 # ONNX Runtime's execution providers, the fastest first.
 DEVICES = {
@@ -72,6 +75,27 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
+class Run:
+    """One run of a graph, which another thread can stop.
+
+    ONNX Runtime looks between operators, those within loops too, whether it should stop; one
+    operator is never interrupted.
+    """
+
+    __slots__ = ("options", "stopped")
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        self.options = onnxruntime.RunOptions()
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Lets the run fail as soon as its current operator is done."""
+        self.stopped = True
+        self.options.terminate = True
+
+
 def allotted_cpus() -> int:
     """The processors this process may use: its affinity, cut by the cgroup's quota; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -105,6 +129,7 @@ class Session:
         self.memory = memory
         self._output_names = [field.name for field in self.signature.outputs]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
+        self._splits = False
         self._graph: Any = None
         self._users = 0
         self._lock = threading.Lock()
@@ -130,6 +155,29 @@ class Session:
     def is_described(self) -> bool:
         """Whether its tensors are known without opening it."""
         return self._tensors is not None
+
+    @property
+    def can_split(self) -> bool:
+        """Whether a request of many items may be run in pieces, as the graph gives a row for a row.
+
+        Its inputs and outputs must be declared with a free batch axis. False before it is opened.
+        """
+        return self._splits
+
+    def forbid_splitting(self) -> None:
+        """Its outputs were seen not to be a row for a row."""
+        self._splits = False
+
+    def is_bounded(self) -> bool:
+        """Whether a run's cost depends on the number of items alone: see `operators.is_bounded`.
+
+        The items need one shape, and must not be text. Reads the graph's file; raises as opening
+        does.
+        """
+        inputs, _ = self.describe_tensors()
+        fixed = all(info.dtype != "string" and -1 not in info.shape[1:] for info in inputs)
+        names = [info.name for info in inputs]
+        return fixed and is_bounded(self.bundle.path("model.onnx"), names)
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
         """The graph's inputs and outputs, in the signature's order. Raises as opening does."""
@@ -183,6 +231,9 @@ class Session:
         taken = {value.name: value for value in graph.get_inputs()}
         given = {value.name: value for value in graph.get_outputs()}
         inputs = [_describe(taken[field.name]) for field in self.signature.inputs]
+        if self._tensors is None:
+            values = [*taken.values(), *(given[name] for name in self._output_names)]
+            self._splits = all(_has_free_batch(value) for value in values)
         self._tensors = inputs, [_describe(given[name]) for name in self._output_names]
         self._graph = graph
 
@@ -196,22 +247,22 @@ class Session:
         _check_fields(values, list(fields))
         return {name: field.decode(values[name])[None] for name, field in fields.items()}
 
-    def predict(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
-        """The outputs (batch, ...) of inputs (batch, ...).
+    def predict(self, batch: Batch, run: Run | None = None) -> dict[str, NDArray[np.generic]]:
+        """The outputs (batch, ...) of inputs (batch, ...); `run` is what can stop it.
 
         Raises:
-            ModelFailed: ONNX Runtime raised while it ran the graph.
+            ModelFailed: ONNX Runtime raised while it ran the graph, or the run was stopped.
             BundleInvalid: the graph cannot be opened again.
         """
         try:
             with self._use() as graph:
-                outputs = graph.run(self._output_names, dict(batch))
+                options = None if run is None else run.options
+                outputs = graph.run(self._output_names, dict(batch), options)
         except ModelpadError:
             raise
         except Exception as error:
             raise ModelFailed(
-                f"The model failed on this input: {first_line(error, 300)}",
-                hint="Check the bundle with: modelpad models verify",
+                f"The model failed on this input: {first_line(error, 300)}", hint=_explain(error)
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
@@ -219,6 +270,16 @@ class Session:
         """Item `index` of the outputs as what JSON carries, one entry an output field."""
         return {
             field.name: field.encode(outputs[field.name][index]) for field in self.signature.outputs
+        }
+
+    def encode_small(self, outputs: Batch) -> dict[str, Any]:
+        """As `encode`, but tensors of more than `LARGE_ARRAY` elements are left as arrays."""
+        items = {field.name: outputs[field.name][0] for field in self.signature.outputs}
+        return {
+            field.name: items[field.name]
+            if field.kind == "tensor" and items[field.name].size > LARGE_ARRAY
+            else field.encode(items[field.name])
+            for field in self.signature.outputs
         }
 
     def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
@@ -277,6 +338,10 @@ def _describe(value: Any) -> TensorInfo:
     return TensorInfo(value.name, dtype, (-1, *shape[1:]))
 
 
+def _has_free_batch(value: Any) -> bool:
+    return bool(value.shape) and not (isinstance(value.shape[0], int) and value.shape[0] > 0)
+
+
 def _open_graph(path: Path, settings: SessionSettings) -> Any:
     import onnxruntime
 
@@ -292,8 +357,14 @@ def _open_graph(path: Path, settings: SessionSettings) -> Any:
     except Exception as error:
         raise BundleInvalid(
             f"ONNX Runtime cannot open {path.name}: {first_line(error, 300)}",
-            hint="Check the bundle with: modelpad models verify",
+            hint=_explain(error),
         ) from error
+
+
+def _explain(error: Exception) -> str:
+    if "bad_alloc" in str(error) or isinstance(error, MemoryError):
+        return "It needs more memory than there is, or than --max-worker-memory-mb allows."
+    return "Check the bundle with: modelpad models verify"
 
 
 def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:

@@ -397,6 +397,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self.transport is not None and not self._closing:
             if exchange.is_old:
                 exchange.keep_alive = False  # the end of the connection is that of the answer
+            exchange.reservation.force(response.held_bytes)
             self._ask_for_body(exchange)  # it is read as the answer is written
             self.transport.write(self._write_head(response, exchange))
             async for part in response.parts:
@@ -454,6 +455,8 @@ class Connection(asyncio.BufferedProtocol):
             size += self._coming.reservation.size
         if self._writable is not None and self.transport is not None:
             size += self.transport.get_write_buffer_size()
+            if self._current is not None and self._current is not self._coming:
+                size += self._current.reservation.size
         return size
 
     @property

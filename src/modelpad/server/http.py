@@ -226,13 +226,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer: a whole `body`, or `parts` of one as they come."""
+    """One answer: a whole `body`, or `parts` of one as they come.
+
+    `outputs` are what an answer in parts says, where that is known before it is written.
+    """
 
     body: bytes = b""
     content_type: str = JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncIterator[bytes] | None = None
+    outputs: Mapping[str, Any] | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept in memory until the last part is sent."""
+        return sum(getattr(array, "nbytes", 0) for array in (self.outputs or {}).values())
 
     def list_headers(self) -> list[tuple[str, str]]:
         """All header fields; the length too, where it is known."""

@@ -41,7 +41,7 @@ COUNTERS = {
     KEY_FAILURES: "Requests without a valid API key: missing, wrong, or limited.",
     SHADOWS: "Answers of shadows, by how they compare.",
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
-    RESTARTS: "Workers that died or hung, and were replaced.",
+    RESTARTS: "Workers that died, hung or took too much memory, and were replaced.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
 GRAPHS_OPEN = "modelpad_graphs_open"

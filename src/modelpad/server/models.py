@@ -7,7 +7,7 @@ import logging
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from modelpad.engine import (
     TensorInfo,
     find_best_batch,
 )
-from modelpad.engine.calibration import UNMEASURED, find_short_batch
+from modelpad.engine.calibration import UNMEASURED, choose_piece, find_short_batch
 from modelpad.errors import (
     ModelNotFound,
     ModelpadError,
@@ -154,7 +154,8 @@ def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENC
     """Finds the best batch with the bundle's first sample.
 
     It is put off while requests wait, but not for ever. Where it may, a short batch is run `inline`
-    from then on.
+    from then on: only of a graph whose cost no input's values decide, as one that loops for ever
+    would stop all models.
     """
     session = runner.session
     samples = session.bundle.manifest.samples
@@ -169,7 +170,10 @@ def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENC
         return
     limits, costs = find_best_batch(session, sample)
     short = find_short_batch(costs) if inline else None
-    runner.batches = short or limits
+    if short is not None and not (session.can_split and session.is_bounded()):
+        short = None
+    best = short or limits
+    runner.batches = replace(best, piece=choose_piece(costs, best.most))
     runner.inline = short is not None
     where = "on the loop" if short else "by threads"
     log.info("%s: batches of %d %s; %s", session.title, runner.batches.most, where, costs)

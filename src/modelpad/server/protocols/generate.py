@@ -7,11 +7,13 @@ Keys that name an input are its value, without the batch axis that tensors have 
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput
 from modelpad.server.http import Request, Response, respond_json
 from modelpad.server.protocols.tensors import check_batch, read_numbers, split_items
+from modelpad.server.streams import check_finite, is_large, respond_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +33,27 @@ async def generate(model: ServedModel, request: Request) -> Response:
     answer = {"model_name": model.name, "model_version": str(model.version)}
     if record.get("id") is not None and "id" not in arrays:
         answer["id"] = str(record["id"])
-    return respond_json(answer | split_items(outputs, [info.name for info in model.outputs])[0])
+    names = [info.name for info in model.outputs]
+    if is_large(outputs.values()):
+        for name in names:
+            await check_finite(outputs[name])
+        return respond_stream(answer | {name: outputs[name][0] for name in names}, outputs)
+    return respond_json(answer | split_items(outputs, names)[0])
 
 
 def write_event(response: Response) -> Response:
     """`.../generate_stream`: the same as the one event of a stream, as the models answer once."""
-    return Response(b"data: " + response.body + b"\n\n", EVENTS)
+    parts = response.parts
+    if parts is None:
+        return Response(b"data: " + response.body + b"\n\n", EVENTS)
+
+    async def write() -> AsyncIterator[bytes]:
+        yield b"data: "
+        async for part in parts:
+            yield part
+        yield b"\n\n"
+
+    return Response(content_type=EVENTS, parts=write())
 
 
 def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:

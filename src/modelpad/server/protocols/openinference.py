@@ -6,6 +6,7 @@ binary tensor data, classification, model configuration and statistics.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import struct
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ from modelpad.server.protocols.tensors import (
     check_batch,
     count_elements,
     read_numbers,
+)
+from modelpad.server.streams import (
+    PIECE,
+    check_finite,
+    is_large,
+    respond_stream,
+    stream,
+    take_turns,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +58,9 @@ DATATYPES = {
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 HEADER_LENGTH = "inference-header-content-length"
+OCTETS = "application/octet-stream"
+PACKED = 256 * 1024  # numbers that are packed at once
+MOST_JOINED = 4 * 1024 * 1024  # bytes of binary tensors that are sent as a whole
 MOST_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 EXTENSIONS = [
     "binary_tensor_data",
@@ -159,7 +171,7 @@ async def infer(model: ServedModel, request: Request) -> Response:
     asked = read_request(model, request, await request.body())
     arrays = check_batch(model, asked.arrays)
     outputs = await model.runner.run(arrays, timeout_s=asked.timeout_s)
-    return write_answer(model, asked, outputs)
+    return await write_answer(model, asked, outputs)
 
 
 def read_request(model: ServedModel, request: Request, body: bytes) -> InferRequest:
@@ -184,11 +196,15 @@ def read_request(model: ServedModel, request: Request, body: bytes) -> InferRequ
     return _read_head(request.parse_json(body[:size]), memoryview(body)[size:])
 
 
-def write_answer(
+async def write_answer(
     model: ServedModel, asked: InferRequest, outputs: Mapping[str, NDArray[Any]]
 ) -> Response:
-    """The answer with the outputs that were asked for, binary where they were asked for so."""
+    """The answer with the outputs that were asked for, binary where they were asked for so.
+
+    Raises `InvalidInput` for outputs that there are not, `ModelFailed` for what JSON cannot carry.
+    """
     wanted = asked.outputs or [{"name": info.name} for info in model.outputs]
+    large = is_large(outputs.values())
     heads: list[dict[str, Any]] = []
     tails: list[bytes] = []
     for each in wanted:
@@ -204,15 +220,20 @@ def write_answer(
         options = each.get("parameters") or {}
         array = outputs[name]
         if options.get("classification"):
-            array = classify(model, name, array, _read_count(options["classification"]))
+            most = _read_count(options["classification"])
+            array = await _classify_rows(model, name, array, most)
         head: dict[str, Any] = {
             "name": name,
             "datatype": "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)],
             "shape": list(array.shape),
         }
         if options.get("binary_data", asked.binary_outputs):
-            tails.append(pack_tensor(array))
-            head["parameters"] = {"binary_data_size": len(tails[-1])}
+            packed = await _pack_rows(array) if large else [pack_tensor(array)]
+            head["parameters"] = {"binary_data_size": sum(len(part) for part in packed)}
+            tails += packed
+        elif large:
+            head["data"] = array.reshape(-1)
+            await check_finite(head["data"])
         else:
             head["data"] = as_json(array.reshape(-1))
         heads.append(head)
@@ -223,11 +244,51 @@ def write_answer(
     }
     if asked.id:
         record["id"] = asked.id
+    if large and not tails:
+        return respond_stream(record, outputs)
+    if large:
+        return await _respond_binary(record, tails, outputs)
     answer = respond_json(record)
     if not tails:
         return answer
     headers = {HEADER_LENGTH: str(len(answer.body))}
-    return Response(answer.body + b"".join(tails), "application/octet-stream", 200, headers)
+    return Response(answer.body + b"".join(tails), OCTETS, 200, headers)
+
+
+async def _respond_binary(
+    record: dict[str, Any], tails: list[bytes], outputs: Mapping[str, NDArray[Any]]
+) -> Response:
+    head = b"".join([part async for part in stream(record)])
+    headers = {HEADER_LENGTH: str(len(head))}
+    if sum(map(len, tails)) <= MOST_JOINED:
+        return Response(b"".join([head, *tails]), OCTETS, 200, headers)
+    parts = take_turns(iter([head, *tails]))
+    return Response(content_type=OCTETS, headers=headers, parts=parts, outputs=outputs)
+
+
+async def _pack_rows(array: NDArray[Any]) -> list[bytes]:
+    """`pack_tensor` of some elements at a time, others having their turn between."""
+    flat = array.reshape(-1)
+    step = PIECE if array.dtype.kind in "OSU" else PACKED
+    parts = []
+    for start in range(0, len(flat), step):
+        parts.append(pack_tensor(flat[start : start + step]))
+        await asyncio.sleep(0)
+    return parts
+
+
+async def _classify_rows(
+    model: ServedModel, name: str, array: NDArray[Any], most: int
+) -> NDArray[np.object_]:
+    """`classify` of some rows at a time, others having their turn between."""
+    step = max(1, PIECE * len(array) // max(1, array.size))
+    if len(array) <= step:
+        return classify(model, name, array, most)
+    parts = []
+    for start in range(0, len(array), step):
+        parts.append(classify(model, name, array[start : start + step], most))
+        await asyncio.sleep(0)
+    return np.concatenate(parts)
 
 
 def read_answer(body: bytes, head_bytes: int) -> dict[str, Any]:

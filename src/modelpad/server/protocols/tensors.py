@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import InvalidInput, TooLarge
+from modelpad.errors import InvalidInput, ModelFailed, TooLarge
 from modelpad.fields.tensor import MAX_ELEMENTS
+from modelpad.server.streams import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,22 +236,12 @@ def as_json(array: NDArray[Any]) -> Any:
     """An output as nested lists; raises `ModelFailed` for what JSON cannot carry."""
     import numpy as np
 
-    from modelpad.errors import ModelFailed
-
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ModelFailed(
             "The model answered NaN or infinity, which JSON does not have.",
             hint="Ask for binary outputs, or check the model on this input.",
         )
-    if array.dtype.kind in "OS":
-        return _as_text(array.tolist())
-    return array.tolist()
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_as_text(one) for one in value]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return plain(array)
 
 
 def split_items(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -20,8 +20,11 @@ from modelpad.server.protocols.tensors import (
     read_numbers,
     split_items,
 )
+from modelpad.server.streams import check_finite, is_large, respond_stream
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from modelpad.engine import TensorInfo
     from modelpad.server.models import ModelLine, ServedModel
 
@@ -56,14 +59,34 @@ async def predict(model: ServedModel, request: Request) -> Response:
     outputs = [info.name for info in model.outputs]
     if "instances" in record:
         arrays = check_batch(model, _read_rows(record["instances"], names))
-        rows = split_items(await model.runner.run(arrays), outputs)
+        answer = await model.runner.run(arrays)
+        if is_large(answer.values()):
+            return await _stream_rows(answer, outputs)
+        rows = split_items(answer, outputs)
         return respond_json(
             {"predictions": [row[outputs[0]] for row in rows] if len(outputs) == 1 else rows}
         )
     arrays = check_batch(model, _read_columns(record["inputs"], names))
     answer = await model.runner.run(arrays)
+    if is_large(answer.values()):
+        return await _stream_columns(answer, outputs)
     columns = {name: as_json(answer[name]) for name in outputs}
     return respond_json({"outputs": columns[outputs[0]] if len(outputs) == 1 else columns})
+
+
+async def _stream_rows(answer: dict[str, NDArray[Any]], outputs: list[str]) -> Response:
+    for name in outputs:
+        await check_finite(answer[name])
+    only = answer[outputs[0]]
+    rows = ({name: answer[name][row] for name in outputs} for row in range(len(only)))
+    return respond_stream({"predictions": only if len(outputs) == 1 else rows}, answer)
+
+
+async def _stream_columns(answer: dict[str, NDArray[Any]], outputs: list[str]) -> Response:
+    for name in outputs:
+        await check_finite(answer[name])
+    columns = answer[outputs[0]] if len(outputs) == 1 else {name: answer[name] for name in outputs}
+    return respond_stream({"outputs": columns}, answer)
 
 
 async def classify(model: ServedModel, request: Request) -> Response:
@@ -71,7 +94,12 @@ async def classify(model: ServedModel, request: Request) -> Response:
     label = _find_output(model, "label", "classify")
     answer = await model.runner.run(check_batch(model, await _read_examples(model, request)))
     classes = label.classes
-    rows = [list(zip(classes, row, strict=True)) for row in as_json(answer[label.name])]
+    scores = answer[label.name]
+    if is_large([scores]):
+        await check_finite(scores)
+        ranked = ([*zip(classes, row.tolist(), strict=True)] for row in scores)
+        return respond_stream({"results": ranked}, answer)
+    rows = [list(zip(classes, row, strict=True)) for row in as_json(scores)]
     return respond_json({"results": rows})
 
 
@@ -79,7 +107,11 @@ async def regress(model: ServedModel, request: Request) -> Response:
     """`:regress`: each example's number."""
     score = _find_output(model, "score", "regress")
     answer = await model.runner.run(check_batch(model, await _read_examples(model, request)))
-    return respond_json({"results": as_json(answer[score.name].reshape(-1))})
+    numbers = answer[score.name].reshape(-1)
+    if is_large([numbers]):
+        await check_finite(numbers)
+        return respond_stream({"results": numbers}, answer)
+    return respond_json({"results": as_json(numbers)})
 
 
 def show_status(line: ModelLine, model: ServedModel | None) -> Response:

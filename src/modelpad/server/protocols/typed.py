@@ -22,6 +22,7 @@ from modelpad.server.http import (
     parse_json,
     respond_json,
 )
+from modelpad.server.streams import holds_array, respond_parts, respond_stream, stream
 
 if TYPE_CHECKING:
     from modelpad.fields import Signature
@@ -52,7 +53,8 @@ async def predict(model: ServedModel, request: Request) -> Response:
             return await _answer_list(model, items, request.reservation)
     values = read_values(request, body, signature)
     outputs = await model.runner.answer(values)
-    return respond_json(write_answer(model, outputs))
+    answer = write_answer(model, outputs)
+    return respond_stream(answer, outputs) if holds_array(answer) else respond_json(answer)
 
 
 def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = None) -> Response:
@@ -88,7 +90,12 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
     async def answer() -> AsyncIterator[bytes]:
         with model.runner.hold():
             async for told in _answer_many(model, each(), request.reservation, shadow):
-                yield encode_json(told) + b"\n"
+                if not holds_array(told):
+                    yield encode_json(told) + b"\n"
+                    continue
+                async for part in stream(told):
+                    yield part
+                yield b"\n"
 
     return Response(content_type=LINES[0], parts=answer())
 
@@ -106,9 +113,21 @@ async def _answer_list(model: ServedModel, items: list[Any], reservation: Reserv
         for item in items:
             yield item, 0
 
-    answers = [answer async for answer in _answer_many(model, each(), reservation)]
-    head = {"model": model.name, "version": model.version}
-    return respond_json(head | {"predictions": answers})
+    async def answer() -> AsyncIterator[bytes]:
+        head = encode_json({"model": model.name, "version": model.version})
+        between = head[:-1] + b',"predictions":['
+        with model.runner.hold():
+            async for told in _answer_many(model, each(), reservation):
+                if holds_array(told):
+                    yield between
+                    async for part in stream(told):
+                        yield part
+                else:
+                    yield between + encode_json(told)
+                between = b","
+        yield b"]}"
+
+    return await respond_parts(answer())
 
 
 async def _answer_many(

@@ -24,6 +24,7 @@ import msgspec
 from modelpad.server.metrics import RESTARTS, Metrics, Snapshot
 from modelpad.server.orders import Orders
 from modelpad.server.workers import messages
+from modelpad.server.workers.memory import MemoryWatch, Verdict, WorkerMemory
 from modelpad.server.workers.worker import PART, Worker
 
 log = logging.getLogger("modelpad.server")
@@ -34,6 +35,7 @@ HUNG_S = 30.0  # of pings without an answer
 COLLECT_S = 0.5
 LOOK_S = 30.0  # for a worker to read the store
 RETRY_S = 60.0  # until a plan that could not be followed whole is tried again
+WEIGH_S = 1.0 if sys.platform == "linux" else 5.0  # elsewhere it takes a process to ask
 STEADY_S = 5.0  # a worker that lived as long is replaced at once
 LONGEST_DELAY_S = 30.0
 KILL_S = 5.0  # after the grace
@@ -96,7 +98,8 @@ class Supervisor:
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
     prepared by all, and then served by all at once. `orders` are what was decided since: a worker
     that is forked later begins with them. `listener` is what they accept from: it is closed here
-    when all stop, as nobody else would refuse who comes then.
+    when all stop, as nobody else would refuse who comes then. One that stays near the limit of its
+    `memory` is replaced.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Supervisor:
         follow_s: float = 0.0,
         orders: Orders | None = None,
         listener: socket.socket | None = None,
+        memory: WorkerMemory | None = None,
     ) -> None:
         if not hasattr(os, "fork"):
             raise NotImplementedError("several workers need a system that can fork")
@@ -116,6 +120,8 @@ class Supervisor:
         self.grace_s = grace_s
         self.follow_s = follow_s
         self.orders = orders or Orders()
+        self.memory = memory or WorkerMemory(0)
+        self._watch = MemoryWatch()
         self._listener = listener
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -125,7 +131,7 @@ class Supervisor:
         self._restarts = 0
         self._start_at = 0.0
         self._delay_s = 0.0
-        self._pinged = self._looked = 0.0
+        self._pinged = self._looked = self._weighed = 0.0
         self._looking = False
         self._collecting: list[Collecting] = []
         self._applied: dict[str, bytes] = {}
@@ -168,6 +174,7 @@ class Supervisor:
             else:
                 self._keep_count(now)
                 self._ping(now)
+                self._weigh(now)
                 self._look(now)
             self._kill_late(now)
             self._finish_collecting(now)
@@ -261,6 +268,30 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
 
+    def _weigh(self, now: float) -> None:
+        """Replaces workers whose memory has grown to their limit and does not shrink again."""
+        limit = self.memory.limit(self.count) if self.count else 0
+        if not limit or now - self._weighed < WEIGH_S:
+            return
+        self._weighed = now
+        there = {worker.pid: worker for worker in self._workers if worker.ready_at}
+        sizes = self.memory.weigh(there)
+        for pid, verdict in self._watch.judge(sizes, limit).items():
+            worker, size = there[pid], sizes[pid] >> 20
+            if verdict is Verdict.KILL:
+                log.error("worker %d takes %d MB of %d MB: killed", pid, size, limit >> 20)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            elif verdict is Verdict.REPLACE and worker.serves:
+                log.error("worker %d takes %d MB of %d MB: replaced", pid, size, limit >> 20)
+                self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        """Lets a worker finish what it has begun; another is started in its place."""
+        self._restarts += 1
+        self._dismiss([worker], time.monotonic())
+        self._forget(worker)
+
     def _ping(self, now: float) -> None:
         if now - self._pinged > PING_S:
             self._pinged = now
@@ -299,9 +330,7 @@ class Supervisor:
                 case messages.Stuck():
                     if worker.serves:
                         log.error("worker %d hangs: %s", worker.pid, message.reason)
-                        self._restarts += 1
-                        self._dismiss([worker], time.monotonic())
-                        self._forget(worker)
+                        self._retire(worker)
         if worker.silent:
             self._leave_line(worker)
 

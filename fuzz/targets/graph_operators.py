@@ -1,0 +1,15 @@
+"""The operators of an ONNX graph, read from its bytes before it is run on the event loop."""
+
+from __future__ import annotations
+
+from fuzz.files import make_folder
+from modelpad.engine.operators import is_bounded
+
+DECODERS = ("modelpad.engine.operators",)
+FILE = make_folder() / "model.onnx"
+
+
+def fuzz(data: bytes) -> None:
+    """Whatever the bytes are, the answer is yes or no."""
+    FILE.write_bytes(data)
+    assert is_bounded(FILE, {"input"}) in (True, False)

@@ -1,0 +1,171 @@
+"""Whether the time of a graph is bounded by the shapes of its inputs, read from its file.
+
+The base install has no `onnx` package, so this walks the protocol buffers itself, over a mapped
+file: weights are stepped over. It knows the few messages of `onnx.proto` that name operators and
+how values flow between them, and nothing of what operators compute.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+MODEL_GRAPH, MODEL_FUNCTION = 7, 25
+GRAPH_NODE, FUNCTION_NODE = 1, 7
+FUNCTION_NAME, FUNCTION_INPUT, FUNCTION_DOMAIN = 1, 4, 10
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
+ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS = 6, 11
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+# They run a graph again and again; any other node that holds a graph is taken for one of them.
+CONTROL_FLOW = ("Loop", "Scan", "If", "SequenceMap")
+# The size of what these give is the value of an input: which one, by its place.
+SIZED_BY_VALUES: Mapping[str, tuple[int, ...]] = {
+    "AffineGrid": (1,),
+    "BlackmanWindow": (0,),
+    "CenterCropPad": (1,),
+    "Col2Im": (1, 2),
+    "ConstantOfShape": (0,),
+    "DFT": (1,),
+    "Expand": (1,),
+    "HammingWindow": (0,),
+    "HannWindow": (0,),
+    "ImageDecoder": (0,),
+    "MaxUnpool": (2,),
+    "MelWeightMatrix": (0, 1),
+    "OneHot": (1,),
+    "Pad": (1,),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "STFT": (1, 3),
+    "Tile": (1,),
+    "Upsample": (1,),
+}
+MEASURING = ("Shape", "Size")  # what these give depends on shapes alone
+
+
+@dataclass(slots=True)
+class Node:
+    """One operator, or a call of a function of the model's own, and the values that it joins."""
+
+    operator: str = ""
+    domain: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    holds_graph: bool = False
+
+
+def is_bounded(path: Path, inputs: Collection[str]) -> bool:
+    """Whether what a graph costs depends on the shapes of `inputs` alone, not on their values.
+
+    False where that cannot be seen: loops and branches, in functions too; outputs whose size comes
+    from an input's values; operators of other domains; a file that makes no sense.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _is_model_bounded(data, inputs)
+    except (ValueError, IndexError, OSError, RecursionError):
+        return False
+
+
+def _is_model_bounded(data: mmap.mmap, inputs: Collection[str]) -> bool:
+    nodes: list[Node] = []
+    functions: list[tuple[list[Node], list[str]]] = []
+    domains = {*STANDARD_DOMAINS}
+    for number, start, end in walk(data, 0, len(data)):
+        if number == MODEL_GRAPH:
+            nodes += _read_nodes(data, start, end, GRAPH_NODE)
+        elif number == MODEL_FUNCTION:
+            functions.append(
+                (
+                    _read_nodes(data, start, end, FUNCTION_NODE),
+                    _read_texts(data, start, end, FUNCTION_INPUT),
+                )
+            )
+            domains |= {*_read_texts(data, start, end, FUNCTION_DOMAIN)}
+    bodies = [(nodes, [*inputs]), *functions]  # what a function is given may be an input's values
+    return all(_are_bounded(body, given, domains) for body, given in bodies)
+
+
+def _are_bounded(nodes: list[Node], inputs: Collection[str], domains: Collection[str]) -> bool:
+    """`nodes` come in an order in which values are made before they are used."""
+    driven = {*inputs}  # values that an input's values decide
+    for node in nodes:
+        if node.holds_graph or node.operator in CONTROL_FLOW or node.domain not in domains:
+            return False
+        sizes = SIZED_BY_VALUES.get(node.operator, ())
+        if any(place < len(node.inputs) and node.inputs[place] in driven for place in sizes):
+            return False
+        if node.operator not in MEASURING and not driven.isdisjoint(node.inputs):
+            driven.update(node.outputs)
+    return True
+
+
+def _read_nodes(data: mmap.mmap, start: int, end: int, wanted: int) -> list[Node]:
+    return [_read_node(data, *at) for number, *at in walk(data, start, end) if number == wanted]
+
+
+def _read_node(data: mmap.mmap, start: int, end: int) -> Node:
+    node = Node()
+    for number, begin, stop in walk(data, start, end):
+        if number == NODE_ATTRIBUTE:
+            parts = {part for part, *_ in walk(data, begin, stop)}
+            node.holds_graph |= not parts.isdisjoint((ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS))
+        elif number in (NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_DOMAIN):
+            text = data[begin:stop].decode("utf-8")
+            if number == NODE_INPUT:
+                node.inputs.append(text)
+            elif number == NODE_OUTPUT:
+                node.outputs.append(text)
+            elif number == NODE_OPERATOR:
+                node.operator = text
+            else:
+                node.domain = text
+    return node
+
+
+def _read_texts(data: mmap.mmap, start: int, end: int, wanted: int) -> list[str]:
+    found = [at for number, *at in walk(data, start, end) if number == wanted]
+    return [data[begin:stop].decode("utf-8") for begin, stop in found]
+
+
+def walk(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The fields of a message that have a length: the number of each, where it starts and ends.
+
+    Raises `ValueError` or `IndexError` for bytes that are not a message.
+    """
+    place = start
+    while place < end:
+        key, place = _read_varint(data, place)
+        number, kind = key >> 3, key & 7
+        if kind == VARINT:
+            _, place = _read_varint(data, place)
+        elif kind == BYTES:
+            size, place = _read_varint(data, place)
+            if place + size > end:
+                raise ValueError("a field is longer than its message")
+            yield number, place, place + size
+            place += size
+        elif kind in (FIXED32, FIXED64):
+            place += 4 if kind == FIXED32 else 8
+        else:
+            raise ValueError(f"fields of wire type {kind} are unknown")
+    if place != end:
+        raise ValueError("a message ends within a field")
+
+
+def _read_varint(data: mmap.mmap, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number has too many bytes")

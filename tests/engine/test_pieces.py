@@ -1,0 +1,273 @@
+"""A request of many items runs in pieces, between the requests of others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.engine import Batcher, BatchLimits, BatchRecord, QueueLimits, Session
+from modelpad.engine.calibration import choose_piece
+from modelpad.errors import DeadlineExceeded, ModelFailed, NotReady
+from modelpad.fields import Score, Signature, Tensor
+
+
+class Watched(Session):
+    """Notes how many items each run had; fails at an item whose first number is `fails_at`."""
+
+    def __init__(self, bundle: Bundle, wait_s: float = 0.0) -> None:
+        super().__init__(bundle)
+        self.sizes: list[int] = []
+        self.firsts: list[float] = []
+        self.wait_s = wait_s
+        self.fails_at = -1.0
+
+    def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
+        array = next(iter(batch.values()))
+        self.sizes.append(len(array))
+        self.firsts.append(float(array.reshape(-1)[0]))
+        time.sleep(self.wait_s)
+        if self.fails_at in array:
+            raise ModelFailed("this one fails")
+        return super().predict(batch, run)
+
+
+@pytest.fixture
+def doubler(tmp_path: Path, build_bundle: Any) -> Bundle:
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.FLOAT
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
+    signature = Signature((Tensor("x", "float32", ()),), (Score("y"),))
+    made: Bundle = build_bundle(
+        tmp_path, "double", nodes, [("x", kind, [])], [("y", kind, [])], signature
+    )
+    return made
+
+
+def numbers(count: int, first: float = 0.0) -> dict[str, Any]:
+    return {"x": np.arange(first, first + count, dtype=np.float32)}
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("count", [1, 4, 5, 8, 11])
+def test_pieces_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -> None:
+    session = Watched(doubler)
+    records: list[BatchRecord] = []
+    runner = Batcher(session, batches=BatchLimits(4), observe=records.append)
+    runner.inline = inline
+    given = numbers(count)
+    answer = asyncio.run(runner.run(given))
+    runner.close()
+    np.testing.assert_array_equal(answer["y"], 2 * given["x"])
+    assert max(session.sizes) <= 4
+    assert sum(record.items for record in records) == count
+    assert sum(len(record.queue_s) for record in records) == 1  # it is one request
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_others_run_between_the_pieces(doubler: Bundle, inline: bool) -> None:
+    session = Watched(doubler, wait_s=0.002)
+    runner = Batcher(session, batches=BatchLimits(4))
+    runner.inline = inline
+
+    async def ask() -> None:
+        large = asyncio.create_task(runner.run(numbers(400)))
+        await asyncio.sleep(0.01)
+        begin = len(session.sizes)
+        answer = await runner.run(numbers(1, 7777.0))
+        assert answer["y"][0] == 2 * 7777.0
+        assert len(session.sizes) - begin <= 4
+        assert not large.done()
+        np.testing.assert_array_equal((await large)["y"], 2 * numbers(400)["x"])
+
+    asyncio.run(ask())
+    runner.close()
+
+
+def test_two_large_requests_take_turns(doubler: Bundle) -> None:
+    session = Watched(doubler, wait_s=0.002)
+    runner = Batcher(session, batches=BatchLimits(4))
+
+    async def ask() -> None:
+        await asyncio.gather(runner.run(numbers(40)), runner.run(numbers(40, 1000.0)))
+
+    asyncio.run(ask())
+    runner.close()
+    turns = [first >= 1000 for first in session.firsts]
+    assert turns[2:18] in ([True, False] * 8, [False, True] * 8)
+
+
+def test_a_piece_that_fails_fails_its_request_alone(doubler: Bundle) -> None:
+    session = Watched(doubler)
+    session.fails_at = 9.0
+    runner = Batcher(session, batches=BatchLimits(4))
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(
+            runner.run(numbers(40)), runner.run(numbers(6, 100.0)), return_exceptions=True
+        )
+
+    bad, good = asyncio.run(ask())
+    runner.close()
+    assert isinstance(bad, ModelFailed)
+    np.testing.assert_array_equal(good["y"], 2 * numbers(6, 100.0)["x"])
+    assert session.firsts[-1] < 16 or session.firsts[-1] >= 100  # nothing is run after the failure
+
+
+def test_no_piece_is_run_after_the_deadline_or_when_the_client_has_left(doubler: Bundle) -> None:
+    session = Watched(doubler, wait_s=0.01)
+    runner = Batcher(session, batches=BatchLimits(4), limits=QueueLimits(timeout_s=0.2))
+
+    async def ask() -> None:
+        begin = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await runner.run(numbers(4000))
+        assert time.monotonic() - begin < 1
+        await asyncio.sleep(0.1)
+        ran = len(session.sizes)
+        await asyncio.sleep(0.1)
+        assert len(session.sizes) == ran
+        leaving = asyncio.create_task(runner.run(numbers(4000)))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        assert await runner.drain(1)
+
+    asyncio.run(ask())
+    runner.close()
+
+
+def test_closing_ends_a_request_between_its_pieces(doubler: Bundle) -> None:
+    session = Watched(doubler, wait_s=0.01)
+    runner = Batcher(session, batches=BatchLimits(4))
+
+    async def ask() -> None:
+        task = asyncio.create_task(runner.run(numbers(4000)))
+        await asyncio.sleep(0.05)
+        runner.close()
+        with pytest.raises(NotReady):
+            await asyncio.wait_for(task, 2)
+
+    asyncio.run(ask())
+
+
+def test_a_fixed_batch_axis_is_not_split(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    from modelpad.bundle import Manifest, write_bundle
+
+    def value(name: str, shape: Any) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])], "g", [value("x", [8])], [value("y", [8])]
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    signature = Signature((Tensor("x", "float32", ()),), (Score("y"),))
+    manifest = Manifest(name="m", task="test", title="m", signature=signature)
+    session = Watched(write_bundle(tmp_path / "m", manifest, {"model.onnx": model}))
+    runner = Batcher(session, batches=BatchLimits(2))
+    answer = asyncio.run(runner.run(numbers(8)))
+    runner.close()
+    np.testing.assert_array_equal(answer["y"], 2 * numbers(8)["x"])
+    assert session.sizes == [8]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_graph_that_is_not_a_row_for_a_row_is_run_whole(
+    tmp_path: Path, build_bundle: Any, inline: bool
+) -> None:
+    """Declared with a free batch axis, it still answers fewer rows, or rows of another shape."""
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"]),
+        helper.make_node("Expand", ["x", "size"], ["wide"]),
+        helper.make_node("NonZero", ["wide"], ["places"]),
+        helper.make_node("Cast", ["places"], ["y"], to=kind),
+    ]
+    signature = Signature((Tensor("x", "float32", ()),), (Tensor("y", "float32", (None,)),))
+    bundle = build_bundle(
+        tmp_path, "odd", nodes, [("x", kind, [])], [("y", kind, ["many"])], signature
+    )
+    session = Watched(bundle)
+    runner = Batcher(session, batches=BatchLimits(4))
+    runner.inline = inline
+    whole = session.predict(numbers(12, 1.0))
+    session.sizes.clear()
+    answer = asyncio.run(runner.run(numbers(12, 1.0)))
+    np.testing.assert_array_equal(answer["y"], whole["y"])
+    assert session.sizes[-1] == 12
+    assert not session.can_split
+    runner.close()
+
+
+def test_a_run_that_nobody_waits_for_is_stopped(doubler: Bundle) -> None:
+    """Told to stop at its deadline, it frees its thread."""
+
+    class Endless(Watched):
+        def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
+            end = time.monotonic() + 10
+            while float(batch["x"][0]) < 0 and time.monotonic() < end:
+                if run.options.terminate:
+                    raise ModelFailed("stopped")
+                time.sleep(0.005)
+            return super().predict(batch, run)
+
+    runner = Batcher(Endless(doubler), limits=QueueLimits(timeout_s=0.2))
+
+    async def ask() -> None:
+        with pytest.raises(DeadlineExceeded):
+            await runner.run(numbers(1, -1.0))
+        begin = time.monotonic()
+        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
+        leaving = asyncio.create_task(runner.run(numbers(1, -1.0)))
+        await asyncio.sleep(0.02)
+        leaving.cancel()
+        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
+        assert time.monotonic() - begin < 1
+
+    asyncio.run(ask())
+    runner.close()
+    before = threading.active_count()
+    runner.join(1)
+    assert threading.active_count() <= before
+
+
+def test_the_thread_survives_a_shortage_of_memory(
+    doubler: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Watched(doubler)
+    runner = Batcher(session)
+
+    async def ask() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("modelpad.engine.running.group_alike", raise_shortage)
+            with pytest.raises(ModelFailed, match="memory"):
+                await runner.run(numbers(1))
+        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
+
+    asyncio.run(ask())
+    runner.close()
+
+
+def raise_shortage(*_: object) -> Any:
+    raise MemoryError
+
+
+def test_a_piece_takes_a_few_milliseconds() -> None:
+    assert choose_piece({1: 0.001, 8: 0.0005}, 8) == 8
+    assert choose_piece({1: 0.0001, 32: 0.00001}, 32) == 400
+    assert choose_piece({}, 4) == 4
+    with pytest.raises(ValueError):
+        BatchLimits(8, piece=4)
