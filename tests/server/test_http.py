@@ -187,7 +187,7 @@ def test_the_page_and_what_it_needs(client: httpx.Client) -> None:
     html = {"accept": "text/html"}
     page = client.get("/", headers=html)
     assert page.headers["content-type"].startswith("text/html")
-    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "script-src 'self';" in page.headers["content-security-policy"]
     again = client.get("/", headers=html | {"if-none-match": page.headers["etag"]})
     assert again.status_code == 304
     model = client.get("/models").json()["models"][0]

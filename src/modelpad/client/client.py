@@ -23,6 +23,7 @@ from modelpad.errors import (
     Overloaded,
     TooLarge,
     Unauthorized,
+    UnknownHost,
 )
 
 AGAIN = (429, 503)
@@ -34,6 +35,7 @@ ERRORS: dict[int, type[ModelpadError]] = {
     403: Forbidden,
     404: ModelNotFound,
     413: TooLarge,
+    421: UnknownHost,
     422: InvalidInput,
     429: Overloaded,
     503: NotReady,
@@ -122,7 +124,9 @@ class _Asker:
                     f"{self._url} cannot be reached: {outcome}.", hint="Is it running?"
                 ) from outcome
             return _wait_s(attempt, None)
-        if outcome.status_code in AGAIN and not last:
+        # Waiting does not make a wrong key valid: the server says so with this header, also in 429.
+        wants_key = "www-authenticate" in outcome.headers
+        if outcome.status_code in AGAIN and not wants_key and not last:
             return _wait_s(attempt, outcome.headers.get("retry-after"))
         return None
 

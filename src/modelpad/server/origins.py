@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from modelpad.errors import ForeignOrigin, UnknownHost
@@ -21,6 +22,7 @@ HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/?#@\s,]+)(?::(\d*))?")
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\s]+)")
 ALLOWED = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 ANY = "*"
+MAX_HOST_CHARS = 300  # a name has at most 253, and a port follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class HostPolicy:
 
     def accepts(self, header: str) -> bool:
         """Whether a request with this `Host` header is answered."""
+        return len(header) <= MAX_HOST_CHARS and _accepts(self, header)
+
+    def _decide(self, header: str) -> bool:
         found = split_host(header)
         if found is None:
             return False
@@ -46,6 +51,11 @@ class HostPolicy:
             return True
         parts = host.split(".")
         return any(f"*.{'.'.join(parts[start:])}" in self.allowed for start in range(1, len(parts)))
+
+
+@lru_cache(maxsize=256)  # an address takes longer to parse than all other checks of a request
+def _accepts(policy: HostPolicy, header: str) -> bool:
+    return policy._decide(header)
 
 
 def choose_policy(bound: str, allowed: Iterable[str], *, has_keys: bool) -> HostPolicy | None:

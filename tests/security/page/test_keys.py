@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from modelpad.errors import RateLimited, Unauthorized
+import modelpad
+from modelpad.errors import Overloaded, RateLimited, Unauthorized
 from modelpad.server.guard import Guard
 from modelpad.server.rates import Rates
 
@@ -73,6 +75,17 @@ def test_guessing_is_limited_for_each_address_in_all_workers(keyed: Any) -> None
         )
     }
     assert count["wrong"] + count["limited"] == 16
+
+
+def test_the_python_client_does_not_repeat_a_wrong_key(keyed: Any) -> None:
+    ask_from("127.0.0.1", keyed.url, WRONG, 12)
+    begin = time.monotonic()
+    with (
+        modelpad.Client(keyed.url, api_key="a-wrong-guess") as client,
+        pytest.raises(Overloaded, match="wrong API key"),
+    ):
+        client.predict([0, 5, 0], model="pick")
+    assert time.monotonic() - begin < 2
 
 
 def test_missing_keys_cost_little(keyed: Any) -> None:
