@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from modelpad.convert.archives import check_hdf5, check_zip, unreadable
+from modelpad.convert.graph import load_onnx, name_ends
 from modelpad.convert.keras_config import check_config
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
@@ -259,15 +260,12 @@ class KerasSource:
             return export_module(Flat().eval(), self.inputs, self.outputs, dynamo_first=False)
 
     def _export_other(self) -> Any:
-        import onnx
-
+        onnx = load_onnx()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             with contextlib.redirect_stdout(io.StringIO()):
                 self.model.export(path, format="onnx", verbose=False)
             model = onnx.load(path)
-        from modelpad.convert.graph import name_ends
-
         return name_ends(model, self.inputs, self.outputs)
 
 

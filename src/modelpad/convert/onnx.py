@@ -12,6 +12,7 @@ from modelpad.convert.archives import outside
 from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, NotTrusted, first_line
+from modelpad.runtime import load_onnxruntime
 
 
 def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
@@ -174,8 +175,7 @@ class OnnxSource:
 
     def _open(self) -> Any:
         if self._session is None:
-            import onnxruntime
-
+            onnxruntime = load_onnxruntime()
             options = onnxruntime.SessionOptions()
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.bundle import open_bundle
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
+from modelpad.runtime import load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
 
@@ -278,8 +279,7 @@ def _describe(value: Any) -> TensorInfo:
 
 
 def _open_graph(path: Path, settings: SessionSettings) -> Any:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
