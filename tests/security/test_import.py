@@ -1,0 +1,320 @@
+"""A foreign file runs no code, and reaches no other file, unless it is trusted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpad.errors import ConversionFailed, NotTrusted, TooLarge
+
+NUMBERS = itertools.count()  # PyTorch compiles a class of one name once
+SECRET = b"do not read or change"
+
+
+# TorchScript
+
+
+def write_script(path: Path, source: str, replace: tuple[str, str] = ("", "")) -> None:
+    """A TorchScript file whose forward is `source`, its code edited afterwards."""
+    torch = pytest.importorskip("torch")
+    net = type(f"Net{next(NUMBERS)}", (torch.jit.ScriptModule,), {})()
+    net.define(source)
+    net.save(str(path))
+    if not replace[0]:
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, body in entries.items():
+            archive.writestr(name, body.replace(replace[0].encode(), replace[1].encode()))
+
+
+SCRIPTS = {
+    "writes a file": """
+def forward(self, x):
+    file = torch.from_file("{victim}", True, 21, dtype=torch.uint8)
+    file.copy_(torch.zeros([21], dtype=torch.uint8))
+    return x
+""",
+    "reads a file": """
+def forward(self, x):
+    return x + torch.from_file("{victim}", False, 4, dtype=torch.uint8)
+""",
+    "never ends": """
+def forward(self, x):
+    while True:
+        x = x + 1
+    return x
+""",
+    "prints": """
+def forward(self, x):
+    print("here")
+    return x
+""",
+    "is harmless": """
+def forward(self, x):
+    return x + 1
+""",
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_torchscript_needs_trust(
+    name: str, tmp_path: Path, open_foreign: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(SECRET)
+    write_script(tmp_path / "net.pt", SCRIPTS[name].format(victim=victim))
+    with pytest.raises(NotTrusted, match="TorchScript") as caught:
+        open_foreign(tmp_path / "net.pt")
+    assert "--trust" in caught.value.hint
+    assert "torch.export.save" in caught.value.hint
+    assert victim.read_bytes() == SECRET
+    assert "here" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("call", ["ops.aten.from_file(", "torch.from_file (", "torch . from_file("])
+def test_torchscript_needs_trust_however_its_code_is_written(
+    call: str, tmp_path: Path, open_foreign: Any
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(SECRET)
+    source = SCRIPTS["writes a file"].format(victim=victim)
+    write_script(tmp_path / "net.pt", source, ("torch.from_file(", call))
+    with pytest.raises(NotTrusted, match="TorchScript"):
+        open_foreign(tmp_path / "net.pt")
+    assert victim.read_bytes() == SECRET
+
+
+def test_torchscript_under_other_names_is_no_state_dict(tmp_path: Path, open_foreign: Any) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(SECRET)
+    write_script(tmp_path / "net.pt", SCRIPTS["writes a file"].format(victim=victim))
+    with (
+        zipfile.ZipFile(tmp_path / "net.pt") as before,
+        zipfile.ZipFile(tmp_path / "other.pt", "w") as after,
+    ):
+        for name in before.namelist():
+            after.writestr(name.replace("/code/", "/cod/"), before.read(name))
+    with pytest.raises(NotTrusted):
+        open_foreign(tmp_path / "other.pt")
+    assert victim.read_bytes() == SECRET
+
+
+def test_trusted_torchscript_is_imported(tmp_path: Path, open_foreign: Any) -> None:
+    write_script(tmp_path / "net.pt", SCRIPTS["is harmless"])
+    assert open_foreign(tmp_path / "net.pt", trust=True).framework == "torchscript"
+
+
+# Exported programs
+
+
+def touch(mark: Path) -> str:
+    """An expression that leaves the mark behind."""
+    return f"__import__('pathlib').Path({str(mark)!r}).touch()"
+
+
+def test_the_program_itself_is_fine(program: Path, open_foreign: Any) -> None:
+    source = open_foreign(program)
+    assert [spec.shape for spec in source.inputs] == [(None, 4)]
+    assert source.export().graph.node
+
+
+def test_guards_are_not_evaluated(tamper: Any, mark: Path, open_foreign: Any) -> None:
+    bad = tamper(lambda record: record.update(guards_code=[f"{touch(mark)} is None"]))
+    open_foreign(bad).export()
+    assert not mark.exists()
+
+
+def rename_input(record: Any, old: str, new: str) -> Any:
+    """The record with `old` replaced by `new` wherever it stands alone."""
+    text = json.dumps(record).replace(json.dumps(old), json.dumps(new))
+    return json.loads(text)
+
+
+def test_names_that_would_become_code(tamper: Any, mark: Path, open_foreign: Any) -> None:
+    bad = tamper(
+        lambda record: record.update(rename_input(record, "input", f"input={touch(mark)}"))
+    )
+    with pytest.raises(NotTrusted, match="name"):
+        open_foreign(bad)
+    assert not mark.exists()
+
+
+STRUCTURES = {
+    "an enumeration": ("builtins.list", {"__enum__": True, "fqn": "{module}:X", "name": "Y"}),
+    "a default factory": (
+        "collections.defaultdict",
+        {"default_factory_module": "{module}", "default_factory_name": "x", "dict_context": []},
+    ),
+    "a key that ends a string": ("builtins.dict", ['"); evil; ("']),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_containers_import_no_modules(
+    name: str,
+    tamper: Any,
+    mark: Path,
+    tmp_path: Path,
+    open_foreign: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "evil_module.py").write_text(touch(mark))
+    monkeypatch.syspath_prepend(tmp_path)
+    kind, context = STRUCTURES[name]
+    leaf = {"type": None, "context": None, "children_spec": []}
+    text = json.dumps(context).replace("{module}", "evil_module")
+    given = json.loads(text) if "factory" in name else text
+
+    def change(record: Any) -> None:
+        for entry in record["graph_module"]["module_call_graph"]:
+            if entry.get("signature"):
+                node = {"type": kind, "context": given, "children_spec": [leaf]}
+                entry["signature"]["out_spec"] = json.dumps([1, node])
+
+    with pytest.raises(NotTrusted, match="container"):
+        open_foreign(tamper(change))
+    assert not mark.exists()
+
+
+CALLS = [
+    "os.system",
+    "torch.os.system",
+    "torch.hub.load",
+    "torch.ops.aten.from_file.default",
+    "torch.ops.aten.save.default",
+    "torch.ops.aten._print.default",
+    "torch.ops.aten.set_.source_Storage",
+    "torch.ops.aten._debug_has_internal_overlap.default",
+    "torch.ops.mine.odd.default",
+    "torch.ops.higher_order.while_loop",
+    "torch.ops.higher_order.aoti_call_delegate",
+    "torch.ops.higher_order.call_torchbind",
+    "torch._higher_order_ops.utils.functools.reduce",
+    "torch._higher_order_ops.torchbind.logging.os.system",
+    "_operator.attrgetter",
+    "_operator.methodcaller",
+    "_operator.call",
+    "_operator.pow",
+    "math.factorial",
+    "#AOTIPythonRun:system",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_programs_call_only_operators_that_compute(
+    call: str, tamper: Any, open_foreign: Any
+) -> None:
+    def change(record: Any) -> None:
+        record["graph_module"]["graph"]["nodes"][0]["target"] = call
+
+    with pytest.raises(NotTrusted, match="a call of"):
+        open_foreign(tamper(change))
+
+
+def test_operators_among_the_arguments(tamper: Any, open_foreign: Any) -> None:
+    def change(record: Any) -> None:
+        node = record["graph_module"]["graph"]["nodes"][0]
+        node["inputs"].append({"name": "f", "arg": {"as_operator": "torch.os.system"}, "kind": 1})
+
+    with pytest.raises(NotTrusted, match=r"torch\.os\.system"):
+        open_foreign(tamper(change))
+
+
+SIZES = [
+    "__import__('os').system('true')",
+    "().__class__",
+    "9**9**9**9",
+    "Pow(Integer(9), Pow(Integer(9), Integer(9)))",
+    "Pow(Integer(9), Integer(999999999))",
+    "1 << 999999999999",
+    "Integer(99999999999999999999)",
+    "s0" + "+s0" * 5000,
+    "(" * 900 + "s0" + ")" * 900,
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size[:24])
+def test_sizes_are_short_arithmetic(size: str, tamper: Any, open_foreign: Any) -> None:
+    changed = []
+
+    def replace(value: Any) -> None:
+        for each in value.values() if isinstance(value, dict) else value:
+            if isinstance(each, dict) and "expr_str" in each:
+                changed.append(each)
+                each["expr_str"] = size
+            elif isinstance(each, dict | list):
+                replace(each)
+
+    bad = tamper(replace)
+    assert changed
+    with pytest.raises(NotTrusted, match="expression"):
+        open_foreign(bad)
+
+
+def test_weights_declared_larger_than_the_file(tamper: Any, open_foreign: Any) -> None:
+    def change(record: Any) -> None:
+        meta = next(iter(record["config"].values()))["tensor_meta"]
+        meta["sizes"] = [{"as_int": 1 << 20}, {"as_int": 1 << 20}]
+        meta["strides"] = [{"as_int": 0}, {"as_int": 0}]
+
+    with pytest.raises(TooLarge, match="declares"):
+        open_foreign(tamper(change, "model_weights_config.json"))
+
+
+def test_deeply_nested_programs(
+    program: Path, tmp_path: Path, rewrite: Any, open_foreign: Any
+) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    rewrite(program, tmp_path / "bad.pt2", lambda n, b: deep if n.endswith("model.json") else b)
+    with pytest.raises(ConversionFailed, match="nested"):
+        open_foreign(tmp_path / "bad.pt2")
+
+
+def directory_of(body: bytes) -> tuple[int, int, int]:
+    """The offset and size of a zip file's central directory, and where its end record is."""
+    end = body.rindex(b"PK\5\6")
+    size, offset = struct.unpack("<II", body[end + 12 : end + 20])
+    return offset, size, end
+
+
+def join_archives(seen_by_offset: bytes, seen_by_end: bytes) -> bytes:
+    """One file that is the first archive to readers that trust the directory's offset, as PyTorch's
+    does, and the second to those that look before the end record, as Python's does."""
+    first, size, first_end = directory_of(seen_by_offset)
+    second, same_size, second_end = directory_of(seen_by_end)
+    assert size == same_size
+    start = first_end  # where the second archive begins
+    shift = start + second_end - size - first  # what Python adds to each offset
+    directory = bytearray(seen_by_end[second : second + size])
+    at = 0
+    while at < size:
+        offset = struct.unpack("<I", directory[at + 42 : at + 46])[0] + start - shift
+        directory[at + 42 : at + 46] = struct.pack("<I", offset % (1 << 32))
+        at += 46 + sum(struct.unpack("<HHH", directory[at + 28 : at + 34]))
+    end = bytearray(seen_by_end[second_end:])
+    end[12:20] = struct.pack("<II", size, first)
+    return bytes(seen_by_offset[:first_end] + seen_by_end[:second] + directory + end)
+
+
+def test_archives_that_two_readers_see_differently(
+    program: Path, tamper: Any, mark: Path, tmp_path: Path, rewrite: Any, open_foreign: Any
+) -> None:
+    torch = pytest.importorskip("torch")
+    evil = tamper(lambda record: record.update(guards_code=[f"{touch(mark)} is None"]))
+    rewrite(program, tmp_path / "plain.pt2", lambda name, body: body)
+    both = tmp_path / "both.pt2"
+    both.write_bytes(join_archives(evil.read_bytes(), (tmp_path / "plain.pt2").read_bytes()))
+    with zipfile.ZipFile(both) as archive:
+        by_python = archive.read("net/models/model.json")
+    by_torch = torch._C.PyTorchFileReader(str(both)).get_record("models/model.json")
+    assert by_python != by_torch, "the archive shows both readers the same"
+    open_foreign(both).export()
+    assert not mark.exists()
