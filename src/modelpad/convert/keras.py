@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from modelpad.convert.keras_config import check_config
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, UsageError, first_line
+from modelpad.foreign_json import load_json
 
 RESCALING = ("Rescaling", "Normalization")
 
@@ -63,7 +63,7 @@ def _open_archive(path: Path, request: ImportRequest) -> Any:
     keras = load_keras()
     names = check_zip(path)
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        config = json.loads(archive.read("config.json"))
+        config = _read_config(path, archive.read("config.json"))
         for name in names:
             if name.endswith(".h5"):
                 check_hdf5(Path(archive.extract(name, folder)))
@@ -79,7 +79,7 @@ def _open_hdf5(path: Path, request: ImportRequest) -> Any:
             f"{path.name} holds weights without their model.",
             hint=f"Give its architecture first: modelpad import model.json {path.name} --name NAME",
         )
-    config = json.loads(attributes["model_config"])
+    config = _read_config(path, attributes["model_config"])
     if not request.trust:
         check_config(config, where=path.name)
     model = build_from_config(config, request.trust)
@@ -93,15 +93,22 @@ def _open_json(path: Path, request: ImportRequest) -> Any:
             f"{path.name} is an architecture without weights.",
             hint=f"Give both: modelpad import {path.name} model.weights.h5 --name NAME",
         )
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise unreadable(path, f"it is not JSON ({error})") from error
+    config = _read_config(path, path.read_bytes())
     if not request.trust:
         check_config(config, where=path.name)
     model = build_from_config(config, request.trust)
     load_weights(model, request.weights)
     return model
+
+
+def _read_config(path: Path, body: bytes | str) -> dict[str, Any]:
+    try:
+        config = load_json(body)
+    except ValueError as error:
+        raise unreadable(path, f"its configuration is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise unreadable(path, "its configuration is not an object")
+    return config
 
 
 def build_from_config(config: dict[str, Any], trust: bool = False) -> Any:

@@ -29,6 +29,7 @@ from modelpad.errors import (
     VersionNotFound,
     suggest_name,
 )
+from modelpad.foreign_json import load_json
 
 ALIASES = "aliases.json"
 PRODUCTION, LATEST = "production", "latest"
@@ -336,7 +337,7 @@ class LocalStore:
 
     def _read_book(self, name: str) -> AliasBook:
         try:
-            record: dict[str, Any] = json.loads((self.root / name / ALIASES).read_bytes())
+            record: dict[str, Any] = load_json((self.root / name / ALIASES).read_bytes())
             return AliasBook(
                 {str(alias): int(version) for alias, version in record["aliases"].items()},
                 [int(version) for version in record["history"]],
