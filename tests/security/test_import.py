@@ -318,3 +318,66 @@ def test_archives_that_two_readers_see_differently(
     assert by_python != by_torch, "the archive shows both readers the same"
     open_foreign(both).export()
     assert not mark.exists()
+
+
+# ONNX
+
+
+def write_graph(path: Path, location: str, *, where: str = "initializer") -> None:
+    """An ONNX file with weights kept at `location`, named at one of the places that can."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    w = onnx.TensorProto(name="w", data_type=kind, dims=[4])
+    w.data_location = onnx.TensorProto.EXTERNAL
+    w.external_data.add(key="location", value=location)
+    ends = [helper.make_tensor_value_info(name, kind, ["batch", 4]) for name in ("row", "same")]
+    node = helper.make_node("Identity", ["row"], ["same"])
+    constant = helper.make_node("Constant", [], ["w"], value=w)
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    if where == "initializer":
+        graph.initializer.append(w)
+    elif where == "sparse":
+        attribute = node.attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
+        attribute.sparse_tensor.values.CopyFrom(w)
+        graph.node[0].CopyFrom(node)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if where == "function":
+        inner = helper.make_graph([constant], "inner", [], [ends[0]])
+        branch = helper.make_node("If", ["c"], ["o"], then_branch=inner, else_branch=inner)
+        model.functions.add(name="F", domain="local").node.append(branch)
+    if where == "training":
+        model.training_info.add().initialization.node.append(constant)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("where", ["initializer", "sparse", "function", "training"])
+@pytest.mark.parametrize("location", ["../secret", "folder/secret", "link"])
+def test_onnx_weights_outside_the_folder(
+    tmp_path: Path, location: str, where: str, open_foreign: Any
+) -> None:
+    model, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    model.mkdir()
+    elsewhere.mkdir()
+    for secret in (tmp_path / "secret", elsewhere / "secret"):
+        secret.write_bytes(bytes(16))
+    (model / "folder").symlink_to(elsewhere)
+    (model / "link").symlink_to(tmp_path / "secret")
+    write_graph(model / "g.onnx", location, where=where)
+    with pytest.raises(NotTrusted, match="kept in"):
+        open_foreign(model / "g.onnx")
+
+
+def test_onnx_weights_linked_inside_the_folder(tmp_path: Path, open_foreign: Any) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "w.bin").write_bytes(bytes(16))
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    write_graph(tmp_path / "g.onnx", "folder/w.bin")
+    with pytest.raises(NotTrusted, match="kept in"):
+        open_foreign(tmp_path / "g.onnx")
+
+
+@pytest.mark.parametrize("location", ["*/_ORT_MEM_ADDR_/*", "missing.bin", "."])
+def test_onnx_weights_that_are_no_file(tmp_path: Path, location: str, open_foreign: Any) -> None:
+    write_graph(tmp_path / "g.onnx", location)
+    with pytest.raises(ConversionFailed, match="is not there"):
+        open_foreign(tmp_path / "g.onnx")
