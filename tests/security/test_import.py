@@ -381,3 +381,186 @@ def test_onnx_weights_that_are_no_file(tmp_path: Path, location: str, open_forei
     write_graph(tmp_path / "g.onnx", location)
     with pytest.raises(ConversionFailed, match="is not there"):
         open_foreign(tmp_path / "g.onnx")
+
+
+# Keras
+
+
+@pytest.fixture
+def keras() -> Any:
+    return pytest.importorskip("keras")
+
+
+def function(name: str, module: str) -> dict[str, Any]:
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
+PICKLED = {"class_name": "__lambda__", "config": {"value": {"code": "", "defaults": None}}}
+STRANGERS: dict[str, Any] = {
+    "a lambda": PICKLED,
+    "a function of Python": function("system", "os"),
+    "a function of Keras that opens files": function("get_file", "keras.utils"),
+    "an activation's name in another module": function("relu", "keras.utils"),
+    "a way to build other objects": function("deserialize", "builtins"),
+    "a class of Python": {"module": "subprocess", "class_name": "Popen", "config": {"args": "id"}},
+    "a class of Keras that runs code": {"class_name": "TFSMLayer", "config": {"filepath": "x"}},
+    "a layer's name in another module": {
+        "module": "keras.src.export.saved_model",
+        "class_name": "Dense",
+        "config": {"units": 1},
+        "registered_name": None,
+    },
+    "a name that is no text": {"class_name": ["Dense"], "config": {}},
+}
+
+
+def nest(keras: Any) -> Any:
+    """A model with a compiled model inside."""
+    inner = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)], name="inner")
+    inner.compile("adam", "mse")
+    outer = keras.Sequential([keras.layers.Input((4,)), inner, keras.layers.Dense(2)])
+    outer.compile("adam", "mse")
+    return outer
+
+
+def inner_of(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = config["config"]["layers"][1]
+    assert found["class_name"] == "Sequential"
+    return found
+
+
+def write_keras(model: Any, path: Path, change: Any, rewrite: Any) -> Path | None:
+    """The model in the form that the suffix says, its configuration changed; answers weights."""
+    if path.suffix == ".keras":
+        whole = path.with_name("whole.keras")
+        model.save(whole)
+
+        def change_entry(name: str, body: bytes) -> bytes:
+            if name != "config.json":
+                return body
+            config = json.loads(body)
+            change(config)
+            return json.dumps(config).encode()
+
+        rewrite(whole, path, change_entry)
+        return None
+    if path.suffix == ".h5":
+        import h5py
+
+        model.save(path)
+        with h5py.File(path, "r+") as file:
+            config = json.loads(file.attrs["model_config"])
+            change(config)
+            file.attrs["model_config"] = json.dumps(config)
+        return None
+    config = json.loads(model.to_json())
+    change(config)
+    path.write_text(json.dumps(config))
+    model.save_weights(path.with_suffix(".weights.h5"))
+    return path.with_suffix(".weights.h5")
+
+
+@pytest.mark.parametrize("form", ["keras", "h5", "json"])
+@pytest.mark.parametrize("name", STRANGERS)
+def test_keras_objects_deep_inside(
+    keras: Any, tmp_path: Path, rewrite: Any, open_foreign: Any, name: str, form: str
+) -> None:
+    """Also where Keras looks though a layer does not: in what a nested model was built from."""
+
+    def change(config: dict[str, Any]) -> None:
+        inner_of(config)["config"]["layers"][1]["config"]["kernel_initializer"] = {
+            "class_name": "Constant",
+            "module": "keras.initializers",
+            "config": {"value": [STRANGERS[name]]},
+            "registered_name": None,
+        }
+
+    weights = write_keras(nest(keras), tmp_path / f"net.{form}", change, rewrite)
+    with pytest.raises(NotTrusted, match="not Keras's own"):
+        open_foreign(tmp_path / f"net.{form}", weights=weights)
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_keras_objects_to_build_from(
+    keras: Any, tmp_path: Path, rewrite: Any, open_foreign: Any, name: str
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        inner_of(config)["build_config"] = {"input_shape": [None, 4], "more": STRANGERS[name]}
+
+    write_keras(nest(keras), tmp_path / "net.keras", change, rewrite)
+    with pytest.raises(NotTrusted):
+        open_foreign(tmp_path / "net.keras")
+
+
+@pytest.mark.parametrize("form", ["keras", "h5", "json"])
+def test_training_settings_of_nested_models_are_ignored(
+    keras: Any,
+    tmp_path: Path,
+    rewrite: Any,
+    open_foreign: Any,
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the training settings were used")
+
+    def change(config: dict[str, Any]) -> None:
+        settings = {"optimizer": "adam", "loss": PICKLED, "metrics": [function("system", "os")]}
+        inner_of(config)["compile_config"] = config["compile_config"] = settings
+
+    weights = write_keras(nest(keras), tmp_path / f"net.{form}", change, rewrite)
+    monkeypatch.setattr(keras.Model, "compile_from_config", refuse)
+    source = open_foreign(tmp_path / f"net.{form}", weights=weights)
+    assert [spec.shape for spec in source.outputs] == [(None, 2)]
+
+
+def test_an_archive_that_is_also_hdf5(
+    keras: Any, mark: Path, tmp_path: Path, open_foreign: Any
+) -> None:
+    """A zip file before an HDF5 file, in its user block: Keras goes by the file's name."""
+    import h5py
+
+    layer = keras.layers.Lambda(eval(f"lambda x: ({touch(mark)}, x)[1]"))
+    evil = keras.Sequential([keras.layers.Input((4,)), layer])
+    mark.unlink(missing_ok=True)
+    evil.save(tmp_path / "evil.h5")
+    plain = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    plain.save(tmp_path / "plain.keras")
+    both = tmp_path / "both.h5"
+    archive = (tmp_path / "plain.keras").read_bytes()
+    block = 1 << (len(archive) - 1).bit_length()
+    with (
+        h5py.File(tmp_path / "evil.h5") as before,
+        h5py.File(both, "w", userblock_size=max(512, block)) as after,
+    ):
+        for name in before:
+            before.copy(name, after)
+        for name, value in before.attrs.items():
+            after.attrs[name] = value
+    with both.open("r+b") as file:
+        file.write(archive)
+        start = file.seek(0, 2)
+        offset, size, at = directory_of(archive)
+        end = bytearray(archive[at:])
+        end[16:20] = struct.pack("<I", start)
+        file.write(archive[offset : offset + size] + end)
+    with zipfile.ZipFile(both) as good:
+        assert "config.json" in good.namelist()
+    assert h5py.is_hdf5(both)
+    source = open_foreign(both)
+    assert [spec.shape for spec in source.outputs] == [(None, 2)]
+    assert not mark.exists()
+
+
+def test_a_bundle_with_code_is_not_exported(keras: Any, digits: Any, tmp_path: Path) -> None:
+    from modelpad.bundle import write_bundle
+    from modelpad.convert.export import export_bundle
+
+    files: dict[str, Any] = {name: digits.path(name) for name in digits.manifest.files}
+    config = json.loads(nest(keras).to_json())
+    config["config"]["layers"][-1]["config"]["activation"] = function("system", "os")
+    files["model.weights.h5"] = b""
+    files["architecture.json"] = json.dumps(config).encode()
+    bundle = write_bundle(tmp_path / "bundle", digits.manifest, files)
+    with pytest.raises(NotTrusted, match=r"architecture\.json"):
+        export_bundle(bundle, "keras", tmp_path / "out")
