@@ -564,3 +564,52 @@ def test_a_bundle_with_code_is_not_exported(keras: Any, digits: Any, tmp_path: P
     bundle = write_bundle(tmp_path / "bundle", digits.manifest, files)
     with pytest.raises(NotTrusted, match=r"architecture\.json"):
         export_bundle(bundle, "keras", tmp_path / "out")
+
+
+# Files that never end, or crash their framework
+
+
+def write_endless(path: Path) -> None:
+    """An ONNX graph whose loop never ends."""
+    onnx = pytest.importorskip("onnx")
+    helper, number, truth = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["a"], ["b"])],
+        "body",
+        [value("i", onnx.TensorProto.INT64, []), value("go", truth, []), value("a", number, [4])],
+        [value("on", truth, []), value("b", number, [4])],
+    )
+    yes = helper.make_tensor("yes", truth, [], [True])
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=yes),
+        helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body),
+    ]
+    ends = [value(name, number, ["batch", 4]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+def test_an_endless_loop_is_stopped(run_modelpad: Any, tmp_path: Path) -> None:
+    write_endless(tmp_path / "loop.onnx")
+    (tmp_path / "temporary").mkdir()
+    given = {"TMPDIR": str(tmp_path / "temporary")}
+    done = run_modelpad("import", "loop.onnx", "--timeout", "8", **given)
+    assert done.returncode == 1
+    assert "longer than 8 seconds" in done.stderr
+    assert "--timeout" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "store").rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("command", ["import", "predict"])
+def test_a_file_that_crashes_its_framework(run_modelpad: Any, tmp_path: Path, command: str) -> None:
+    """XGBoost reads nested arrays by recursion, without a limit."""
+    pytest.importorskip("xgboost")
+    head = b"{L" + (7).to_bytes(8, "big") + b"learner"
+    (tmp_path / "deep.ubj").write_bytes(head + b"[" * 3_000_000)
+    done = run_modelpad(command, "deep.ubj", *(["[1]"] if command == "predict" else []))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("  "), done.stderr

@@ -123,7 +123,9 @@ def _read_config(path: Path, body: bytes | str) -> dict[str, Any]:
     return config
 
 
-def build_from_config(config: dict[str, Any], where: str, *, trust: bool = False) -> Any:
+def build_from_config(
+    config: dict[str, Any], where: str = "The configuration", *, trust: bool = False
+) -> Any:
     """An untrained model from the configuration of Keras 3, or of 2, which names no modules.
 
     Raises `NotTrusted`, naming `where` it is from, for what is not Keras's own and plain, unless it
