@@ -566,6 +566,38 @@ def test_a_bundle_with_code_is_not_exported(keras: Any, digits: Any, tmp_path: P
         export_bundle(bundle, "keras", tmp_path / "out")
 
 
+# scikit-learn
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("sklearn.datasets._openml", "TemporaryDirectory"),  # imported there, from elsewhere
+        ("sklearn.datasets._openml", "fetch_openml"),
+        ("sklearn", "Missing"),
+        ("tempfile", "TemporaryDirectory"),
+    ],
+)
+def test_skops_types_that_are_not_of_scikit_learn(
+    module: str, name: str, tmp_path: Path, rewrite: Any, open_foreign: Any
+) -> None:
+    skops = pytest.importorskip("skops.io")
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    skops.dump(model, tmp_path / "good.skops")
+    assert open_foreign(tmp_path / "good.skops").framework == "scikit-learn"
+
+    def change(entry: str, body: bytes) -> bytes:
+        if entry != "schema.json":
+            return body
+        return json.dumps(json.loads(body) | {"__module__": module, "__class__": name}).encode()
+
+    rewrite(tmp_path / "good.skops", tmp_path / "bad.skops", change)
+    with pytest.raises(NotTrusted, match=name):
+        open_foreign(tmp_path / "bad.skops")
+
+
 # Files that never end, or crash their framework
 
 

@@ -12,9 +12,9 @@ from modelpad.foreign_json import load_json
 
 HEAD_BYTES = 4096
 FORMS = (
-    "It reads Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict"
-    " with --module, TorchScript with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops), XGBoost (.json,"
-    " .ubj), LightGBM (.txt) and .onnx."
+    "It reads Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
+    " TorchScript .pt with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops),"
+    " XGBoost (.json, .ubj), LightGBM (.txt) and .onnx."
 )
 # The module and function that open each format; only that module is imported.
 OPENERS = {
