@@ -10,8 +10,10 @@ import os
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
+import onnxruntime
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1

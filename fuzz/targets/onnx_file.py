@@ -10,7 +10,7 @@ from onnx import ModelProto
 from fuzz.files import make_folder
 from modelpad.convert.onnx import all_tensors, check_domains, check_external, external_files
 
-DECODERS = ("modelpad.convert.onnx",)
+DECODERS = ("modelpad.convert.onnx", "modelpad.bundle.external_data", "modelpad.bundle.protobuf")
 ROOT = make_folder()
 FOLDER = ROOT / "model"
 FILE = FOLDER / "model.onnx"

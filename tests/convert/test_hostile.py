@@ -264,33 +264,6 @@ def test_programs_that_open_files(program: Path, tmp_path: Path) -> None:
         open_it(tmp_path / "bad.pt2")
 
 
-def test_torchscript_with_operators_of_a_library(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    library = torch.library.Library("mine_for_tests", "DEF")
-    library.define("odd(Tensor x) -> Tensor")
-    library.impl("odd", lambda x: x + 1, "CPU")
-
-    class Net(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x: Any) -> Any:
-            return torch.ops.mine_for_tests.odd(x)
-
-    torch.jit.trace(Net(), torch.rand(1, 4)).save(str(tmp_path / "net.pt"))
-    with pytest.raises(NotTrusted, match="mine_for_tests::odd"):
-        open_it(tmp_path / "net.pt")
-
-
-def test_torchscript_that_reads_files(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-
-    class Net(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + torch.from_file("/etc/hostname", False, 1)
-
-    torch.jit.script(Net()).save(str(tmp_path / "net.pt"))
-    with pytest.raises(NotTrusted, match="from_file"):
-        open_it(tmp_path / "net.pt")
-
-
 def make_graph(op: str = "Identity", domain: str = "", *tensors: Any) -> Any:
     import onnx
 

@@ -67,7 +67,7 @@ def test_torchscript(served, net, tmp_path: Path, assert_close, way: str) -> Non
         torch.jit.script(net) if way == "script" else torch.jit.trace(net, torch.rand(1, 3, 20, 20))
     )
     made.save(str(tmp_path / "net.pt"))
-    check_pictures(served(str(tmp_path / "net.pt"), *PICTURE), net, assert_close)
+    check_pictures(served(str(tmp_path / "net.pt"), "--trust", *PICTURE), net, assert_close)
 
 
 @pytest.mark.parametrize("form", ["state", "checkpoint", "safetensors"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelpad.errors import BundleInvalid
 from modelpad.fields import Signature
+from modelpad.foreign_json import load_json
 
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -98,7 +99,7 @@ class Manifest:
             BundleInvalid: not JSON, of another format version, or a part makes no sense.
         """
         try:
-            record = json.loads(body)
+            record = load_json(body)
         except ValueError as error:
             raise BundleInvalid(f"manifest.json is not JSON: {error}.", hint=REWRITE) from error
         if not isinstance(record, dict):

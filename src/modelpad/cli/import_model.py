@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.confine import DEFAULT_TIMEOUT_S, run_confined
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import name_after
@@ -15,6 +16,7 @@ from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
     from modelpad.convert import Conversion, GraphFacts, SourceModel
+    from modelpad.store import LocalStore
 
 EXAMPLE = """example:
   modelpad import model.keras --name flowers --output labels:@names.txt
@@ -57,7 +59,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="largest difference, as a share (0.001; fp16: 0.02, int8: 0.2)",
     )
     parser.add_argument(
-        "--trust", action="store_true", help="allow the file to run code (pickles, Lambda layers)"
+        "--trust",
+        action="store_true",
+        help="allow the file to run code (pickles, TorchScript, Lambda layers)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="stop after so many seconds (3600; 0: no limit)",
     )
     add_store_option(parser)
     add_common_options(parser)
@@ -65,15 +76,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Opens, converts, proves, pushes, and says what to type next."""
-    from modelpad.api import push_conversion
-    from modelpad.convert import ImportRequest, convert_model, open_source
     from modelpad.store import LocalStore
 
+    if args.timeout < 0:
+        raise UsageError("--timeout must not be below 0.", hint="0 means no limit.")
     if args.tolerance is not None and not args.tolerance >= 0:
         raise UsageError("--tolerance must not be below 0.", hint="For example: --tolerance 0.01")
     path = Path(args.source)
     store = LocalStore(Settings.from_environment(args).store)
     store.check_writable()
+    run_confined(lambda: import_file(args, path, store), f"Importing {path.name}", args.timeout)
+    return DONE
+
+
+def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
+    """Imports one file, and prints what came of it."""
+    from modelpad.api import push_conversion
+    from modelpad.convert import ImportRequest, convert_model, open_source
+
     request = ImportRequest(
         inputs=tuple(args.input),
         outputs=tuple(args.output),
@@ -93,12 +113,11 @@ def run(args: argparse.Namespace) -> int:
     entry = push_conversion(store, conversion)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | tell_facts(conversion)))
-        return DONE
+        return
     for line in tell_conversion(conversion):
         print(line)
     print(f"Saved as {entry.name} version {entry.version}.")
     print(f"Next: modelpad serve {entry.name}")
-    return DONE
 
 
 def tell_source(source: SourceModel) -> str:

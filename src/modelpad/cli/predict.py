@@ -12,6 +12,7 @@ from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import find_model
 from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.foreign_json import load_json
 
 if TYPE_CHECKING:
     from modelpad.engine import Session
@@ -81,8 +82,8 @@ def read_input(session: Session, given: str) -> object:
     if kind == "text":
         return text
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return load_json(text)
+    except ValueError as error:
         raise InvalidInput(f"This is not JSON: {error}.", hint="Give [1, 2, ...].") from error
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad import __version__
+from modelpad.cli.confine import run_confined
 from modelpad.errors import ModelNotFound, VersionNotFound
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ def pass_over_failed(word: str, settings: Settings) -> str:
 
 def import_once(path: Path, cache: Path) -> Found:
     """The bundle of a foreign model, from the cache when this very content was imported before."""
-    from modelpad.bundle import open_bundle, write_bundle
-    from modelpad.convert import ImportRequest, convert_model, open_source
-    from modelpad.errors import BundleInvalid, StoreError
+    from modelpad.bundle import open_bundle
+    from modelpad.errors import BundleInvalid
     from modelpad.store import Found
 
     name = name_after(path)
@@ -112,16 +112,25 @@ def import_once(path: Path, cache: Path) -> Found:
         except BundleInvalid:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"Importing {path.name} ...", file=sys.stderr, flush=True)
+    run_confined(lambda: import_into(path, name, folder), f"Importing {path.name}")
+    return Found(name, 1, open_bundle(folder))
+
+
+def import_into(path: Path, name: str, folder: Path) -> None:
+    """Imports a foreign model as the bundle `folder`, unless another process was faster."""
+    from modelpad.bundle import write_bundle
+    from modelpad.convert import ImportRequest, convert_model, open_source
+    from modelpad.errors import StoreError
+
     request = ImportRequest()
     conversion = convert_model(open_source(path, request), name, request)
     for note in conversion.notes:
         print(f"  note {note}", file=sys.stderr)
     try:
-        return Found(name, 1, write_bundle(folder, conversion.manifest, conversion.files))
+        write_bundle(folder, conversion.manifest, conversion.files)
     except StoreError:
-        if folder.is_dir():  # another process was faster
-            return Found(name, 1, open_bundle(folder))
-        raise
+        if not folder.is_dir():
+            raise
 
 
 def hash_files(path: Path) -> str:

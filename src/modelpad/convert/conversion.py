@@ -37,6 +37,7 @@ from modelpad.convert.specs import parse_input, parse_output
 from modelpad.convert.steps import apply_steps
 from modelpad.errors import ConversionFailed, ParityFailed, first_line
 from modelpad.fields import Label, Signature
+from modelpad.runtime import load_onnxruntime
 
 KEPT_SAMPLES = 6
 SAME = "the same for all samples, so parity proves little; give real ones: --samples"
@@ -235,8 +236,7 @@ def keep_one_shape(
 
 def open_session(path: Path) -> Any:
     """The graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from importlib import import_module
 from pathlib import Path
 
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError
+from modelpad.foreign_json import load_json
 
 HEAD_BYTES = 4096
 FORMS = (
-    "It reads Keras (.keras, .h5, .json with weights), PyTorch (.pt2, TorchScript .pt, a state dict"
-    " with --module), TensorFlow (SavedModel, .tflite), scikit-learn (.skops), XGBoost (.json,"
-    " .ubj), LightGBM (.txt) and .onnx."
+    "It reads Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
+    " TorchScript .pt with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops),"
+    " XGBoost (.json, .ubj), LightGBM (.txt) and .onnx."
 )
 # The module and function that open each format; only that module is imported.
 OPENERS = {
@@ -119,7 +119,7 @@ def _name_json(path: Path) -> str:
         if file.read(1) == b"{" and file.read(1) in (b"L", b"l", b"i", b"U"):
             return "xgboost"  # Universal Binary JSON: a length follows the brace
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = load_json(path.read_bytes())
     except ValueError as error:
         raise ConversionFailed(
             f"{path.name} is not JSON: {error}.", hint="Check that the file is whole."

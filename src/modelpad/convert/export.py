@@ -22,6 +22,7 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder holds something, or the format is unknown.
         ConversionFailed: the model did not come from Keras.
+        NotTrusted: its layers are not all Keras's own.
         MissingExtra: Keras is not installed.
     """
     if form not in FORMATS:
@@ -54,7 +55,7 @@ def _export_keras(bundle: Bundle, folder: Path) -> list[Path]:
 
     load_keras()
     config = bundle.read_json("architecture.json")
-    model = build_from_config(config)
+    model = build_from_config(config, "architecture.json")
     load_weights(model, bundle.path("model.weights.h5"))
     whole = folder / "model.keras"
     model.save(whole)

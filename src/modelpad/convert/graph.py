@@ -20,6 +20,7 @@ from modelpad.convert.source import TensorSpec
 from modelpad.convert.steps import Step
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
 from modelpad.fields import Field
+from modelpad.runtime import disable_telemetry, load_onnxruntime
 
 # What our own steps need, what older graphs are brought to, and the newest that every ONNX Runtime
 # we allow (1.20) runs.
@@ -30,7 +31,11 @@ BATCH = "batch"
 
 
 def load_onnx() -> Any:
-    """The `onnx` package. Raises `MissingExtra`."""
+    """The `onnx` package. Raises `MissingExtra`.
+
+    The exporters that use it may import ONNX Runtime themselves, so its telemetry is disabled here.
+    """
+    disable_telemetry()
     try:
         import onnx
     except ImportError as error:
@@ -312,9 +317,7 @@ def optimise(model: Any) -> Any:
 
     Constants are folded, and batch normalisation goes into the convolution before it.
     """
-    import onnxruntime
-
-    onnx = load_onnx()
+    onnxruntime, onnx = load_onnxruntime(), load_onnx()
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         options = onnxruntime.SessionOptions()

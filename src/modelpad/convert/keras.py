@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from modelpad.convert.archives import check_hdf5, check_zip, unreadable
-from modelpad.convert.keras_config import check_config
+from modelpad.convert.graph import load_onnx, name_ends
+from modelpad.convert.keras_config import check_config, without_training
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, UsageError, first_line
+from modelpad.foreign_json import load_json
 
 RESCALING = ("Rescaling", "Normalization")
 
@@ -62,13 +64,28 @@ def _open_archive(path: Path, request: ImportRequest) -> Any:
     keras = load_keras()
     names = check_zip(path)
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        config = json.loads(archive.read("config.json"))
+        config = _read_config(path, archive.read("config.json"))
         for name in names:
             if name.endswith(".h5"):
                 check_hdf5(Path(archive.extract(name, folder)))
-    if not request.trust:
+        if request.trust:
+            return keras.models.load_model(path, compile=False, safe_mode=False)
+        config = without_training(config)
         check_config(config, where=path.name)
-    return keras.models.load_model(path, compile=False, safe_mode=not request.trust)
+        # A copy with what was checked: by the file's own name Keras may read it as another format.
+        checked = Path(folder) / "checked.keras"
+        _copy_archive(archive, checked, {"config.json": json.dumps(config).encode("utf-8")})
+        return keras.models.load_model(checked, compile=False, safe_mode=True)
+
+
+def _copy_archive(archive: zipfile.ZipFile, target: Path, changed: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(target, "w") as copy:
+        for entry in dict.fromkeys(archive.namelist()):
+            if entry in changed:
+                copy.writestr(entry, changed[entry])
+                continue
+            with archive.open(entry) as before, copy.open(entry, "w", force_zip64=True) as after:
+                shutil.copyfileobj(before, after, 1 << 20)
 
 
 def _open_hdf5(path: Path, request: ImportRequest) -> Any:
@@ -78,10 +95,8 @@ def _open_hdf5(path: Path, request: ImportRequest) -> Any:
             f"{path.name} holds weights without their model.",
             hint=f"Give its architecture first: modelpad import model.json {path.name} --name NAME",
         )
-    config = json.loads(attributes["model_config"])
-    if not request.trust:
-        check_config(config, where=path.name)
-    model = build_from_config(config, request.trust)
+    config = _read_config(path, attributes["model_config"])
+    model = build_from_config(config, path.name, trust=request.trust)
     load_weights(model, path)
     return model
 
@@ -92,21 +107,35 @@ def _open_json(path: Path, request: ImportRequest) -> Any:
             f"{path.name} is an architecture without weights.",
             hint=f"Give both: modelpad import {path.name} model.weights.h5 --name NAME",
         )
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise unreadable(path, f"it is not JSON ({error})") from error
-    if not request.trust:
-        check_config(config, where=path.name)
-    model = build_from_config(config, request.trust)
+    config = _read_config(path, path.read_bytes())
+    model = build_from_config(config, path.name, trust=request.trust)
     load_weights(model, request.weights)
     return model
 
 
-def build_from_config(config: dict[str, Any], trust: bool = False) -> Any:
-    """An untrained model from the configuration of Keras 3, or of 2, which names no modules."""
+def _read_config(path: Path, body: bytes | str) -> dict[str, Any]:
+    try:
+        config = load_json(body)
+    except ValueError as error:
+        raise unreadable(path, f"its configuration is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise unreadable(path, "its configuration is not an object")
+    return config
+
+
+def build_from_config(
+    config: dict[str, Any], where: str = "The configuration", *, trust: bool = False
+) -> Any:
+    """An untrained model from the configuration of Keras 3, or of 2, which names no modules.
+
+    Raises `NotTrusted`, naming `where` it is from, for what is not Keras's own and plain, unless it
+    is trusted.
+    """
     keras = load_keras()
     config = modernise(config)
+    if not trust:
+        config = without_training(config)
+        check_config(config, where=where)
     if "module" in config:
         return keras.saving.deserialize_keras_object(config, safe_mode=not trust)
     from keras.src.legacy.saving import saving_options, saving_utils
@@ -259,15 +288,12 @@ class KerasSource:
             return export_module(Flat().eval(), self.inputs, self.outputs, dynamo_first=False)
 
     def _export_other(self) -> Any:
-        import onnx
-
+        onnx = load_onnx()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             with contextlib.redirect_stdout(io.StringIO()):
                 self.model.export(path, format="onnx", verbose=False)
             model = onnx.load(path)
-        from modelpad.convert.graph import name_ends
-
         return name_ends(model, self.inputs, self.outputs)
 
 

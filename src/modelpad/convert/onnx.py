@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from modelpad.convert.archives import outside
+from modelpad.bundle.external_data import find_locations
+from modelpad.convert.archives import outside, unreadable
 from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, NotTrusted, first_line
+from modelpad.runtime import load_onnxruntime
 
 
 def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
@@ -63,30 +66,42 @@ def check_domains(model: Any, name: str) -> None:
 
 
 def check_external(model: Any, path: Path) -> None:
-    """Raises `NotTrusted` when a tensor's data lies outside the file's folder, or is a link.
+    """Raises `NotTrusted` when weights lie outside the file's folder, or behind a link.
 
-    Raises `ConversionFailed` when it is not there, or shorter than the graph says.
+    Raises `ConversionFailed` when they are not there, or shorter than the graph says.
     """
-    folder = path.parent.resolve()
+    try:
+        locations = find_locations(path)
+    except ValueError as error:
+        raise unreadable(path, str(error)) from error
+    for location in sorted(locations):
+        check_location(path, location)
     for tensor in all_tensors(model):
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location")
-        if location is None:
+        if "location" not in entries:
             continue
-        target = folder / location
-        inside = target.resolve().is_relative_to(folder) and not Path(location).is_absolute()
-        if not inside or target.is_symlink():
-            raise outside(path, f"the tensor {tensor.name!r} kept in {location!r}")
-        if not target.is_file():
-            raise ConversionFailed(
-                f"{path.name} keeps its weights in {location}, which is not there.",
-                hint=f"Put {location} beside {path.name}.",
-            )
-        length = int(entries.get("length", 0)) + int(entries.get("offset", 0))
-        if length > target.stat().st_size:
+        location = entries["location"]
+        sizes = [entries.get(key, "0") for key in ("length", "offset")]
+        if not all(re.fullmatch(r"\d{1,18}", size) for size in sizes):
+            raise unreadable(path, f"the data of {tensor.name!r} have no valid size")
+        if sum(map(int, sizes)) > (path.parent / location).stat().st_size:
             raise ConversionFailed(
                 f"{location} is shorter than {path.name} says.", hint="Copy it again."
             )
+
+
+def check_location(path: Path, location: str) -> None:
+    """Checks where one tensor's data are. Raises as `check_external`."""
+    parts = PurePosixPath(location).parts
+    plain = location and not location.startswith("/") and ".." not in parts and "\\" not in location
+    steps = [path.parent.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    if not plain or any(step.is_symlink() for step in steps):
+        raise outside(path, f"weights kept in {location!r}")
+    if not steps or not steps[-1].is_file():
+        raise ConversionFailed(
+            f"{path.name} keeps its weights in {location}, which is not there.",
+            hint=f"Put {location} beside {path.name}.",
+        )
 
 
 def external_files(path: Path) -> list[Path]:
@@ -94,12 +109,12 @@ def external_files(path: Path) -> list[Path]:
     if path.suffix != ".onnx":
         return []
     try:
-        model = load_onnx().load(path, load_external_data=False)
-    except Exception:
+        locations = sorted(find_locations(path))
+    except ValueError:
         return []  # opening it will say what is wrong with it
-    check_external(model, path)
-    names = {e.value for t in all_tensors(model) for e in t.external_data if e.key == "location"}
-    return [path.parent / name for name in sorted(names)]
+    for location in locations:
+        check_location(path, location)
+    return [path.parent / location for location in locations]
 
 
 def all_tensors(model: Any) -> list[Any]:
@@ -174,8 +189,7 @@ class OnnxSource:
 
     def _open(self) -> Any:
         if self._session is None:
-            import onnxruntime
-
+            onnxruntime = load_onnxruntime()
             options = onnxruntime.SessionOptions()
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,29 +23,33 @@ from modelpad.convert.torch_export import (
     load_torch,
     make_example,
 )
-from modelpad.convert.torch_safety import check_exported, check_script
+from modelpad.convert.torch_safety import copy_exported, refuse_script
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, UsageError, first_line
 
 
 def open_exported(path: Path, request: ImportRequest) -> TorchSource:
     """The program in a `.pt2` file.
 
-    `torch.export.load` unpickles and evaluates parts of the file, so these are read first.
+    `torch.export.load` runs code that a file holds, so without trust it gets a checked copy.
 
     Raises:
-        NotTrusted: it calls what is no operator of PyTorch, or holds pickles or expressions that
-            could run code.
+        NotTrusted: it calls anything but operators that compute, or holds pickles, names or
+            expressions that could run code.
+        TooLarge: its tensors are declared far larger than their data.
         ConversionFailed: it cannot be read.
     """
     torch = load_torch()
     names = check_zip(path)
-    if not request.trust:
-        check_exported(path, names)
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise unreadable(path, first_line(error)) from error
-    module = program.module()
+    with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
+        checked = path
+        if not request.trust:
+            checked = Path(folder) / "checked.pt2"
+            copy_exported(path, names, checked)
+        try:
+            program = torch.export.load(checked)
+            module = program.module(check_guards=False)
+        except Exception as error:
+            raise unreadable(path, first_line(error)) from error
     values = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -67,13 +72,15 @@ def open_script(path: Path, request: ImportRequest) -> TorchSource:
     """The TorchScript module in `path`; it does not tell the shapes it takes, `--input` must.
 
     Raises:
-        NotTrusted: it uses operators of a library of its author's, or such that open files.
+        NotTrusted: without `request.trust`: its code can read and write any file, from the moment
+            that it is loaded.
         ConversionFailed: it cannot be read.
         UsageError: no `--input`.
     """
+    if not request.trust:
+        raise refuse_script(path)
     torch = load_torch()
-    names = check_zip(path)
-    check_script(path, names)
+    check_zip(path)
     specs = read_specs(request, path.name)
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()

@@ -17,6 +17,7 @@ import numpy as np
 
 from modelpad.convert.graph import count_operators, load_onnx, save_graph
 from modelpad.errors import ConversionFailed, UsageError, first_line
+from modelpad.runtime import load_onnxruntime
 
 KINDS = ("int8", "fp16")
 # How far a smaller graph may be from the model by default, as a share of the largest number.
@@ -43,36 +44,32 @@ def quantize_graph(model: Any, kind: str, samples: Sequence[dict[str, Any]]) -> 
 
 
 def _to_half(model: Any) -> Any:
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    return convert_float_to_float16(model, keep_io_types=True)
+    return load_onnxruntime("transformers.float16").convert_float_to_float16(
+        model, keep_io_types=True
+    )
 
 
 def _to_int8(model: Any, samples: Sequence[dict[str, Any]]) -> Any:
-    from onnxruntime.quantization import QuantFormat, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    onnx = load_onnx()
+    tools, onnx = load_onnxruntime("quantization"), load_onnx()
     with tempfile.TemporaryDirectory() as folder:
         before, ready, after = (Path(folder) / f"{name}.onnx" for name in ("in", "ready", "out"))
         save_graph(model, before)
         try:
-            quant_pre_process(before, ready, skip_symbolic_shape=True)
+            tools.shape_inference.quant_pre_process(before, ready, skip_symbolic_shape=True)
         except Exception:
             ready = before
         if count_operators(model).get("Conv"):
-            quantize_static(
-                ready, after, _make_reader(samples), quant_format=QuantFormat.QDQ, per_channel=True
-            )
+            reader, form = _make_reader(samples), tools.QuantFormat.QDQ
+            tools.quantize_static(ready, after, reader, quant_format=form, per_channel=True)
         else:
-            quantize_dynamic(ready, after)
+            tools.quantize_dynamic(ready, after)
         return onnx.load(after)
 
 
 def _make_reader(samples: Sequence[dict[str, Any]]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
+    base = load_onnxruntime("quantization").CalibrationDataReader
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             self.left = iter(samples)
 

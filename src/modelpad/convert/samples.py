@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from modelpad.convert.input_plan import InputPlan
 from modelpad.errors import UsageError
+from modelpad.foreign_json import load_json
 
 Values = dict[str, Any]
 
@@ -151,10 +151,10 @@ def _read_file(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
             arrays = dict(loaded) if suffix == ".npz" else {plans[0].field.name: loaded}
             return _split_arrays(arrays, plans)
         if suffix == ".json":
-            return [_name_value(value, plans) for value in json.loads(file.read_text("utf-8"))]
+            return [_name_value(value, plans) for value in load_json(file.read_bytes())]
         if suffix in (".jsonl", ".ndjson"):
             lines = file.read_text("utf-8").splitlines()
-            return [_name_value(json.loads(line), plans) for line in lines if line.strip()]
+            return [_name_value(load_json(line), plans) for line in lines if line.strip()]
         if suffix == ".txt":
             lines = file.read_text("utf-8").splitlines()
             return [_name_value(line, plans) for line in lines if line.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
         types = skops.io.get_untrusted_types(file=path)
     except Exception as error:
         raise unreadable(path, str(error)) from error
-    strange = [name for name in types if not OWN_CLASSES.fullmatch(name)]
+    strange = [name for name in types if not is_own_class(name)]
     if strange and not request.trust:
         raise NotTrusted(
             f"{path.name} holds types that are not scikit-learn's own: {', '.join(strange[:5])}.",
@@ -49,6 +50,18 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
         return SklearnSource(skops.io.load(path, trusted=types))
     except (ImportError, AttributeError, ValueError, KeyError) as error:
         raise unreadable(path, str(error)) from error
+
+
+def is_own_class(name: str) -> bool:
+    """Whether a dotted name is a class that scikit-learn defines, rather than one it imports."""
+    if not OWN_CLASSES.fullmatch(name):
+        return False
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type) and found.__module__.partition(".")[0] == "sklearn"
 
 
 class SklearnSource:

@@ -6,6 +6,8 @@ import contextlib
 import io
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,40 +18,26 @@ from typing import Any
 
 import numpy as np
 
-from modelpad.convert.archives import unreadable
+from modelpad.convert.archives import outside, unreadable
 from modelpad.convert.graph import load_onnx, name_ends
 from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, first_line
 
 OPSET = 18
 DEFAULT_SIGNATURE = "serving_default"
-# Operations that run Python, or touch files, the network or other programs.
-RUNS_CODE = {
-    "PyFunc",
-    "PyFuncStateless",
-    "EagerPyFunc",
-    "ReadFile",
-    "WriteFile",
-    "MatchingFiles",
-    "Save",
-    "SaveV2",
-    "SaveSlices",
-    "MergeV2Checkpoints",
-    "DeleteFile",
-    "FixedLengthRecordReader",
-    "TextLineReader",
-    "WholeFileReader",
-    "TFRecordReader",
-    "TFRecordDataset",
-    "TextLineDataset",
-    "DebugIdentity",
-    "DebugIdentityV2",
-    "PrintV2",
-    "XlaLaunch",
-    "RemoteCall",
-    "GenerateVocabRemapping",
-}
-# Every SavedModel saves and restores its own variables by these, in functions that only do that.
+# Operations that tf2onnx knows, and that wait for data from elsewhere.
+WAITS = {"IteratorV2", "IteratorGetNext", "FIFOQueueV2"}
+# What a SavedModel is made of besides the operations that tf2onnx converts.
+STRUCTURE = {
+    "AssignVariableOp", "ConcatOffset", "Const", "CudnnRNNV3", "DisableCopyOnRead",
+    "HashTableV2", "Identity", "IdentityN", "LookupTableFindV2", "LookupTableImportV2",
+    "LookupTableSizeV2", "NoOp", "PartitionedCall", "Placeholder", "ReadVariableOp",
+    "ResourceGather", "RestoreV2", "ShardedFilename", "StatefulPartitionedCall",
+    "StaticRegexFullMatch", "VarHandleOp", "VarIsInitializedOp",
+}  # fmt: skip
+GRADIENTS = re.compile(r"\w+(Grad|Backprop(Input|Filter)?)(V\d)?")
+# Every SavedModel saves its own variables by these, in functions that nothing else needs. They
+# write to whatever path they are given, so a checked copy has them do nothing.
 OWN_SAVING = {"SaveV2", "MergeV2Checkpoints"}
 
 
@@ -71,42 +59,74 @@ def open_tensorflow(path: Path, request: ImportRequest) -> SavedModelSource | Li
     """The SavedModel folder or `.tflite` file at `path`.
 
     Raises:
-        NotTrusted: it holds operations that run Python or touch files, and `trust` is not set.
+        NotTrusted: it holds operations that do more than compute, or links, and `trust` is not set.
         ConversionFailed: it cannot be read, or has no signature.
     """
-    if path.is_dir():
-        if not request.trust:
-            load_tensorflow()
-            check_operations(path)
+    if not path.is_dir():
+        return LiteSource(path)
+    if request.trust:
         return SavedModelSource(path)
-    return LiteSource(path)
+    load_tensorflow()
+    folder = tempfile.TemporaryDirectory(prefix="modelpad-")
+    checked = Path(folder.name) / path.resolve().name
+    copy_checked(path, checked)
+    return SavedModelSource(checked, folder)
 
 
-def check_operations(path: Path) -> None:
-    """Raises `NotTrusted`, naming the operations of a SavedModel that reach out of it."""
+def copy_checked(path: Path, target: Path) -> None:
+    """Makes `target` a SavedModel as `path`, checked, that saves nothing.
+
+    Raises:
+        NotTrusted: it names operations that neither tf2onnx converts nor every SavedModel has: they
+            may run Python, touch files or use the network.
+        ConversionFailed: it is damaged.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
+    for each in path.rglob("*"):
+        if each.is_symlink():
+            raise outside(path, f"the link {each.relative_to(path)}")
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString((path / "saved_model.pb").read_bytes())
     except Exception as error:
         raise unreadable(path, f"saved_model.pb is damaged ({error})") from error
-    found: set[str] = set()
+    nodes = [node for graph in saved.meta_graphs for node in graph.graph_def.node]
     for graph in saved.meta_graphs:
-        nodes = {node.op for node in graph.graph_def.node}
         for function in graph.graph_def.library.function:
-            inner = {node.op for node in function.node_def}
-            saves = function.signature.name.startswith("__inference__traced_save")
-            nodes |= inner - OWN_SAVING if saves else inner
-        saver = bool(graph.saver_def.save_tensor_name)
-        found |= (nodes & RUNS_CODE) - (OWN_SAVING if saver else set())
+            nodes += function.node_def
+    allowed = list_operations() | OWN_SAVING
+    names = {node.op for node in nodes}
+    found = sorted(name for name in names - allowed if not GRADIENTS.fullmatch(name))
     if found:
         raise NotTrusted(
-            f"{path.name} holds operations that run code or touch files:"
-            f" {', '.join(sorted(found))}.",
+            f"{path.name} holds operations that may do more than compute: {', '.join(found)}.",
             hint="If you made it or trust who did, import it with --trust.",
-            found=sorted(found),
+            found=found,
         )
+    for node in nodes:
+        if node.op in OWN_SAVING:
+            waits = [name for name in node.input if name.startswith("^")]
+            node.op = "NoOp"
+            node.attr.clear()
+            node.ClearField("input")
+            node.input.extend(waits)
+    target.mkdir()
+    (target / "saved_model.pb").write_bytes(saved.SerializeToString())
+    if (path / "variables").is_dir():
+        shutil.copytree(path / "variables", target / "variables")
+
+
+def list_operations() -> set[str]:
+    """The operations that compute. Raises `MissingExtra` without tf2onnx."""
+    try:
+        with _quiet():
+            from tf2onnx import tfonnx  # noqa: F401  (it registers the operations)
+            from tf2onnx.handler import tf_op
+    except ImportError as error:
+        raise MissingExtra("tf2onnx", extra="tensorflow") from error
+    names = {name for sets in tf_op.get_opsets().values() for each in sets for name in each}
+    return {name for name in names - WAITS if not name.startswith("Queue")} | STRUCTURE
 
 
 class SavedModelSource:
@@ -116,9 +136,10 @@ class SavedModelSource:
     classes: tuple[str, ...] = ()
     scales_itself = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        """`folder`, where `path` is a temporary copy, is kept as long as the source."""
         tensorflow = load_tensorflow()
-        self.path = path
+        self.path, self._folder = path, folder
         try:
             with _quiet():
                 self.model = tensorflow.saved_model.load(str(path))

@@ -1,8 +1,13 @@
-"""What a PyTorch file may hold, read before PyTorch reads it.
+"""Makes a `.pt2` file safe to load: checks all that PyTorch would act on, and copies only that.
 
-`torch.export.load` unpickles some parts of a `.pt2` file and evaluates others; TorchScript runs
-whatever operators it names. We allow only what is known to be PyTorch's own and plain, and refuse
-everything else by name.
+`torch.export.load` unpickles, evaluates, compiles and imports by what the file says: pickled
+tensors, symbolic sizes, guards, the names of graph inputs (written into generated code as they
+are), containers' contexts, and operators found by any dotted name. So every string that reaches
+one of these is matched against what `torch.export.save` writes, operators against a list of those
+that only compute, and the rest (guards, metadata) is left out of the copy. PyTorch is given the
+copy, because its reader and Python's disagree on archives made to be read in two ways.
+
+TorchScript has no such check: its code is a program, and loading it may already run parts of it.
 """
 
 from __future__ import annotations
@@ -10,20 +15,22 @@ from __future__ import annotations
 import ast
 import io
 import json
+import math
 import re
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelpad.convert.archives import unreadable
+from modelpad.convert.archives import ArchiveLimits, unreadable
 from modelpad.convert.torch_export import load_torch
-from modelpad.errors import NotTrusted, first_line
+from modelpad.errors import NotTrusted, TooLarge, first_line
+from modelpad.foreign_json import load_json
 
-STANDARD_OPERATORS = ("aten", "prim", "prims", "higher_order", "quantized")
-# All that torch.export writes, behind the archive's own folder: what else it would load (compiled
-# models, objects, programs under other names) is code, and file names it finds in any case.
+# All that torch.export writes, behind the archive's own folder. Anything else that it would load
+# (compiled models, objects, programs under other names) is code, and it ignores case.
 ENTRIES = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/\w+|extra(_files)?/.*"
     r"|models/[\w.-]+\.json|data/sample_inputs/[\w.-]+\.pt"
@@ -32,81 +39,124 @@ ENTRIES = re.compile(
     r"|serialized_exported_program\.json"
     r"|serialized_(state_dict|constants|example_inputs)\.pt"
 )
+EXTRA = re.compile(r"([\w.-]+/)?extra(_files)?/.*")
 PAYLOADS = re.compile(r"(weight|tensor)_\d+")
-TARGETS = re.compile(
-    r"torch\.ops\.(aten\.(?!(save|load|from_file)\b)|prims\.|higher_order\.)[\w.]+"
-    r"|torch\.sym_\w+|_operator\.\w+|math\.\w+"
-    r"|torch\._higher_order_ops\.[\w.]+|#\w+(:[\w.]+)?"
+BYTES_PER_NUMBER = 16  # of the widest dtype
+
+# Arithmetic of sizes. Powers and shifts are left out: 9**9**9 never ends.
+SIZE_FUNCTIONS = {
+    "_operator.eq", "_operator.ne", "_operator.le", "_operator.ge", "_operator.lt", "_operator.gt",
+    "_operator.neg", "_operator.pos", "_operator.mul", "_operator.add", "_operator.sub",
+    "_operator.floordiv", "_operator.mod", "_operator.truediv", "_operator.and_", "_operator.or_",
+    "torch.sym_not", "torch.sym_int", "torch.sym_float", "torch.sym_ite", "torch.sym_max",
+    "torch.sym_min", "torch.sym_sum", "torch.sym_sqrt", "math.trunc",
+}  # fmt: skip
+# Operators that call a graph of the same file, once or once a row. A while_loop may never end.
+GRAPH_CALLS = {
+    "torch.ops.higher_order.cond",
+    "torch.ops.higher_order.scan",
+    "torch.ops.higher_order.map_impl",
+    "torch.ops.higher_order.wrap_with_set_grad_enabled",
+    "torch.ops.higher_order.wrap_with_autocast",
+}
+# PyTorch's private operators check their arguments less. These appear in exported programs.
+PRIVATE_OPERATORS = re.compile(
+    r"__(and|or|xor|lshift|rshift)__|_adaptive_avg_pool[23]d|_assert_(async|scalar|tensor_metadata)"
+    r"|_cast_\w+|_cdist_forward|_conj(_copy)?|_convolution(_mode)?|_dim_arange|_embedding_bag"
+    r"|_euclidean_dist|_fft_(c2c|c2r|r2c)|_functional_assert_(async|scalar)|_fused_rms_norm"
+    r"|_grouped_mm|_linalg_det|_linalg_eigh|_linalg_svd|_local_scalar_dense|_log_softmax"
+    r"|_native_batch_norm_legit\w*|_native_multi_head_attention|_pad_(circular|enum)|_pdist_forward"
+    r"|_prelu_kernel|_reshape_alias|_safe_softmax|_scaled_dot_product_\w+|_shape_as_tensor"
+    r"|_softmax|_to_copy|_transformer_encoder_layer_fwd|_trilinear|_unique2?|_unsafe_index(_put)?"
+    r"|_unsafe_view|_upsample_\w+|_weight_norm(_interface)?"
 )
+# Operators with a text among their arguments, where that text only chooses how to compute.
+TEXT_ARGUMENTS = {
+    "approximate", "assert_msg", "driver", "equation", "indexing", "interpolation", "mode", "norm",
+    "ord", "p", "pad_mode", "padding", "padding_side", "reduce", "rounding_mode", "side", "UPLO",
+}  # fmt: skip
+PLAIN_ARGUMENTS = re.compile(
+    r"(?:Optional|List|\[|\]|Tensor|int|float|bool|complex|number|Device|Generator|str)+"
+)
+SIDE_EFFECTS = {"from_file", "save", "warn", "manual_seed", "set_grad_enabled", "record_stream"}
+
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*|")  # HOPs' arguments have no names
+DOTTED = re.compile(r"[\w.-]*")
+NAMES = {"name", "as_name", "user_input_name", "custom_obj_name"}
+DOTTED_NAMES = {"fqn", "parameter_name", "buffer_name", "tensor_constant_name"}
+CONTAINERS = {
+    None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
+    "torch.fx.immutable_collections.immutable_list",
+    "torch.fx.immutable_collections.immutable_dict",
+}  # fmt: skip
+
 # Sizes are written as SymPy writes them, and read by evaluating: Mul(Integer(2), Symbol('s0')).
-SYMBOL_NODES = (
+LONGEST_SIZE, LARGEST_NUMBER, LARGEST_POWER = 2000, 1 << 63, 8
+SIZE_NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.operator, ast.unaryop, ast.cmpop, ast.BoolOp, ast.boolop, ast.keyword,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.unaryop, ast.cmpop,
+    ast.BoolOp, ast.boolop, ast.keyword,
 )  # fmt: skip
 SYMBOL_NAME = re.compile(r"[a-z]+\d*")
-SYMBOL_CALLS = {
+POWERS = {"Pow", "PowByNatural", "FloatPow"}
+SIZE_CALLS = POWERS | {
     "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Mod", "PythonMod", "FloorDiv",
     "CleanDiv", "CeilDiv", "Max", "Min", "Eq", "Ne", "Equality", "Unequality", "GreaterThan",
-    "StrictGreaterThan", "LessThan", "StrictLessThan", "Ge", "Gt", "Le", "Lt", "Pow",
-    "PowByNatural", "FloatPow", "Abs", "Where", "ModularIndexing", "FloorToInt", "CeilToInt",
-    "RoundToInt", "TruncToInt", "ToFloat", "IntTrueDiv", "FloatTrueDiv", "Identity", "Not", "And",
-    "Or",
+    "StrictGreaterThan", "LessThan", "StrictLessThan", "Ge", "Gt", "Le", "Lt", "Abs", "Where",
+    "ModularIndexing", "FloorToInt", "CeilToInt", "RoundToInt", "TruncToInt", "ToFloat",
+    "IntTrueDiv", "FloatTrueDiv", "Identity", "Not", "And", "Or",
 }  # fmt: skip
 
 
-def check_exported(path: Path, names: Sequence[str]) -> None:
-    """Reads a `.pt2` file, whose entries are `names`, for what would run code.
+def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
+    """Writes to `target` what is safe to load of the `.pt2` file at `path`, with entries `names`.
 
     Raises:
         NotTrusted: it would run more than PyTorch's own operators.
+        TooLarge: its tensors are declared far larger than their data.
         ConversionFailed: a part of it is damaged.
     """
     found = list(_find_strange_entries(names))
+    records: dict[str, Any] = {}
     with zipfile.ZipFile(path) as archive:
         pickled = [name for name in names if name.endswith(".pt")]
         for name in (name for name in names if name.endswith(".json")):
+            if EXTRA.fullmatch(name):
+                continue
             try:
-                record = json.loads(archive.read(name))
+                record = load_json(archive.read(name))
             except ValueError as error:
-                raise unreadable(path, f"{name} is not JSON") from error
-            found += _find_strange_targets(record)
+                raise unreadable(path, f"{name} is not JSON: {error}") from error
+            found += _find_strangers(record)
+            _check_sizes(path, name, record)
             folder = name.rpartition("/")[0]
             pickled += [f"{folder}/{each}" for each in _find_pickled(record)]
+            records[name] = _drop_notes(record)
         for name in (name for name in pickled if name in names):
             found += _find_code(name, archive.read(name))
-    if found:
-        raise NotTrusted(
-            f"{path.name} would run more than PyTorch's own operators: {'; '.join(found[:4])}.",
-            hint="If you made it or trust who did, import it with --trust.",
-            found=found,
-        )
+        if found:
+            raise NotTrusted(
+                f"{path.name} would run more than PyTorch's own operators: {'; '.join(found[:4])}.",
+                hint="If you made it or trust who did, import it with --trust.",
+                found=found,
+            )
+        with zipfile.ZipFile(target, "w") as copy:
+            for name in (name for name in names if not EXTRA.fullmatch(name)):
+                if name in records:
+                    copy.writestr(name, json.dumps(records[name]))
+                    continue
+                with archive.open(name) as before, copy.open(name, "w", force_zip64=True) as after:
+                    shutil.copyfileobj(before, after, 1 << 20)
 
 
-def check_script(path: Path, names: Sequence[str]) -> None:
-    """Reads a TorchScript file, whose entries are `names`, for the operators that it calls.
-
-    Raises `NotTrusted` for such as are not PyTorch's own, or open files.
-    """
-    found = set()
-    with zipfile.ZipFile(path) as archive:
-        for name in names:
-            if not name.endswith(".py"):
-                continue
-            text = archive.read(name).decode("utf-8", "replace")
-            for space, operator in re.findall(r"\bops\.(\w+)\.(\w+)", text):
-                if space not in STANDARD_OPERATORS:
-                    found.add(f"{space}::{operator}")
-            for operator in re.findall(r"\btorch\.(save|load|from_file)\(", text):
-                found.add(f"aten::{operator}")
-            if "__torch__.torch.classes." in text:
-                found.add("a class of a library")
-    if found:
-        raise NotTrusted(
-            f"{path.name} uses operators that are not PyTorch's own, or open files:"
-            f" {', '.join(sorted(found)[:5])}.",
-            hint="Trace or script the module without them.",
-            found=sorted(found),
-        )
+def refuse_script(path: Path) -> NotTrusted:
+    """The error for a TorchScript file."""
+    return NotTrusted(
+        f"{path.name} is TorchScript, a program that can read and write any file.",
+        hint="Export the module again with torch.export.save (.pt2); or, if you trust who made it,"
+        " import it with --trust.",
+        found=["TorchScript"],
+    )
 
 
 def _find_strange_entries(names: Sequence[str]) -> Iterator[str]:
@@ -128,36 +178,163 @@ def _walk(record: Any) -> Iterator[dict[str, Any]]:
             yield from _walk(value)
 
 
-def _find_strange_targets(record: Any) -> Iterator[str]:
+def _find_strangers(record: Any) -> Iterator[str]:
     for each in _walk(record):
-        target = each.get("target")
-        if isinstance(target, str) and "inputs" in each and not TARGETS.fullmatch(target):
-            yield f"a call of {target}"
-        if "expr_str" in each and not _is_plain_expression(each["expr_str"]):
-            yield f"the expression {str(each['expr_str'])[:60]!r}"
-        if "path_name" in each and not PAYLOADS.fullmatch(str(each["path_name"])):
-            yield f"an object in {each['path_name']}"
+        for key, value in each.items():
+            if value is None:
+                continue
+            if key in ("target", "as_operator") and not _is_known_call(value):
+                yield f"a call of {str(value)[:80]}"
+            elif key == "expr_str" and not _is_plain_size(value):
+                yield f"the expression {str(value)[:60]!r}"
+            elif key == "path_name" and not PAYLOADS.fullmatch(str(value)):
+                yield f"an object in {str(value)[:60]}"
+            elif key == "as_custom_obj":
+                yield f"a custom object {str(value)[:60]}"
+            elif key in ("in_spec", "out_spec") and not _is_plain_structure(value):
+                yield f"the container {str(value)[:60]!r}"
+            elif key == "forward_arg_names" and not _are_names(value):
+                yield f"the arguments {str(value)[:60]}"
+            elif not _is_plain_name(key, value):
+                yield f"the name {str(value)[:60]!r}"
 
 
-def _is_plain_expression(text: object) -> bool:
-    """Whether a symbolic size is arithmetic of symbols, so that evaluating it is harmless."""
-    try:
-        tree = ast.parse(str(text), mode="eval")
-    except (SyntaxError, ValueError):
+def _is_plain_name(key: str, value: object) -> bool:
+    if key in NAMES:
+        return isinstance(value, str) and bool(IDENTIFIER.fullmatch(value))
+    if key in DOTTED_NAMES:
+        return isinstance(value, str) and bool(DOTTED.fullmatch(value))
+    return True
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(_is_plain_name("name", each) for each in value)
+
+
+def _is_known_call(target: object) -> bool:
+    """Whether a node's target only computes."""
+    if target in SIZE_FUNCTIONS or target in GRAPH_CALLS:
+        return True
+    found = re.fullmatch(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)", str(target))
+    if found is None or not isinstance(target, str):
         return False
-    return all(_is_plain_node(node) for node in ast.walk(tree))
+    space, name, overload = found.groups()
+    if name in SIDE_EFFECTS or (name.startswith("_") and not PRIVATE_OPERATORS.fullmatch(name)):
+        return False
+    try:
+        operator = getattr(getattr(getattr(load_torch().ops, space), name), overload)
+        arguments = operator._schema.arguments
+    except (AttributeError, RuntimeError):
+        return False
+    return all(_is_plain_argument(each) for each in arguments)
+
+
+def _is_plain_argument(argument: Any) -> bool:
+    kind = str(argument.type)
+    return bool(PLAIN_ARGUMENTS.fullmatch(kind)) and (
+        "str" not in kind or argument.name in TEXT_ARGUMENTS
+    )
+
+
+def _is_plain_structure(text: object) -> bool:
+    """Whether a serialized tree is of plain containers, whose keys are plain names.
+
+    PyTorch imports modules that a tree names for enumerations and default factories, and writes
+    dictionary keys into generated code.
+    """
+    try:
+        _, tree = load_json(str(text))
+        return all(_is_plain_container(each) for each in _walk(tree))
+    except (ValueError, TypeError):
+        return False
+
+
+def _is_plain_container(record: dict[str, Any]) -> bool:
+    if record.get("type") not in CONTAINERS or set(record) != {"type", "context", "children_spec"}:
+        return False
+    context = record["context"]
+    keys = load_json(context) if isinstance(context, str) else context
+    plain = [isinstance(key, int) or DOTTED.fullmatch(str(key)) for key in keys or ()]
+    return (keys is None or isinstance(keys, list)) and all(plain)
+
+
+def _is_plain_size(text: object) -> bool:
+    """Whether a symbolic size is arithmetic of symbols, so that evaluating it is harmless."""
+    if not isinstance(text, str) or len(text) > LONGEST_SIZE:
+        return False
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    nodes = list(ast.walk(tree))
+    powers = [node for node in nodes if _is_power(node)]
+    small = len(powers) <= 1 and all(_is_small_power(node) for node in powers)
+    return small and all(_is_plain_node(node) for node in nodes)
+
+
+def _is_power(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in POWERS
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+
+
+def _is_small_power(node: ast.AST) -> bool:
+    exponent: ast.AST | None = None
+    if isinstance(node, ast.BinOp):
+        exponent = node.right
+    elif isinstance(node, ast.Call) and len(node.args) == 2:
+        exponent = node.args[1]
+    if isinstance(exponent, ast.Call) and len(exponent.args) == 1:
+        exponent = exponent.args[0]  # Integer(2)
+    value = exponent.value if isinstance(exponent, ast.Constant) else None
+    return isinstance(value, int) and value <= LARGEST_POWER
 
 
 def _is_plain_node(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in SYMBOL_CALLS
+        return isinstance(node.func, ast.Name) and node.func.id in SIZE_CALLS
     if isinstance(node, ast.Name):
-        return node.id in SYMBOL_CALLS or bool(SYMBOL_NAME.fullmatch(node.id))
+        return node.id in SIZE_CALLS or bool(SYMBOL_NAME.fullmatch(node.id))
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return bool(SYMBOL_NAME.fullmatch(node.value))
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float)
-    return isinstance(node, SYMBOL_NODES)
+        return isinstance(node.value, int | float) and abs(node.value) <= LARGEST_NUMBER
+    return isinstance(node, SIZE_NODES)
+
+
+def _check_sizes(path: Path, name: str, record: Any) -> None:
+    """Raises `TooLarge` for weights declared far larger than the file, as strides of 0 allow."""
+    if not name.endswith("_config.json"):
+        return
+    total = 0
+    for each in _walk(record):
+        sizes = [size.get("as_int") for size in _list_sizes(each)]
+        if any(not isinstance(size, int) or size < 0 for size in sizes):
+            raise unreadable(path, f"{name} holds a size that is not a number")
+        total += BYTES_PER_NUMBER * math.prod(int(size) for size in sizes if size is not None)
+    limit = max(path.stat().st_size, 1 << 20) * ArchiveLimits().ratio
+    if total > limit:
+        raise TooLarge(
+            f"{path.name} declares tensors far larger than their data.",
+            hint="Do not use this file.",
+            limit=limit,
+            got=total,
+        )
+
+
+def _list_sizes(record: dict[str, Any]) -> list[dict[str, Any]]:
+    sizes = record.get("sizes")
+    return [each if isinstance(each, dict) else {} for each in sizes] if sizes else []
+
+
+def _drop_notes(record: Any) -> Any:
+    """The record without guards and nodes' metadata, which only describe, and may be evaluated."""
+    if isinstance(record, list):
+        return [_drop_notes(each) for each in record]
+    if not isinstance(record, dict):
+        return record
+    empty: dict[str, Any] = {"guards_code": [], "metadata": {}}
+    return {key: empty[key] if key in empty else _drop_notes(v) for key, v in record.items()}
 
 
 def _find_pickled(record: Any) -> Iterator[str]:

@@ -8,9 +8,11 @@ how values flow between them, and nothing of what operators compute.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from modelpad.bundle.protobuf import walk
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 MODEL_GRAPH, MODEL_FUNCTION = 7, 25
@@ -18,7 +20,6 @@ GRAPH_NODE, FUNCTION_NODE = 1, 7
 FUNCTION_NAME, FUNCTION_INPUT, FUNCTION_DOMAIN = 1, 4, 10
 NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
 ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS = 6, 11
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 # They run a graph again and again; any other node that holds a graph is taken for one of them.
@@ -68,7 +69,7 @@ def is_bounded(path: Path, inputs: Collection[str]) -> bool:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _is_model_bounded(data, inputs)
-    except (ValueError, IndexError, OSError, RecursionError):
+    except (ValueError, OSError, RecursionError):
         return False
 
 
@@ -131,41 +132,3 @@ def _read_node(data: mmap.mmap, start: int, end: int) -> Node:
 def _read_texts(data: mmap.mmap, start: int, end: int, wanted: int) -> list[str]:
     found = [at for number, *at in walk(data, start, end) if number == wanted]
     return [data[begin:stop].decode("utf-8") for begin, stop in found]
-
-
-def walk(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The fields of a message that have a length: the number of each, where it starts and ends.
-
-    Raises `ValueError` or `IndexError` for bytes that are not a message.
-    """
-    place = start
-    while place < end:
-        key, place = _read_varint(data, place)
-        number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            _, place = _read_varint(data, place)
-        elif kind == BYTES:
-            size, place = _read_varint(data, place)
-            if place + size > end:
-                raise ValueError("a field is longer than its message")
-            yield number, place, place + size
-            place += size
-        elif kind in (FIXED32, FIXED64):
-            place += 4 if kind == FIXED32 else 8
-        else:
-            raise ValueError(f"fields of wire type {kind} are unknown")
-    if place != end:
-        raise ValueError("a message ends within a field")
-
-
-def _read_varint(data: mmap.mmap, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number has too many bytes")

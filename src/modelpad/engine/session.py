@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
+from modelpad.runtime import load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
 
@@ -85,7 +86,7 @@ class Run:
     __slots__ = ("options", "stopped")
 
     def __init__(self) -> None:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
 
         self.options = onnxruntime.RunOptions()
         self.stopped = False
@@ -343,8 +344,7 @@ def _has_free_batch(value: Any) -> bool:
 
 
 def _open_graph(path: Path, settings: SessionSettings) -> Any:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1

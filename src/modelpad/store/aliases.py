@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelpad.foreign_json import load_json
+
 ALIASES = "aliases.json"
 PRODUCTION, LATEST = "production", "latest"
 
@@ -28,7 +30,7 @@ class AliasBook:
     def from_json(cls, body: bytes) -> AliasBook:
         """The book in these bytes. Raises `ValueError` when they hold none."""
         try:
-            record: Any = json.loads(body)
+            record: Any = load_json(body)
             shadow = record.get("shadow")
             return cls(
                 {str(alias): int(version) for alias, version in record["aliases"].items()},
@@ -37,7 +39,7 @@ class AliasBook:
                 {int(v): int(share) for v, share in record.get("traffic", {}).items()},
                 None if shadow is None else int(shadow),
             )
-        except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def to_json(self) -> bytes:

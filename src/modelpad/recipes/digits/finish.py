@@ -24,6 +24,7 @@ from modelpad.recipes.digits.card import write_card
 from modelpad.recipes.digits.data import Material
 from modelpad.recipes.digits.options import TrainOptions
 from modelpad.recipes.digits.report import write_report
+from modelpad.runtime import load_onnxruntime
 
 TOLERANCE = 1e-4
 
@@ -118,8 +119,7 @@ def prove_parity(
     Raises:
         ParityFailed: they differ by more than the tolerance.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
     def run_keras(batch: Arrays) -> Arrays:

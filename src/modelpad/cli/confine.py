@@ -1,0 +1,131 @@
+"""Foreign files are read in a child process: one that hangs or crashes ends, and nothing else does.
+
+Frameworks read files in native code, which cannot be interrupted, and some of which can be crashed
+by a damaged file. This module knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from modelpad import errors
+from modelpad.errors import ConversionFailed, ModelpadError
+
+DEFAULT_TIMEOUT_S = 3600.0
+MORE_TIME = "If it needs longer, import it with a larger --timeout (0: no limit)."
+
+
+def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    """Runs `work` in a child process, whose temporary files are removed whatever happens.
+
+    What `work` prints is printed; what it changes in memory is lost. 0 seconds means no limit.
+
+    Raises:
+        ModelpadError: whichever `work` raises.
+        ConversionFailed: it took longer than `timeout_s`, or the process crashed.
+        RuntimeError: `work` raised something else; it says what.
+    """
+    folder = tempfile.mkdtemp(prefix="modelpad-import-")
+    inlet, outlet = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(inlet)
+        _work(work, folder, outlet)
+    os.close(outlet)
+    try:
+        report = _read(inlet, time.monotonic() + timeout_s if timeout_s else None)
+    finally:
+        os.close(inlet)
+        _kill(child)
+        _, status = os.waitpid(child, 0)
+        shutil.rmtree(folder, ignore_errors=True)
+    if report is None:
+        raise ConversionFailed(f"{what} took longer than {timeout_s:g} seconds.", hint=MORE_TIME)
+    if not report:
+        raise ConversionFailed(f"{what} crashed ({_tell(status)}).", hint="Do not use this file.")
+    _raise(json.loads(report))
+
+
+def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:
+    """The child's whole life: it reports nothing but how `work` ended."""
+    report: dict[str, Any] = {}
+    try:
+        os.setpgid(0, 0)  # so that processes which it starts end with it
+        _die_with_parent()
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        work()
+    except ModelpadError as error:
+        details = {key: value for key, value in error.details.items() if _is_plain(value)}
+        report = {"kind": type(error).__name__, "hint": error.hint, "details": details}
+        report["message"] = error.message
+    except BaseException as error:
+        report = {"kind": "", "message": f"{type(error).__name__}: {error}"}
+    if report and "--debug" in sys.argv:
+        traceback.print_exc()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with os.fdopen(outlet, "w", encoding="utf-8") as pipe:
+            json.dump(report, pipe)
+    finally:
+        os._exit(0)
+
+
+def _read(inlet: int, end: float | None) -> bytes | None:
+    """All that the child reports, nothing when it crashed; None when time is over."""
+    found = b""
+    while True:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        if not select.select([inlet], [], [], left)[0]:
+            return None
+        chunk = os.read(inlet, 1 << 16)
+        if not chunk:
+            return found
+        found += chunk
+
+
+def _kill(child: int) -> None:
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _raise(report: dict[str, Any]) -> None:
+    if not report:
+        return
+    kind = getattr(errors, report["kind"], None)
+    if not isinstance(kind, type) or not issubclass(kind, ModelpadError):
+        raise RuntimeError(report["message"])
+    error = ModelpadError.__new__(kind)
+    ModelpadError.__init__(error, report["message"], hint=report["hint"], **report["details"])
+    raise error
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | list | None)
+
+
+def _tell(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
