@@ -1,21 +1,33 @@
-"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes."""
+"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes.
+
+On the wire a call with one request is a stream with one message. All methods are registered as
+streams, so that grpcio reads nothing of a call before it is admitted.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
-from modelpad.errors import MissingExtra, ModelpadError, NotFound, PortInUse
+from modelpad.errors import (
+    InvalidInput,
+    MissingExtra,
+    ModelpadError,
+    NotFound,
+    Overloaded,
+    PortInUse,
+)
 from modelpad.server.errors import FAILED, find_nearest
-from modelpad.server.protocols.messages import load_message, read_headers
+from modelpad.server.grpc_calls import Call
+from modelpad.server.protocols.messages import load_message
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.http import ServerLimits
     from modelpad.server.sockets import Address, Certificate
-    from modelpad.server.traces import Trace
 
 log = logging.getLogger("modelpad.server")
 
@@ -31,16 +43,21 @@ CODES: dict[type[ModelpadError], str] = {
     errors.NotReady: "UNAVAILABLE",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
 }
-# Calls whose messages are not named as the call is.
-MESSAGES = {
-    "Check": ("HealthCheckRequest", "HealthCheckResponse"),
-    "ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse"),
-}
+# Calls whose request is not named as the call is.
+REQUESTS = {"Check": "HealthCheckRequest", "ModelStreamInfer": "ModelInferRequest"}
 STREAMS = ("ModelStreamInfer",)
 FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
 HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
+
+MAX_STREAMS = 32  # streams of one worker; what is on its way in each can be as large as a message
+CALLS_PER_CONNECTION = 100
+METADATA_BYTES = 8 * 1024
+# What a peer may send of each call before it is admitted: HTTP/2's own default.
+WINDOW_BYTES = 65_535
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
+PENDING_CALLS = 200  # that grpcio has accepted and Python has not seen yet
 
 
 class Health:
@@ -50,8 +67,11 @@ class Health:
         self.app = app
         self.services = {"", *services}
 
-    async def Check(self, request: Any, context: Any) -> Any:
-        """Serving once the models are open, until the server stops; `NotFound` for what is none."""
+    async def Check(self, request: Any, call: Call) -> Any:
+        """Serving once the models are open, until the server stops; `NotFound` for what is none.
+
+        Where keys are wanted the request is not read, and the answer is for the whole server.
+        """
         if request.service not in self.services:
             raise NotFound(f"There is no service {request.service!r} here.")
         status = SERVING if self.app.is_ready else NOT_SERVING
@@ -71,13 +91,14 @@ class GrpcServer:
 
         self.app = app
         self.grpc = grpc
-        size = app.limits.body_bytes
-        options = [
-            ("grpc.max_receive_message_length", size),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
-        ]
-        self.server = grpc.aio.server(options=options)
+        self.streams = 0
+        self.server = grpc.aio.server(
+            options=[
+                *list_options(app.limits),
+                ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
+            ],
+            maximum_concurrent_rpcs=app.limits.connections,
+        )
         services: dict[str, Any] = {
             grpc_inference.SERVICE: grpc_inference.InferenceService(app),
             grpc_tensorflow.PREDICTION: grpc_tensorflow.PredictionService(app),
@@ -116,60 +137,98 @@ class GrpcServer:
         package = service.rpartition(".")[0]
         handlers = {}
         for name in (each for each in dir(calls) if each[0].isupper()):
-            taken, given = MESSAGES.get(name, (f"{name}Request", f"{name}Response"))
+            request = f"{package}.{REQUESTS.get(name, f'{name}Request')}"
             act = getattr(calls, name)
-            make: Any
-            handle: Any
             if name in STREAMS:
-                make, handle = (
-                    self.grpc.stream_stream_rpc_method_handler,
-                    self._stream(service, name, act),
+                handlers[name] = self.grpc.stream_stream_rpc_method_handler(
+                    self._stream(service, name, request, act)
                 )
             else:
-                make, handle = (
-                    self.grpc.unary_unary_rpc_method_handler,
-                    self._call(service, name, act),
+                handlers[name] = self.grpc.stream_unary_rpc_method_handler(
+                    self._call(service, name, request, act)
                 )
-            handlers[name] = make(
-                handle,
-                request_deserializer=load_message(f"{package}.{taken}").FromString,
-                response_serializer=load_message(f"{package}.{given}").SerializeToString,
-            )
         generic = self.grpc.method_handlers_generic_handler(service, handlers)
         self.server.add_generic_rpc_handlers((generic,))
 
     def _call(
-        self, service: str, name: str, act: Callable[[Any, Any], Awaitable[Any]]
+        self, service: str, name: str, request: str, act: Callable[[Any, Call], Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def handle(request: Any, context: Any) -> Any:
-            async with self._watch(service, name, context):
-                if name not in OPEN_TO_ALL:
-                    self.app.admit(read_headers(context), admin=name in FOR_ADMINS)
-                return await act(request, context)
+        is_open = name in OPEN_TO_ALL
+
+        async def handle(_: Any, context: Any) -> bytes:
+            call = self._begin(context)
+            async with self._watch(service, name, call, context):
+                if not is_open:
+                    self._admit(call, name)
+                if is_open and self._wants_keys:
+                    message = load_message(request)()  # unread: anyone could have sent it
+                else:
+                    message = await call.read(request)
+                if message is None:
+                    raise InvalidInput("The call has no message.")
+                return _serialize(await act(message, call))
 
         return handle
 
     def _stream(
-        self, service: str, name: str, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
-    ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
-        async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            async with self._watch(service, name, context):
-                self.app.admit(read_headers(context))
-                async for answer in act(requests, context):
-                    yield answer
+        self,
+        service: str,
+        name: str,
+        request: str,
+        act: Callable[[AsyncIterator[Any], Call], AsyncIterator[Any]],
+    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def handle(_: Any, context: Any) -> AsyncIterator[bytes]:
+            call = self._begin(context)
+            async with self._watch(service, name, call, context), self._count_stream():
+                self._admit(call, name)
+                async for response in act(_read_all(call, request), call):
+                    yield _serialize(response)
+                    call.release()
 
         return handle
 
+    def _begin(self, context: Any) -> Call:
+        async def abort(error: ModelpadError) -> None:
+            with suppress(self.grpc.aio.BaseError, self.grpc.aio.AbortError):
+                await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
+
+        call = Call(self.app, context, abort)
+        # Responses are in memory until they are sent, which is after the handler's end.
+        context.add_done_callback(call.release)
+        return call
+
+    @property
+    def _wants_keys(self) -> bool:
+        return self.app.guard is not None and self.app.guard.wants_keys
+
+    def _admit(self, call: Call, name: str) -> None:
+        self.app.admit(call.headers, admin=name in FOR_ADMINS)
+
     @asynccontextmanager
-    async def _watch(self, service: str, name: str, context: Any) -> AsyncIterator[None]:
+    async def _count_stream(self) -> AsyncIterator[None]:
+        if self.streams >= MAX_STREAMS:
+            raise Overloaded(f"There are {MAX_STREAMS} streams already.", hint="Try again later.")
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
+    @asynccontextmanager
+    async def _watch(
+        self, service: str, name: str, call: Call, context: Any
+    ) -> AsyncIterator[None]:
         """Counts and traces a call, and tells its error as gRPC does."""
         status = "OK"
-        trace = self._begin_trace(context)
+        trace = None if self.app.traces is None else self.app.traces.begin(call.headers)
         try:
             yield
         except ModelpadError as error:
             status = code_of(error)
             await context.abort(self.grpc.StatusCode[status], error.words)
+        except self.grpc.aio.AbortError:
+            status = "INTERNAL" if call.failure is None else code_of(call.failure)
+            raise
         except Exception:
             log.exception("failed: %s", name)
             status = "INTERNAL"
@@ -179,9 +238,46 @@ class GrpcServer:
             if trace is not None:
                 trace.end_call(service, name, status)
 
-    def _begin_trace(self, context: Any) -> Trace | None:
-        traces = self.app.traces
-        return None if traces is None else traces.begin(read_headers(context))
+
+def list_options(limits: ServerLimits) -> list[tuple[str, int]]:
+    """grpcio's options for these limits; none of them has a default that bounds anything here."""
+    connections = min(limits.connections, count_files() // 4)
+    return [
+        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.per_message_decompression", 0),  # its own has no limit
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # would let windows grow to megabytes
+        ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.server_handshake_timeout_ms", round(1000 * limits.header_s)),
+        ("grpc.max_connection_idle_ms", round(1000 * limits.idle_s)),
+        ("grpc.keepalive_time_ms", 1000 * KEEPALIVE_S),
+        ("grpc.keepalive_timeout_ms", 1000 * KEEPALIVE_TIMEOUT_S),
+        ("grpc.server.max_pending_requests", PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_CALLS),
+    ]
+
+
+def count_files() -> int:
+    """How many files and sockets this process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 8192
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if most > 0 else 1 << 20
+
+
+async def _read_all(call: Call, request: str) -> AsyncIterator[Any]:
+    while (message := await call.read(request, stream=True)) is not None:
+        yield message
+
+
+def _serialize(response: Any) -> bytes:
+    return response if isinstance(response, bytes) else bytes(response.SerializeToString())
 
 
 def code_of(error: ModelpadError) -> str:
