@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
 
 from modelpad.errors import DeadlineExceeded, InvalidInput, ModelpadError, TooLarge
 from modelpad.server.budget import Reservation
+from modelpad.server.grpc_connections import Connections, find_peer
 from modelpad.server.memory import TRIMMED_BYTES, trim_soon
 from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.messages import parse_message
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from modelpad.server.app import App
 
 T = TypeVar("T")
+Metadata = Sequence[tuple[str, str | bytes]]
 # Ends a call while its message is being read.
 Abort = Callable[[ModelpadError], Coroutine[Any, Any, None]]
 
 # A message that is not there after so long may fill up to its limit while it is waited for.
 SLOW_S = 0.1
 STREAM_IDLE_S = 300.0
+# Calls have a dozen headers; grpcio lets hundreds of thousands through when a connection breaks.
+MAX_HEADERS = 128
 # What takes longer than a millisecond is done off the event loop.
 LARGE_BYTES = 64 * 1024
 # No message of ours begins with these bytes, so they say that it is compressed: grpcio does not
@@ -38,24 +41,58 @@ DEFLATE_RATIO = 1032
 
 
 class Call:
-    """One call; `release` gives back what it reserved."""
+    """One call; `close` gives back what it reserved."""
 
-    __slots__ = ("_abort", "_context", "_timer", "_upload", "app", "failure", "headers", "reserved")
+    __slots__ = (
+        "_abort",
+        "_connections",
+        "_context",
+        "_counted",
+        "_timer",
+        "_upload",
+        "app",
+        "failure",
+        "headers",
+        "peer",
+        "reserved",
+    )
 
-    def __init__(self, app: App, context: Any, abort: Abort) -> None:
+    def __init__(
+        self,
+        app: App,
+        context: Any,
+        metadata: Metadata,
+        connections: Connections,
+        abort: Abort,
+    ) -> None:
         self.app = app
-        self.headers = read_headers(context)
+        self.headers = read_headers(metadata[:MAX_HEADERS])
+        self.peer: str = context.peer()
         self.reserved = Reservation(app.budget)
         self.failure: ModelpadError | None = None  # why the call was ended while it was read
         self._upload = Reservation(app.budget)
         self._context = context
+        self._connections = connections
+        self._counted = False
         self._abort = abort
         self._timer: asyncio.TimerHandle | None = None
+        # A response is in memory until it is sent, which is after the handler's end.
+        context.add_done_callback(self.close)
 
     @property
     def client(self) -> str:
-        """The address of the peer, without its port."""
-        return find_address(self._context.peer())
+        """The address of the peer, without its port; "" where it has none."""
+        return find_peer(self.peer)[0]
+
+    def admit(self, *, admin: bool = False, guarded: bool = True) -> None:
+        """Raises as `App.admit`."""
+        try:
+            self.app.admit(self.headers, admin=admin, guarded=guarded)
+        except ModelpadError:
+            self._connections.refuse(self.peer)
+            raise
+        self._connections.begin(self.peer)
+        self._counted = True
 
     async def read(self, message: str, *, stream: bool = False) -> Any:
         """The next message, of that full name; None when there are no more.
@@ -81,11 +118,23 @@ class Call:
         """Reserves `size` bytes until the call is over. Raises `TooLarge` and `Overloaded`."""
         self.reserved.grow(size)
 
-    def release(self, _: Any = None) -> None:
-        """Gives back what was reserved; called with the context when the call is over."""
-        if self.reserved.size > TRIMMED_BYTES:
-            trim_soon()
-        self.reserved.release()
+    def expect_reader(self) -> None:
+        """From now on the client reads a response, and loses its connection if it does not."""
+        loop = asyncio.get_running_loop()
+        limit_s = self.app.limits.body_s
+        self._timer = loop.call_later(limit_s, self._connections.close, self.peer)
+
+    def release(self) -> None:
+        """Gives back what was reserved for the messages so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+        give_back(self.reserved)
+
+    def close(self, _: Any = None) -> None:
+        """The call is over, and its response sent; called with the context."""
+        self.release()
+        if self._counted:
+            self._connections.end(self.peer)
 
     async def _receive_only(self) -> bytes | None:
         self._timer = asyncio.get_running_loop().call_later(SLOW_S, self._slow)
@@ -101,7 +150,7 @@ class Call:
         finally:
             assert self._timer is not None
             self._timer.cancel()
-            self._upload.release()
+            give_back(self._upload)
         return data if isinstance(data, bytes) else None
 
     def _slow(self) -> None:
@@ -123,6 +172,13 @@ class Call:
         self.app.run_aside(self._abort(error))
 
 
+def give_back(reserved: Reservation) -> None:
+    """Releases it, and has the memory trimmed where that is worth it."""
+    if reserved.size > TRIMMED_BYTES:
+        trim_soon()
+    reserved.release()
+
+
 async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:
     """What `work` gives; done on another thread when `size` bytes are many."""
     if size < LARGE_BYTES:
@@ -130,18 +186,9 @@ async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:
     return await asyncio.to_thread(work, *given)
 
 
-def read_headers(context: Any) -> dict[str, str]:
+def read_headers(metadata: Metadata) -> dict[str, str]:
     """The metadata of a call, which is to gRPC what headers are to HTTP."""
-    given = context.invocation_metadata() or ()
-    return {key: value for key, value in given if isinstance(value, str)}
-
-
-def find_address(peer: str) -> str:
-    """`127.0.0.1` of `ipv4:127.0.0.1:54321`, `::1` of `ipv6:%5B::1%5D:54321`; else ""."""
-    kind, _, rest = peer.partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return ""
-    return unquote(rest).rpartition(":")[0].strip("[]")
+    return {key: value for key, value in metadata if isinstance(value, str)}
 
 
 def read_size(data: bytes, limit: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
@@ -21,7 +22,8 @@ from modelpad.errors import (
     PortInUse,
 )
 from modelpad.server.errors import FAILED, find_nearest
-from modelpad.server.grpc_calls import Call
+from modelpad.server.grpc_calls import Call, Metadata
+from modelpad.server.grpc_connections import Connections
 from modelpad.server.protocols.messages import load_message
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class GrpcServer:
         self.app = app
         self.grpc = grpc
         self.streams = 0
+        self.connections = Connections()
+        self._methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self.server = grpc.aio.server(
             options=[
                 *list_options(app.limits),
@@ -107,6 +111,13 @@ class GrpcServer:
         services[HEALTH] = Health(app, [*services, HEALTH])
         for service, calls in services.items():
             self._add(service, calls)
+
+        class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+            """What grpcio asks for the handler of each call."""
+
+            service = staticmethod(self._find_handler)
+
+        self.server.add_generic_rpc_handlers((Handlers(),))
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:
         """Accepts calls from now on; answers the port. Raises `PortInUse`."""
@@ -127,46 +138,52 @@ class GrpcServer:
                 port=address.port,
             )
         await self.server.start()
+        self.connections.watch(bound)
         return bound
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, and answers what is in flight within `grace_s`."""
         await self.server.stop(grace_s)
+        self.connections.stop()
 
     def _add(self, service: str, calls: Any) -> None:
         package = service.rpartition(".")[0]
-        handlers = {}
         for name in (each for each in dir(calls) if each[0].isupper()):
             request = f"{package}.{REQUESTS.get(name, f'{name}Request')}"
             act = getattr(calls, name)
+            make: Any = self.grpc.stream_unary_rpc_method_handler
+            handle: Callable[..., Any] = self._call
             if name in STREAMS:
-                handlers[name] = self.grpc.stream_stream_rpc_method_handler(
-                    self._stream(service, name, request, act)
-                )
-            else:
-                handlers[name] = self.grpc.stream_unary_rpc_method_handler(
-                    self._call(service, name, request, act)
-                )
-        generic = self.grpc.method_handlers_generic_handler(service, handlers)
-        self.server.add_generic_rpc_handlers((generic,))
+                make, handle = self.grpc.stream_stream_rpc_method_handler, self._stream
+            self._methods[f"/{service}/{name}"] = make, handle(service, name, request, act)
+
+    def _find_handler(self, details: Any) -> Any:
+        """grpcio's handler of a call. Its metadata is bound: each look at it copies it anew."""
+        found = self._methods.get(details.method)
+        if found is None:
+            return None
+        make, handle = found
+        return make(partial(handle, details.invocation_metadata))
 
     def _call(
         self, service: str, name: str, request: str, act: Callable[[Any, Call], Awaitable[Any]]
-    ) -> Callable[[Any, Any], Awaitable[Any]]:
+    ) -> Callable[[Metadata, Any, Any], Awaitable[Any]]:
         is_open = name in OPEN_TO_ALL
+        is_admins = name in FOR_ADMINS
 
-        async def handle(_: Any, context: Any) -> bytes:
-            call = self._begin(context)
+        async def handle(metadata: Metadata, _: Any, context: Any) -> bytes:
+            call = self._begin(metadata, context)
             async with self._watch(service, name, call, context):
-                if not is_open:
-                    self._admit(call, name)
+                call.admit(admin=is_admins, guarded=not is_open)
                 if is_open and self._wants_keys:
                     message = load_message(request)()  # unread: anyone could have sent it
                 else:
                     message = await call.read(request)
                 if message is None:
                     raise InvalidInput("The call has no message.")
-                return _serialize(await act(message, call))
+                response = _serialize(await act(message, call))
+                call.expect_reader()
+                return response
 
         return handle
 
@@ -176,33 +193,28 @@ class GrpcServer:
         name: str,
         request: str,
         act: Callable[[AsyncIterator[Any], Call], AsyncIterator[Any]],
-    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        async def handle(_: Any, context: Any) -> AsyncIterator[bytes]:
-            call = self._begin(context)
+    ) -> Callable[[Metadata, Any, Any], AsyncIterator[Any]]:
+        async def handle(metadata: Metadata, _: Any, context: Any) -> AsyncIterator[bytes]:
+            call = self._begin(metadata, context)
             async with self._watch(service, name, call, context), self._count_stream():
-                self._admit(call, name)
+                call.admit()
                 async for response in act(_read_all(call, request), call):
+                    call.expect_reader()
                     yield _serialize(response)
                     call.release()
 
         return handle
 
-    def _begin(self, context: Any) -> Call:
+    def _begin(self, metadata: Metadata, context: Any) -> Call:
         async def abort(error: ModelpadError) -> None:
             with suppress(self.grpc.aio.BaseError, self.grpc.aio.AbortError):
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
 
-        call = Call(self.app, context, abort)
-        # Responses are in memory until they are sent, which is after the handler's end.
-        context.add_done_callback(call.release)
-        return call
+        return Call(self.app, context, metadata, self.connections, abort)
 
     @property
     def _wants_keys(self) -> bool:
         return self.app.guard is not None and self.app.guard.wants_keys
-
-    def _admit(self, call: Call, name: str) -> None:
-        self.app.admit(call.headers, admin=name in FOR_ADMINS)
 
     @asynccontextmanager
     async def _count_stream(self) -> AsyncIterator[None]:
