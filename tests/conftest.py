@@ -134,9 +134,11 @@ def start_serving() -> Callable[..., AbstractContextManager[tuple[Server, str]]]
     """Starts a server with gRPC, for as long as a `with` lasts; gives it and its gRPC address."""
 
     @contextmanager
-    def start(*arguments: str, store: Path) -> Iterator[tuple[Server, str]]:
+    def start(
+        *arguments: str, store: Path, program: Sequence[str] = PROGRAM
+    ) -> Iterator[tuple[Server, str]]:
         port = str(find_port())
-        running = start_server(*arguments, "--grpc-port", port, store=store)
+        running = start_server(*arguments, "--grpc-port", port, store=store, program=program)
         try:
             yield running, f"127.0.0.1:{port}"
         finally:

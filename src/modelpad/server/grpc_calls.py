@@ -118,8 +118,10 @@ class Call:
         """Reserves `size` bytes until the call is over. Raises `TooLarge` and `Overloaded`."""
         self.reserved.grow(size)
 
-    def expect_reader(self) -> None:
-        """From now on the client reads a response, and loses its connection if it does not."""
+    def expect_reader(self, size: int) -> None:
+        """A client that does not read a response of that size in time loses its connection."""
+        if size < LARGE_BYTES:  # the windows of HTTP/2 and the socket hold as much
+            return
         loop = asyncio.get_running_loop()
         limit_s = self.app.limits.body_s
         self._timer = loop.call_later(limit_s, self._connections.close, self.peer)

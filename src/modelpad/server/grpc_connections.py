@@ -34,7 +34,7 @@ SLACK_BYTES = 2 * 1024 * 1024
 MAX_REFUSED_PER_SCAN = 100
 TELL_S = 10.0
 
-SOCKETS = Path("/proc/self/fd")
+SOCKETS = "/proc/self/fd"
 TCP_INFO_BYTES = 136
 BYTES_RECEIVED = 128  # where struct tcp_info has tcpi_bytes_received
 
@@ -62,7 +62,7 @@ class Connections:
     def watch(self, port: int) -> None:
         """Begins to look at the connections of that port; does nothing where it cannot."""
         self._port = port
-        if SOCKETS.is_dir() and hasattr(socket, "TCP_INFO"):
+        if Path(SOCKETS).is_dir() and hasattr(socket, "TCP_INFO"):
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     def stop(self) -> None:
@@ -139,13 +139,13 @@ class Connections:
         The sockets are duplicates: grpcio may close its own meanwhile, and the number be reused.
         """
         found: dict[str, _Connection | None] = {}
-        for path in SOCKETS.iterdir():
+        for name in os.listdir(SOCKETS):  # noqa: PTH208 -- ten times a second
             try:
-                inode = str(path.readlink())
+                inode = os.readlink(f"{SOCKETS}/{name}")  # noqa: PTH115
                 if not inode.startswith("socket:") or self._known.get(inode, ...) is None:
                     found[inode] = None
                     continue
-                with socket.socket(fileno=os.dup(int(path.name))) as opened:
+                with socket.socket(fileno=os.dup(int(name))) as opened:
                     connection = self._known.get(inode) or self._identify(opened)
                     found[inode] = connection
                     if connection is not None:

@@ -182,7 +182,7 @@ class GrpcServer:
                 if message is None:
                     raise InvalidInput("The call has no message.")
                 response = _serialize(await act(message, call))
-                call.expect_reader()
+                call.expect_reader(len(response))
                 return response
 
         return handle
@@ -199,8 +199,9 @@ class GrpcServer:
             async with self._watch(service, name, call, context), self._count_stream():
                 call.admit()
                 async for response in act(_read_all(call, request), call):
-                    call.expect_reader()
-                    yield _serialize(response)
+                    data = _serialize(response)
+                    call.expect_reader(len(data))
+                    yield data
                     call.release()
 
         return handle
