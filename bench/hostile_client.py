@@ -7,6 +7,7 @@ none came. It is a process of its own, so that an attack shares nothing with it 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import sys
@@ -79,15 +80,18 @@ def main() -> None:
     now = time.monotonic()
     threads = [
         threading.Thread(
-            target=behave, args=(port, tls, key, now + number / RATE_PER_S, end, answers)
+            target=behave,
+            args=(port, tls, key, now + number / RATE_PER_S, end, answers),
+            daemon=True,
         )
         for number in range(THREADS)
     ]
     for each in threads:
         each.start()
     for each in threads:
-        each.join()
-    print(json.dumps(answers))
+        each.join(max(0.0, end + PATIENCE_S - time.monotonic()))
+    print(json.dumps(answers[:]), flush=True)
+    os._exit(0)  # a thread may still wait for a server that says nothing
 
 
 if __name__ == "__main__":

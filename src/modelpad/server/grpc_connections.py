@@ -7,12 +7,13 @@ allows it: what each has received since its last call, and a way to close one.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,9 +27,12 @@ from modelpad.server.memory import trim_soon
 log = logging.getLogger("modelpad.server")
 
 SCAN_S = 0.1
+# After a flood connections are looked at more often for some time: what is received until a look
+# is what grpcio hands to Python, which holds the event loop meanwhile.
+ALERT_SCAN_S, ALERT_S = 0.01, 10.0
 # Without a call a connection may send this much: settings, the headers of calls that begin, and
 # what HTTP/2's window lets it send ahead.
-MAX_BYTES_WITHOUT_CALL = 256 * 1024
+MAX_BYTES_WITHOUT_CALL = 128 * 1024
 # What is still on its way when a call ends early.
 SLACK_BYTES = 2 * 1024 * 1024
 MAX_REFUSED_PER_SCAN = 100
@@ -54,21 +58,24 @@ class Connections:
         self._ended: set[str] = set()
         self._refused: Counter[str] = Counter()
         self._known: dict[str, _Connection | None] = {}  # by inode; None: another's socket
-        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
         self._port = 0
         self._closed = 0
         self._told = -TELL_S
+        self._alert_until = 0.0
 
     def watch(self, port: int) -> None:
         """Begins to look at the connections of that port; does nothing where it cannot."""
         self._port = port
         if Path(SOCKETS).is_dir() and hasattr(socket, "TCP_INFO"):
-            self._task = asyncio.get_running_loop().create_task(self._watch())
+            # Not on the event loop, which a flood keeps busy.
+            self._thread = threading.Thread(target=self._watch, name="modelpad-grpc", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Looks no more."""
-        if self._task is not None:
-            self._task.cancel()
+        self._over.set()
 
     def begin(self, peer: str) -> None:
         """A call of that peer is admitted."""
@@ -79,12 +86,12 @@ class Connections:
         self._calls[peer] -= 1
         if not self._calls[peer]:
             del self._calls[peer]
-        if self._task is not None:
+        if self._thread is not None:
             self._ended.add(peer)
 
     def refuse(self, peer: str) -> None:
         """A call of that peer was not admitted."""
-        if self._task is not None:
+        if self._thread is not None:
             self._refused[peer] += 1
 
     def close(self, peer: str) -> None:
@@ -92,23 +99,24 @@ class Connections:
         address = find_peer(peer)
         for connection, opened in self._list_open():
             if connection.address == address:
-                with contextlib.suppress(OSError):
-                    opened.shutdown(socket.SHUT_RDWR)
+                disconnect(opened)
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(SCAN_S)
+    def _watch(self) -> None:
+        while not self._over.wait(ALERT_SCAN_S if self._is_alert() else SCAN_S):
             try:
                 self._scan()
             except OSError as error:
                 log.debug("gRPC connections cannot be looked at: %s", error)
 
+    def _is_alert(self) -> bool:
+        return time.monotonic() < self._alert_until
+
     def _scan(self) -> None:
-        busy = {find_peer(peer) for peer in self._calls}
-        ended = {find_peer(peer) for peer in self._ended}
-        refused = {find_peer(peer): count for peer, count in self._refused.items()}
-        self._ended.clear()
-        self._refused.clear()
+        was_ended, self._ended = self._ended, set()
+        was_refused, self._refused = self._refused, Counter()
+        busy = {find_peer(peer) for peer in list(self._calls)}
+        ended = {find_peer(peer) for peer in list(was_ended)}
+        refused = {find_peer(peer): count for peer, count in list(was_refused.items())}
         closed = 0
         for connection, opened in self._list_open():
             address, received = connection.address, connection.received
@@ -120,15 +128,16 @@ class Connections:
                 connection.allowed = max(connection.allowed, received + MAX_BYTES_WITHOUT_CALL)
             if received > connection.allowed or refused.get(address, 0) > MAX_REFUSED_PER_SCAN:
                 closed += 1
-                with contextlib.suppress(OSError):
-                    opened.shutdown(socket.SHUT_RDWR)
+                disconnect(opened)
         if closed:
             self._tell(closed)
-            trim_soon()
+        if self._is_alert():
+            trim_soon()  # what grpcio held becomes free bit by bit
 
     def _tell(self, closed: int) -> None:
         self._closed += closed
         now = time.monotonic()
+        self._alert_until = now + ALERT_S
         if now - self._told > TELL_S:
             log.warning("closed gRPC connections that sent floods without a call: %d", self._closed)
             self._closed, self._told = 0, now
@@ -173,6 +182,17 @@ def count_received(opened: socket.socket) -> int:
         return 0
     (received,) = struct.unpack_from("=Q", told, BYTES_RECEIVED)
     return int(received)
+
+
+def disconnect(opened: socket.socket) -> None:
+    """Breaks a TCP connection; what has arrived and was not read is dropped, too.
+
+    `shutdown` would leave megabytes to read. `connect` to no address (AF_UNSPEC) leaves nothing.
+    """
+    nowhere = bytes(16)
+    if ctypes.CDLL(None).connect(opened.fileno(), nowhere, len(nowhere)):
+        with contextlib.suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
 
 
 @lru_cache(maxsize=4096)

@@ -7,9 +7,10 @@ streams, so that grpcio reads nothing of a call before it is admitted.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
@@ -173,17 +174,20 @@ class GrpcServer:
 
         async def handle(metadata: Metadata, _: Any, context: Any) -> bytes:
             call = self._begin(metadata, context)
-            async with self._watch(service, name, call, context):
+            with Outcome(self, service, name, call) as outcome:
                 call.admit(admin=is_admins, guarded=not is_open)
-                if is_open and self._wants_keys:
-                    message = load_message(request)()  # unread: anyone could have sent it
-                else:
-                    message = await call.read(request)
-                if message is None:
-                    raise InvalidInput("The call has no message.")
-                response = _serialize(await act(message, call))
+                unread = is_open and self._wants_keys  # anyone could have sent it
+                response = await answer(call, unread=unread)
                 call.expect_reader(len(response))
                 return response
+            return await self._abort(context, outcome)
+
+        # A function of its own: grpcio keeps the frame of `handle`, and what is in it, for long.
+        async def answer(call: Call, *, unread: bool) -> bytes:
+            message = load_message(request)() if unread else await call.read(request)
+            if message is None:
+                raise InvalidInput("The call has no message.")
+            return _serialize(await act(message, call))
 
         return handle
 
@@ -196,13 +200,15 @@ class GrpcServer:
     ) -> Callable[[Metadata, Any, Any], AsyncIterator[Any]]:
         async def handle(metadata: Metadata, _: Any, context: Any) -> AsyncIterator[bytes]:
             call = self._begin(metadata, context)
-            async with self._watch(service, name, call, context), self._count_stream():
+            with Outcome(self, service, name, call) as outcome, self._count_stream():
                 call.admit()
                 async for response in act(_read_all(call, request), call):
                     data = _serialize(response)
                     call.expect_reader(len(data))
                     yield data
                     call.release()
+            if outcome.failure is not None:
+                await self._abort(context, outcome)
 
         return handle
 
@@ -217,8 +223,14 @@ class GrpcServer:
     def _wants_keys(self) -> bool:
         return self.app.guard is not None and self.app.guard.wants_keys
 
-    @asynccontextmanager
-    async def _count_stream(self) -> AsyncIterator[None]:
+    async def _abort(self, context: Any, outcome: Outcome) -> bytes:
+        assert outcome.failure is not None
+        status, words = outcome.failure
+        await context.abort(self.grpc.StatusCode[status], words)
+        return b""  # never: `abort` raises
+
+    @contextmanager
+    def _count_stream(self) -> Iterator[None]:
         if self.streams >= MAX_STREAMS:
             raise Overloaded(f"There are {MAX_STREAMS} streams already.", hint="Try again later.")
         self.streams += 1
@@ -227,29 +239,49 @@ class GrpcServer:
         finally:
             self.streams -= 1
 
-    @asynccontextmanager
-    async def _watch(
-        self, service: str, name: str, call: Call, context: Any
-    ) -> AsyncIterator[None]:
-        """Counts and traces a call, and tells its error as gRPC does."""
-        status = "OK"
-        trace = None if self.app.traces is None else self.app.traces.begin(call.headers)
-        try:
-            yield
-        except ModelpadError as error:
+
+class Outcome:
+    """How a call ends: counts and traces it; `failure` is what to tell its client.
+
+    An error ends here, and is let go of: grpcio keeps the exception that ends a call, and frames
+    in its traceback would keep the call's messages in memory.
+    """
+
+    def __init__(self, server: GrpcServer, service: str, name: str, call: Call) -> None:
+        self.failure: tuple[str, str] | None = None
+        self._server = server
+        self._named = service, name
+        self._call = call
+        traces = server.app.traces
+        self._trace = None if traces is None else traces.begin(call.headers)
+
+    def __enter__(self) -> Outcome:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        service, name = self._named
+        status = "OK" if error is None else "CANCELLED"
+        if isinstance(error, self._server.grpc.aio.AbortError):
+            status = "INTERNAL" if self._call.failure is None else code_of(self._call.failure)
+        elif isinstance(error, ModelpadError):
             status = code_of(error)
-            await context.abort(self.grpc.StatusCode[status], error.words)
-        except self.grpc.aio.AbortError:
-            status = "INTERNAL" if call.failure is None else code_of(call.failure)
-            raise
-        except Exception:
-            log.exception("failed: %s", name)
+            self.failure = status, error.words
+        elif isinstance(error, Exception):
+            log.error("failed: %s", name, exc_info=error)
             status = "INTERNAL"
-            await context.abort(self.grpc.StatusCode[status], FAILED.words)
-        finally:
-            self.app.metrics.count_call(name, status)
-            if trace is not None:
-                trace.end_call(service, name, status)
+            self.failure = status, FAILED.words
+        self._server.app.metrics.count_call(name, status)
+        if self._trace is not None:
+            self._trace.end_call(service, name, status)
+        if self.failure is None or error is None:
+            return False
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        return True
 
 
 def list_options(limits: ServerLimits) -> list[tuple[str, int]]:
