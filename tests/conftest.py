@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,6 +127,24 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for one in running:
         stop_server(one)
+
+
+@pytest.fixture(scope="session")
+def start_serving() -> Callable[..., AbstractContextManager[tuple[Server, str]]]:
+    """Starts a server with gRPC, for as long as a `with` lasts; gives it and its gRPC address."""
+
+    @contextmanager
+    def start(
+        *arguments: str, store: Path, program: Sequence[str] = PROGRAM
+    ) -> Iterator[tuple[Server, str]]:
+        port = str(find_port())
+        running = start_server(*arguments, "--grpc-port", port, store=store, program=program)
+        try:
+            yield running, f"127.0.0.1:{port}"
+        finally:
+            stop_server(running)
+
+    return start
 
 
 @pytest.fixture

@@ -47,24 +47,12 @@ EXEMPT = {
     "server.workers.memory": "tables of the system, and of control groups",
     "server.workers.link": "messages of our own processes",
 }
-# Defects that are known and not fixed yet.
-OPEN = {
-    "onnx_file": "check_external: a `location` that is not UTF-8, an `offset` that is no number",
-    "zip_archive": "check_zip: a version or a name that zipfile cannot read",
-}
 
 
 def load(name: str):  # type: ignore[no-untyped-def]
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name])
     return load_target(name)
-
-
-@pytest.fixture
-def known(request: pytest.FixtureRequest, name: str) -> None:
-    """Lets a target with a known defect fail."""
-    if name in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[name], strict=False))
 
 
 def find_decoders() -> set[str]:
@@ -107,7 +95,6 @@ def test_a_target_names_what_it_covers(name: str) -> None:
     assert target.__doc__
 
 
-@pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_corpus_raises_nothing_unexpected(name: str) -> None:
     fuzz = load(name).fuzz
@@ -118,7 +105,6 @@ def test_the_corpus_raises_nothing_unexpected(name: str) -> None:
         assert error is None, f"{file}: {error!r}"
 
 
-@pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_raises_nothing_unexpected(name: str) -> None:
     fuzz = load(name).fuzz

@@ -17,8 +17,15 @@ tritonclient = pytest.importorskip("tritonclient.grpc")
 
 from tritonclient.utils import InferenceServerException  # noqa: E402
 
-from modelpad.server.protocols.grpc_tensorflow import read_tensor, write_tensor  # noqa: E402
+from modelpad.server.protocols import grpc_tensorflow  # noqa: E402
+from modelpad.server.protocols.grpc_tensorflow import read_tensor  # noqa: E402
 from modelpad.server.protocols.messages import load_message  # noqa: E402
+
+
+def write_tensor(array: Any) -> Any:
+    """A TensorProto as the server writes it."""
+    data = b"".join(grpc_tensorflow.write_tensor(array))
+    return load_message("tensorflow.TensorProto").FromString(data)
 
 
 @pytest.fixture(scope="module")

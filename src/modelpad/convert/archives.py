@@ -34,7 +34,7 @@ def check_zip(path: Path, limits: ArchiveLimits | None = None) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise unreadable(path, str(error)) from error
     for entry in entries:
         parts = PurePosixPath(entry.filename).parts

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from modelpad.errors import Overloaded, TooLarge
+from modelpad.server.memory import TRIMMED_BYTES, trim_soon
 
 # Makes room for some bytes of a request that will then hold so many in all: (size, total).
 Evict = Callable[[int, int], None]
@@ -92,10 +93,16 @@ class Reservation:
         self._budget.used -= size
         self.size -= size
 
-    def release(self) -> None:
-        """Gives everything back."""
+    def clear(self) -> None:
+        """Gives everything back; it may grow again."""
+        if self.size > TRIMMED_BYTES:
+            trim_soon()
         self._budget.used -= self.size
         self.size = 0
+
+    def release(self) -> None:
+        """Gives everything back, for good."""
+        self.clear()
         self.released = True
 
     def __enter__(self) -> Reservation:

@@ -1,21 +1,36 @@
-"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes."""
+"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes.
+
+On the wire a call with one request is a stream with one message. All methods are registered as
+streams, so that grpcio reads nothing of a call before it is admitted.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from modelpad import errors
-from modelpad.errors import MissingExtra, ModelpadError, NotFound, PortInUse
+from modelpad.errors import (
+    InvalidInput,
+    MissingExtra,
+    ModelpadError,
+    NotFound,
+    Overloaded,
+    PortInUse,
+)
 from modelpad.server.errors import FAILED, find_nearest
-from modelpad.server.protocols.messages import load_message, read_headers
+from modelpad.server.grpc_calls import Call, Metadata
+from modelpad.server.grpc_connections import Connections
+from modelpad.server.protocols.messages import load_message
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.http import ServerLimits
     from modelpad.server.sockets import Address, Certificate
-    from modelpad.server.traces import Trace
 
 log = logging.getLogger("modelpad.server")
 
@@ -31,16 +46,21 @@ CODES: dict[type[ModelpadError], str] = {
     errors.NotReady: "UNAVAILABLE",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
 }
-# Calls whose messages are not named as the call is.
-MESSAGES = {
-    "Check": ("HealthCheckRequest", "HealthCheckResponse"),
-    "ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse"),
-}
+# Calls whose request is not named as the call is.
+REQUESTS = {"Check": "HealthCheckRequest", "ModelStreamInfer": "ModelInferRequest"}
 STREAMS = ("ModelStreamInfer",)
 FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
 HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
+
+MAX_STREAMS = 32  # streams of one worker; what is on its way in each can be as large as a message
+CALLS_PER_CONNECTION = 100
+METADATA_BYTES = 8 * 1024
+# What a peer may send of each call before it is admitted: HTTP/2's own default.
+WINDOW_BYTES = 65_535
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
+PENDING_CALLS = 200  # that grpcio has accepted and Python has not seen yet
 
 
 class Health:
@@ -50,8 +70,11 @@ class Health:
         self.app = app
         self.services = {"", *services}
 
-    async def Check(self, request: Any, context: Any) -> Any:
-        """Serving once the models are open, until the server stops; `NotFound` for what is none."""
+    async def Check(self, request: Any, call: Call) -> Any:
+        """Serving once the models are open, until the server stops; `NotFound` for what is none.
+
+        Where keys are wanted the request is not read, and the answer is for the whole server.
+        """
         if request.service not in self.services:
             raise NotFound(f"There is no service {request.service!r} here.")
         status = SERVING if self.app.is_ready else NOT_SERVING
@@ -71,13 +94,16 @@ class GrpcServer:
 
         self.app = app
         self.grpc = grpc
-        size = app.limits.body_bytes
-        options = [
-            ("grpc.max_receive_message_length", size),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
-        ]
-        self.server = grpc.aio.server(options=options)
+        self.streams = 0
+        self.connections = Connections()
+        self._methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self.server = grpc.aio.server(
+            options=[
+                *list_options(app.limits),
+                ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
+            ],
+            maximum_concurrent_rpcs=app.limits.connections,
+        )
         services: dict[str, Any] = {
             grpc_inference.SERVICE: grpc_inference.InferenceService(app),
             grpc_tensorflow.PREDICTION: grpc_tensorflow.PredictionService(app),
@@ -86,6 +112,13 @@ class GrpcServer:
         services[HEALTH] = Health(app, [*services, HEALTH])
         for service, calls in services.items():
             self._add(service, calls)
+
+        class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+            """What grpcio asks for the handler of each call."""
+
+            service = staticmethod(self._find_handler)
+
+        self.server.add_generic_rpc_handlers((Handlers(),))
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:
         """Accepts calls from now on; answers the port. Raises `PortInUse`."""
@@ -106,82 +139,190 @@ class GrpcServer:
                 port=address.port,
             )
         await self.server.start()
+        self.connections.watch(bound)
         return bound
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, and answers what is in flight within `grace_s`."""
         await self.server.stop(grace_s)
+        self.connections.stop()
 
     def _add(self, service: str, calls: Any) -> None:
         package = service.rpartition(".")[0]
-        handlers = {}
         for name in (each for each in dir(calls) if each[0].isupper()):
-            taken, given = MESSAGES.get(name, (f"{name}Request", f"{name}Response"))
+            request = f"{package}.{REQUESTS.get(name, f'{name}Request')}"
             act = getattr(calls, name)
-            make: Any
-            handle: Any
+            make: Any = self.grpc.stream_unary_rpc_method_handler
+            handle: Callable[..., Any] = self._call
             if name in STREAMS:
-                make, handle = (
-                    self.grpc.stream_stream_rpc_method_handler,
-                    self._stream(service, name, act),
-                )
-            else:
-                make, handle = (
-                    self.grpc.unary_unary_rpc_method_handler,
-                    self._call(service, name, act),
-                )
-            handlers[name] = make(
-                handle,
-                request_deserializer=load_message(f"{package}.{taken}").FromString,
-                response_serializer=load_message(f"{package}.{given}").SerializeToString,
-            )
-        generic = self.grpc.method_handlers_generic_handler(service, handlers)
-        self.server.add_generic_rpc_handlers((generic,))
+                make, handle = self.grpc.stream_stream_rpc_method_handler, self._stream
+            self._methods[f"/{service}/{name}"] = make, handle(service, name, request, act)
+
+    def _find_handler(self, details: Any) -> Any:
+        """grpcio's handler of a call. Its metadata is bound: each look at it copies it anew."""
+        found = self._methods.get(details.method)
+        if found is None:
+            return None
+        make, handle = found
+        return make(partial(handle, details.invocation_metadata))
 
     def _call(
-        self, service: str, name: str, act: Callable[[Any, Any], Awaitable[Any]]
-    ) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def handle(request: Any, context: Any) -> Any:
-            async with self._watch(service, name, context):
-                if name not in OPEN_TO_ALL:
-                    self.app.admit(read_headers(context), admin=name in FOR_ADMINS)
-                return await act(request, context)
+        self, service: str, name: str, request: str, act: Callable[[Any, Call], Awaitable[Any]]
+    ) -> Callable[[Metadata, Any, Any], Awaitable[Any]]:
+        is_open = name in OPEN_TO_ALL
+        is_admins = name in FOR_ADMINS
+
+        async def handle(metadata: Metadata, _: Any, context: Any) -> bytes:
+            call = self._begin(metadata, context)
+            with Outcome(self, service, name, call) as outcome:
+                call.admit(admin=is_admins, guarded=not is_open)
+                unread = is_open and self._wants_keys  # anyone could have sent it
+                response = await answer(call, unread=unread)
+                call.expect_reader(len(response))
+                return response
+            return await self._abort(context, outcome)
+
+        # A function of its own: grpcio keeps the frame of `handle`, and what is in it, for long.
+        async def answer(call: Call, *, unread: bool) -> bytes:
+            message = load_message(request)() if unread else await call.read(request)
+            if message is None:
+                raise InvalidInput("The call has no message.")
+            return _serialize(await act(message, call))
 
         return handle
 
     def _stream(
-        self, service: str, name: str, act: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
-    ) -> Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]:
-        async def handle(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            async with self._watch(service, name, context):
-                self.app.admit(read_headers(context))
-                async for answer in act(requests, context):
-                    yield answer
+        self,
+        service: str,
+        name: str,
+        request: str,
+        act: Callable[[AsyncIterator[Any], Call], AsyncIterator[Any]],
+    ) -> Callable[[Metadata, Any, Any], AsyncIterator[Any]]:
+        async def handle(metadata: Metadata, _: Any, context: Any) -> AsyncIterator[bytes]:
+            call = self._begin(metadata, context)
+            with Outcome(self, service, name, call) as outcome, self._count_stream():
+                call.admit()
+                async for response in act(_read_all(call, request), call):
+                    data = _serialize(response)
+                    call.expect_reader(len(data))
+                    yield data
+                    call.release()
+            if outcome.failure is not None:
+                await self._abort(context, outcome)
 
         return handle
 
-    @asynccontextmanager
-    async def _watch(self, service: str, name: str, context: Any) -> AsyncIterator[None]:
-        """Counts and traces a call, and tells its error as gRPC does."""
-        status = "OK"
-        trace = self._begin_trace(context)
+    def _begin(self, metadata: Metadata, context: Any) -> Call:
+        async def abort(error: ModelpadError) -> None:
+            with suppress(self.grpc.aio.BaseError, self.grpc.aio.AbortError):
+                await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
+
+        return Call(self.app, context, metadata, self.connections, abort)
+
+    @property
+    def _wants_keys(self) -> bool:
+        return self.app.guard is not None and self.app.guard.wants_keys
+
+    async def _abort(self, context: Any, outcome: Outcome) -> bytes:
+        assert outcome.failure is not None
+        status, words = outcome.failure
+        await context.abort(self.grpc.StatusCode[status], words)
+        return b""  # never: `abort` raises
+
+    @contextmanager
+    def _count_stream(self) -> Iterator[None]:
+        if self.streams >= MAX_STREAMS:
+            raise Overloaded(f"There are {MAX_STREAMS} streams already.", hint="Try again later.")
+        self.streams += 1
         try:
             yield
-        except ModelpadError as error:
-            status = code_of(error)
-            await context.abort(self.grpc.StatusCode[status], error.words)
-        except Exception:
-            log.exception("failed: %s", name)
-            status = "INTERNAL"
-            await context.abort(self.grpc.StatusCode[status], FAILED.words)
         finally:
-            self.app.metrics.count_call(name, status)
-            if trace is not None:
-                trace.end_call(service, name, status)
+            self.streams -= 1
 
-    def _begin_trace(self, context: Any) -> Trace | None:
-        traces = self.app.traces
-        return None if traces is None else traces.begin(read_headers(context))
+
+class Outcome:
+    """How a call ends: counts and traces it; `failure` is what to tell its client.
+
+    An error ends here, and is let go of: grpcio keeps the exception that ends a call, and frames
+    in its traceback would keep the call's messages in memory.
+    """
+
+    def __init__(self, server: GrpcServer, service: str, name: str, call: Call) -> None:
+        self.failure: tuple[str, str] | None = None
+        self._server = server
+        self._named = service, name
+        self._call = call
+        traces = server.app.traces
+        self._trace = None if traces is None else traces.begin(call.headers)
+
+    def __enter__(self) -> Outcome:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        service, name = self._named
+        status = "OK" if error is None else "CANCELLED"
+        if isinstance(error, self._server.grpc.aio.AbortError):
+            status = "INTERNAL" if self._call.failure is None else code_of(self._call.failure)
+        elif isinstance(error, ModelpadError):
+            status = code_of(error)
+            self.failure = status, error.words
+        elif isinstance(error, Exception):
+            log.error("failed: %s", name, exc_info=error)
+            status = "INTERNAL"
+            self.failure = status, FAILED.words
+        self._server.app.metrics.count_call(name, status)
+        if self._trace is not None:
+            self._trace.end_call(service, name, status)
+        if self.failure is None or error is None:
+            return False
+        forget_frames(error)
+        return True
+
+
+def list_options(limits: ServerLimits) -> list[tuple[str, int]]:
+    """grpcio's options for these limits; none of them has a default that bounds anything here."""
+    connections = min(limits.connections, count_files() // 4)
+    return [
+        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.per_message_decompression", 0),  # its own has no limit
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # would let windows grow to megabytes
+        ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.server_handshake_timeout_ms", round(1000 * limits.header_s)),
+        ("grpc.max_connection_idle_ms", round(1000 * limits.idle_s)),
+        ("grpc.keepalive_time_ms", 1000 * KEEPALIVE_S),
+        ("grpc.keepalive_timeout_ms", 1000 * KEEPALIVE_TIMEOUT_S),
+        ("grpc.server.max_pending_requests", PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_CALLS),
+    ]
+
+
+def count_files() -> int:
+    """How many files and sockets this process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 8192
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if most > 0 else 1 << 20
+
+
+async def _read_all(call: Call, request: str) -> AsyncIterator[Any]:
+    while (message := await call.read(request, stream=True)) is not None:
+        yield message
+
+
+def _serialize(response: Any) -> bytes:
+    return response if isinstance(response, bytes) else bytes(response.SerializeToString())
 
 
 def code_of(error: ModelpadError) -> str:

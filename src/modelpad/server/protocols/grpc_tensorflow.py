@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
-from modelpad.server.protocols.messages import load_enum, load_message, read_headers
+from modelpad.server.grpc_calls import run_large
+from modelpad.server.protocols.grpc_inference import WIDEST, estimate_response
+from modelpad.server.protocols.messages import (
+    load_enum,
+    load_message,
+    write_field,
+    write_values,
+)
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
 from modelpad.server.routes import STICKY
@@ -16,6 +23,7 @@ from modelpad.server.shadows import ask_with_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
+    from modelpad.server.grpc_calls import Call
     from modelpad.server.models import ServedModel
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
@@ -35,6 +43,9 @@ VALUES = {
     "DT_BOOL": "bool_val",
     "DT_STRING": "string_val",
 }
+# Numbers of the fields that are written by hand.
+OUTPUTS, KEY, VALUE = 1, 1, 2
+FILLED_BYTES = 16  # a number, before and after it has its type
 METADATA_FIELD = "signature_def"
 AVAILABLE = 30
 
@@ -50,9 +61,10 @@ class PredictionService:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def Predict(self, request: Any, context: Any) -> Any:
-        """Tensors in, tensors out, in the typed fields that its clients read."""
-        model = await find_model(self.app, request.model_spec, context)
+    async def Predict(self, request: Any, call: Call) -> bytes:
+        """Tensors in, tensors out, in the typed fields that its clients read; as bytes."""
+        model = await find_model(self.app, request.model_spec, call)
+        call.reserve(estimate_filled(request))
         outputs = await ask_with_shadow(self.app, model, lambda each: infer(each, request))
         names = list(request.output_filter) or list(outputs)
         unknown = [name for name in names if name not in outputs]
@@ -61,14 +73,14 @@ class PredictionService:
                 f"output tensor alias not found in signature: {unknown[0]}",
                 hint=f"Its outputs: {', '.join(outputs)}.",
             )
-        answer = make("PredictResponse", model_spec=describe_spec(model))
-        for name in names:
-            answer.outputs[name].CopyFrom(write_tensor(outputs[name]))
-        return answer
+        chosen = {name: outputs[name] for name in names}
+        size = estimate_response(chosen)
+        call.reserve(size)
+        return await run_large(size, write_response, model, chosen)
 
-    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
+    async def GetModelMetadata(self, request: Any, call: Call) -> Any:
         """The signature."""
-        model = await find_model(self.app, request.model_spec, context)
+        model = await find_model(self.app, request.model_spec, call)
         if list(request.metadata_field) != [METADATA_FIELD]:
             raise InvalidInput(
                 f"Metadata field {list(request.metadata_field)} is not supported.",
@@ -97,7 +109,7 @@ class ModelService:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def GetModelStatus(self, request: Any, context: Any) -> Any:
+    async def GetModelStatus(self, request: Any, call: Call) -> Any:
         """Each open version is available."""
         spec = request.model_spec
         line = self.app.opened().find_line(spec.name)
@@ -109,13 +121,13 @@ class ModelService:
         return answer
 
 
-async def find_model(app: App, spec: Any, context: Any) -> ServedModel:
+async def find_model(app: App, spec: Any, call: Call) -> ServedModel:
     """The model that a request means. Raises `InvalidInput` for an unknown signature."""
     if spec.signature_name not in SIGNATURES:
         raise InvalidInput(
             f'Serving signature name: "{spec.signature_name}" not found in signature def.'
         )
-    key = read_headers(context).get(STICKY)
+    key = call.headers.get(STICKY)
     return await app.find(spec.name, _read_version(spec), key)
 
 
@@ -123,6 +135,27 @@ async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
     """The model's outputs for a request. Raises `InvalidInput`, and as the runner does."""
     arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
     return await model.runner.run(check_batch(model, arrays))
+
+
+def estimate_filled(request: Any) -> int:
+    """The memory, in bytes, of tensors that one value fills.
+
+    Raises `InvalidInput` and `TooLarge` for a shape that makes no sense.
+    """
+    size = 0
+    for name, proto in request.inputs.items():
+        count = count_elements([dim.size for dim in proto.tensor_shape.dim], name)
+        size += FILLED_BYTES * count if proto.ByteSize() < count else 0
+    return size
+
+
+def write_response(model: ServedModel, outputs: dict[str, NDArray[Any]]) -> bytes:
+    """The serialized answer."""
+    parts = [make("PredictResponse", model_spec=describe_spec(model)).SerializeToString()]
+    for name, array in outputs.items():
+        key = write_field(KEY, name.encode("utf-8"))
+        parts += write_field(OUTPUTS, *key, *write_field(VALUE, *write_tensor(array)))
+    return b"".join(parts)
 
 
 def _read_version(spec: Any) -> str:
@@ -164,10 +197,12 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
             )
         array = np.frombuffer(proto.tensor_content, wanted)
     elif kind == "DT_HALF":
-        array = np.array(values, dtype=np.uint16).view(np.float16)
+        array = np.fromiter(values, np.uint16, len(values)).view(np.float16)
     else:
-        given = np.array(values)
-        array = given.astype(dtype)
+        # One by one: a list of Python's numbers would take four times as much.
+        kept = np.dtype(dtype)
+        given = np.fromiter(values, WIDEST.get(kept.kind, kept), len(values))
+        array = given.astype(kept, copy=False)
         if array.dtype.kind in "iu" and not np.array_equal(given, array):
             raise InvalidInput(
                 f"The input {name!r} has numbers outside {kind}.", field=name, expected=kind
@@ -184,15 +219,16 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def write_tensor(array: NDArray[Any]) -> Any:
-    """A TensorProto with its numbers in the typed field: its own example reads only that."""
+def write_tensor(array: NDArray[Any]) -> list[bytes]:
+    """A serialized TensorProto, in parts, with its numbers in the typed field: clients of
+    TensorFlow Serving read only that."""
     kind = "DT_STRING" if array.dtype.kind in "OSU" else DTYPES[str(array.dtype)]
     proto = load_message("tensorflow.TensorProto")(dtype=load_enum("tensorflow.DataType")[kind])
     for side in array.shape:
         proto.tensor_shape.dim.add(size=side)
     flat = array.reshape(-1)
-    values = flat.view(np.uint16).tolist() if kind == "DT_HALF" else flat.tolist()
-    if kind == "DT_STRING":
-        values = [v if isinstance(v, bytes) else str(v).encode("utf-8") for v in values]
-    getattr(proto, VALUES[kind]).extend(values)
-    return proto
+    values = flat.view(np.uint16) if kind == "DT_HALF" else flat
+    return [
+        proto.SerializeToString(),
+        *write_values("tensorflow.TensorProto", VALUES[kind], values),
+    ]

@@ -1,4 +1,4 @@
-"""gRPC's messages, made at run time from `protos/protos.binpb`.
+"""gRPC's messages, made at run time from `protos/protos.binpb`, and fields written by hand.
 
 They live in a pool of their own, so that a program that also holds TensorFlow's or Triton's own
 messages of the same names is not in the way.
@@ -6,13 +6,17 @@ messages of the same names is not in the way.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelpad.errors import MissingExtra
+from numpy.typing import NDArray
+
+from modelpad.errors import InvalidInput, MissingExtra
 
 FILE = Path(__file__).parent / "protos" / "protos.binpb"
+CHUNK = 16_384  # elements that are Python objects at once
 
 
 @cache
@@ -28,16 +32,55 @@ def load_message(name: str) -> Any:
     return message_factory.GetMessageClass(_load_pool().FindMessageTypeByName(name))
 
 
-def read_headers(context: Any) -> dict[str, str]:
-    """The metadata of a call, which is to gRPC what headers are to HTTP."""
-    given = context.invocation_metadata() or ()
-    return {key: value for key, value in given if isinstance(value, str)}
+def parse_message(name: str, data: bytes) -> Any:
+    """A message from its bytes. Raises `InvalidInput` when they are none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return load_message(name).FromString(data)
+    except DecodeError as error:
+        raise InvalidInput(f"The request is not a {name}.") from error
+
+
+def write_field(number: int, *parts: bytes) -> list[bytes]:
+    """A field of bytes, of a message or of packed numbers, in parts: nothing is copied."""
+    head = _write_varint(number << 3 | 2) + _write_varint(sum(map(len, parts)))
+    return [head, *parts]
+
+
+def write_values(message: str, field: str, array: NDArray[Any]) -> Iterator[bytes]:
+    """A repeated field of `message` with the array's values, in parts that may simply be joined.
+
+    Numbers of fixed size are copied as they are; others pass through Python a chunk at a time.
+    """
+    kind = load_message(message)
+    number = kind.DESCRIPTOR.fields_by_name[field].number
+    flat = array.reshape(-1)
+    if array.dtype.kind == "f":
+        yield from write_field(number, flat.astype(flat.dtype.newbyteorder("<")).tobytes())
+    elif array.dtype.kind == "b":
+        yield from write_field(number, flat.tobytes())
+    else:
+        for start in range(0, len(flat), CHUNK):
+            values = flat[start : start + CHUNK].tolist()
+            if array.dtype.kind in "OSU":
+                values = [v if isinstance(v, bytes) else str(v).encode("utf-8") for v in values]
+            yield kind(**{field: values}).SerializeToString()
 
 
 def load_enum(name: str) -> dict[str, int]:
     """The numbers of an enumeration by its full name."""
     found = _load_pool().FindEnumTypeByName(name)
     return {value.name: value.number for value in found.values}
+
+
+def _write_varint(value: int) -> bytes:
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
 @cache
