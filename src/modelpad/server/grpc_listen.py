@@ -21,11 +21,13 @@ from modelpad.errors import (
     NotFound,
     Overloaded,
     PortInUse,
+    forget_frames,
 )
 from modelpad.server.errors import FAILED, find_nearest
 from modelpad.server.grpc_calls import Call, Metadata
 from modelpad.server.grpc_connections import Connections
 from modelpad.server.protocols.messages import load_message
+from modelpad.server.sockets import count_descriptors
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -96,10 +98,11 @@ class GrpcServer:
         self.grpc = grpc
         self.streams = 0
         self.connections = Connections()
+        self.max_connections = count_grpc_connections(app.limits)
         self._methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self.server = grpc.aio.server(
             options=[
-                *list_options(app.limits),
+                *list_options(app.limits, self.max_connections),
                 ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
             ],
             maximum_concurrent_rpcs=app.limits.connections,
@@ -284,9 +287,13 @@ class Outcome:
         return True
 
 
-def list_options(limits: ServerLimits) -> list[tuple[str, int]]:
+def count_grpc_connections(limits: ServerLimits) -> int:
+    """How many connections gRPC may have: a quarter of the descriptors at most."""
+    return max(1, min(limits.connections, count_descriptors() // 4))
+
+
+def list_options(limits: ServerLimits, connections: int) -> list[tuple[str, int]]:
     """grpcio's options for these limits; none of them has a default that bounds anything here."""
-    connections = min(limits.connections, count_files() // 4)
     return [
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),
@@ -304,16 +311,6 @@ def list_options(limits: ServerLimits) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_CALLS),
     ]
-
-
-def count_files() -> int:
-    """How many files and sockets this process may have open."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 8192
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if most > 0 else 1 << 20
 
 
 async def _read_all(call: Call, request: str) -> AsyncIterator[Any]:

@@ -61,7 +61,8 @@ def serve(
 
             calls = GrpcServer(app, shared=link is not None)
             await calls.listen(grpc, tls)
-        await server.listen(listener, context)
+        kept = 0 if calls is None else calls.max_connections
+        await server.listen(listener, context, kept_descriptors=kept)
         tune_collector()
         if link is not None:
             link.ready(app)

@@ -60,7 +60,7 @@ class Certificate:
         return context
 
 
-# Descriptors that are kept for files, models, gRPC and the supervisor.
+# Descriptors that are kept for files, models and the supervisor.
 SPARE_DESCRIPTORS = 48
 
 
@@ -77,18 +77,21 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def count_free_descriptors() -> int:
-    """How many more sockets this process may open, at least one; some are kept back."""
+def count_descriptors() -> int:
+    """How many files and sockets this process may have open."""
     try:
         import resource
-    except ImportError:
+    except ImportError:  # Windows has no such limit
         return sys.maxsize
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if soft == resource.RLIM_INFINITY:
-        return sys.maxsize
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def count_free_descriptors() -> int:
+    """How many more sockets this process may open, at least one; some are kept back."""
     folder = Path("/dev/fd")
     used = len(list(folder.iterdir())) if folder.is_dir() else SPARE_DESCRIPTORS
-    return max(1, soft - used - SPARE_DESCRIPTORS)
+    return max(1, count_descriptors() - used - SPARE_DESCRIPTORS)
 
 
 def open_socket(address: Address, option: str = "--port") -> socket.socket:

@@ -60,10 +60,16 @@ class HttpServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = (0, b"")
 
-    async def listen(self, listener: socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accepts connections from now on; as many at most as there are descriptors for them."""
+    async def listen(
+        self, listener: socket, tls: ssl.SSLContext | None = None, *, kept_descriptors: int = 0
+    ) -> None:
+        """Accepts connections from now on; as many at most as there are descriptors for them.
+
+        `kept_descriptors` are for others of this process.
+        """
         loop = asyncio.get_running_loop()
-        self.max_connections = min(self.limits.connections, count_free_descriptors())
+        free = max(1, count_free_descriptors() - kept_descriptors)
+        self.max_connections = min(self.limits.connections, free)
         listener.setblocking(False)
         listener.listen(BACKLOG)
         self._listeners[listener] = loop.create_task(self._accept_all(listener, tls))
