@@ -112,7 +112,7 @@ async def ask_twice(url: str, line: bytes) -> list[str]:
     reader, writer = await asyncio.open_connection(host, int(port))
     chunk = b"%x\r\n%b\r\n" % (len(line), line)
     writer.write(
-        b"POST /predict/digits HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n"
+        b"POST /predict/digits HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
         b"content-type: application/x-ndjson\r\n\r\n" + chunk * 64
     )
 
