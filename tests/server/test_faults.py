@@ -27,7 +27,7 @@ from modelpad.server.wire import HttpServer
 
 def make_request(digits: Bundle) -> bytes:
     picture = digits.path("samples/7.png").read_bytes()
-    return write_request("x", "/predict/digits", picture, "image/png")
+    return write_request("localhost", "/predict/digits", picture, "image/png")
 
 
 def load(url: str, request: bytes, connections: int, seconds: float) -> Any:
@@ -55,7 +55,8 @@ def test_two_hundred_slow_clients_hold_up_nobody(
     host, _, port = running.url.removeprefix("http://").partition(":")
     slow = [socket.create_connection((host, int(port))) for _ in range(200)]
     for connection in slow:
-        connection.sendall(b"POST /predict/digits HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n")
+        head = b"POST /predict/digits HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n"
+        connection.sendall(head)
     done = load(running.url, make_request(digits), 8, 1.5)
     assert set(done.statuses) == {200}
     assert done.statuses[200] > 100

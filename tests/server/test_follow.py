@@ -72,7 +72,7 @@ def test_what_is_on_its_way_is_answered_by_the_version_that_it_began_with(
     """The rest of a picture, and another line of a stream, come after the next version is live."""
     host, _, port = url.removeprefix("http://").partition(":")
     picture = digits.path("samples/7.png").read_bytes()
-    head = b"POST /predict/digits HTTP/1.1\r\nhost: x\r\ncontent-type: %s\r\n"
+    head = b"POST /predict/digits HTTP/1.1\r\nhost: localhost\r\ncontent-type: %s\r\n"
     line = json.dumps({"image": base64.b64encode(picture).decode()}).encode() + b"\n"
     part = b"%x\r\n%s\r\n" % (len(line), line)
     with socket.create_connection((host, int(port))) as one, one.makefile("rb") as whole:
@@ -307,7 +307,7 @@ def test_swaps_under_load_fail_no_request(url: str, store: LocalStore, digits: B
     """Every answer is whole, right, and of a version that was meant to answer."""
     store.push(digits)
     picture = digits.path("samples/7.png").read_bytes()
-    request = write_request("x", "/predict/digits", picture, "image/png")
+    request = write_request("localhost", "/predict/digits", picture, "image/png")
     stop = threading.Event()
     swaps = Counter[str]()
 

@@ -269,7 +269,7 @@ def test_a_stop_refuses_new_connections_while_it_answers_what_is_in_flight(
 ) -> None:
     picture = digits.path("samples/7.png").read_bytes()
     where = ("127.0.0.1", int(three.address.rpartition(":")[2]))
-    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(picture)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(picture)}\r\n"
     with socket.create_connection(where, timeout=10) as client:
         client.sendall(f"{head}content-type: image/png\r\n\r\n".encode())
         time.sleep(0.3)  # it is accepted
