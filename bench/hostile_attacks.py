@@ -45,7 +45,7 @@ class Target:
 
     def write(self, path: str, body: bytes, kind: str, *lines: str, length: int = -1) -> bytes:
         """A request, whose body may be said to be longer than it is."""
-        head = [f"POST {path} HTTP/1.1", "host: here", f"content-type: {kind}"]
+        head = [f"POST {path} HTTP/1.1", "host: localhost", f"content-type: {kind}"]
         head += [f"content-length: {len(body) if length < 0 else length}", *lines]
         head += [f"x-api-key: {self.key}"] if self.key else []
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body
@@ -348,7 +348,7 @@ def header_floods(target: Target) -> None:
     def flood() -> None:
         while target.goes_on:
             with contextlib.suppress(OSError), target.connect() as connection:
-                connection.sendall(b"POST /predict/digits HTTP/1.1\r\nhost: here\r\n" + lines)
+                connection.sendall(b"POST /predict/digits HTTP/1.1\r\nhost: localhost\r\n" + lines)
                 time.sleep(0.2)
 
     at_once(100, flood)

@@ -6,10 +6,12 @@ from google.protobuf.message import DecodeError
 
 from fuzz.models import MODELS, refusals, run
 from modelpad.server.protocols import grpc_inference
+from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.messages import load_message
 
 DECODERS = (
     "modelpad.server.protocols.grpc_inference",
+    "modelpad.server.protocols.message_size",
     "modelpad.server.protocols.messages",
     "modelpad.server.protocols.tensors",
 )
@@ -17,6 +19,8 @@ DECODERS = (
 
 def fuzz(data: bytes) -> None:
     """Asks every model, and writes its answer."""
+    with refusals():
+        estimate_bytes(data, "inference.ModelInferRequest")
     try:
         request = load_message("inference.ModelInferRequest").FromString(data)
     except DecodeError:

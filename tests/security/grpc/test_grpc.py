@@ -167,7 +167,7 @@ def test_stalled_uploads_fit_the_budget_together(
     for client in clients:
         while client.read(0.3):
             pass
-    assert sum(bool(client.ended) for client in clients) >= 7
+    assert sum(bool(client.ended) for client in clients) >= 6  # six times 32 MB is the budget
     assert grown < 250
     for client in clients:
         client.socket.close()
@@ -225,13 +225,17 @@ def test_resets_without_end_cost_a_connection(
 def test_a_client_that_is_refused_may_try_again_on_its_connection(
     guarded: tuple[str, psutil.Process],
 ) -> None:
-    """Fifty calls with a wrong key and a message of a megabyte, then one with the right key."""
+    """Fifty calls with a wrong key and a message of a megabyte, then one with the right key.
+
+    After ten wrong keys an address is told to wait, which a right key need not.
+    """
     with grpc.insecure_channel(guarded[0]) as channel:
-        ask = channel.unary_unary(INFER)
+        ask, codes = channel.unary_unary(INFER), set()
         for _ in range(50):
             with pytest.raises(grpc.RpcError) as caught:
                 ask(bytes(1 << 20), metadata=[("x-api-key", "another-one")], timeout=10)
-            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            codes.add(caught.value.code())
+        assert codes == {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert ask(write_row(), metadata=WITH_KEY, timeout=10)
 
 
