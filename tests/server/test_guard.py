@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -77,22 +76,6 @@ def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: 
     late = answers[statuses.index(429)]
     assert int(late.headers["retry-after"]) >= 1
     assert httpx.post(url, json=ROW, headers=bearer("secret-of-bob")).status_code == 200
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 def test_https(serve: Any, bundles: Path, tmp_path: Path, certificate: tuple[Path, Path]) -> None:

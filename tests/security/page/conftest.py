@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,30 +16,6 @@ import pytest
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.fields import Image, Label, Signature, Tensor, Text
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    # DNS rebinding: a name of the attacker's that means this machine.
-    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("MODELPAD_CHROMIUM") or shutil.which("chromium")
-    if path is None:
-        pytest.skip("Chromium is not installed; MODELPAD_CHROMIUM may name it")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @dataclass

@@ -106,21 +106,6 @@ def test_clients_that_leave_are_not_logged(logged: Any, sent: bytes, wait_bytes:
     assert len(server.read()) <= 3, server.read()[:20]
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
 def test_broken_handshakes_are_not_logged(logged: Any, certificate: tuple[Path, Path]) -> None:
     server = logged("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
