@@ -17,7 +17,7 @@ import pytest
 MEGABYTE = 1 << 20
 # What one worker may grow by under any attack: its byte budget, and what the interpreter and the
 # allocator add to it.
-MAX_GROWTH_MB = 300
+MAX_GROWTH_MB = 260
 
 Watch = Callable[[int], Any]
 Send = Callable[..., bytes]

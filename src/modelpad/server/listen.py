@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelpad.server.app import App
+from modelpad.server.memory import map_large_blocks
 from modelpad.server.sockets import Address, Certificate, raise_descriptor_limit
 from modelpad.server.wire import HttpServer
 
@@ -44,6 +45,7 @@ def serve(
 
     context = None if tls is None else tls.open()
     raise_descriptor_limit()
+    map_large_blocks()
 
     async def live() -> None:
         loop = asyncio.get_running_loop()

@@ -1,11 +1,11 @@
-"""Memory that is free again goes back to the system, where the C library keeps it.
+"""Memory that is free again goes back to the system, where the C library would keep it.
 
-glibc keeps freed blocks for later; after one large request a process stays as large as its peak.
+glibc learns from the blocks that are freed to keep ever larger ones for later, so that after a few
+large requests a process stays as large as its peak, and its peak is more than what it uses.
 """
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
 from functools import cache
@@ -13,13 +13,23 @@ from typing import Any
 
 TRIMMED_BYTES = 4 * 1024 * 1024  # a request that held more is worth a trim
 DELAY_S = 0.5
+# From this size on, each block is mapped alone, and unmapped when it is freed.
+MAPPED_BYTES = 1024 * 1024
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 _waiting = threading.Lock()
 
 
+def map_large_blocks() -> None:
+    """Fixes the size from which blocks are mapped, which glibc otherwise raises to 32 MB."""
+    library = _load_library()
+    if library is not None:
+        library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+
+
 def trim_soon() -> None:
     """Trims half a second from now, on a thread of its own; once for all that ask until then."""
-    if _find_trim() is not None and _waiting.acquire(blocking=False):
+    if _load_library() is not None and _waiting.acquire(blocking=False):
         timer = threading.Timer(DELAY_S, _trim)
         timer.daemon = True
         timer.start()
@@ -27,14 +37,17 @@ def trim_soon() -> None:
 
 def _trim() -> None:
     _waiting.release()
-    trim = _find_trim()
-    if trim is not None:
-        trim(0)
+    library = _load_library()
+    if library is not None:
+        library.malloc_trim(0)
 
 
 @cache
-def _find_trim() -> Any:
-    """glibc's `malloc_trim`; None elsewhere."""
+def _load_library() -> Any:
+    """The C library, where it is glibc; None elsewhere."""
     if sys.platform != "linux":
         return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") and hasattr(library, "mallopt") else None
