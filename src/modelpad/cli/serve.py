@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modelpad.server.workers.memory import WorkerMemory
     from modelpad.store import Found
 
-BODIES_IN_FLIGHT = 6  # of the largest size: one that is decoded takes five times its size
+BODIES_IN_FLIGHT = 8  # of the largest size: one that is decoded takes five times its size
 LEAST_MEMORY_MB = 256  # what a worker with a small model needs, and some requests
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 EXAMPLE = """example:
@@ -84,7 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-inflight-mb",
         type=float,
         metavar="MB",
-        help="memory that all requests of a worker may hold together (six times --max-body-mb)",
+        help="memory that all requests of a worker may hold together (eight times --max-body-mb)",
     )
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds a request may take (%(default)s)"

@@ -12,12 +12,17 @@ from types import TracebackType
 from modelpad.errors import Overloaded, TooLarge
 from modelpad.server.memory import TRIMMED_BYTES, trim_soon
 
-# Makes room for some bytes of a request that will then hold so many in all: (size, total).
+# Makes room of some bytes for a request that will then hold so many in all: (size, total).
 Evict = Callable[[int, int], None]
+
+SMALL_BYTES = 1024 * 1024
 
 
 class ByteBudget:
     """Counts the bytes that are reserved, up to `limit`; used from one event loop alone.
+
+    The last quarter is kept for requests that hold a megabyte at most: large ones, however many and
+    slow, never keep small ones out.
 
     When it is exhausted, `evict` may make room by dropping requests that hold more than the one
     that asks: so the largest upload loses, and a small request hardly ever does.
@@ -37,25 +42,27 @@ class ByteBudget:
             TooLarge: the request needs more than the whole budget.
             Overloaded: it needs more than is left of it now.
         """
-        if self.used + size > self.limit:
-            self._make_room(size, max(size, total))
+        total = max(size, total)
+        limit = self.limit if total <= SMALL_BYTES else self.limit * 3 // 4
+        if self.used + size > limit:
+            self._make_room(size, total, limit)
         self.used += size
 
     def release(self, size: int) -> None:
         """Gives `size` reserved bytes back."""
         self.used -= size
 
-    def _make_room(self, size: int, total: int) -> None:
-        if total > self.limit:
+    def _make_room(self, size: int, total: int, limit: int) -> None:
+        if total > limit:
             raise TooLarge(
-                f"The request needs {total:,} bytes of memory; the limit is {self.limit:,}.",
+                f"The request needs {total:,} bytes of memory; the limit is {limit:,}.",
                 hint="Send fewer values at once, or raise the limit with --max-inflight-mb.",
-                limit=self.limit,
+                limit=limit,
                 got=total,
             )
         if self.evict is not None:
-            self.evict(size, total)
-        if self.used + size > self.limit:
+            self.evict(self.used + size - limit, total)
+        if self.used + size > limit:
             raise Overloaded(
                 "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
             )

@@ -103,6 +103,7 @@ class Connection(asyncio.BufferedProtocol):
         """The client has gone: what it asked for is of no use any more."""
         self.server.connections.discard(self)
         self.server.lingering.discard(self)
+        self.server.closed += 1
         self._closing = True
         self._unparsed = b""
         self._release_head()

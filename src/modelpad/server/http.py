@@ -37,7 +37,7 @@ class ServerLimits:
     """
 
     body_bytes: int = 32 * 1024 * 1024
-    inflight_bytes: int = 192 * 1024 * 1024
+    inflight_bytes: int = 256 * 1024 * 1024
     header_bytes: int = 64 * 1024
     connections: int = 1000
     header_s: float = 10.0

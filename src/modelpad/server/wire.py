@@ -13,6 +13,7 @@ from socket import socket
 from modelpad.server.budget import ByteBudget
 from modelpad.server.connection import Connection
 from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.memory import trim_soon
 from modelpad.server.sockets import count_free_descriptors
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,6 +26,7 @@ READ_BYTES = 64 * 1024
 RETRY_S = 0.05  # after the system had no descriptor, or no memory, for a connection
 MAX_SURPLUS = 32  # connections beyond the limit that are told so, and not just closed
 BUSY_RANK = 3
+MANY_CLOSED = 50  # connections in a second
 
 
 class HttpServer:
@@ -56,6 +58,7 @@ class HttpServer:
         self.read_buffer = memoryview(bytearray(READ_BYTES))  # a slice of it is no copy
         self.stopping = False
         self.refused = 0
+        self.closed = 0  # connections, since the last sweep
         self._listeners: dict[socket, asyncio.Task[None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = (0, b"")
@@ -157,17 +160,22 @@ class HttpServer:
         if idlest is None or idlest.eviction_rank[0] >= BUSY_RANK:
             return False
         idlest.abort()
+        self.closed += 1
         self.connections.discard(idlest)
         self.lingering.discard(idlest)
         return True
 
     def _evict_bytes(self, size: int, total: int) -> None:
-        """Drops the largest unfinished requests, of those that hold more than `total`."""
+        """Drops the largest unfinished requests, of those that hold more than `total`.
+
+        Stops when `size` bytes are free that were not before.
+        """
+        enough = self.budget.used - size
         held = {each: each.evictable_bytes for each in self.connections}
         heavy = sorted((each for each in held if held[each] > total), key=lambda each: -held[each])
         for connection in heavy:
             connection.evict()
-            if self.budget.used + size <= self.budget.limit:
+            if self.budget.used <= enough:
                 return
 
     def _sweep(self) -> None:
@@ -175,4 +183,7 @@ class HttpServer:
         for connection in list(self.connections):
             if connection.deadline <= now:
                 connection.time_out()
+        if self.closed > MANY_CLOSED:
+            trim_soon()  # each held buffers, of TLS above all
+        self.closed = 0
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
