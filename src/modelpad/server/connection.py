@@ -112,8 +112,7 @@ class Connection(asyncio.BufferedProtocol):
                 exchange.wake()
                 if exchange is not self._current:
                     exchange.finish()
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
@@ -348,6 +347,7 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(CONTINUE)
 
     async def _answer(self, exchange: Exchange) -> None:
+        exchange.started = True
         request, response = exchange.request, exchange.refusal
         try:
             if response is None:
@@ -367,6 +367,16 @@ class Connection(asyncio.BufferedProtocol):
         self._current = None
         self._go_on(exchange)
         self._start_next()
+
+    def _cancel_task(self) -> None:
+        """Cancels the handler, and releases its request if the task has not started yet.
+
+        A task that is cancelled before it starts never reaches its `finally`.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        if self._current is not None and not self._current.started:
+            self._current.finish()
 
     def _go_on(self, exchange: Exchange) -> None:
         """After an answer: the connection ends, or waits for the next request."""
@@ -546,8 +556,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, response: Response) -> None:
         """Says why, and closes; what was being answered is of no use any more."""
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(self._write_head(response, self._make_last()) + response.body)
         self._linger()

@@ -1,0 +1,89 @@
+"""Hostile clients on a real socket: after every one of them the byte budget is empty again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+from modelpad.server.budget import ByteBudget
+from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.wire import HttpServer
+
+Attack = Callable[[HttpServer, int], Awaitable[None]]
+KILOBYTE = 1024
+
+
+def run(
+    attack: Attack, handler: Callable[[Request], Awaitable[Response]], limit: int = 1 << 24
+) -> ByteBudget:
+    """The budget of a server after an attack, when all its connections are closed."""
+
+    async def live() -> ByteBudget:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(handler, ServerLimits(inflight_bytes=limit))
+        await server.listen(listener)
+        await asyncio.wait_for(attack(server, listener.getsockname()[1]), 20)
+        await server.stop(0)
+        await asyncio.sleep(0.05)
+        return server.budget
+
+    return asyncio.run(live())
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body(), "text/plain")
+
+
+async def connect(port: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setblocking(False)
+    return client
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_a_request_refused_before_its_handler_starts_releases_its_bytes() -> None:
+    """The head and the broken chunk arrive in one read."""
+
+    async def attack(server: HttpServer, port: int) -> None:
+        head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        for _ in range(5):
+            client = await connect(port)
+            await asyncio.get_running_loop().sock_sendall(
+                client, head + b"1388\r\n" + bytes(5000) + b"\r\nno chunk\r\n"
+            )
+            answer = await asyncio.get_running_loop().sock_recv(client, 4096)
+            assert answer.startswith(b"HTTP/1.1 400")
+            client.close()
+
+    assert run(attack, echo).used == 0
+
+
+def test_a_pipelined_request_of_a_client_that_reset_releases_its_bytes() -> None:
+    """The failed write closes the connection before the next handler starts."""
+    gates: list[asyncio.Event] = []
+
+    async def wait(request: Request) -> Response:
+        await gates[-1].wait()
+        return Response(b"late", "text/plain")
+
+    async def attack(server: HttpServer, port: int) -> None:
+        for _ in range(5):
+            gates.append(asyncio.Event())
+            client = await connect(port)
+            await asyncio.get_running_loop().sock_sendall(
+                client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 60
+            )
+            while not any(each._paused for each in server.connections):
+                await asyncio.sleep(0.01)
+            reset(client)
+            await asyncio.sleep(0.01)
+            gates[-1].set()
+            await asyncio.sleep(0.05)
+
+    assert run(attack, wait).used == 0
