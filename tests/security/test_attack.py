@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -85,5 +86,32 @@ def test_a_pipelined_request_of_a_client_that_reset_releases_its_bytes() -> None
             await asyncio.sleep(0.01)
             gates[-1].set()
             await asyncio.sleep(0.05)
+
+    assert run(attack, wait).used == 0
+
+
+def test_evicting_a_connection_while_it_sends_a_head_releases_no_more_than_it_held() -> None:
+    """Requests that wait behind a slow one hold more than the head that comes after them."""
+
+    async def wait(request: Request) -> Response:
+        await asyncio.sleep(30)
+        return Response(b"late", "text/plain")
+
+    async def attack(server: HttpServer, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        client = await connect(port)
+        one = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n" + bytes(60000)
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + one * 2)
+        while server.budget.used < 120_000:
+            await asyncio.sleep(0.01)
+        # As much more as just does not fit, in two parts of a head.
+        head = b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x-a: " + bytes(b"a" * 2000) + b"\r\n"
+        await loop.sock_sendall(client, head)
+        await asyncio.sleep(0.1)
+        server.budget.limit = server.budget.used + 1000
+        with contextlib.suppress(ConnectionError):
+            await loop.sock_sendall(client, b"x-b: " + b"b" * 2000 + b"\r\n")
+        await asyncio.sleep(0.1)
+        client.close()
 
     assert run(attack, wait).used == 0

@@ -302,9 +302,11 @@ class Connection(asyncio.BufferedProtocol):
     def _reserve_head(self) -> None:
         """Counts what has come of a head that is not whole, and Python's objects for it."""
         size = 2 * self._head_bytes + FIELD_BYTES * self._fields if self._coming is None else 0
-        if size > self._head_reserved:
-            self.server.budget.reserve(size - self._head_reserved, size)
-            self._head_reserved = size
+        growth = size - self._head_reserved
+        if growth > 0:
+            self.server.budget.reserve(growth, size)
+            # Not `= size`: to make room, this connection may have been evicted.
+            self._head_reserved += growth
 
     def _release_head(self) -> None:
         self.server.budget.release(self._head_reserved)
