@@ -6,8 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
+import numpy as np
+
+from modelpad.engine import Batcher
 from modelpad.server.budget import ByteBudget
 from modelpad.server.http import Request, Response, ServerLimits
 from modelpad.server.wire import HttpServer
@@ -115,3 +121,46 @@ def test_evicting_a_connection_while_it_sends_a_head_releases_no_more_than_it_he
         client.close()
 
     assert run(attack, wait).used == 0
+
+
+class Instant:
+    """A session that returns its input, after `gate` is open."""
+
+    can_split = False
+    title = "instant"
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+
+    def decode(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"x": np.zeros((1, 1), np.float32)}
+
+    def predict(self, arrays: dict[str, Any], run: object) -> dict[str, Any]:
+        if self.gate is not None:
+            self.gate.wait(10)
+        return arrays
+
+    def encode_small(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+class Large:
+    """A decoded input that can be watched."""
+
+
+def test_an_idle_engine_thread_does_not_keep_its_last_request() -> None:
+    async def ask() -> None:
+        engine = Batcher(cast("Any", Instant()))
+        large = Large()
+        watched = weakref.ref(large)
+        await engine.answer({"x": large})
+        del large
+        for _ in range(100):
+            if watched() is None:
+                break
+            await asyncio.sleep(0.01)
+        kept = watched()
+        engine.close()
+        assert kept is None
+
+    asyncio.run(ask())

@@ -273,6 +273,7 @@ class Batcher:
                 self._loop.call_soon_threadsafe(self._deliver, batch, record)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to answer
+            del batch, record  # else this thread keeps their requests while it waits for others
 
     def _take(self) -> RunningBatch | None:
         """The next batch; waits for one. None when the engine is closed."""
@@ -281,6 +282,7 @@ class Batcher:
                 taken, leaving, until = self._choose()
                 if leaving and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._forget, leaving)
+                del leaving
                 if taken:
                     batch = self._running[threading.get_ident()] = RunningBatch(taken)
                     return batch
