@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import struct
 import threading
@@ -12,8 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
-from modelpad.engine import Batcher
+from modelpad.engine import Batcher, QueueLimits
+from modelpad.errors import DeadlineExceeded
 from modelpad.server.budget import ByteBudget
 from modelpad.server.http import Request, Response, ServerLimits
 from modelpad.server.wire import HttpServer
@@ -160,6 +163,38 @@ def test_an_idle_engine_thread_does_not_keep_its_last_request() -> None:
                 break
             await asyncio.sleep(0.01)
         kept = watched()
+        engine.close()
+        assert kept is None
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 5])
+def test_a_queued_request_that_was_cancelled_or_timed_out_is_not_kept(timeout_s: float) -> None:
+    """Its bytes are released, while the engine's only thread is still busy with another."""
+
+    async def ask() -> None:
+        gate = threading.Event()
+        engine = Batcher(cast("Any", Instant(gate)), limits=QueueLimits(timeout_s=timeout_s))
+        first = asyncio.create_task(engine.answer({"x": 1}))
+        await asyncio.sleep(0.05)
+        large = Large()
+        watched = weakref.ref(large)
+
+        async def handle(value: Large) -> None:
+            with contextlib.suppress(asyncio.CancelledError, DeadlineExceeded):
+                await engine.answer({"x": value})
+
+        second = asyncio.create_task(handle(large))
+        del large
+        await asyncio.sleep(0.3)
+        second.cancel()
+        await asyncio.wait([second])
+        gc.collect()
+        kept = watched()
+        gate.set()
+        with contextlib.suppress(DeadlineExceeded):
+            await first
         engine.close()
         assert kept is None
 

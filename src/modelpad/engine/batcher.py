@@ -220,9 +220,17 @@ class Batcher:
             loop.call_later(SWEEP_S, self._sweep)
         try:
             return await work.future
-        except asyncio.CancelledError:
-            work.gone = True
+        except (asyncio.CancelledError, DeadlineExceeded):
+            self._withdraw(work)
             raise
+
+    def _withdraw(self, work: Work) -> None:
+        """Takes a request that nobody waits for out of the queue, so that its input is freed."""
+        work.gone = True
+        with self._wake:
+            if work in self._queue:
+                self._queue.remove(work)
+                self._unfinished.discard(work)
 
     def _sweep(self) -> None:
         """Answers those whose time is over, and stops the batches that nobody waits for."""
