@@ -220,9 +220,17 @@ class Batcher:
             loop.call_later(SWEEP_S, self._sweep)
         try:
             return await work.future
-        except asyncio.CancelledError:
-            work.gone = True
+        except (asyncio.CancelledError, DeadlineExceeded):
+            self._withdraw(work)
             raise
+
+    def _withdraw(self, work: Work) -> None:
+        """Takes a request that nobody waits for out of the queue, so that its input is freed."""
+        work.gone = True
+        with self._wake:
+            if work in self._queue:
+                self._queue.remove(work)
+                self._unfinished.discard(work)
 
     def _sweep(self) -> None:
         """Answers those whose time is over, and stops the batches that nobody waits for."""
@@ -273,6 +281,7 @@ class Batcher:
                 self._loop.call_soon_threadsafe(self._deliver, batch, record)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to answer
+            del batch, record  # else this thread keeps their requests while it waits for others
 
     def _take(self) -> RunningBatch | None:
         """The next batch; waits for one. None when the engine is closed."""
@@ -281,6 +290,7 @@ class Batcher:
                 taken, leaving, until = self._choose()
                 if leaving and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._forget, leaving)
+                del leaving
                 if taken:
                     batch = self._running[threading.get_ident()] = RunningBatch(taken)
                     return batch

@@ -113,8 +113,7 @@ class Connection(asyncio.BufferedProtocol):
                 exchange.wake()
                 if exchange is not self._current:
                     exchange.finish()
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
@@ -304,9 +303,11 @@ class Connection(asyncio.BufferedProtocol):
     def _reserve_head(self) -> None:
         """Counts what has come of a head that is not whole, and Python's objects for it."""
         size = 2 * self._head_bytes + FIELD_BYTES * self._fields if self._coming is None else 0
-        if size > self._head_reserved:
-            self.server.budget.reserve(size - self._head_reserved, size)
-            self._head_reserved = size
+        growth = size - self._head_reserved
+        if growth > 0:
+            self.server.budget.reserve(growth, size)
+            # Not `= size`: to make room, this connection may have been evicted.
+            self._head_reserved += growth
 
     def _release_head(self) -> None:
         self.server.budget.release(self._head_reserved)
@@ -349,6 +350,7 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(CONTINUE)
 
     async def _answer(self, exchange: Exchange) -> None:
+        exchange.started = True
         request, response = exchange.request, exchange.refusal
         try:
             if response is None:
@@ -368,6 +370,16 @@ class Connection(asyncio.BufferedProtocol):
         self._current = None
         self._go_on(exchange)
         self._start_next()
+
+    def _cancel_task(self) -> None:
+        """Cancels the handler, and releases its request if the task has not started yet.
+
+        A task that is cancelled before it starts never reaches its `finally`.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        if self._current is not None and not self._current.started:
+            self._current.finish()
 
     def _go_on(self, exchange: Exchange) -> None:
         """After an answer: the connection ends, or waits for the next request."""
@@ -547,8 +559,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, response: Response) -> None:
         """Says why, and closes; what was being answered is of no use any more."""
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(self._write_head(response, self._make_last()) + response.body)
         self._linger()

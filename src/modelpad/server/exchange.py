@@ -25,6 +25,7 @@ class Exchange:
         "refusal",
         "request",
         "reservation",
+        "started",
         "waiter",
     )
 
@@ -34,6 +35,7 @@ class Exchange:
         self.reservation = Reservation(budget)
         self.part: bytes | bytearray = b""  # of the body, not read by the handler yet
         self.complete = False
+        self.started = False  # its task runs
         self.begun = False  # its answer is on the way
         self.expects = False  # its client waits to be told that its body is wanted
         self.gone = False

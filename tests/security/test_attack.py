@@ -1,0 +1,201 @@
+"""Hostile clients on a real socket: after every one of them the byte budget is empty again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import struct
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from modelpad.engine import Batcher, QueueLimits
+from modelpad.errors import DeadlineExceeded
+from modelpad.server.budget import ByteBudget
+from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.wire import HttpServer
+
+Attack = Callable[[HttpServer, int], Awaitable[None]]
+KILOBYTE = 1024
+
+
+def run(
+    attack: Attack, handler: Callable[[Request], Awaitable[Response]], limit: int = 1 << 24
+) -> ByteBudget:
+    """The budget of a server after an attack, when all its connections are closed."""
+
+    async def live() -> ByteBudget:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(handler, ServerLimits(inflight_bytes=limit))
+        await server.listen(listener)
+        await asyncio.wait_for(attack(server, listener.getsockname()[1]), 20)
+        await server.stop(0)
+        await asyncio.sleep(0.05)
+        return server.budget
+
+    return asyncio.run(live())
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body(), "text/plain")
+
+
+async def connect(port: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setblocking(False)
+    return client
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_a_request_refused_before_its_handler_starts_releases_its_bytes() -> None:
+    """The head and the broken chunk arrive in one read."""
+
+    async def attack(server: HttpServer, port: int) -> None:
+        head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        for _ in range(5):
+            client = await connect(port)
+            await asyncio.get_running_loop().sock_sendall(
+                client, head + b"1388\r\n" + bytes(5000) + b"\r\nno chunk\r\n"
+            )
+            answer = await asyncio.get_running_loop().sock_recv(client, 4096)
+            assert answer.startswith(b"HTTP/1.1 400")
+            client.close()
+
+    assert run(attack, echo).used == 0
+
+
+def test_a_pipelined_request_of_a_client_that_reset_releases_its_bytes() -> None:
+    """The failed write closes the connection before the next handler starts."""
+    gates: list[asyncio.Event] = []
+
+    async def wait(request: Request) -> Response:
+        await gates[-1].wait()
+        return Response(b"late", "text/plain")
+
+    async def attack(server: HttpServer, port: int) -> None:
+        for _ in range(5):
+            gates.append(asyncio.Event())
+            client = await connect(port)
+            await asyncio.get_running_loop().sock_sendall(
+                client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 60
+            )
+            while not any(each._paused for each in server.connections):
+                await asyncio.sleep(0.01)
+            reset(client)
+            await asyncio.sleep(0.01)
+            gates[-1].set()
+            await asyncio.sleep(0.05)
+
+    assert run(attack, wait).used == 0
+
+
+def test_evicting_a_connection_while_it_sends_a_head_releases_no_more_than_it_held() -> None:
+    """Requests that wait behind a slow one hold more than the head that comes after them."""
+
+    async def wait(request: Request) -> Response:
+        await asyncio.sleep(30)
+        return Response(b"late", "text/plain")
+
+    async def attack(server: HttpServer, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        client = await connect(port)
+        one = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n" + bytes(60000)
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + one * 2)
+        while server.budget.used < 120_000:
+            await asyncio.sleep(0.01)
+        # As much more as just does not fit, in two parts of a head.
+        head = b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x-a: " + bytes(b"a" * 2000) + b"\r\n"
+        await loop.sock_sendall(client, head)
+        await asyncio.sleep(0.1)
+        server.budget.limit = server.budget.used + 1000
+        with contextlib.suppress(ConnectionError):
+            await loop.sock_sendall(client, b"x-b: " + b"b" * 2000 + b"\r\n")
+        await asyncio.sleep(0.1)
+        client.close()
+
+    assert run(attack, wait).used == 0
+
+
+class Instant:
+    """A session that returns its input, after `gate` is open."""
+
+    can_split = False
+    title = "instant"
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+
+    def decode(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"x": np.zeros((1, 1), np.float32)}
+
+    def predict(self, arrays: dict[str, Any], run: object) -> dict[str, Any]:
+        if self.gate is not None:
+            self.gate.wait(10)
+        return arrays
+
+    def encode_small(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+class Large:
+    """A decoded input that can be watched."""
+
+
+def test_an_idle_engine_thread_does_not_keep_its_last_request() -> None:
+    async def ask() -> None:
+        engine = Batcher(cast("Any", Instant()))
+        large = Large()
+        watched = weakref.ref(large)
+        await engine.answer({"x": large})
+        del large
+        for _ in range(100):
+            if watched() is None:
+                break
+            await asyncio.sleep(0.01)
+        kept = watched()
+        engine.close()
+        assert kept is None
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 5])
+def test_a_queued_request_that_was_cancelled_or_timed_out_is_not_kept(timeout_s: float) -> None:
+    """Its bytes are released, while the engine's only thread is still busy with another."""
+
+    async def ask() -> None:
+        gate = threading.Event()
+        engine = Batcher(cast("Any", Instant(gate)), limits=QueueLimits(timeout_s=timeout_s))
+        first = asyncio.create_task(engine.answer({"x": 1}))
+        await asyncio.sleep(0.05)
+        large = Large()
+        watched = weakref.ref(large)
+
+        async def handle(value: Large) -> None:
+            with contextlib.suppress(asyncio.CancelledError, DeadlineExceeded):
+                await engine.answer({"x": value})
+
+        second = asyncio.create_task(handle(large))
+        del large
+        await asyncio.sleep(0.3)
+        second.cancel()
+        await asyncio.wait([second])
+        gc.collect()
+        kept = watched()
+        gate.set()
+        with contextlib.suppress(DeadlineExceeded):
+            await first
+        engine.close()
+        assert kept is None
+
+    asyncio.run(ask())
