@@ -105,7 +105,8 @@ class Connection(asyncio.BufferedProtocol):
         self.server.lingering.discard(self)
         self.server.closed += 1
         self._closing = True
-        self._unparsed = b""
+        self._unparsed, self._headers, self._url = b"", {}, b""
+        del self._parser  # it refers to this connection, which would wait for garbage collection
         self._release_head()
         for exchange in (self._current, self._coming, *self._waiting):
             if exchange is not None:

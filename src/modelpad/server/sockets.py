@@ -94,6 +94,17 @@ def count_free_descriptors() -> int:
     return max(1, count_descriptors() - used - SPARE_DESCRIPTORS)
 
 
+def shrink_tls_buffers(size: int) -> None:
+    """Lets asyncio read TLS into buffers of `size` bytes, instead of 256 KB a connection.
+
+    There is no public setting, and a thousand silent connections would take 250 MB.
+    """
+    from asyncio import sslproto
+
+    if hasattr(sslproto.SSLProtocol, "max_size"):
+        sslproto.SSLProtocol.max_size = size
+
+
 def open_socket(address: Address, option: str = "--port") -> socket.socket:
     """A socket bound to `address`, so that a port in use is known before models are opened.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from modelpad.server.budget import ByteBudget
 from modelpad.server.connection import Connection
 from modelpad.server.http import Request, Response, ServerLimits
 from modelpad.server.memory import trim_soon
-from modelpad.server.sockets import count_free_descriptors
+from modelpad.server.sockets import count_free_descriptors, shrink_tls_buffers
 
 Handler = Callable[[Request], Awaitable[Response]]
 Refuse = Callable[[Request], Response | None]
@@ -73,6 +74,8 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         free = max(1, count_free_descriptors() - kept_descriptors)
         self.max_connections = min(self.limits.connections, free)
+        if tls is not None:
+            shrink_tls_buffers(READ_BYTES)
         listener.setblocking(False)
         listener.listen(BACKLOG)
         self._listeners[listener] = loop.create_task(self._accept_all(listener, tls))
@@ -149,6 +152,7 @@ class HttpServer:
             )
         except (OSError, asyncio.CancelledError):  # no handshake, or not in time
             self.connections.discard(connection)
+            self.closed += 1
             accepted.close()
         finally:
             connection.opening = None
@@ -160,7 +164,6 @@ class HttpServer:
         if idlest is None or idlest.eviction_rank[0] >= BUSY_RANK:
             return False
         idlest.abort()
-        self.closed += 1
         self.connections.discard(idlest)
         self.lingering.discard(idlest)
         return True
@@ -184,6 +187,7 @@ class HttpServer:
             if connection.deadline <= now:
                 connection.time_out()
         if self.closed > MANY_CLOSED:
-            trim_soon()  # each held buffers, of TLS above all
+            gc.collect()  # asyncio's TLS leaves cycles, with buffers of 256 KB each
+            trim_soon()
         self.closed = 0
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
