@@ -32,7 +32,7 @@ FIRST_S = 1.0  # a client that has just connected is about to ask
 LINGER_S = 2.0
 PAUSE_BYTES = 64 * 1024  # of a body that nobody has read yet
 # Requests are parsed a few at a time, so that pipelined ones wait as bytes and not as objects.
-SLICE_BYTES = 4096
+SLICE_BYTES = 16 * 1024
 MAX_PIPELINED = 32
 # What CPython takes for a request's head, beside its text: objects, and each field.
 HEAD_BYTES = 2048
