@@ -10,6 +10,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -199,3 +200,30 @@ def test_a_queued_request_that_was_cancelled_or_timed_out_is_not_kept(timeout_s:
         assert kept is None
 
     asyncio.run(ask())
+
+
+def test_a_connection_evicted_before_it_is_opened_closes_its_socket() -> None:
+    """More clients connect within one turn of the event loop than connections are allowed."""
+
+    def count() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    async def live() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(echo, ServerLimits(connections=2))
+        await server.listen(listener)
+        before = count()
+        gc.disable()
+        try:
+            for _ in range(30):
+                (await connect(listener.getsockname()[1])).close()
+            for _ in range(100):
+                await asyncio.sleep(0.01)
+                if count() <= before:
+                    break
+            assert count() <= before
+        finally:
+            gc.enable()
+            await server.stop(0)
+
+    asyncio.run(live())

@@ -135,6 +135,12 @@ class HttpServer:
         self.connections.add(connection)
         connection.opening = loop.create_task(self._open(connection, accepted, tls))
 
+        def close_unopened(task: asyncio.Task[object]) -> None:
+            if task.cancelled():  # before it started, or it would have closed the socket itself
+                accepted.close()
+
+        connection.opening.add_done_callback(close_unopened)
+
     async def _open(
         self, connection: Connection, accepted: socket, tls: ssl.SSLContext | None
     ) -> None:
