@@ -8,6 +8,7 @@ import gc
 import socket
 import struct
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,8 +19,9 @@ import pytest
 
 from modelpad.engine import Batcher, QueueLimits
 from modelpad.errors import DeadlineExceeded
-from modelpad.server.budget import ByteBudget
+from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.http import Request, Response, ServerLimits
+from modelpad.server.protocols.typed import read_values
 from modelpad.server.wire import HttpServer
 
 Attack = Callable[[HttpServer, int], Awaitable[None]]
@@ -227,3 +229,26 @@ def test_a_connection_evicted_before_it_is_opened_closes_its_socket() -> None:
             await server.stop(0)
 
     asyncio.run(live())
+
+
+def test_a_multipart_form_is_freed_without_the_garbage_collector() -> None:
+    size = 4 << 20
+    part = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body = part + bytes(size) + b"\r\n--b--\r\n"
+
+    async def read() -> tuple[bytes, bool]:
+        return body, False
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    held = Reservation(ByteBudget(1 << 30))
+    request = Request("POST", "/", b"", headers, read, ServerLimits(), held)
+    signature = cast("Any", None)
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            assert len(cast("bytes", read_values(request, body, signature)["image"])) == size
+        assert tracemalloc.get_traced_memory()[0] < size
+    finally:
+        tracemalloc.stop()
+        gc.enable()
