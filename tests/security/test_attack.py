@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import gzip
 import socket
 import struct
 import threading
@@ -252,3 +253,28 @@ def test_a_multipart_form_is_freed_without_the_garbage_collector() -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+def test_decompressing_a_body_takes_no_copies_of_it() -> None:
+    size = 8 << 20
+    packed = gzip.compress(bytes(size), 0)
+    parts = [packed[:1000], packed[1000:]]
+
+    async def read() -> tuple[bytes, bool]:
+        return parts.pop(0), bool(parts)
+
+    headers = {"content-encoding": "gzip"}
+    held = Reservation(ByteBudget(1 << 30))
+    request = Request("POST", "/", b"", headers, read, ServerLimits(), held)
+
+    async def measure() -> int:
+        return len(await request.body())
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(measure()) == size
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The packed body, the growing plain one, and its copy at the end.
+    assert peak < 3.5 * size
