@@ -7,6 +7,7 @@ import contextlib
 import gc
 import gzip
 import socket
+import ssl
 import struct
 import threading
 import tracemalloc
@@ -23,6 +24,7 @@ from modelpad.errors import DeadlineExceeded
 from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.http import Request, Response, ServerLimits
 from modelpad.server.protocols.typed import read_values
+from modelpad.server.sockets import Certificate
 from modelpad.server.wire import HttpServer
 
 Attack = Callable[[HttpServer, int], Awaitable[None]]
@@ -278,3 +280,40 @@ def test_decompressing_a_body_takes_no_copies_of_it() -> None:
         tracemalloc.stop()
     # The packed body, the growing plain one, and its copy at the end.
     assert peak < 3.5 * size
+
+
+@pytest.mark.parametrize("request_line", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"])
+def test_closed_tls_connections_are_freed_without_the_garbage_collector(
+    certificate: tuple[Path, Path], request_line: bytes
+) -> None:
+    """Each has a buffer of 256 KB; without a request, its handshake is cut short."""
+    count = 20
+
+    def ask(port: int) -> None:
+        trusting = ssl.create_default_context(cafile=certificate[0])
+        trusting.check_hostname = False
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                if request_line:
+                    with trusting.wrap_socket(client) as wrapped:
+                        wrapped.sendall(request_line)
+                        assert wrapped.recv(100)
+
+    async def live() -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(echo)
+        await server.listen(listener, Certificate(*certificate).open())
+        before = tracemalloc.get_traced_memory()[0]
+        await asyncio.to_thread(ask, listener.getsockname()[1])
+        await asyncio.sleep(0.2)
+        grown = tracemalloc.get_traced_memory()[0] - before
+        await server.stop(0)
+        return grown
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert asyncio.run(live()) < count * 64 * KILOBYTE
+    finally:
+        tracemalloc.stop()
+        gc.enable()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from socket import socket
 
+from modelpad.errors import forget_frames
 from modelpad.server.budget import ByteBudget
 from modelpad.server.connection import Connection
 from modelpad.server.http import Request, Response, ServerLimits
@@ -150,7 +151,8 @@ class HttpServer:
             await loop.connect_accepted_socket(
                 lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=handshake_s
             )
-        except (OSError, asyncio.CancelledError):  # no handshake, or not in time
+        except (OSError, asyncio.CancelledError) as error:  # no handshake, or not in time
+            forget_frames(error)  # they hold the buffers of TLS
             self.connections.discard(connection)
             accepted.close()
         finally:
