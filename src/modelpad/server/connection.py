@@ -117,6 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         self._cancel_task()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
+        self.transport = None  # with its buffers; the parser and this object form a cycle
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read into: one buffer serves all connections, as each read is parsed at once."""

@@ -58,9 +58,12 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
         )
     decompressor = zlib.decompressobj(WINDOWS[encoding])
     limit = max(FREE_BYTES, len(body) * MAX_RATIO)
-    size, rest = 0, body
+    packed = memoryview(body)
+    size, rest = 0, b""
     try:
         while not decompressor.eof:
+            if not rest:
+                rest, packed = bytes(packed[:PIECE_BYTES]), packed[PIECE_BYTES:]
             piece = decompressor.decompress(rest, PIECE_BYTES)
             rest = decompressor.unconsumed_tail
             size += len(piece)
@@ -73,9 +76,9 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
                 )
             if piece:
                 yield piece
-            elif not rest and not decompressor.eof:
+            elif not rest and not packed and not decompressor.eof:
                 raise zlib.error("it is cut short")
-        if decompressor.unused_data:
+        if decompressor.unused_data or packed:
             raise zlib.error("there is more after its end")
     except zlib.error as error:
         raise InvalidInput(

@@ -142,12 +142,13 @@ class Request:
             while more and len(whole) <= self._limits.body_bytes:
                 part, more = await self._read()
                 whole += part
-            part = whole
+            part = bytes(whole)
+            del whole
         if len(part) > self._limits.body_bytes:
             raise self._too_large(len(part))
         encoding = self.headers.get("content-encoding", "").strip().lower()
-        body = bytes(part)
-        return body if encoding in ("", "identity") else await self._decompress(body, encoding)
+        part = bytes(part)
+        return part if encoding in ("", "identity") else await self._decompress(part, encoding)
 
     def parse_json(self, body: bytes | memoryview) -> Any:
         """The value in a JSON body of this request. Raises as `parse_json`, and as `reserve`."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from socket import socket
 
+from modelpad.errors import forget_frames
 from modelpad.server.budget import ByteBudget
 from modelpad.server.connection import Connection
 from modelpad.server.http import Request, Response, ServerLimits
@@ -141,6 +142,12 @@ class HttpServer:
         self.connections.add(connection)
         connection.opening = loop.create_task(self._open(connection, accepted, tls))
 
+        def close_unopened(task: asyncio.Task[object]) -> None:
+            if task.cancelled():  # before it started, or it would have closed the socket itself
+                accepted.close()
+
+        connection.opening.add_done_callback(close_unopened)
+
     async def _open(
         self, connection: Connection, accepted: socket, tls: ssl.SSLContext | None
     ) -> None:
@@ -150,7 +157,8 @@ class HttpServer:
             await loop.connect_accepted_socket(
                 lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=handshake_s
             )
-        except (OSError, asyncio.CancelledError):  # no handshake, or not in time
+        except (OSError, asyncio.CancelledError) as error:  # no handshake, or not in time
+            forget_frames(error)  # they hold the buffers of TLS
             self.connections.discard(connection)
             self.closed += 1
             accepted.close()

@@ -278,8 +278,11 @@ def _read_form(request: Request, body: bytes) -> dict[str, object]:
             boundary=boundary,
             config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_DIR": None},
         )
-        parser.write(body)
-        parser.finalize()
+        try:
+            parser.write(body)
+            parser.finalize()
+        finally:
+            parser.parser = None  # its callbacks refer back to it: a cycle that keeps every part
     except (FormParserError, ValueError, TypeError, AssertionError) as error:
         raise InvalidInput(
             f"The form cannot be read: {error}.",
