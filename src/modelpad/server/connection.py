@@ -249,7 +249,8 @@ class Connection(asyncio.BufferedProtocol):
         self._head_bytes = self._untold_bytes = 0
         self._asked = True
         self._body_left = read_count(headers.get("content-length", "")) or 0
-        self.deadline = time.monotonic() + limits.body_s
+        if self._writable is None:  # else the time to read the response goes on
+            self.deadline = time.monotonic() + limits.body_s
         exchange.expects = not is_old and headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, body: bytes) -> None:

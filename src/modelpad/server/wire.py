@@ -123,7 +123,7 @@ class HttpServer:
                 accepted, _ = await loop.sock_accept(listener)
             except ConnectionError:
                 continue  # its client has gone already
-            except OSError:  # no descriptor is left, or no memory
+            except (OSError, MemoryError):  # no descriptor is left, or no memory
                 self._evict_connection()
                 await asyncio.sleep(RETRY_S)
                 continue
