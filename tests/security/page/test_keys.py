@@ -233,7 +233,9 @@ def test_a_key_that_ends_while_one_draws_is_asked_again_and_the_drawing_stays(
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"ann={KEY}\n")
-    url = serve("digits", "--api-keys", str(keys), store=tmp_path / "store").url
+    # One worker: each looks at the file within a second of the other.
+    words = ("digits", "--workers", "1", "--api-keys", str(keys))
+    url = serve(*words, store=tmp_path / "store").url
     tab = open_tab()
     tab.page.goto(url)
     enter_key(tab.page, KEY)
