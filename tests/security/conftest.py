@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
 import pytest
 
 MEGABYTE = 1 << 20
@@ -19,7 +18,10 @@ class Watch:
     """Samples the memory of a server and of its workers: the largest process, in bytes."""
 
     def __init__(self, pid: int) -> None:
+        import psutil  # the environments of single frameworks do without it
+
         self._server = psutil.Process(pid)
+        self._gone = psutil.NoSuchProcess
         self.peak = self.base = self.now()
 
     def now(self) -> int:
@@ -28,7 +30,7 @@ class Watch:
         for process in (self._server, *self._server.children(recursive=True)):
             try:
                 sizes.append(process.memory_info().rss)
-            except psutil.NoSuchProcess:
+            except self._gone:
                 continue
         return max(sizes)
 
