@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -195,7 +194,6 @@ class HttpServer:
             if connection.deadline <= now:
                 connection.time_out()
         if self.closed > MANY_CLOSED:
-            gc.collect()  # asyncio's TLS leaves cycles, with buffers of 256 KB each
-            trim_soon()
+            trim_soon()  # each held buffers, of TLS above all
         self.closed = 0
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
