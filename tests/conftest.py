@@ -336,3 +336,14 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A linear layer, exported by PyTorch: it takes `input` (batch, 4)."""
+    torch = pytest.importorskip("torch")
+    batch = torch.export.Dim("batch")
+    net = torch.nn.Linear(4, 2).eval()
+    exported = torch.export.export(net, (torch.rand(2, 4),), dynamic_shapes=({0: batch},))
+    torch.export.save(exported, tmp_path / "net.pt2")
+    return tmp_path / "net.pt2"

@@ -157,16 +157,6 @@ def rewrite(source: Path, target: Path, change: Any) -> None:
             after.writestr(name, change(name, before.read(name)))
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    torch = pytest.importorskip("torch")
-    batch = torch.export.Dim("batch")
-    net = torch.nn.Linear(4, 2).eval()
-    exported = torch.export.export(net, (torch.rand(2, 4),), dynamic_shapes=({0: batch},))
-    torch.export.save(exported, tmp_path / "net.pt2")
-    return tmp_path / "net.pt2"
-
-
 def test_programs_that_call_other_functions(program: Path, tmp_path: Path) -> None:
     def change(name: str, body: bytes) -> bytes:
         return body.replace(b"torch.ops.aten.linear.default", b"os.system")

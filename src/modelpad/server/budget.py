@@ -18,6 +18,13 @@ Evict = Callable[[int, int], None]
 SMALL_BYTES = 1024 * 1024
 
 
+def too_many_bytes() -> Overloaded:
+    """The error of a request that there is no room for now."""
+    return Overloaded(
+        "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
+    )
+
+
 class ByteBudget:
     """Counts the bytes that are reserved, up to `limit`; used from one event loop alone.
 
@@ -63,9 +70,7 @@ class ByteBudget:
         if self.evict is not None:
             self.evict(self.used + size - limit, total)
         if self.used + size > limit:
-            raise Overloaded(
-                "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
-            )
+            raise too_many_bytes()
 
 
 class Reservation:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from modelpad.errors import ModelpadError, Overloaded, forget_frames
-from modelpad.server.budget import Reservation
+from modelpad.errors import ModelpadError, forget_frames
+from modelpad.server.budget import Reservation, too_many_bytes
 from modelpad.server.errors import respond_error, respond_problem
 from modelpad.server.exchange import Exchange
 from modelpad.server.heads import HeadRefused, check_fields, check_head, head_too_large
@@ -489,9 +489,7 @@ class Connection(asyncio.BufferedProtocol):
     def evict(self) -> None:
         """Drops its unfinished requests, to make room for another."""
         if self._current is None or (self._current is self._coming and not self._current.begun):
-            self._refuse(
-                respond_error(Overloaded("Too many bytes are in flight.", retry_after_s=1))
-            )
+            self._refuse(respond_error(too_many_bytes()))
         else:
             self.abort()  # its answer is on the way, or that of a request before
         self._drop()

@@ -45,17 +45,6 @@ def rewrite() -> Callable[[Path, Path, Change], None]:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
-    """A linear layer, exported by PyTorch: it takes `input` (batch, 4)."""
-    torch = pytest.importorskip("torch")
-    batch = torch.export.Dim("batch")
-    net = torch.nn.Linear(4, 2).eval()
-    exported = torch.export.export(net, (torch.rand(2, 4),), dynamic_shapes=({0: batch},))
-    torch.export.save(exported, tmp_path / "net.pt2")
-    return tmp_path / "net.pt2"
-
-
-@pytest.fixture
 def tamper(program: Path, tmp_path: Path, rewrite: Any) -> Callable[..., Path]:
     """Writes the program with its `model.json` changed by a function; answers the new file."""
 
