@@ -35,7 +35,8 @@ ALERT_SCAN_S, ALERT_S = 0.01, 10.0
 MAX_BYTES_WITHOUT_CALL = 128 * 1024
 # What is still on its way when a call ends early.
 SLACK_BYTES = 2 * 1024 * 1024
-MAX_REFUSED_PER_SCAN = 100
+# Refused calls of one connection: at once, and in the long run.
+MAX_REFUSED, MAX_REFUSED_PER_S = 100, 250.0
 TELL_S = 10.0
 
 SOCKETS = "/proc/self/fd"
@@ -43,26 +44,32 @@ TCP_INFO_BYTES = 136
 BYTES_RECEIVED = 128  # where struct tcp_info has tcpi_bytes_received
 
 
+_Address = tuple[str, int]
+
+
 @dataclass(slots=True)
 class _Connection:
-    address: tuple[str, int]
+    address: _Address
     received: int = 0
     allowed: int = MAX_BYTES_WITHOUT_CALL
+    refused: float = 0.0  # calls, less what time forgives
 
 
 class Connections:
     """Those of one port; knows of calls what it is told."""
 
     def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
-        self._ended: set[str] = set()
-        self._refused: Counter[str] = Counter()
+        self._lock = threading.Lock()  # for the three below, by address
+        self._calls: Counter[_Address] = Counter()
+        self._ended: set[_Address] = set()
+        self._refused: Counter[_Address] = Counter()
         self._known: dict[str, _Connection | None] = {}  # by inode; None: another's socket
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._port = 0
         self._closed = 0
         self._told = -TELL_S
+        self._scanned = time.monotonic()
         self._alert_until = 0.0
 
     def watch(self, port: int) -> None:
@@ -79,20 +86,24 @@ class Connections:
 
     def begin(self, peer: str) -> None:
         """A call of that peer is admitted."""
-        self._calls[peer] += 1
+        with self._lock:
+            self._calls[find_peer(peer)] += 1
 
     def end(self, peer: str) -> None:
         """It is over."""
-        self._calls[peer] -= 1
-        if not self._calls[peer]:
-            del self._calls[peer]
-        if self._thread is not None:
-            self._ended.add(peer)
+        address = find_peer(peer)
+        with self._lock:
+            self._calls[address] -= 1
+            if not self._calls[address]:
+                del self._calls[address]
+            if self._thread is not None:
+                self._ended.add(address)
 
     def refuse(self, peer: str) -> None:
         """A call of that peer was not admitted."""
         if self._thread is not None:
-            self._refused[peer] += 1
+            with self._lock:
+                self._refused[find_peer(peer)] += 1
 
     def close(self, peer: str) -> None:
         """Closes that peer's connection, with all of its calls."""
@@ -112,21 +123,26 @@ class Connections:
         return time.monotonic() < self._alert_until
 
     def _scan(self) -> None:
-        was_ended, self._ended = self._ended, set()
-        was_refused, self._refused = self._refused, Counter()
-        busy = {find_peer(peer) for peer in list(self._calls)}
-        ended = {find_peer(peer) for peer in list(was_ended)}
-        refused = {find_peer(peer): count for peer, count in list(was_refused.items())}
-        closed = 0
+        with self._lock:
+            ended, self._ended = self._ended, set()
+            refused, self._refused = self._refused, Counter()
+        closed, now = 0, time.monotonic()
+        forgiven, self._scanned = MAX_REFUSED_PER_S * (now - self._scanned), now
         for connection, opened in self._list_open():
             address, received = connection.address, connection.received
-            if address in busy:
+            # Asked after the bytes were counted: a call may have begun since the scan did.
+            with self._lock:
+                is_busy = address in self._calls
+                has_ended = address in ended or address in self._ended
+                is_refused = address in refused or address in self._refused
+            if is_busy:
                 connection.allowed = received + MAX_BYTES_WITHOUT_CALL
-            elif address in ended:
+            elif has_ended:
                 connection.allowed = received + SLACK_BYTES
-            elif address in refused:
+            elif is_refused:
                 connection.allowed = max(connection.allowed, received + MAX_BYTES_WITHOUT_CALL)
-            if received > connection.allowed or refused.get(address, 0) > MAX_REFUSED_PER_SCAN:
+            connection.refused = max(0, connection.refused - forgiven) + refused[address]
+            if received > connection.allowed or connection.refused > MAX_REFUSED:
                 closed += 1
                 # Not `disconnect`: a client that must wait until grpcio has read what it sent comes
                 # back less often, and each time costs more than the bytes.
