@@ -38,7 +38,7 @@ MB = 1e6
 KEY = "a-key-that-is-valid"
 WORKERS = 2
 LOOK_S = 0.01
-MOST_BYTES = 6e9
+MAX_BYTES = 6e9
 # Well again: a second whose p99 and memory are near what they were.
 WINDOW_S = 0.5
 NEAR_P99 = 3.0
@@ -89,7 +89,7 @@ class Watch:
             self._pids = {each.pid: self._pids.get(each.pid, each) for each in found}
         return list(self._pids.values())
 
-    def look(self) -> None:
+    def reconcile(self) -> None:
         """Once."""
         sizes = []
         for worker in self.list_workers():
@@ -98,7 +98,7 @@ class Watch:
                 self.looks.pids.add(worker.pid)
         self.looks.at.append(time.monotonic())
         self.looks.bytes.append(max(sizes, default=0))
-        if max(sizes, default=0) > MOST_BYTES:
+        if max(sizes, default=0) > MAX_BYTES:
             self.burst = True
             for worker in self.list_workers():
                 with contextlib.suppress(psutil.Error):
@@ -107,7 +107,7 @@ class Watch:
     def wait(self, end: float, attack: subprocess.Popen[str] | None = None) -> None:
         """Looks until then, or until the attack is over or has gone too far."""
         while time.monotonic() < end and (attack is None or attack.poll() is None):
-            self.look()
+            self.reconcile()
             if self.burst:
                 return
             time.sleep(LOOK_S)
@@ -253,7 +253,15 @@ def recover(over: float, end: float, is_well: Any) -> float | None:
 def write_command(attack: Attack, port: int, grpc_port: int, folder: Path) -> list[str]:
     """`modelpad serve` for an attack, through a shell where it may have few files open."""
     command = [sys.executable, "-m", "modelpad", "serve", "digits", *write_models_once(folder)]
-    command += ["--port", str(port), "--grpc-port", str(grpc_port), "--no-open", "--poll", "0"]
+    command += [
+        "--port",
+        str(port),
+        "--grpc-port",
+        str(grpc_port),
+        "--no-open",
+        "--poll-interval",
+        "0",
+    ]
     command += ["--workers", str(WORKERS), "--timeout", str(attack.timeout_s)]
     command += ["--api-keys", str(folder / "keys")]
     if attack.tls:

@@ -16,7 +16,7 @@ from peer import Peer, Settings
 APP = "asgi_app:app --port {port}"
 QUIET = "--ws none --no-access-log --log-level error"
 SERVERS = {
-    "modelpad": "modelpad serve digits --workers 1 --no-open --poll 0 --port {port}",
+    "modelpad": "modelpad serve digits --workers 1 --no-open --poll-interval 0 --port {port}",
     "uvicorn, httptools": f"uvicorn {APP} --http httptools --loop asyncio {QUIET}",
     "uvicorn, h11": f"uvicorn {APP} --http h11 --loop asyncio {QUIET}",
     "granian": f"granian --interface asgi --no-ws --no-log {APP}",

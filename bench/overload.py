@@ -33,7 +33,7 @@ from modelpad.engine import allotted_cpus
 from modelpad.fields import Score, Signature, Tensor
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
-from pace import Pace
+from open_loop import Pace
 
 DIGITS = zoo_bundles()["digits"]
 PICTURE = (DIGITS / "samples" / "7.png").read_bytes()
@@ -102,7 +102,7 @@ def measure(work: Callable[[], Load]) -> tuple[Load, float]:
 
 def overload(model: str, request: bytes, seconds: float, *, paced: bool) -> dict[str, Any]:
     """`paced`: ten times its capacity is offered; else 600 connections ask again at once."""
-    process, port = start_server(model, "--poll", "0", quiet=True)
+    process, port = start_server(model, "--poll-interval", "0", quiet=True)
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
 
     def weigh() -> float:
@@ -141,7 +141,7 @@ def swaps(count: int) -> dict[str, Any]:
         store = LocalStore(Path(folder) / "store")
         for _ in range(3):
             store.push(open_bundle(DIGITS))
-        options = ("--poll", "0.01", "--keep", "3", "--store", str(store.root))
+        options = ("--poll-interval", "0.01", "--keep-versions", "3", "--store", str(store.root))
         process, port = start_server("digits", *options, quiet=True)
         changes: Counter[str] = Counter()
         over = threading.Event()

@@ -59,7 +59,7 @@ class Peer:
 
 PEERS = {
     "modelpad": Peer(
-        "modelpad serve digits --no-open --poll 0 --port {port}",
+        "modelpad serve digits --no-open --poll-interval 0 --port {port}",
         OWN_PATHS,
         Settings("1 process a processor", "measured", "asyncio", "msgspec"),
     ),

@@ -165,7 +165,7 @@ def measure_floor() -> dict[str, float]:
     session = Session(open_bundle(zoo_bundles()["digits"]))
     sample = {"image": np.zeros((1, 28, 28), np.float32)}
     best, costs = find_best_batch(session, sample, budget_s=2)
-    told = {"alone": costs[1], f"batch {best.most}": costs[best.most]}
+    told = {"alone": costs[1], f"batch {best.max_batch_size}": costs[best.max_batch_size]}
     return {name: round(1000 * cost, 3) for name, cost in told.items()}
 
 

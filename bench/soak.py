@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from modelpad.client.load import Load, run_load, write_request
-from pace import Pace
+from open_loop import Pace
 from peer import OWN_PATHS
 from processes import Server, heed_termination
 from serving import make_bodies, make_headers

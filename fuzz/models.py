@@ -15,7 +15,7 @@ from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text
 from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.errors import respond_error, respond_words
-from modelpad.server.http import Request, ServerLimits
+from modelpad.server.http.messages import Request, ServerLimits
 
 LIMITS = ServerLimits(body_bytes=1 << 16, header_bytes=1 << 12)
 LOOP = asyncio.new_event_loop()
@@ -85,7 +85,7 @@ def make_model(
     manifest = SimpleNamespace(signature=signature, name=name)
     bundle = SimpleNamespace(manifest=manifest)
     model = SimpleNamespace(name=name, version=1, inputs=inputs, outputs=outputs, bundle=bundle)
-    model.runner = Runner(model, signature)
+    model.batcher = Runner(model, signature)
     return model
 
 

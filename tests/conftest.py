@@ -77,7 +77,7 @@ import asyncio, sys
 from pathlib import Path
 from modelpad.cli.main import main
 from modelpad.server.app import App
-from modelpad.server.follow import Follower
+from modelpad.server.lifecycle.reconciler import Reconciler
 
 gates = Path(sys.argv.pop(1))
 
@@ -92,7 +92,7 @@ def gate(method, name, closed):
     return wait
 
 App.start = gate(App.start, "start", lambda: True)
-Follower.prepare = gate(Follower.prepare, "prepare", lambda name, plan: 2 in plan.versions)
+Reconciler.prepare = gate(Reconciler.prepare, "prepare", lambda name, plan: 2 in plan.versions)
 sys.exit(main(sys.argv[1:]))
 """
 

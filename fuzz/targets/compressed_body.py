@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fuzz.models import LIMITS, make_request, refusals, run
 
-DECODERS = ("modelpad.server.http",)
+DECODERS = ("modelpad.server.http.messages",)
 
 
 def fuzz(data: bytes) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from modelpad.errors import ModelpadError
 from modelpad.fields import Field, Image, Label, Score, Sketch, Tensor, Text
 from modelpad.fields.tensor import DTYPES
-from modelpad.server.http import encode_json, parse_json
+from modelpad.server.http.messages import encode_json, parse_json
 
 DECODERS = (
     "modelpad.fields.tensor",

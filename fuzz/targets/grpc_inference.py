@@ -7,12 +7,12 @@ from google.protobuf.message import DecodeError
 from fuzz.models import MODELS, refusals, run
 from modelpad.server.protocols import grpc_inference
 from modelpad.server.protocols.message_size import estimate_bytes
-from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.protobuf import load_message
 
 DECODERS = (
     "modelpad.server.protocols.grpc_inference",
     "modelpad.server.protocols.message_size",
-    "modelpad.server.protocols.messages",
+    "modelpad.server.protocols.protobuf",
     "modelpad.server.protocols.tensors",
 )
 

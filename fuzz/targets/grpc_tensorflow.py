@@ -6,9 +6,9 @@ from google.protobuf.message import DecodeError
 
 from fuzz.models import MODELS, refusals, run
 from modelpad.server.protocols import grpc_tensorflow
-from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.protobuf import load_message
 
-DECODERS = ("modelpad.server.protocols.grpc_tensorflow", "modelpad.server.protocols.messages")
+DECODERS = ("modelpad.server.protocols.grpc_tensorflow", "modelpad.server.protocols.protobuf")
 
 
 def fuzz(data: bytes) -> None:

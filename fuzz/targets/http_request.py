@@ -11,13 +11,17 @@ from typing import Any
 
 from fuzz.models import LIMITS, LOOP, run
 from modelpad.errors import ModelpadError
-from modelpad.server.connection import Connection
 from modelpad.server.errors import respond_problem
-from modelpad.server.http import Request, Response, respond_json
-from modelpad.server.log import name_request, read_trace
-from modelpad.server.wire import HttpServer
+from modelpad.server.http.connection import Connection
+from modelpad.server.http.messages import Request, Response, respond_json
+from modelpad.server.http.server import HttpServer
+from modelpad.server.observability.access_log import name_request, read_trace
 
-DECODERS = ("modelpad.server.connection", "modelpad.server.http", "modelpad.server.log")
+DECODERS = (
+    "modelpad.server.http.connection",
+    "modelpad.server.http.messages",
+    "modelpad.server.observability.access_log",
+)
 DATE = re.compile(rb"date: [^\r]*\r\n")
 STATUS = re.compile(rb"^HTTP/1\.1 ([2-5]\d\d) ", re.MULTILINE)
 TURNS = 12  # of the loop: enough for any answer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz.models import MODELS, make_request, refusals, run
-from modelpad.server.protocols import repository, typed
+from modelpad.server.protocols import native, repository
 
-DECODERS = ("modelpad.server.protocols.typed", "modelpad.server.protocols.repository")
+DECODERS = ("modelpad.server.protocols.native", "modelpad.server.protocols.repository")
 JSON, LINES = "application/json", "application/x-ndjson"
 
 
@@ -21,8 +21,8 @@ def fuzz(data: bytes) -> None:
     for model in MODELS:
         for kind in (JSON, ""):
             with refusals():
-                run(typed.predict(model, make_request(data, content_type=kind)))
+                run(native.predict(model, make_request(data, content_type=kind)))
         with refusals():
-            run(read_parts(typed.predict_lines(model, make_request(data, content_type=LINES))))
+            run(read_parts(native.predict_lines(model, make_request(data, content_type=LINES))))
     with refusals():
         repository.read_ready(make_request(data).parse_json(data))

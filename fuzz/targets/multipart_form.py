@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fuzz.models import MODELS, make_request, refusals, run
-from modelpad.server.protocols import typed
+from modelpad.server.protocols import native
 
-DECODERS = ("modelpad.server.protocols.typed",)
+DECODERS = ("modelpad.server.protocols.native",)
 
 
 def fuzz(data: bytes) -> None:
@@ -14,4 +14,4 @@ def fuzz(data: bytes) -> None:
     content_type = kind.decode("latin-1").strip()
     for model in MODELS:
         with refusals():
-            run(typed.predict(model, make_request(body, content_type=content_type)))
+            run(native.predict(model, make_request(body, content_type=content_type)))

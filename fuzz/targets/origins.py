@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fuzz.models import refusals
-from modelpad.server.origins import check_host, check_origin, choose_policy
+from modelpad.server.security.origins import check_host, check_origin, choose_policy
 
-DECODERS = ("modelpad.server.origins",)
+DECODERS = ("modelpad.server.security.origins",)
 
 
 def fuzz(data: bytes) -> None:

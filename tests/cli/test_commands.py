@@ -61,7 +61,14 @@ def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        *("--rate -3", "--memory-limit -5", "--poll -1", "--grace -1", "--keep 0", "--queue 0"),
+        *(
+            "--rate-limit -3",
+            "--memory-limit -5",
+            "--poll-interval -1",
+            "--shutdown-timeout -1",
+            "--keep-versions 0",
+            "--max-queue 0",
+        ),
         *("--timeout nan", "--timeout inf", "--port 99999", "--grpc-port -1"),
     ],
 )

@@ -61,7 +61,7 @@ def test_every_error_with_a_status_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    from modelpad.server import metrics
+    from modelpad.server.observability import metrics
 
     names = set(re.findall(r'"(modelpad_[a-z_]+)"', inspect.getsource(metrics)))
     assert names

@@ -12,7 +12,9 @@ WAITING = st.builds(
     Waiting, arrived=TIMES, deadline=TIMES, items=st.integers(1, 40), gone=st.booleans()
 )
 QUEUES = st.lists(WAITING, max_size=40).map(lambda q: sorted(q, key=lambda w: w.arrived))
-LIMITS = st.builds(BatchLimits, most=st.integers(1, 32), wait_s=st.sampled_from([0.0, 0.5, 30.0]))
+LIMITS = st.builds(
+    BatchLimits, max_batch_size=st.integers(1, 32), wait_s=st.sampled_from([0.0, 0.5, 30.0])
+)
 
 
 @given(QUEUES, TIMES, LIMITS)
@@ -28,14 +30,14 @@ def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type:
     taken = decide(queue, now, limits).taken
     assert list(taken) == sorted(taken)
     total = sum(queue[place].items for place in taken)
-    assert total <= limits.most or len(taken) == 1
+    assert total <= limits.max_batch_size or len(taken) == 1
     useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.gone]
     assert list(taken) == useful[: len(taken)]
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
-    decision = decide(queue, now, BatchLimits(limits.most))
+    decision = decide(queue, now, BatchLimits(limits.max_batch_size))
     useful = any(each.deadline > now and not each.gone for each in queue)
     assert bool(decision.taken) == useful
     assert decision.wait_until is None

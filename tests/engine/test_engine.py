@@ -80,24 +80,24 @@ def test_a_graph_that_is_not_the_signatures_is_refused(digits: Bundle, tmp_path:
 def test_a_full_queue_and_a_late_answer_are_refused(digits: Bundle) -> None:
     session = SlowSession(digits)
     values = session.sample_values(digits.manifest.samples[3].inputs)
-    runner = Batcher(session, limits=QueueLimits(length=2, timeout_s=0.2))
+    batcher = Batcher(session, limits=QueueLimits(length=2, timeout_s=0.2))
 
     async def ask() -> None:
-        first = [asyncio.create_task(runner.answer(values)) for _ in range(2)]
+        first = [asyncio.create_task(batcher.answer(values)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as refused:
-            await runner.answer(values)
+            await batcher.answer(values)
         assert refused.value.details["retry_after_s"] == 1
         for task in first:
             with pytest.raises(DeadlineExceeded):
                 await task
         session.go.set()
-        while runner.waiting:
+        while batcher.waiting:
             await asyncio.sleep(0.01)
-        assert (await runner.answer(values))["label"]["label"] == "3"
+        assert (await batcher.answer(values))["label"]["label"] == "3"
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
 
 
 def read_samples(session: Session) -> list[dict[str, object]]:
@@ -211,9 +211,9 @@ def test_the_best_batch_is_measured(digits: Bundle) -> None:
     session = Session(digits)
     limits, costs = find_best_batch(session, {"image": np.zeros((1, 28, 28), np.float32)})
     assert costs[1] > 0
-    assert limits.most in costs
+    assert limits.max_batch_size in costs
     wrong, costs = find_best_batch(session, {"image": np.zeros((1, 5, 5), np.float32)})
-    assert (wrong.most, costs) == (1, {})
+    assert (wrong.max_batch_size, costs) == (1, {})
 
 
 def test_processors_are_counted() -> None:
@@ -247,20 +247,20 @@ def test_batches_on_the_loops_own_thread(digits: Bundle) -> None:
             return super().predict(batch, run)
 
     records: list[BatchRecord] = []
-    runner = Batcher(Watched(digits), batches=BatchLimits(4), observe=records.append)
-    runner.inline = True
+    batcher = Batcher(Watched(digits), batches=BatchLimits(4), observe=records.append)
+    batcher.inline = True
     pictures = [digits.path(f"samples/{digit}.png").read_bytes() for digit in range(10)]
 
     async def ask() -> None:
-        good = [runner.answer({"image": picture}) for picture in pictures]
+        good = [batcher.answer({"image": picture}) for picture in pictures]
         answers = await asyncio.gather(
-            *good, runner.answer({"image": b"no picture"}), return_exceptions=True
+            *good, batcher.answer({"image": b"no picture"}), return_exceptions=True
         )
         assert [answer["label"]["label"] for answer in answers[:10]] == list("0123456789")
         assert isinstance(answers[10], InvalidInput)
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
     assert threads == {threading.get_ident()}
     assert [record.items for record in records] == [4, 4, 2]
 
@@ -270,17 +270,17 @@ def test_a_batch_that_takes_too_long_for_the_loop_goes_back_to_threads(
 ) -> None:
     session = Session(digits)
     monkeypatch.setattr("modelpad.engine.batcher.LONGEST_INLINE_S", 0.0)
-    runner = Batcher(session, batches=BatchLimits(2))
-    runner.inline = True
+    batcher = Batcher(session, batches=BatchLimits(2))
+    batcher.inline = True
     values = {"image": digits.path("samples/3.png").read_bytes()}
 
     async def ask() -> None:
-        answers = await asyncio.gather(*(runner.answer(values) for _ in range(7)))
+        answers = await asyncio.gather(*(batcher.answer(values) for _ in range(7)))
         assert [answer["label"]["label"] for answer in answers] == ["3"] * 7
 
     asyncio.run(ask())
-    assert not runner.inline
-    runner.close()
+    assert not batcher.inline
+    batcher.close()
 
 
 def test_a_batch_that_the_machine_held_up_stays_on_the_loop(digits: Bundle) -> None:
@@ -291,12 +291,12 @@ def test_a_batch_that_the_machine_held_up_stays_on_the_loop(digits: Bundle) -> N
             time.sleep(0.05)
             return super().predict(batch, run)
 
-    runner = Batcher(Delayed(digits))
-    runner.inline = True
+    batcher = Batcher(Delayed(digits))
+    batcher.inline = True
     values = {"image": digits.path("samples/3.png").read_bytes()}
-    assert asyncio.run(runner.answer(values))["label"]["label"] == "3"
-    assert runner.inline
-    runner.close()
+    assert asyncio.run(batcher.answer(values))["label"]["label"] == "3"
+    assert batcher.inline
+    batcher.close()
 
 
 def test_a_short_batch_is_found_by_what_it_costs() -> None:

@@ -15,26 +15,26 @@ from modelpad.errors import BundleInvalid
 MB = 1 << 20
 
 
-class Sleeper:
+class Evictable:
     """Takes so much while it is awake."""
 
     def __init__(self, title: str, graph_bytes: int, *, busy: bool = False) -> None:
         self.title, self.graph_bytes, self.busy = title, graph_bytes, busy
         self.awake = False
 
-    def sleep(self) -> bool:
+    def evict(self) -> bool:
         self.awake = self.busy
         return not self.busy
 
 
-def make_budget(limit: int, *sleepers: Sleeper) -> MemoryBudget:
+def make_budget(limit: int, *sleepers: Evictable) -> MemoryBudget:
     def measure() -> int:
         return sum(each.graph_bytes for each in sleepers if each.awake)
 
     return MemoryBudget(limit, measure)
 
 
-def wake(budget: MemoryBudget, sleeper: Sleeper) -> None:
+def wake(budget: MemoryBudget, sleeper: Evictable) -> None:
     if not sleeper.awake:
         budget.make_room(sleeper)
         sleeper.awake = True
@@ -42,7 +42,7 @@ def wake(budget: MemoryBudget, sleeper: Sleeper) -> None:
 
 
 def test_the_least_recently_used_makes_room() -> None:
-    a, b, c = Sleeper("a", 40), Sleeper("b", 40), Sleeper("c", 40)
+    a, b, c = Evictable("a", 40), Evictable("b", 40), Evictable("c", 40)
     budget = make_budget(100, a, b, c)
     wake(budget, a)
     wake(budget, b)
@@ -52,7 +52,7 @@ def test_the_least_recently_used_makes_room() -> None:
 
 
 def test_what_is_in_use_stays() -> None:
-    a, b, c = Sleeper("a", 40, busy=True), Sleeper("b", 40), Sleeper("c", 40)
+    a, b, c = Evictable("a", 40, busy=True), Evictable("b", 40), Evictable("c", 40)
     budget = make_budget(100, a, b, c)
     for each in (a, b, c):
         wake(budget, each)
@@ -60,7 +60,7 @@ def test_what_is_in_use_stays() -> None:
 
 
 def test_one_that_is_too_large_is_opened_alone() -> None:
-    a, b = Sleeper("a", 40), Sleeper("b", 400)
+    a, b = Evictable("a", 40), Evictable("b", 400)
     budget = make_budget(100, a, b)
     wake(budget, a)
     wake(budget, b)
@@ -68,7 +68,7 @@ def test_one_that_is_too_large_is_opened_alone() -> None:
 
 
 def test_what_has_gone_is_not_asked_to_sleep() -> None:
-    a, b = Sleeper("a", 60), Sleeper("b", 60)
+    a, b = Evictable("a", 60), Evictable("b", 60)
     budget = make_budget(100, a, b)
     wake(budget, a)
     budget.forget(a)
@@ -87,7 +87,7 @@ def test_a_session_sleeps_and_wakes(digits: Bundle) -> None:
     values = {"image": digits.path("samples/3.png").read_bytes()}
     assert session.answer(values)["label"]["label"] == "3"
     assert session.is_open
-    assert session.sleep()
+    assert session.evict()
     assert not session.is_open
     assert session.is_described
     assert session.answer(values)["label"]["label"] == "3"

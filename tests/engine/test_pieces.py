@@ -61,11 +61,11 @@ def numbers(count: int, first: float = 0.0) -> dict[str, Any]:
 def test_pieces_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -> None:
     session = Watched(doubler)
     records: list[BatchRecord] = []
-    runner = Batcher(session, batches=BatchLimits(4), observe=records.append)
-    runner.inline = inline
+    batcher = Batcher(session, batches=BatchLimits(4), observe=records.append)
+    batcher.inline = inline
     given = numbers(count)
-    answer = asyncio.run(runner.run(given))
-    runner.close()
+    answer = asyncio.run(batcher.run(given))
+    batcher.close()
     np.testing.assert_array_equal(answer["y"], 2 * given["x"])
     assert max(session.sizes) <= 4
     assert sum(record.items for record in records) == count
@@ -75,32 +75,32 @@ def test_pieces_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -
 @pytest.mark.parametrize("inline", [False, True])
 def test_others_run_between_the_pieces(doubler: Bundle, inline: bool) -> None:
     session = Watched(doubler, wait_s=0.002)
-    runner = Batcher(session, batches=BatchLimits(4))
-    runner.inline = inline
+    batcher = Batcher(session, batches=BatchLimits(4))
+    batcher.inline = inline
 
     async def ask() -> None:
-        large = asyncio.create_task(runner.run(numbers(400)))
+        large = asyncio.create_task(batcher.run(numbers(400)))
         await asyncio.sleep(0.01)
         begin = len(session.sizes)
-        answer = await runner.run(numbers(1, 7777.0))
+        answer = await batcher.run(numbers(1, 7777.0))
         assert answer["y"][0] == 2 * 7777.0
         assert len(session.sizes) - begin <= 4
         assert not large.done()
         np.testing.assert_array_equal((await large)["y"], 2 * numbers(400)["x"])
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
 
 
 def test_two_large_requests_take_turns(doubler: Bundle) -> None:
     session = Watched(doubler, wait_s=0.002)
-    runner = Batcher(session, batches=BatchLimits(4))
+    batcher = Batcher(session, batches=BatchLimits(4))
 
     async def ask() -> None:
-        await asyncio.gather(runner.run(numbers(40)), runner.run(numbers(40, 1000.0)))
+        await asyncio.gather(batcher.run(numbers(40)), batcher.run(numbers(40, 1000.0)))
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
     turns = [first >= 1000 for first in session.firsts]
     assert turns[2:18] in ([True, False] * 8, [False, True] * 8)
 
@@ -108,15 +108,15 @@ def test_two_large_requests_take_turns(doubler: Bundle) -> None:
 def test_a_piece_that_fails_fails_its_request_alone(doubler: Bundle) -> None:
     session = Watched(doubler)
     session.fails_at = 9.0
-    runner = Batcher(session, batches=BatchLimits(4))
+    batcher = Batcher(session, batches=BatchLimits(4))
 
     async def ask() -> list[Any]:
         return await asyncio.gather(
-            runner.run(numbers(40)), runner.run(numbers(6, 100.0)), return_exceptions=True
+            batcher.run(numbers(40)), batcher.run(numbers(6, 100.0)), return_exceptions=True
         )
 
     bad, good = asyncio.run(ask())
-    runner.close()
+    batcher.close()
     assert isinstance(bad, ModelFailed)
     np.testing.assert_array_equal(good["y"], 2 * numbers(6, 100.0)["x"])
     assert session.firsts[-1] < 16 or session.firsts[-1] >= 100  # nothing is run after the failure
@@ -124,34 +124,34 @@ def test_a_piece_that_fails_fails_its_request_alone(doubler: Bundle) -> None:
 
 def test_no_piece_is_run_after_the_deadline_or_when_the_client_has_left(doubler: Bundle) -> None:
     session = Watched(doubler, wait_s=0.01)
-    runner = Batcher(session, batches=BatchLimits(4), limits=QueueLimits(timeout_s=0.2))
+    batcher = Batcher(session, batches=BatchLimits(4), limits=QueueLimits(timeout_s=0.2))
 
     async def ask() -> None:
         begin = time.monotonic()
         with pytest.raises(DeadlineExceeded):
-            await runner.run(numbers(4000))
+            await batcher.run(numbers(4000))
         assert time.monotonic() - begin < 1
         await asyncio.sleep(0.1)
         ran = len(session.sizes)
         await asyncio.sleep(0.1)
         assert len(session.sizes) == ran
-        leaving = asyncio.create_task(runner.run(numbers(4000)))
+        leaving = asyncio.create_task(batcher.run(numbers(4000)))
         await asyncio.sleep(0.05)
         leaving.cancel()
-        assert await runner.drain(1)
+        assert await batcher.drain(1)
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
 
 
 def test_closing_ends_a_request_between_its_pieces(doubler: Bundle) -> None:
     session = Watched(doubler, wait_s=0.01)
-    runner = Batcher(session, batches=BatchLimits(4))
+    batcher = Batcher(session, batches=BatchLimits(4))
 
     async def ask() -> None:
-        task = asyncio.create_task(runner.run(numbers(4000)))
+        task = asyncio.create_task(batcher.run(numbers(4000)))
         await asyncio.sleep(0.05)
-        runner.close()
+        batcher.close()
         with pytest.raises(NotReady):
             await asyncio.wait_for(task, 2)
 
@@ -175,9 +175,9 @@ def test_a_fixed_batch_axis_is_not_split(tmp_path: Path) -> None:
     signature = Signature((Tensor("x", "float32", ()),), (Score("y"),))
     manifest = Manifest(name="m", task="test", title="m", signature=signature)
     session = Watched(write_bundle(tmp_path / "m", manifest, {"model.onnx": model}))
-    runner = Batcher(session, batches=BatchLimits(2))
-    answer = asyncio.run(runner.run(numbers(8)))
-    runner.close()
+    batcher = Batcher(session, batches=BatchLimits(2))
+    answer = asyncio.run(batcher.run(numbers(8)))
+    batcher.close()
     np.testing.assert_array_equal(answer["y"], 2 * numbers(8)["x"])
     assert session.sizes == [8]
 
@@ -201,15 +201,15 @@ def test_a_graph_that_is_not_a_row_for_a_row_is_run_whole(
         tmp_path, "odd", nodes, [("x", kind, [])], [("y", kind, ["many"])], signature
     )
     session = Watched(bundle)
-    runner = Batcher(session, batches=BatchLimits(4))
-    runner.inline = inline
+    batcher = Batcher(session, batches=BatchLimits(4))
+    batcher.inline = inline
     whole = session.predict(numbers(12, 1.0))
     session.sizes.clear()
-    answer = asyncio.run(runner.run(numbers(12, 1.0)))
+    answer = asyncio.run(batcher.run(numbers(12, 1.0)))
     np.testing.assert_array_equal(answer["y"], whole["y"])
     assert session.sizes[-1] == 12
     assert not session.can_split
-    runner.close()
+    batcher.close()
 
 
 def test_a_run_that_nobody_waits_for_is_stopped(doubler: Bundle) -> None:
@@ -224,23 +224,23 @@ def test_a_run_that_nobody_waits_for_is_stopped(doubler: Bundle) -> None:
                 time.sleep(0.005)
             return super().predict(batch, run)
 
-    runner = Batcher(Endless(doubler), limits=QueueLimits(timeout_s=0.2))
+    batcher = Batcher(Endless(doubler), limits=QueueLimits(timeout_s=0.2))
 
     async def ask() -> None:
         with pytest.raises(DeadlineExceeded):
-            await runner.run(numbers(1, -1.0))
+            await batcher.run(numbers(1, -1.0))
         begin = time.monotonic()
-        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
-        leaving = asyncio.create_task(runner.run(numbers(1, -1.0)))
+        assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
+        leaving = asyncio.create_task(batcher.run(numbers(1, -1.0)))
         await asyncio.sleep(0.02)
         leaving.cancel()
-        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
+        assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
         assert time.monotonic() - begin < 1
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
     before = threading.active_count()
-    runner.join(1)
+    batcher.join(1)
     assert threading.active_count() <= before
 
 
@@ -248,17 +248,17 @@ def test_the_thread_survives_a_shortage_of_memory(
     doubler: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Watched(doubler)
-    runner = Batcher(session)
+    batcher = Batcher(session)
 
     async def ask() -> None:
         with monkeypatch.context() as patch:
             patch.setattr("modelpad.engine.running.group_alike", raise_shortage)
             with pytest.raises(ModelFailed, match="memory"):
-                await runner.run(numbers(1))
-        assert (await runner.run(numbers(1, 3.0)))["y"][0] == 6.0
+                await batcher.run(numbers(1))
+        assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
 
     asyncio.run(ask())
-    runner.close()
+    batcher.close()
 
 
 def raise_shortage(*_: object) -> Any:

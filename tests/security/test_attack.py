@@ -22,10 +22,10 @@ import pytest
 from modelpad.engine import Batcher, QueueLimits
 from modelpad.errors import DeadlineExceeded
 from modelpad.server.budget import ByteBudget, Reservation
-from modelpad.server.http import Request, Response, ServerLimits
-from modelpad.server.protocols.typed import read_values
-from modelpad.server.sockets import Certificate
-from modelpad.server.wire import HttpServer
+from modelpad.server.http.messages import Request, Response, ServerLimits
+from modelpad.server.http.server import HttpServer
+from modelpad.server.http.sockets import Certificate
+from modelpad.server.protocols.native import read_values
 
 Attack = Callable[[HttpServer, int], Awaitable[None]]
 KILOBYTE = 1024

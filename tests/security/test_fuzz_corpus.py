@@ -39,15 +39,15 @@ EXEMPT = {
     "convert.specs": "the command line of the user's own",
     "engine.session": "asks the fields",
     "recipes": "its own files",
-    "server.catalogue": "asks the store",
-    "server.grpc_calls": "reads what the target of its protocol gives it; zlib and a length",
-    "server.grpc_listen": "asks the call for its messages",
-    "server.guard": "compares hashes of header fields",
+    "server.lifecycle.catalogue": "asks the store",
+    "server.grpc.calls": "reads what the target of its protocol gives it; zlib and a length",
+    "server.grpc.listener": "asks the call for its messages",
+    "server.security.auth": "compares hashes of header fields",
     "server.models": "looks a path up in the manifest",
     "server.page": "files of the package",
     "server.routes": "reads back an answer of its own",
     "server.workers.memory": "tables of the system, and of control groups",
-    "server.workers.link": "messages of our own processes",
+    "server.workers.channel": "messages of our own processes",
 }
 
 

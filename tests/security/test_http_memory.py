@@ -203,8 +203,8 @@ def test_the_largest_upload_makes_room_for_a_small_one(tmp_path: Path) -> None:
     """In one process, with a small budget: what is dropped is told why."""
     import asyncio
 
-    from modelpad.server.http import Request, Response, ServerLimits
-    from modelpad.server.wire import HttpServer
+    from modelpad.server.http.messages import Request, Response, ServerLimits
+    from modelpad.server.http.server import HttpServer
 
     async def echo(request: Request) -> Response:
         return Response(b"%d" % len(await request.body()), "text/plain")

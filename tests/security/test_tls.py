@@ -70,8 +70,8 @@ def test_silent_sockets_stop_no_one_else(
 def test_a_handshake_that_does_not_come_is_cut_off() -> None:
     import asyncio
 
-    from modelpad.server.http import Request, Response, ServerLimits
-    from modelpad.server.wire import HttpServer
+    from modelpad.server.http.messages import Request, Response, ServerLimits
+    from modelpad.server.http.server import HttpServer
 
     async def answer(request: Request) -> Response:
         return Response(b"hello", "text/plain")
@@ -96,8 +96,8 @@ def test_a_handshake_that_does_not_come_is_cut_off() -> None:
 def test_a_body_in_a_tls_record_of_its_own_arrives(certificate: tuple[Path, Path]) -> None:
     import asyncio
 
-    from modelpad.server.http import Request, Response
-    from modelpad.server.wire import HttpServer
+    from modelpad.server.http.messages import Request, Response
+    from modelpad.server.http.server import HttpServer
 
     async def echo(request: Request) -> Response:
         return Response(await request.body(), "text/plain")
@@ -125,7 +125,7 @@ def test_a_body_in_a_tls_record_of_its_own_arrives(certificate: tuple[Path, Path
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
     program = (
         "import resource\n"
-        "from modelpad.server.sockets import raise_descriptor_limit, count_free_descriptors\n"
+        "from modelpad.server.http.sockets import raise_descriptor_limit, count_free_descriptors\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))\n"
         "few = count_free_descriptors()\n"
         "raise_descriptor_limit()\n"

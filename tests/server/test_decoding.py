@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpad.errors import InvalidInput, TooLarge
-from modelpad.server.decoding import FREE_BYTES, decompress, estimate_json
+from modelpad.server.http.decoding import FREE_BYTES, decompress, estimate_json
 
 SCALARS = (
     st.none()

@@ -9,7 +9,7 @@ import pytest
 
 from modelpad import errors
 from modelpad.server.errors import respond_error, status_of
-from modelpad.server.metrics import Metrics
+from modelpad.server.observability.metrics import Metrics
 
 KINDS = [
     kind

@@ -22,7 +22,7 @@ from modelpad.bundle import Bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.engine import QueueLimits
 from modelpad.server import App, LoadOptions, ModelTable, ServedModel
-from modelpad.server.wire import HttpServer
+from modelpad.server.http.server import HttpServer
 
 
 def make_request(digits: Bundle) -> bytes:
@@ -38,7 +38,7 @@ def load(url: str, request: bytes, connections: int, seconds: float) -> Any:
 def test_overload_is_refused_and_the_admitted_are_answered(
     serve: Any, digits: Bundle, tmp_path: Path
 ) -> None:
-    running = serve("digits", "--queue", "4", "--timeout", "5", store=tmp_path / "store")
+    running = serve("digits", "--max-queue", "4", "--timeout", "5", store=tmp_path / "store")
     done = load(running.url, make_request(digits), 64, 3)
     assert done.broken == 0
     assert set(done.statuses) == {200, 429}
@@ -160,7 +160,7 @@ def test_a_clock_that_jumps_changes_no_deadline(
 
     async def live() -> list[int]:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(app.respond, app.limits, app.refuse)
+        server = HttpServer(app.respond, app.limits, app.shed_load)
         await server.listen(listener)
         await app.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/predict/digits"

@@ -23,9 +23,9 @@ from modelpad.bundle import Bundle, write_bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.errors import InvalidInput
 from modelpad.server import App, LoadOptions, ModelTable, ServedModel
-from modelpad.server.catalogue import Catalogue
-from modelpad.server.follow import Follower
-from modelpad.server.orders import Orders
+from modelpad.server.lifecycle.catalogue import Catalogue
+from modelpad.server.lifecycle.overrides import Overrides
+from modelpad.server.lifecycle.reconciler import Reconciler
 from modelpad.store import LocalStore, find_bundle
 
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path, digits: Bundle) -> LocalStore:
 
 @pytest.fixture
 def url(serve: Any, store: LocalStore) -> str:
-    running = serve("digits", "--poll", "0.05", store=store.root)
+    running = serve("digits", "--poll-interval", "0.05", store=store.root)
     return str(running.url)
 
 
@@ -97,7 +97,7 @@ def test_what_is_on_its_way_is_answered_by_the_version_that_it_began_with(
 def test_a_new_name_is_served_too(
     serve: Any, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:
-    running = serve("--poll", "0.05", store=store.root)
+    running = serve("--poll-interval", "0.05", store=store.root)
     store.push(digits, "twins")
     wait_for(lambda: len(httpx.get(f"{running.url}/models").json()["models"]) == 2)
 
@@ -106,7 +106,7 @@ def test_a_name_that_cannot_be_read_holds_up_no_other(
     serve: Any, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:
     store.push(digits, "twins")
-    running = serve("--poll", "0.05", store=store.root)
+    running = serve("--poll-interval", "0.05", store=store.root)
     (store.root / "twins" / "aliases.json").write_text("{")
     store.push(digits)
     wait_for(lambda: version_of(str(running.url), digits) == 2)
@@ -162,7 +162,7 @@ def test_a_store_that_takes_no_notes_holds_up_no_version(
 ) -> None:
     """As one that is mounted to be read alone: a folder stands where the note would be."""
     (store.root / "digits" / ".failed-2").mkdir()
-    running = serve("digits", "--poll", "0.05", "--keep", "2", store=store.root)
+    running = serve("digits", "--poll-interval", "0.05", "--keep-versions", "2", store=store.root)
     damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
     (damaged / "model.onnx").write_bytes(b"damaged")
     damaged.rename(tmp_path / "2")
@@ -188,18 +188,18 @@ def test_a_version_that_is_not_open_in_time_stays_out(
     async def follow() -> None:
         found = find_bundle("digits", store.root)
         app = App(ModelTable([ServedModel.load("digits", 1, found.bundle)]))
-        catalogue = Catalogue(store.root, ["digits"], [found], Orders(), LoadOptions())
-        app.follower = Follower(app, catalogue, 0)
+        catalogue = Catalogue(store.root, ["digits"], [found], Overrides(), LoadOptions())
+        app.reconciler = Reconciler(app, catalogue, 0)
         store.push(digits)
         with monkeypatch.context() as hurried:
-            hurried.setattr("modelpad.server.follow.OPEN_S", 0.0)
-            await app.follower.look()
+            hurried.setattr("modelpad.server.lifecycle.reconciler.OPEN_S", 0.0)
+            await app.reconciler.reconcile()
         assert "within 0 s" in (store.read_failure("digits", 2) or "")
-        await app.follower.look()
-        assert app.opened().find("digits").version == 1
+        await app.reconciler.reconcile()
+        assert app.require_models().find("digits").version == 1
         store.push(digits)
-        await app.follower.look()
-        assert app.opened().find("digits").version == 3
+        await app.reconciler.reconcile()
+        assert app.require_models().find("digits").version == 3
         while "version 1 has left" not in caplog.text:
             await asyncio.sleep(0.02)
         await app.stop()
@@ -228,19 +228,19 @@ def test_a_version_that_answers_its_samples_wrong_stays_out(
 def test_a_version_that_was_kept_out_stays_out_of_the_next_server_until_it_is_mended(
     serve: Any, store: LocalStore, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
-    first = serve("digits", "--poll", "0.05", store=store.root)
+    first = serve("digits", "--poll-interval", "0.05", store=store.root)
     damaged = LocalStore(tmp_path / "elsewhere").push(digits).folder
     (damaged / "model.onnx").write_bytes(b"damaged")
     folder = damaged.rename(store.root / "digits" / "2")
     wait_for(lambda: store.read_failure("digits", 2))
     first.process.terminate()
     assert first.process.wait(15) == 0
-    again = serve("digits", "--poll", "0.05", store=store.root)
+    again = serve("digits", "--poll-interval", "0.05", store=store.root)
     assert version_of(again.url, digits) == 1
     again.process.terminate()
     assert again.process.wait(15) == 0
     (folder / "model.onnx").write_bytes(digits.path("model.onnx").read_bytes())
-    mended = serve("digits", "--poll", "0.05", store=store.root)
+    mended = serve("digits", "--poll-interval", "0.05", store=store.root)
     wait_for(lambda: version_of(mended.url, digits) == 2)
     wait_for(lambda: store.read_failure("digits", 2) is None)
 
@@ -252,7 +252,7 @@ def test_traffic_sticks_over_grpc_too(
     store.promote("digits", 1)
     store.push(digits)
     store.set_traffic("digits", {1: 50, 2: 50})
-    serve("digits", "--poll", "0.05", "--grpc-port", str(free_port), store=store.root)
+    serve("digits", "--poll-interval", "0.05", "--grpc-port", str(free_port), store=store.root)
     given = tritonclient.InferInput("image", [1], "BYTES")
     given.set_data_from_numpy(np.array([digits.path("samples/7.png").read_bytes()], dtype=object))
     with tritonclient.InferenceServerClient(f"127.0.0.1:{free_port}") as client:
@@ -290,7 +290,7 @@ def test_a_model_whose_folder_has_gone_is_still_on_the_page(
     serve: Any, store: LocalStore, digits: Bundle, capfd: Any, wait_for: Any
 ) -> None:
     store.push(digits, "twins")
-    url = str(serve("--poll", "0.05", "--workers", "1", store=store.root).url)
+    url = str(serve("--poll-interval", "0.05", "--workers", "1", store=store.root).url)
     shutil.rmtree(store.root / "twins")
     store.push(digits)
     wait_for(lambda: version_of(url, digits) == 2)

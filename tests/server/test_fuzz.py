@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from modelpad.bundle import open_bundle
 from modelpad.server import App, ModelTable, ServedModel
 from modelpad.server.budget import Reservation
-from modelpad.server.http import Request, ServerLimits
+from modelpad.server.http.messages import Request, ServerLimits
 from modelpad.zoo import zoo_bundles
 
 TYPES = [

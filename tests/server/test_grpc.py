@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException  # noqa: E402
 
 from modelpad.server.protocols import grpc_tensorflow  # noqa: E402
 from modelpad.server.protocols.grpc_tensorflow import read_tensor  # noqa: E402
-from modelpad.server.protocols.messages import load_message  # noqa: E402
+from modelpad.server.protocols.protobuf import load_message  # noqa: E402
 
 
 def write_tensor(array: Any) -> Any:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from modelpad.errors import Unauthorized, UsageError
-from modelpad.server.guard import Guard, hash_key, read_keys
+from modelpad.server.security.auth import ApiKeyAuth, hash_key, read_keys
 
 ROW = {"row": [0, 5, 0]}
 
@@ -49,10 +49,10 @@ def test_keys_come_and_go_without_a_restart(serve: Any, bundles: Path, tmp_path:
 def test_keys_that_cannot_be_read_again_stay_and_that_is_told(
     body: bytes | None, tmp_path: Path, monkeypatch: Any, caplog: Any
 ) -> None:
-    monkeypatch.setattr("modelpad.server.guard.LOOK_S", 0.0)
+    monkeypatch.setattr("modelpad.server.security.auth.LOOK_S", 0.0)
     keys = tmp_path / "keys"
     keys.write_text("ann=secret-of-ann")
-    guard = Guard(path=keys)
+    guard = ApiKeyAuth(path=keys)
     if body is None:
         keys.unlink()
     else:
@@ -67,7 +67,7 @@ def test_keys_that_cannot_be_read_again_stay_and_that_is_told(
 
 def test_a_rate_is_kept(serve: Any, bundles: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("MODELPAD_API_KEYS", "ann=secret-of-ann,bob=secret-of-bob")
-    running = serve(str(bundles / "pick"), "--rate", "5", store=tmp_path / "store")
+    running = serve(str(bundles / "pick"), "--rate-limit", "5", store=tmp_path / "store")
     url = f"{running.url}/predict/pick"
     with httpx.Client(headers=bearer("secret-of-ann")) as client:
         answers = [client.post(url, json=ROW) for _ in range(12)]

@@ -12,9 +12,9 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.server import App, ModelTable
-from modelpad.server.grpc_listen import GrpcServer
-from modelpad.server.sockets import Address, open_socket
-from modelpad.server.wire import HttpServer
+from modelpad.server.grpc.listener import GrpcServer
+from modelpad.server.http.server import HttpServer
+from modelpad.server.http.sockets import Address, open_socket
 
 kserve = pytest.importorskip("kserve")
 grpc = pytest.importorskip("grpc")

@@ -44,7 +44,7 @@ def is_ready(url: str, name: str) -> set[int]:
 def test_models_are_unloaded_and_loaded_in_all_workers(
     serve: Any, store: LocalStore, keyed: None
 ) -> None:
-    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    options = ("--admin", "root", "--workers", "2", "--poll-interval", "0.1")
     url = serve(*options, store=store.root).url
     assert [one["state"] for one in post(url, "index").json()] == ["READY", "READY"]
     assert "model_repository" in httpx.get(f"{url}/v2", headers=ROOT).json()["extensions"]
@@ -72,7 +72,7 @@ def test_models_are_unloaded_and_loaded_in_all_workers(
 def test_what_was_unloaded_stays_so_in_a_new_worker(
     serve: Any, store: LocalStore, keyed: None, wait_for: Any
 ) -> None:
-    running = serve("--admin", "root", "--workers", "2", "--poll", "0.1", store=store.root)
+    running = serve("--admin", "root", "--workers", "2", "--poll-interval", "0.1", store=store.root)
     assert post(running.url, "models/twins/unload").status_code == 200
     victim = psutil.Process(running.process.pid).children()[0]
     victim.kill()
@@ -86,7 +86,7 @@ def test_what_is_unloaded_while_a_worker_starts_is_unloaded_there_too(
 ) -> None:
     gates = tmp_path / "gates"
     gates.mkdir()
-    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    options = ("--admin", "root", "--workers", "2", "--poll-interval", "0.1")
     running = serve(*options, store=store.root, program=(*gated, str(gates)))
     (gates / "start").touch()
     psutil.Process(running.process.pid).children()[0].kill()
@@ -109,7 +109,7 @@ def test_what_is_unloaded_while_it_changes_stays_away(
     gates = tmp_path / "gates"
     gates.mkdir()
     (gates / "prepare").touch()
-    options = ("--admin", "root", "--workers", "2", "--poll", "0.1")
+    options = ("--admin", "root", "--workers", "2", "--poll-interval", "0.1")
     url = serve(*options, store=store.root, program=(*gated, str(gates))).url
     store.push(digits, "twins")
     wait_for((gates / "prepare-reached").exists)
@@ -125,7 +125,16 @@ def test_many_who_load_at_once_open_it_once(
     serve: Any, store: LocalStore, keyed: None, wait_for: Any
 ) -> None:
     """What was opened twice stayed in memory for good, with its threads."""
-    options = ("--admin", "root", "--workers", "1", "--poll", "0.05", "--batch", "1")
+    options = (
+        "--admin",
+        "root",
+        "--workers",
+        "1",
+        "--poll-interval",
+        "0.05",
+        "--max-batch-size",
+        "1",
+    )
     running = serve(*options, store=store.root)
     process = psutil.Process(running.process.pid)
     before = process.num_threads()
@@ -151,7 +160,7 @@ def test_a_name_beyond_the_command_line_is_loaded(
 def test_a_model_given_as_a_folder_comes_back(
     serve: Any, bundles: Path, tmp_path: Path, keyed: None
 ) -> None:
-    options = ("--admin", "root", "--workers", "1", "--poll", "0")
+    options = ("--admin", "root", "--workers", "1", "--poll-interval", "0")
     url = serve(str(bundles / "pick"), *options, store=tmp_path / "store").url
     assert post(url, "models/pick/unload").status_code == 200
     assert is_ready(url, "pick") == {404}

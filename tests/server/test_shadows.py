@@ -20,8 +20,8 @@ from modelpad.bundle import Bundle, write_bundle
 from modelpad.errors import ModelFailed, Overloaded
 from modelpad.fields import Label, Signature
 from modelpad.server.app import App
+from modelpad.server.lifecycle.shadowing import Shadow, answers_agree
 from modelpad.server.models import ModelTable, ServedModel
-from modelpad.server.shadows import Shadow, answers_agree
 from modelpad.store import LocalStore
 
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path, digits: Bundle) -> LocalStore:
 
 @pytest.fixture
 def url(serve: Any, store: LocalStore) -> str:
-    return str(serve("digits", "--poll", "0.05", store=store.root).url)
+    return str(serve("digits", "--poll-interval", "0.05", store=store.root).url)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_grpc_is_copied_call_by_call(
     tritonclient = pytest.importorskip("tritonclient.grpc")
     import grpc
 
-    from modelpad.server.protocols.messages import load_message
+    from modelpad.server.protocols.protobuf import load_message
 
     options = ("--grpc-port", str(free_port))
     url = serve("digits", *options, store=store.root).url
@@ -178,8 +178,8 @@ def test_what_became_of_a_copy_is_counted(digits: Bundle) -> None:
         for act in (full, broken, agree, agree):
             Shadow(app, model).compare(act, {"label": "7"})
         await asyncio.sleep(0.05)
-        model.runner.close()
-        return (await app.count_all()).render({})
+        model.batcher.close()
+        return (await app.aggregate_metrics()).render({})
 
     text = asyncio.run(live()).decode()
     for result, count in (("skipped", 1), ("failed", 1), ("same", 2)):
@@ -223,7 +223,7 @@ def test_large_answers_are_compared_too(
         store.push(build_bundle(folder, "wide", nodes, *shape, signature))
     store.promote("wide", 1)
     store.set_shadow("wide", 2)
-    url = serve("wide", "--poll", "0.05", store=store.root).url
+    url = serve("wide", "--poll-interval", "0.05", store=store.root).url
     numbers = [1.0] * 40_000
     asked = httpx.post(f"{url}/v1/models/wide:predict", json={"instances": [numbers]})
     assert asked.json() == {"predictions": [numbers]}

@@ -16,10 +16,8 @@ from hypothesis.extra import numpy as arrays
 
 from modelpad.engine import LARGE_ARRAY
 from modelpad.errors import ModelFailed
-from modelpad.server import streams
-from modelpad.server.http import encode_json
-from modelpad.server.shadows import answers_agree
-from modelpad.server.streams import (
+from modelpad.server.http import json_stream as streams
+from modelpad.server.http.json_stream import (
     check_finite,
     holds_array,
     is_large,
@@ -28,6 +26,8 @@ from modelpad.server.streams import (
     stream,
     write_value,
 )
+from modelpad.server.http.messages import encode_json
+from modelpad.server.lifecycle.shadowing import answers_agree
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DTYPES = st.sampled_from(["float32", "float64", "int64", "uint8", "bool"])

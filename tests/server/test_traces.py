@@ -195,7 +195,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: Any) -> None:
     import sys
 
     from modelpad.errors import MissingExtra
-    from modelpad.server.traces import Traces
+    from modelpad.server.observability.traces import Traces
 
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
     with pytest.raises(MissingExtra) as caught:

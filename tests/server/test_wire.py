@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from modelpad.server.http import Request, Response, ServerLimits
-from modelpad.server.wire import HttpServer
+from modelpad.server.http.messages import Request, Response, ServerLimits
+from modelpad.server.http.server import HttpServer
 
 Test = Callable[["Running"], Awaitable[None]]
 
@@ -54,17 +54,19 @@ async def echo(request: Request) -> Response:
     return Response(body or request.path.encode(), "text/plain")
 
 
-def refuse(request: Request) -> Response | None:
+def shed_load(request: Request) -> Response | None:
     return Response(b"too much", "text/plain", 429) if request.path == "/full" else None
 
 
-def run(test: Test, limits: ServerLimits | None = None, grace_s: float = 2.0) -> HttpServer:
+def run(
+    test: Test, limits: ServerLimits | None = None, shutdown_timeout_s: float = 2.0
+) -> HttpServer:
     async def live() -> HttpServer:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(echo, limits, refuse)
+        server = HttpServer(echo, limits, shed_load)
         await server.listen(listener)
         await test(Running(server, listener.getsockname()[1]))
-        await server.stop(grace_s)
+        await server.stop(shutdown_timeout_s)
         return server
 
     return asyncio.run(live())
@@ -459,7 +461,7 @@ def test_a_stop_answers_what_is_in_flight() -> None:
 
 def test_a_stop_answers_who_has_just_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client could not know; one that says nothing holds nobody up."""
-    monkeypatch.setattr("modelpad.server.connection.FIRST_S", 3.0)
+    monkeypatch.setattr("modelpad.server.http.connection.FIRST_S", 3.0)
 
     async def test(running: Running) -> None:
         kept, kept_writer = await running.connect()

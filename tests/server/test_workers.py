@@ -21,7 +21,7 @@ import pytest
 
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.fields import Signature, Tensor
-from modelpad.server.rates import PROBES, SLOTS, Rates
+from modelpad.server.security.rate_limits import PROBES, SLOTS, RateLimiter
 from modelpad.store import LocalStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
@@ -116,7 +116,7 @@ def test_workers_change_versions_together(
     """Once one worker answers with the new version, no other answers with the old one."""
     store = LocalStore(tmp_path / "store")
     store.push(digits)
-    running = serve("digits", "--workers", "3", "--poll", "0.1", store=store.root)
+    running = serve("digits", "--workers", "3", "--poll-interval", "0.1", store=store.root)
     store.push(digits)
     wait_for(lambda: ask(running.url, digits).json()["version"] == 2)
     time.sleep(0.3)  # a busy machine may need that to pass on the word
@@ -133,7 +133,7 @@ def test_a_replaced_worker_serves_what_the_others_serve(
 ) -> None:
     store = LocalStore(tmp_path / "store")
     store.push(digits)
-    running = serve("digits", "--workers", "2", "--poll", "0.1", store=store.root)
+    running = serve("digits", "--workers", "2", "--poll-interval", "0.1", store=store.root)
     store.push(digits)
     store.promote("digits", 2)
     wait_for(lambda: ask(running.url, digits).json()["version"] == 2)
@@ -149,7 +149,7 @@ def test_a_replaced_worker_keeps_out_what_the_others_keep_out(
 ) -> None:
     store = LocalStore(tmp_path / "store")
     store.push(digits)
-    running = serve("digits", "--workers", "2", "--poll", "0.1", store=store.root)
+    running = serve("digits", "--workers", "2", "--poll-interval", "0.1", store=store.root)
     wrong = tuple(replace(sample, expected="0") for sample in digits.manifest.samples)
     files = {name: digits.path(name) for name in digits.manifest.files}
     bad = write_bundle(tmp_path / "bad", replace(digits.manifest, samples=wrong), files)
@@ -170,7 +170,7 @@ def test_a_replaced_worker_serves_the_same_where_the_store_is_not_followed(
 ) -> None:
     store = LocalStore(tmp_path / "store")
     store.push(digits)
-    running = serve("--workers", "2", "--poll", "0", store=store.root)
+    running = serve("--workers", "2", "--poll-interval", "0", store=store.root)
     store.push(digits)
     list_workers(running)[0].kill()
     wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") == 1)
@@ -184,7 +184,7 @@ def test_a_worker_replaced_while_the_store_is_away_waits_for_it(
     """Else it would serve the model that comes with modelpad, as in an empty store."""
     store = LocalStore(tmp_path / "store")
     store.push(digits, "mine")
-    running = serve("--workers", "2", "--poll", "0.1", store=store.root)
+    running = serve("--workers", "2", "--poll-interval", "0.1", store=store.root)
     store.root.rename(tmp_path / "away")
     list_workers(running)[0].kill()
     wait_for(lambda: read_metric(running.url, "modelpad_worker_restarts_total") >= 2)
@@ -203,7 +203,7 @@ def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
     store.push(digits)
     gates = tmp_path / "gates"
     gates.mkdir()
-    options = ("--workers", "2", "--poll", "0.1")
+    options = ("--workers", "2", "--poll-interval", "0.1")
     running = serve(*options, store=store.root, program=(*gated, str(gates)))
     (gates / "start").touch()
     list_workers(running)[0].kill()
@@ -220,7 +220,7 @@ def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
 
 
 def test_a_rate_holds_for_all_workers_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:
-    running = serve("digits", "--workers", "3", "--rate", "5", store=tmp_path / "store")
+    running = serve("digits", "--workers", "3", "--rate-limit", "5", store=tmp_path / "store")
     begin = time.monotonic()
     statuses = Counter(ask(running.url, digits).status_code for _ in range(40))
     earned = 5 + 5 * (time.monotonic() - begin)
@@ -434,7 +434,7 @@ def test_counts_of_some_workers_are_not_shown_as_those_of_all(serve: Any, tmp_pa
 def test_one_process_that_hangs_says_that_it_is_not_well(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
-    options = ("--workers", "1", "--timeout", "0.4", "--grace", "0.1")
+    options = ("--workers", "1", "--timeout", "0.4", "--shutdown-timeout", "0.1")
     running = serve(str(endless), *options, store=tmp_path / "store")
     assert httpx.get(f"{running.url}/livez").status_code == 200
     assert count_up(running.url, 3 * 10**6) == 504
@@ -467,24 +467,24 @@ def test_workers_are_counted(run_modelpad: Any, words: str) -> None:
 
 
 def test_tokens_come_back_with_time() -> None:
-    rates = Rates(2.0)
-    assert [rates.spend("ann", 10.0), rates.spend("ann", 10.0)] == [0, 0]
-    assert rates.spend("ann", 10.0) == 0.5
-    assert rates.spend("bob", 10.0) == 0
-    assert rates.spend("ann", 10.5) == 0
-    assert rates.spend("ann", 10.6) > 0
+    rates = RateLimiter(2.0)
+    assert [rates.acquire("ann", 10.0), rates.acquire("ann", 10.0)] == [0, 0]
+    assert rates.acquire("ann", 10.0) == 0.5
+    assert rates.acquire("bob", 10.0) == 0
+    assert rates.acquire("ann", 10.5) == 0
+    assert rates.acquire("ann", 10.6) > 0
 
 
 def test_a_clock_that_goes_back_gives_nothing_away() -> None:
-    rates = Rates(1.0)
-    assert rates.spend("ann", 100.0) == 0
-    assert rates.spend("ann", 50.0) > 0
-    assert rates.spend("ann", 50.5) > 0
+    rates = RateLimiter(1.0)
+    assert rates.acquire("ann", 100.0) == 0
+    assert rates.acquire("ann", 50.0) > 0
+    assert rates.acquire("ann", 50.5) > 0
 
 
 def test_more_names_than_buckets_do_no_harm() -> None:
-    rates = Rates(1.0)
+    rates = RateLimiter(1.0)
     for number in range(SLOTS + 4 * PROBES):
-        rates.spend(f"name {number}", number / 1e6)
-    assert rates.spend("new", 1.0) == 0
-    assert rates.spend("new", 1.0) > 0
+        rates.acquire(f"name {number}", number / 1e6)
+    assert rates.acquire("new", 1.0) == 0
+    assert rates.acquire("new", 1.0) > 0

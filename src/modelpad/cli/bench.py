@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(args)
     found = find_model(args.model, settings)
     request = write_sample(found.bundle, found.name)
-    process, port = start_server(args.model, "--poll", "0", "--store", str(settings.store))
+    process, port = start_server(args.model, "--poll-interval", "0", "--store", str(settings.store))
     try:
         rows = measure_loads(port, request, args.seconds)
     finally:

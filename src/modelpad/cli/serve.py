@@ -27,13 +27,13 @@ from modelpad.cli.sources import find_live
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.server import Guard, LoadOptions, ModelTable, ServerLimits
-    from modelpad.server.orders import Orders
-    from modelpad.server.rates import Rates
-    from modelpad.server.sockets import Address, Certificate
-    from modelpad.server.traces import Traces
+    from modelpad.server import ApiKeyAuth, LoadOptions, ModelTable, ServerLimits
+    from modelpad.server.http.sockets import Address, Certificate
+    from modelpad.server.lifecycle.overrides import Overrides
+    from modelpad.server.observability.traces import Traces
+    from modelpad.server.security.rate_limits import RateLimiter
     from modelpad.server.workers.memory import WorkerMemory
-    from modelpad.store import Found
+    from modelpad.store import ResolvedBundle
 
 BODIES_IN_FLIGHT = 8  # of the largest size: one that is decoded takes five times its size
 LEAST_MEMORY_MB = 256  # what a worker with a small model needs, and some requests
@@ -49,9 +49,9 @@ EXAMPLE = """example:
 class Shared:
     """What is made before workers are forked, and is known to all of them."""
 
-    rates: Rates | None
-    failures: Rates
-    orders: Orders
+    rates: RateLimiter | None
+    failures: RateLimiter
+    overrides: Overrides
     memory: WorkerMemory
 
 
@@ -90,7 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=30.0, help="seconds a request may take (%(default)s)"
     )
     parser.add_argument(
-        "--queue", type=int, default=128, help="requests that may wait, a model (%(default)s)"
+        "--max-queue", type=int, default=128, help="requests that may wait, a model (%(default)s)"
     )
     parser.add_argument(
         "--workers",
@@ -108,7 +108,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " http://127.0.0.1:4318 (MODELPAD_OTLP_ENDPOINT; none)",
     )
     parser.add_argument(
-        "--grace", type=float, default=10.0, help="seconds to finish in when stopped (%(default)s)"
+        "--shutdown-timeout",
+        type=float,
+        default=10.0,
+        help="graceful shutdown timeout, seconds (%(default)s)",
     )
     parser.add_argument(
         "--api-keys",
@@ -116,7 +119,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="API keys that are wanted: lines of NAME=KEY",
     )
     parser.add_argument(
-        "--rate", type=float, default=0.0, help="requests a second for each key; 0: no limit"
+        "--rate-limit", type=float, default=0.0, help="requests a second for each key; 0: no limit"
     )
     parser.add_argument(
         "--cors-origin",
@@ -145,7 +148,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
-        "--batch", type=int, default=0, help="most items run at once; 0: measured (%(default)s)"
+        "--max-batch-size",
+        type=int,
+        default=0,
+        help="0: measured for each model (%(default)s)",
     )
     parser.add_argument(
         "--device",
@@ -169,13 +175,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " it is replaced; 0: any (80 %% of the machine's memory, shared by the workers)",
     )
     parser.add_argument(
-        "--poll",
+        "--poll-interval",
         type=float,
         default=2.0,
         help="seconds between looks at the store for new versions; 0: never (%(default)s)",
     )
     parser.add_argument(
-        "--keep",
+        "--keep-versions",
         type=int,
         default=1,
         help="newest versions to keep open, to be asked for by number (%(default)s)",
@@ -186,10 +192,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
-    from modelpad.server.guard import FAILURES_PER_S, MAX_FAILURES
-    from modelpad.server.orders import Orders
-    from modelpad.server.rates import Rates
-    from modelpad.server.sockets import Address, open_socket
+    from modelpad.server.http.sockets import Address, open_socket
+    from modelpad.server.lifecycle.overrides import Overrides
+    from modelpad.server.security.auth import FAILURES_PER_S, MAX_FAILURES
+    from modelpad.server.security.rate_limits import RateLimiter
     from modelpad.server.workers.memory import WorkerMemory
 
     check_numbers(args)
@@ -205,9 +211,9 @@ def run(args: argparse.Namespace) -> int:
     max_mb = args.max_worker_memory_mb
     max_bytes = None if max_mb is None else int(max_mb * 1024 * 1024)
     shared = Shared(
-        Rates(args.rate) if args.rate else None,
-        Rates(FAILURES_PER_S, MAX_FAILURES),
-        Orders(),
+        RateLimiter(args.rate_limit) if args.rate_limit else None,
+        RateLimiter(FAILURES_PER_S, MAX_FAILURES),
+        Overrides(),
         WorkerMemory(max_bytes, capped=args.device == "cpu"),
     )
 
@@ -222,9 +228,9 @@ def run(args: argparse.Namespace) -> int:
     supervisor = Supervisor(
         args.workers,
         work,
-        grace_s=args.grace,
-        follow_s=args.poll,
-        orders=shared.orders,
+        shutdown_timeout_s=args.shutdown_timeout,
+        follow_s=args.poll_interval,
+        overrides=shared.overrides,
         listener=listener,
         memory=shared.memory,
     )
@@ -233,11 +239,12 @@ def run(args: argparse.Namespace) -> int:
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Raises `UsageError` for numbers that make no sense."""
-    for name in ("max_body_mb", "max_inflight_mb", "timeout", "queue", "keep"):
+    for name in ("max_body_mb", "max_inflight_mb", "timeout", "max_queue", "keep_versions"):
         value = getattr(args, name)
         if value is not None and not 0 < value < inf:
             raise refuse_number(args, name, "Give a number above 0.")
-    for name in ("batch", "workers", "rate", "memory_limit", "poll", "grace"):
+    names = ("max_batch_size", "workers", "rate_limit", "memory_limit", "poll_interval")
+    for name in (*names, "shutdown_timeout"):
         if not 0 <= getattr(args, name) < inf:
             raise refuse_number(args, name, "Give 0 or more.")
     most = args.max_worker_memory_mb
@@ -263,7 +270,7 @@ def check_options(args: argparse.Namespace) -> None:
                 f"--cors-origin is {origin!r}, which no browser sends.",
                 hint="Give the scheme, the host and any port alone: https://example.org",
             )
-    from modelpad.server.origins import is_host_pattern
+    from modelpad.server.security.origins import is_host_pattern
 
     for host in find_hosts(args):
         if not is_host_pattern(host):
@@ -291,25 +298,25 @@ def serve_models(
 ) -> None:
     """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
     from modelpad.engine import share_arenas
-    from modelpad.server import App, Follower, ModelTable, ServedModel
-    from modelpad.server.catalogue import Catalogue
-    from modelpad.server.listen import serve
-    from modelpad.server.origins import choose_policy
-    from modelpad.server.sockets import Address
-    from modelpad.server.workers.link import Link, choose_count
+    from modelpad.server import App, ModelTable, Reconciler, ServedModel
+    from modelpad.server.http.sockets import Address
+    from modelpad.server.lifecycle.catalogue import Catalogue
+    from modelpad.server.security.origins import choose_policy
+    from modelpad.server.serving import serve
+    from modelpad.server.workers.channel import SupervisorChannel, choose_count
 
     share_arenas()
     guard, tls, traces = make_guard(args, shared), find_certificate(args), open_traces(args)
-    found = find_models(args, shared.orders.live)
+    found = find_models(args, shared.overrides.versions)
     graphs = sum(one.bundle.graph_bytes for one in found)
     workers = workers or (choose_count(graphs) if args.device == "cpu" else 1)
     shared.memory.cap(workers)
-    link = Link(line, workers) if line is not None else None
+    link = SupervisorChannel(line, workers) if line is not None else None
     options = read_load_options(args, workers, supervised=link is not None)
     models = ModelTable(
         ServedModel.load(one.name, one.version, one.bundle, options)
         for one in found
-        if one.name not in shared.orders.closed
+        if one.name not in shared.overrides.unloaded
     )
     app = App(
         models,
@@ -326,8 +333,8 @@ def serve_models(
         ),
     )
     root = Settings.from_environment(args).store
-    catalogue = Catalogue(root, args.models, found, shared.orders, options, args.keep)
-    app.follower = Follower(app, catalogue, args.poll)
+    catalogue = Catalogue(root, args.models, found, shared.overrides, options, args.keep_versions)
+    app.reconciler = Reconciler(app, catalogue, args.poll_interval)
     address = Address(args.host, listener.getsockname()[1], tls is not None)
     app.traces = traces
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
@@ -341,7 +348,15 @@ def serve_models(
 
             webbrowser.open(address.url)
 
-    serve(app, listener, on_ready=announce, grace_s=args.grace, tls=tls, grpc=grpc, link=link)
+    serve(
+        app,
+        listener,
+        on_ready=announce,
+        shutdown_timeout_s=args.shutdown_timeout,
+        tls=tls,
+        grpc=grpc,
+        link=link,
+    )
 
 
 def describe_server(
@@ -361,7 +376,7 @@ def describe_server(
     yield "  Ctrl-C stops it."
 
 
-def find_models(args: argparse.Namespace, live: Mapping[str, int]) -> list[Found]:
+def find_models(args: argparse.Namespace, live: Mapping[str, int]) -> list[ResolvedBundle]:
     """The bundles of the models asked for; of every model of the store when none is named.
 
     Those that other workers serve already are taken in the `live` version.
@@ -385,15 +400,15 @@ def find_hosts(args: argparse.Namespace) -> list[str]:
     return [*args.allowed_host, *hosts_from_environment()]
 
 
-def make_guard(args: argparse.Namespace, shared: Shared) -> Guard | None:
+def make_guard(args: argparse.Namespace, shared: Shared) -> ApiKeyAuth | None:
     """Who may ask, where keys or a rate are given."""
-    from modelpad.server import Guard
+    from modelpad.server import ApiKeyAuth
 
     keys = keys_from_environment()
     if not (keys or args.api_keys or shared.rates):
         return None
     path = Path(args.api_keys) if args.api_keys else None
-    return Guard(keys, path, shared.rates, shared.failures)
+    return ApiKeyAuth(keys, path, shared.rates, shared.failures)
 
 
 def open_traces(args: argparse.Namespace) -> Traces | None:
@@ -405,14 +420,14 @@ def open_traces(args: argparse.Namespace) -> Traces | None:
         raise UsageError(
             f"--otlp-endpoint is {endpoint!r}.", hint="Give a URL: http://127.0.0.1:4318"
         )
-    from modelpad.server.traces import Traces
+    from modelpad.server.observability.traces import Traces
 
     return Traces(endpoint)
 
 
 def find_certificate(args: argparse.Namespace) -> Certificate | None:
     """What to serve HTTPS with. Raises `UsageError` when it cannot be used."""
-    from modelpad.server.sockets import Certificate
+    from modelpad.server.http.sockets import Certificate
 
     if not (args.tls_cert or args.tls_key):
         return None
@@ -431,16 +446,16 @@ def read_limits(args: argparse.Namespace) -> ServerLimits:
 
 
 def read_load_options(args: argparse.Namespace, workers: int, *, supervised: bool) -> LoadOptions:
-    """`--queue`, `--timeout`, `--batch` and `--device`; the workers share queue and processors."""
+    """`--max-queue`, `--timeout`, `--max-batch-size` and `--device`, shared among workers."""
     from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
 
-    limits = QueueLimits(length=-(-args.queue // workers), timeout_s=args.timeout)
+    limits = QueueLimits(length=-(-args.max_queue // workers), timeout_s=args.timeout)
     threads = max(1, allotted_cpus() // workers)
     share = int(args.memory_limit * 1024 * 1024) // workers
     memory = MemoryBudget(share) if share else None
     inline = supervised and threads == 1
-    return LoadOptions(limits, args.batch, args.device, threads, memory, inline)
+    return LoadOptions(limits, args.max_batch_size, args.device, threads, memory, inline)
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:

@@ -22,7 +22,7 @@ from modelpad.errors import ModelNotFound, VersionNotFound
 
 if TYPE_CHECKING:
     from modelpad.cli.settings import Settings
-    from modelpad.store import Found
+    from modelpad.store import ResolvedBundle
 
 log = logging.getLogger("modelpad.server")
 
@@ -42,7 +42,7 @@ FOREIGN = (
 )
 
 
-def find_model(given: str, settings: Settings) -> Found:
+def find_model(given: str, settings: Settings) -> ResolvedBundle:
     """The bundle that `given` means, of a foreign model's file too.
 
     Raises:
@@ -65,7 +65,7 @@ def find_model(given: str, settings: Settings) -> Found:
     return import_once(path, settings.cache / "imports")
 
 
-def find_live(word: str, live: Mapping[str, int], settings: Settings) -> Found:
+def find_live(word: str, live: Mapping[str, int], settings: Settings) -> ResolvedBundle:
     """What `word` means to servers: the `live` version where others serve it already.
 
     To the store it may mean what they keep out. Raises as `find_model`.
@@ -98,22 +98,22 @@ def pass_over_failed(word: str, settings: Settings) -> str:
     return word
 
 
-def import_once(path: Path, cache: Path) -> Found:
+def import_once(path: Path, cache: Path) -> ResolvedBundle:
     """The bundle of a foreign model, from the cache when this very content was imported before."""
     from modelpad.bundle import open_bundle
     from modelpad.errors import BundleInvalid
-    from modelpad.store import Found
+    from modelpad.store import ResolvedBundle
 
     name = name_after(path)
     folder = cache / hash_files(path) / name
     if folder.is_dir():
         try:
-            return Found(name, 1, open_bundle(folder))
+            return ResolvedBundle(name, 1, open_bundle(folder))
         except BundleInvalid:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"Importing {path.name} ...", file=sys.stderr, flush=True)
     run_confined(lambda: import_into(path, name, folder), f"Importing {path.name}")
-    return Found(name, 1, open_bundle(folder))
+    return ResolvedBundle(name, 1, open_bundle(folder))
 
 
 def import_into(path: Path, name: str, folder: Path) -> None:

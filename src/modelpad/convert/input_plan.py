@@ -21,7 +21,7 @@ from modelpad.convert.naming import (
     tell_shape,
 )
 from modelpad.convert.source import SourceModel, TensorSpec
-from modelpad.convert.specs import InputWords
+from modelpad.convert.specs import InputSpec
 from modelpad.convert.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
 from modelpad.errors import UsageError
 from modelpad.fields import Field, Image, Sketch, Tensor, Text
@@ -51,7 +51,7 @@ class InputPlan:
     note: str = ""
 
 
-def plan_inputs(source: SourceModel, said: Sequence[InputWords]) -> tuple[InputPlan, ...]:
+def plan_inputs(source: SourceModel, said: Sequence[InputSpec]) -> tuple[InputPlan, ...]:
     """A plan for each input. Raises `UsageError` when what was said does not fit the model."""
     words = match_words(said, source.inputs, "input")
     alone = len(source.inputs) == 1
@@ -61,7 +61,7 @@ def plan_inputs(source: SourceModel, said: Sequence[InputWords]) -> tuple[InputP
 
 
 def _plan_input(
-    spec: TensorSpec, words: InputWords | None, source: SourceModel, alone: bool
+    spec: TensorSpec, words: InputSpec | None, source: SourceModel, alone: bool
 ) -> InputPlan:
     kind = words.kind if words else _guess_kind(spec)
     if kind == "text":
@@ -83,7 +83,7 @@ def _guess_kind(spec: TensorSpec) -> str:
     return "tensor"
 
 
-def _plan_text(spec: TensorSpec, words: InputWords | None, alone: bool) -> InputPlan:
+def _plan_text(spec: TensorSpec, words: InputSpec | None, alone: bool) -> InputPlan:
     if spec.dtype != "string":
         raise UsageError(
             f"The input {spec.name!r} takes {spec.dtype} numbers, not text.",
@@ -94,7 +94,7 @@ def _plan_text(spec: TensorSpec, words: InputWords | None, alone: bool) -> Input
     return InputPlan(Text(name_field(spec, words, "text", alone), limit), spec, steps)
 
 
-def _plan_tensor(spec: TensorSpec, words: InputWords | None, alone: bool) -> InputPlan:
+def _plan_tensor(spec: TensorSpec, words: InputSpec | None, alone: bool) -> InputPlan:
     shape = spec.item_shape
     if words and words.sides is not None:
         if len(words.sides) != len(shape) or any(
@@ -120,7 +120,7 @@ def _plan_tensor(spec: TensorSpec, words: InputWords | None, alone: bool) -> Inp
 
 
 def _plan_picture(
-    kind: str, spec: TensorSpec, words: InputWords | None, source: SourceModel, alone: bool
+    kind: str, spec: TensorSpec, words: InputSpec | None, source: SourceModel, alone: bool
 ) -> InputPlan:
     layout = _find_layout(spec, words, source.framework)
     height, width, channels = _find_sides(kind, spec, words, layout)
@@ -158,7 +158,7 @@ def _plan_picture(
     return InputPlan(field, spec, tuple(steps), note)
 
 
-def _find_layout(spec: TensorSpec, words: InputWords | None, framework: str) -> str:
+def _find_layout(spec: TensorSpec, words: InputSpec | None, framework: str) -> str:
     said = words.options.get("layout") if words else None
     if said is not None and said not in ("nhwc", "nchw"):
         raise UsageError(f"layout={said} is unknown.", hint="It is nhwc or nchw.")
@@ -180,7 +180,7 @@ def _find_layout(spec: TensorSpec, words: InputWords | None, framework: str) -> 
 
 
 def _find_sides(
-    kind: str, spec: TensorSpec, words: InputWords | None, layout: str
+    kind: str, spec: TensorSpec, words: InputSpec | None, layout: str
 ) -> tuple[int | None, int | None, int]:
     shape = spec.item_shape
     sides = words.sides if words and words.sides else ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelpad.convert.source import TensorSpec
-from modelpad.convert.specs import InputWords, OutputWords
+from modelpad.convert.specs import InputSpec, OutputWords
 from modelpad.errors import UsageError
 
 # Names that frameworks make up, which tell a person nothing.
@@ -55,7 +55,7 @@ def channel_axis(shape: Sequence[int | None], layout: str) -> int | None:
 
 
 def name_field(
-    spec: TensorSpec, words: InputWords | OutputWords | None, usual: str, alone: bool
+    spec: TensorSpec, words: InputSpec | OutputWords | None, usual: str, alone: bool
 ) -> str:
     """What the user calls it, else the model where it chose a name, else what is usual."""
     if words and words.name:

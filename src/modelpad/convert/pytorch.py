@@ -16,7 +16,7 @@ import numpy as np
 
 from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel, TensorSpec
-from modelpad.convert.specs import InputWords, parse_input
+from modelpad.convert.specs import InputSpec, parse_input
 from modelpad.convert.torch_export import (
     export_module,
     export_program,
@@ -216,7 +216,7 @@ def read_specs(request: ImportRequest, name: str) -> list[TensorSpec]:
     return [_read_spec(each, index) for index, each in enumerate(words)]
 
 
-def _read_spec(words: InputWords, index: int) -> TensorSpec:
+def _read_spec(words: InputSpec, index: int) -> TensorSpec:
     name = words.name or ("input" if index == 0 else f"input_{index}")
     if words.kind == "tensor":
         limit = words.options.get("range", "").rpartition("..")[2]

@@ -40,7 +40,7 @@ TENSOR = re.compile(r"(?P<dtype>[a-z]+\d*)(\[(?P<sides>[^\]]*)\])?")
 
 
 @dataclass(frozen=True, slots=True)
-class InputWords:
+class InputSpec:
     """One `--input`: its kind, sides (None where free or not said), dtype and options."""
 
     kind: str
@@ -60,7 +60,7 @@ class OutputWords:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_input(text: str) -> InputWords:
+def parse_input(text: str) -> InputSpec:
     """Reads one `--input`. Raises `UsageError` that says what is wrong and shows an example."""
     name, kind, rest = _split(text, INPUT_KINDS, INPUT_EXAMPLE)
     shape, options = _take_options(text, rest, INPUT_OPTIONS[kind], INPUT_EXAMPLE)
@@ -68,12 +68,12 @@ def parse_input(text: str) -> InputWords:
         raise UsageError(f"{text!r}: text has no shape.", hint="Write: --input text")
     if kind == "tensor":
         dtype, sides = _read_tensor(text, shape)
-        return InputWords(kind, name, sides, dtype, options)
+        return InputSpec(kind, name, sides, dtype, options)
     if not shape:
-        return InputWords(kind, name, None, None, options)
+        return InputSpec(kind, name, None, None, options)
     if not SIDES.fullmatch(shape):
         raise UsageError(f"{text!r}: {shape!r} is not HEIGHTxWIDTHxCHANNELS.", hint=INPUT_EXAMPLE)
-    return InputWords(
+    return InputSpec(
         kind, name, tuple(_read_side(side) for side in shape.split("x")), None, options
     )
 

@@ -12,25 +12,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """At most `most` items run at once; a batch that is not full waits `wait_s` for company.
+    """At most `max_batch_size` items run at once; a batch that is not full waits `wait_s` for more.
 
-    A request of more items than `piece` is run in pieces of as many; 0 is `most`.
+    A request of more items than `piece` is run in pieces of as many; 0 is `max_batch_size`.
     """
 
-    most: int = 16
+    max_batch_size: int = 16
     wait_s: float = 0.0
     piece: int = 0
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.wait_s < 0:
+        if self.max_batch_size < 1 or self.wait_s < 0:
             raise ValueError("a batch has at least 1 item, and waits no less than 0 s")
-        if self.piece and self.piece < self.most:
+        if self.piece and self.piece < self.max_batch_size:
             raise ValueError("a piece has at least as many items as a batch")
 
     @property
     def largest(self) -> int:
-        """The most items of one request that are run at once."""
-        return self.piece or self.most
+        """The largest number of items of one request that are run at once."""
+        return self.piece or self.max_batch_size
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +62,8 @@ def decide(queue: Sequence[Waiting], now: float, limits: BatchLimits) -> Decisio
     """What to do with `queue`, the oldest first, at the time `now`.
 
     Nothing that has expired or whose client has gone is run. The oldest that is left always runs
-    first, even alone above `limits.most`; others join in their order while they fit. Nothing waits
-    for company beyond its deadline.
+    first, even alone above `limits.max_batch_size`; others join in their order while they fit.
+    Nothing waits for others beyond its deadline.
     """
     dropped: list[int] = []
     taken: list[int] = []
@@ -71,14 +71,14 @@ def decide(queue: Sequence[Waiting], now: float, limits: BatchLimits) -> Decisio
     for place, each in enumerate(queue):
         if each.gone or each.deadline <= now:
             dropped.append(place)
-        elif not taken or total + each.items <= limits.most:
+        elif not taken or total + each.items <= limits.max_batch_size:
             taken.append(place)
             total += each.items
-            if total >= limits.most:
+            if total >= limits.max_batch_size:
                 break
         else:
             break
-    if taken and total < limits.most and len(dropped) + len(taken) == len(queue):
+    if taken and total < limits.max_batch_size and len(dropped) + len(taken) == len(queue):
         full_at = queue[taken[0]].arrived + limits.wait_s
         in_time = all(queue[place].deadline > full_at for place in taken)
         if limits.wait_s and now < full_at and in_time:

@@ -69,10 +69,10 @@ def find_short_batch(costs: Mapping[int, float]) -> BatchLimits | None:
     return BatchLimits(max(good)) if good else None
 
 
-def choose_piece(costs: Mapping[int, float], most: int) -> int:
+def choose_piece(costs: Mapping[int, float], max_batch_size: int) -> int:
     """How many items of one large request to run at once: as many as take `SHORT_S`.
 
-    At least `most`. `costs` are seconds an item by size, as measured.
+    At least `max_batch_size`. `costs` are seconds an item by size, as measured.
     """
     least = min(costs.values(), default=0.0)
-    return max(most, int(SHORT_S / least)) if least else most
+    return max(max_batch_size, int(SHORT_S / least)) if least else max_batch_size

@@ -21,7 +21,7 @@ log = logging.getLogger("modelpad.engine")
 M_ARENA_MAX = -8  # malloc.h
 
 
-class Sleeper(Protocol):
+class Evictable(Protocol):
     """What can give its memory back, and take it again when it is used."""
 
     @property
@@ -32,56 +32,56 @@ class Sleeper(Protocol):
     def title(self) -> str:
         """What to call it."""
 
-    def sleep(self) -> bool:
+    def evict(self) -> bool:
         """Gives its memory back; False when it is in use."""
 
 
 class MemoryBudget:
-    """Keeps sleepers within `limit_bytes`, by what `measure` says that the process has."""
+    """Keeps models within `limit_bytes`, by what `measure` says that the process has."""
 
     def __init__(self, limit_bytes: int, measure: Callable[[], int] | None = None) -> None:
         self.limit_bytes = limit_bytes
         self._measure = measure
-        self._awake: OrderedDict[Sleeper, None] = OrderedDict()  # the least recently used first
+        self._awake: OrderedDict[Evictable, None] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
 
-    def note_use(self, sleeper: Sleeper) -> None:
+    def note_use(self, model: Evictable) -> None:
         """It was used just now."""
         with self._lock:
-            if sleeper in self._awake:
-                self._awake.move_to_end(sleeper)
+            if model in self._awake:
+                self._awake.move_to_end(model)
 
-    def make_room(self, sleeper: Sleeper) -> None:
+    def make_room(self, model: Evictable) -> None:
         """Before it wakes: puts others to sleep until there is room for it, or none is left.
 
         It may wake even where there is no room, as it could be used nowhere else.
         """
         with self._lock:
             for other in [*self._awake]:
-                if self._used() + sleeper.graph_bytes <= self.limit_bytes:
+                if self._used() + model.graph_bytes <= self.limit_bytes:
                     break
-                if other.sleep():
+                if other.evict():
                     del self._awake[other]
                     release_memory()
-                    log.info("%s sleeps, for %s to be opened", other.title, sleeper.title)
-            if self._used() + sleeper.graph_bytes > self.limit_bytes:
+                    log.info("%s sleeps, for %s to be opened", other.title, model.title)
+            if self._used() + model.graph_bytes > self.limit_bytes:
                 log.warning(
                     "%s is opened beyond the limit of %d MB",
-                    sleeper.title,
+                    model.title,
                     self.limit_bytes >> 20,
                 )
-            self._awake[sleeper] = None
+            self._awake[model] = None
 
-    def forget(self, sleeper: Sleeper) -> None:
+    def forget(self, model: Evictable) -> None:
         """It has gone."""
         with self._lock:
-            self._awake.pop(sleeper, None)
+            self._awake.pop(model, None)
 
     def _used(self) -> int:
         if self._measure is not None:
             return self._measure()
         resident = resident_bytes()
-        return resident or sum(sleeper.graph_bytes for sleeper in self._awake)
+        return resident or sum(model.graph_bytes for model in self._awake)
 
 
 def resident_bytes() -> int:

@@ -188,7 +188,7 @@ class Session:
         assert self._tensors is not None
         return self._tensors
 
-    def sleep(self) -> bool:
+    def evict(self) -> bool:
         """Gives the graph's memory back; False when it is in use, or about to be."""
         if not self._lock.acquire(blocking=False):
             return False

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.follow import Follower
-    from modelpad.server.guard import Guard
-    from modelpad.server.http import ServerLimits
+    from modelpad.server.http.messages import ServerLimits
+    from modelpad.server.lifecycle.reconciler import Reconciler
     from modelpad.server.models import LoadOptions, ModelTable, ServedModel
+    from modelpad.server.security.auth import ApiKeyAuth
 
 __all__ = [
+    "ApiKeyAuth",
     "App",
-    "Follower",
-    "Guard",
     "LoadOptions",
     "ModelTable",
+    "Reconciler",
     "ServedModel",
     "ServerLimits",
 ]
 
 _MODULES = {
     "App": "app",
-    "Follower": "follow",
-    "Guard": "guard",
+    "Reconciler": "lifecycle.reconciler",
+    "ApiKeyAuth": "security.auth",
     "LoadOptions": "models",
     "ModelTable": "models",
     "ServedModel": "models",
-    "ServerLimits": "http",
+    "ServerLimits": "http.messages",
 }
 
 

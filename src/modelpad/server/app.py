@@ -25,9 +25,18 @@ from modelpad.errors import (
 )
 from modelpad.server import errors
 from modelpad.server.budget import ByteBudget, Reservation
-from modelpad.server.http import ClientGone, Receive, Request, Response, Scope, Send, ServerLimits
-from modelpad.server.log import log_request, name_request, read_trace
-from modelpad.server.metrics import (
+from modelpad.server.http.messages import (
+    ClientGone,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    ServerLimits,
+)
+from modelpad.server.models import ModelTable, ServedModel
+from modelpad.server.observability.access_log import log_request, name_request, read_trace
+from modelpad.server.observability.metrics import (
     GRAPHS_OPEN,
     QUEUE_LENGTH,
     WORKERS,
@@ -36,16 +45,15 @@ from modelpad.server.metrics import (
     Snapshot,
     name_version,
 )
-from modelpad.server.models import ModelTable, ServedModel
-from modelpad.server.origins import HostPolicy, check_host, check_origin
 from modelpad.server.routes import ROUTES, Names, Route, RouteTable
+from modelpad.server.security.origins import HostPolicy, check_host, check_origin
 
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
-    from modelpad.server.follow import Follower
-    from modelpad.server.guard import Guard
-    from modelpad.server.traces import Traces
-    from modelpad.server.workers.link import Link
+    from modelpad.server.lifecycle.reconciler import Reconciler
+    from modelpad.server.observability.traces import Traces
+    from modelpad.server.security.auth import ApiKeyAuth
+    from modelpad.server.workers.channel import SupervisorChannel
 
 log = logging.getLogger("modelpad.server")
 
@@ -59,7 +67,7 @@ class App:
         limits: ServerLimits | None = None,
         *,
         log_requests: bool = False,
-        guard: Guard | None = None,
+        guard: ApiKeyAuth | None = None,
         paths: Mapping[str, str] | None = None,
         origins: Sequence[str] = (),
         admins: Sequence[str] = (),
@@ -80,8 +88,8 @@ class App:
         self.limits = limits or ServerLimits()
         self.budget = ByteBudget(self.limits.inflight_bytes)
         self.stopping = False
-        self.follower: Follower | None = None
-        self.link: Link | None = None
+        self.reconciler: Reconciler | None = None
+        self.link: SupervisorChannel | None = None
         self.traces: Traces | None = None
         self._aside: set[asyncio.Task[None]] = set()
         self.routes = RouteTable(ROUTES)
@@ -106,9 +114,9 @@ class App:
             if self.traces is not None:
                 self.traces.note_batch(record)
 
-        model.runner.observe = observe
+        model.batcher.observe = observe
 
-    def opened(self) -> ModelTable:
+    def require_models(self) -> ModelTable:
         """The models. Raises `NotReady` before they are opened."""
         if self.models is None:
             raise NotReady("The models are still being opened.", hint="Try again in a second.")
@@ -119,13 +127,13 @@ class App:
         """Whether it may be asked: the models are open, and it is not stopping."""
         return self.models is not None and not self.stopping
 
-    def check_open(self) -> None:
+    def require_ready(self) -> None:
         """Raises `NotReady` before the models are opened, and when the server is stopping."""
-        self.opened()
+        self.require_models()
         if self.stopping:
             raise NotReady("The server is stopping.", hint="Ask another.")
 
-    def run_aside(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs something that no answer waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._aside.add(task)
@@ -138,20 +146,20 @@ class App:
             ModelNotFound, VersionNotFound: there is none.
             BundleInvalid: its graph, which was not opened yet, cannot be.
         """
-        model = self.opened().find(name, version, key)
-        if not model.runner.session.is_described:
-            await asyncio.to_thread(model.runner.session.describe_tensors)
+        model = self.require_models().find(name, version, key)
+        if not model.batcher.session.is_described:
+            await asyncio.to_thread(model.batcher.session.describe_tensors)
         if self.traces is not None:
             CALLER.get().note_model(model)
         return model
 
-    def take_counts(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """What this process counted, and how it is."""
         models = [] if self.models is None else self.models.versions
         waiting: Counter[Labels] = Counter()
         for model in models:
-            waiting[("model", model.name),] += model.runner.waiting
-        opened = {name_version(m.name, m.version): int(m.runner.session.is_open) for m in models}
+            waiting[("model", model.name),] += model.batcher.waiting
+        opened = {name_version(m.name, m.version): int(m.batcher.session.is_open) for m in models}
         gauges: dict[str, Mapping[Labels, float]] = {
             WORKERS: {(): 1},
             QUEUE_LENGTH: waiting,
@@ -159,14 +167,17 @@ class App:
         }
         return self.metrics.take(gauges)
 
-    async def obey(self, action: str, name: str) -> None:
-        """Opens or closes a model in all workers, as an admin orders. Raises as `Follower.obey`."""
-        if self.follower is None:
+    async def override(self, action: str, name: str) -> None:
+        """Loads or unloads a model in all workers, for an admin.
+
+        Raises as `Reconciler.override`.
+        """
+        if self.reconciler is None:
             raise NotFound("This server has no catalogue.", hint="Start it by: modelpad serve")
         if self.link is not None:
             await self.link.order(action, name)
         else:
-            await self.follower.obey(action, name)
+            await self.reconciler.override(action, name)
 
     def admit(
         self,
@@ -215,37 +226,39 @@ class App:
         client = request.client
         self.admit(request.headers, guarded=route.guarded, admin=route.admin, client=client)
 
-    async def count_all(self) -> Metrics:
+    async def aggregate_metrics(self) -> Metrics:
         """What all workers counted."""
         everything = Metrics(__version__)
-        own = self.take_counts()
+        own = self.snapshot()
         others = [] if self.link is None else await self.link.collect(own)
         for snapshot in (own, *others):
             everything.add(snapshot)
         return everything
 
-    def find_stuck(self) -> str:
+    def stalled_models(self) -> str:
         """The models whose engine hangs, in words; "" when all is well."""
         models = [] if self.models is None else self.models.versions
-        stuck = (model for model in models if model.runner.is_stuck)
+        stuck = (model for model in models if model.batcher.is_stuck)
         return ", ".join(f"{model.name} version {model.version}" for model in stuck)
 
     async def start(self) -> None:
         """Looks at the store once; what runs beside the requests begins."""
-        follower = self.follower
-        if follower is not None and (follower.interval_s or follower.catalogue.orders.opened):
-            await follower.look()
+        reconciler = self.reconciler
+        if reconciler is not None and (
+            reconciler.interval_s or reconciler.catalogue.overrides.loaded
+        ):
+            await reconciler.reconcile()
             if self.link is None:
-                self.run_aside(follower.run())
+                self.spawn(reconciler.run())
 
     async def stop(self) -> None:
         """What runs beside is stopped, and the models are closed."""
         for task in self._aside:
             task.cancel()
         if self.link is not None:
-            await self.link.close(self.take_counts())
-        if self.follower is not None:
-            await self.follower.stop()
+            await self.link.close(self.snapshot())
+        if self.reconciler is not None:
+            await self.reconciler.stop()
         if self.models is not None:
             self.models.close()
         if self.traces is not None:
@@ -259,25 +272,25 @@ class App:
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def refuse(self, request: Request) -> Response | None:
+    def shed_load(self, request: Request) -> Response | None:
         """The answer to a request whose model's queue is full; None where it should be heard.
 
         What needs more than a look (a log line, a page of another origin, a path never seen) is
         heard, and refused by the queue itself.
         """
-        known = self.routes.recall(request.method, request.path)
+        known = self.routes.lookup_cached(request.method, request.path)
         if known is None or not known[0].asks or self.models is None or self.log_requests:
             return None
         route, names = known
         name = self.model_label(names.get("model", ""))
         line = self.models.lines.get(name)
-        if line is None or not all(each.runner.is_full for each in line.versions.values()):
+        if line is None or not all(each.batcher.is_full for each in line.versions.values()):
             return None
         if "origin" in request.headers or "x-request-id" in request.headers:
             return None
         try:
             self.let_in(request, route)
-            line.versions[line.live].runner.check_free()
+            line.versions[line.live].batcher.check_free()
         except ModelpadError as error:
             response = route.write_error(error)
             self._count(route, names, response)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from modelpad.errors import Overloaded, TooLarge
-from modelpad.server.memory import TRIMMED_BYTES, trim_soon
+from modelpad.server.allocator import TRIMMED_BYTES, trim_soon
 
 # Makes room of some bytes for a request that will then hold so many in all: (size, total).
 Evict = Callable[[int, int], None]

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from modelpad import errors
-from modelpad.server.http import Response, respond_json
+from modelpad.server.http.messages import Response, respond_json
 
 Told = TypeVar("Told")
 

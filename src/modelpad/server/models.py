@@ -29,7 +29,7 @@ from modelpad.errors import (
     VersionNotFound,
     suggest_name,
 )
-from modelpad.server.http import read_count
+from modelpad.server.http.messages import read_count
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -67,7 +67,7 @@ class ServedModel:
     name: str
     version: int
     bundle: Bundle
-    runner: Batcher
+    batcher: Batcher
     card: Any = None  # read when it is opened, as its folder may go while it is served
 
     @classmethod
@@ -86,20 +86,20 @@ class ServedModel:
             session.warm_up()  # before there are threads that a failure would leave behind
         unmeasured = None if options.memory is None else UNMEASURED
         batches = BatchLimits(options.batch) if options.batch else unmeasured
-        runner = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
+        batcher = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
         if options.memory is None and not options.batch:
-            runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, options.inline))
-        return cls(name, version, bundle, runner, card)
+            batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, options.inline))
+        return cls(name, version, bundle, batcher, card)
 
     @property
     def inputs(self) -> list[TensorInfo]:
         """The graph's inputs. Opens the graph where it never was; raises as that does."""
-        return self.runner.session.describe_tensors()[0]
+        return self.batcher.session.describe_tensors()[0]
 
     @property
     def outputs(self) -> list[TensorInfo]:
         """The graph's outputs, as `inputs`."""
-        return self.runner.session.describe_tensors()[1]
+        return self.batcher.session.describe_tensors()[1]
 
     def describe(self) -> dict[str, Any]:
         """What the page needs to know: fields, samples and card."""
@@ -150,19 +150,19 @@ class ServedModel:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
 
 
-def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
+def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
     """Finds the best batch with the bundle's first sample.
 
     It is put off while requests wait, but not for ever. Where it may, a short batch is run `inline`
     from then on: only of a graph whose cost no input's values decide, as one that loops for ever
     would stop all models.
     """
-    session = runner.session
+    session = batcher.session
     samples = session.bundle.manifest.samples
     if not samples:
         return
-    if runner.waiting and patience:
-        runner.run_later(MEASURE_AFTER_S, lambda: measure_batch(runner, inline, patience - 1))
+    if batcher.waiting and patience:
+        batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, inline, patience - 1))
         return
     try:
         sample = session.decode(session.sample_values(samples[0].inputs))
@@ -173,14 +173,14 @@ def measure_batch(runner: Batcher, inline: bool = False, patience: int = PATIENC
     if short is not None and not (session.can_split and session.is_bounded()):
         short = None
     best = short or limits
-    runner.batches = replace(best, piece=choose_piece(costs, best.most))
-    runner.inline = short is not None
+    batcher.batches = replace(best, piece=choose_piece(costs, best.max_batch_size))
+    batcher.inline = short is not None
     where = "on the loop" if short else "by threads"
-    log.info("%s: batches of %d %s; %s", session.title, runner.batches.most, where, costs)
+    log.info("%s: batches of %d %s; %s", session.title, best.max_batch_size, where, costs)
 
 
 @dataclass(frozen=True, slots=True)
-class ModelLine:
+class ServedVersions:
     """The versions of one name that are open, and which of them a request gets.
 
     `live` is what the name alone means; `traffic` shares requests among versions, in percent.
@@ -223,7 +223,7 @@ class ModelTable:
 
     def __init__(self, models: Iterable[ServedModel]) -> None:
         self._lines = {
-            model.name: ModelLine(model.name, {model.version: model}, model.version)
+            model.name: ServedVersions(model.name, {model.version: model}, model.version)
             for model in models
         }
         self._description: bytes | None = None
@@ -232,7 +232,7 @@ class ModelTable:
         return iter([line.versions[line.live] for line in self._lines.values()])
 
     @property
-    def lines(self) -> Mapping[str, ModelLine]:
+    def lines(self) -> Mapping[str, ServedVersions]:
         """Every name with its open versions."""
         return self._lines
 
@@ -241,12 +241,12 @@ class ModelTable:
         """Every open version of every name."""
         return [model for line in self._lines.values() for model in line.versions.values()]
 
-    def put(self, line: ModelLine) -> None:
+    def put(self, line: ServedVersions) -> None:
         """A name's versions from now on."""
         self._lines = {**self._lines, line.name: line}
         self._description = None
 
-    def remove(self, name: str) -> ModelLine:
+    def remove(self, name: str) -> ServedVersions:
         """Serves a name no more; answers its versions. Raises `ModelNotFound`."""
         line = self.find_line(name)
         self._lines = {other: kept for other, kept in self._lines.items() if other != name}
@@ -264,7 +264,7 @@ class ModelTable:
             ).encode("utf-8")
         return self._description
 
-    def find_line(self, name: str) -> ModelLine:
+    def find_line(self, name: str) -> ServedVersions:
         """All versions of a name. Raises `ModelNotFound`, naming those that exist."""
         line = self._lines.get(name)
         if line is None:
@@ -301,6 +301,6 @@ class ModelTable:
         """Stop all runners, and wait a moment until their threads have ended."""
         models = self.versions
         for model in models:
-            model.runner.close()
+            model.batcher.close()
         for model in models:
-            model.runner.join(CLOSE_S)
+            model.batcher.join(CLOSE_S)

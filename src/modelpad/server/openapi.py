@@ -10,12 +10,12 @@ from typing import Any
 from modelpad import __version__
 from modelpad.engine import TensorInfo
 from modelpad.server import errors
-from modelpad.server.http import JSON, ServerLimits
+from modelpad.server.http.messages import JSON, ServerLimits
 from modelpad.server.models import ModelTable, ServedModel
-from modelpad.server.origins import SAFE_METHODS
 from modelpad.server.protocols.openinference import DATATYPES
 from modelpad.server.routes import ROUTES, Route
 from modelpad.server.schemas import COMPONENTS, TEXT, Schema, make_object, refer
+from modelpad.server.security.origins import SAFE_METHODS
 
 BINARY = "application/octet-stream"
 HTML: dict[str, Schema] = {"text/html": TEXT}

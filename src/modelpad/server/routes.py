@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from modelpad.errors import ModelpadError, NotFound, NotReady
 from modelpad.server import errors, page
 from modelpad.server.budget import Reservation
-from modelpad.server.http import JSON, Request, Response, parse_json, respond_json
-from modelpad.server.metrics import CONTENT_TYPE
-from modelpad.server.orders import CLOSE, OPEN
-from modelpad.server.protocols import generate, openinference, repository, tfserving, typed
-from modelpad.server.shadows import find_shadow
+from modelpad.server.http.messages import JSON, Request, Response, parse_json, respond_json
+from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
+from modelpad.server.lifecycle.shadowing import find_shadow
+from modelpad.server.observability.metrics import CONTENT_TYPE
+from modelpad.server.protocols import generate, native, openinference, repository, tfserving
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -77,9 +77,9 @@ class RouteTable:
                 "The path is too long.",
                 f"Send at most {MAX_PATH_CHARS:,} characters.",
             )
-        return self.recall(method, path) or self._search(method, path)
+        return self.lookup_cached(method, path) or self._search(method, path)
 
-    def recall(self, method: str, path: str) -> tuple[Route, Names] | None:
+    def lookup_cached(self, method: str, path: str) -> tuple[Route, Names] | None:
         """What was found before."""
         return self._known.get((method, path))
 
@@ -124,7 +124,7 @@ def _ask(call: Call) -> Handler:
     async def handle(app: App, request: Request, names: Names) -> Response:
         model = await _find(app, request, names)
         shadow = find_shadow(app, model)
-        with model.runner.hold():
+        with model.batcher.hold():
             if shadow is not None:
                 request = await request.keep_body()
             start = time.perf_counter()
@@ -154,18 +154,18 @@ def _read_answer(response: Response) -> object:
     return parse_json(response.body) if response.content_type == JSON else response.body
 
 
-_predict = _ask(typed.predict)
+_predict = _ask(native.predict)
 
 
 async def predict(app: App, request: Request, names: Names) -> Response:
     """`POST /predict` and `POST /predict/{model}`."""
     if "model" not in names:
-        only = app.opened().find_only(request.headers.get(STICKY))
+        only = app.require_models().find_only(request.headers.get(STICKY))
         names = {"model": only.name, "version": str(only.version)}
-    if request.content_type not in typed.LINES:
+    if request.content_type not in native.LINES:
         return await _predict(app, request, names)
     model = await _find(app, request, names)
-    return typed.predict_lines(model, request, find_shadow(app, model))
+    return native.predict_lines(model, request, find_shadow(app, model))
 
 
 _generate = _ask(generate.generate)
@@ -187,9 +187,9 @@ def _show(call: Callable[[ServedModel], Response]) -> Handler:
 
 async def show_v1_status(app: App, request: Request, names: Names) -> Response:
     """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
-    app.check_open()
+    app.require_ready()
     model = await _find(app, request, names) if "version" in names else None
-    return tfserving.show_status(app.opened().find_line(names["model"]), model)
+    return tfserving.show_status(app.require_models().find_line(names["model"]), model)
 
 
 async def show_v2_server(app: App, request: Request, names: Names) -> Response:
@@ -204,19 +204,19 @@ async def check_v2_live(app: App, request: Request, names: Names) -> Response:
 
 async def check_v2_ready(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/health/ready`: the specification says `live`, KServe reads `ready`: both."""
-    app.check_open()
+    app.require_ready()
     return respond_json({"live": True, "ready": True})
 
 
 async def show_v2_model(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}`."""
     model = await _find(app, request, names)
-    return openinference.describe_model(app.opened().find_line(model.name), model)
+    return openinference.describe_model(app.require_models().find_line(model.name), model)
 
 
 async def check_v2_model(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}/ready`."""
-    app.check_open()
+    app.require_ready()
     model = await _find(app, request, names)
     return respond_json({"name": model.name, "ready": True})
 
@@ -224,7 +224,7 @@ async def check_v2_model(app: App, request: Request, names: Names) -> Response:
 async def show_v2_stats(app: App, request: Request, names: Names) -> Response:
     """`GET /v2/models/{model}/stats`."""
     model = await _find(app, request, names)
-    metrics = await app.count_all()
+    metrics = await app.aggregate_metrics()
     return openinference.show_stats(model, metrics.count_of(model.name, model.version))
 
 
@@ -238,13 +238,13 @@ async def show_repository(app: App, request: Request, names: Names) -> Response:
 
 async def load_model(app: App, request: Request, names: Names) -> Response:
     """`POST /v2/repository/models/{model}/load`."""
-    await app.obey(OPEN, names["model"])
+    await app.override(LOAD, names["model"])
     return respond_json({})
 
 
 async def unload_model(app: App, request: Request, names: Names) -> Response:
     """`POST /v2/repository/models/{model}/unload`."""
-    await app.obey(CLOSE, names["model"])
+    await app.override(UNLOAD, names["model"])
     return respond_json({})
 
 
@@ -274,19 +274,19 @@ async def show_static(app: App, request: Request, names: Names) -> Response:
 
 async def list_models(app: App, request: Request, names: Names) -> Response:
     """`GET /models`: everything the page needs to know."""
-    return Response(app.opened().description, JSON)
+    return Response(app.require_models().description, JSON)
 
 
 async def show_file(app: App, request: Request, names: Names) -> Response:
     """`GET /models/{model}/files/{path}`: a sample or a report's picture."""
     name, file = names["model"], names["path"]
-    body = await asyncio.to_thread(app.opened().find(name).read_file, file)
+    body = await asyncio.to_thread(app.require_models().find(name).read_file, file)
     return page.respond_bundle_file(file, body)
 
 
 async def check_alive(app: App, request: Request, names: Names) -> Response:
     """`GET /healthz`: the process answers, and no engine hangs that only a restart would free."""
-    stuck = app.find_stuck() if app.link is None else ""
+    stuck = app.stalled_models() if app.link is None else ""
     if stuck:
         raise NotReady(f"The engine hangs: {stuck}.", hint="Restart the server.")
     return respond_json({"status": "alive"})
@@ -294,15 +294,15 @@ async def check_alive(app: App, request: Request, names: Names) -> Response:
 
 async def check_ready(app: App, request: Request, names: Names) -> Response:
     """`GET /readyz`: the models are open and warm, else 503."""
-    app.check_open()
+    app.require_ready()
     return respond_json(
-        {"status": "ready", "models": {model.name: model.version for model in app.opened()}}
+        {"status": "ready", "models": {model.name: model.version for model in app.require_models()}}
     )
 
 
 async def show_metrics(app: App, request: Request, names: Names) -> Response:
     """`GET /metrics`: for Prometheus."""
-    metrics = await app.count_all()
+    metrics = await app.aggregate_metrics()
     served = {model.name: model.version for model in app.models or ()}
     return Response(metrics.render(served), CONTENT_TYPE)
 
@@ -311,7 +311,7 @@ async def show_openapi(app: App, request: Request, names: Names) -> Response:
     """`GET /openapi.json`: the API's description."""
     from modelpad.server.openapi import describe_api
 
-    return respond_json(await asyncio.to_thread(describe_api, app.opened(), app.limits))
+    return respond_json(await asyncio.to_thread(describe_api, app.require_models(), app.limits))
 
 
 def _list_protocols() -> Iterator[Route]:

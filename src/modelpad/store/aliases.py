@@ -17,7 +17,7 @@ PRODUCTION, LATEST = "production", "latest"
 
 
 @dataclass(frozen=True, slots=True)
-class AliasBook:
+class AliasState:
     """What aliases mean, what `production` meant before, and the highest version ever pushed."""
 
     aliases: dict[str, int] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class AliasBook:
     shadow: int | None = None
 
     @classmethod
-    def from_json(cls, body: bytes) -> AliasBook:
+    def from_json(cls, body: bytes) -> AliasState:
         """The book in these bytes. Raises `ValueError` when they hold none."""
         try:
             record: Any = load_json(body)
@@ -53,7 +53,7 @@ class AliasBook:
         }
         return json.dumps(record, indent=2, sort_keys=True).encode("utf-8")
 
-    def point(self, alias: str, version: int) -> AliasBook:
+    def point(self, alias: str, version: int) -> AliasState:
         """The book with `alias` on `version`; what `production` meant goes into the history."""
         history = list(self.history)
         if alias == PRODUCTION and self.aliases.get(alias, version) != version:
@@ -66,7 +66,7 @@ class AliasBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DesiredState:
     """What a server should hold of one model: the versions, and who gets which.
 
     `live` is what the name alone means. `traffic` shares requests among versions, in percent; it is

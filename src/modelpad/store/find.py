@@ -12,7 +12,7 @@ from modelpad.zoo import zoo_bundles
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedBundle:
     """A verified bundle, and the name and version that it goes by."""
 
     name: str
@@ -20,7 +20,7 @@ class Found:
     bundle: Bundle
 
 
-def find_bundle(source: str, store_folder: Path) -> Found:
+def find_bundle(source: str, store_folder: Path) -> ResolvedBundle:
     """The bundle that `source` means: a bundle's folder, `NAME` or `NAME@VERSION_OR_ALIAS`.
 
     The store comes before the models that ship with modelpad, which are version 1.
@@ -32,15 +32,15 @@ def find_bundle(source: str, store_folder: Path) -> Found:
     folder = Path(source)
     if folder.is_dir() and (folder / "manifest.json").is_file():
         bundle = open_bundle(folder)
-        return Found(bundle.manifest.name, 1, bundle)
+        return ResolvedBundle(bundle.manifest.name, 1, bundle)
     store = LocalStore(store_folder)
     names, zoo = store.names(), zoo_bundles()
     name = source.partition("@")[0]
     if name in names:
         entry = store.resolve(source)
-        return Found(entry.name, entry.version, store.open(source))
+        return ResolvedBundle(entry.name, entry.version, store.open(source))
     if name in zoo and source in (name, f"{name}@1", f"{name}@latest"):
-        return Found(name, 1, open_bundle(zoo[name]))
+        return ResolvedBundle(name, 1, open_bundle(zoo[name]))
     raise ModelNotFound(
         f"There is no model {source!r}.",
         hint=suggest_name(name, {*names, *zoo}),

@@ -26,7 +26,7 @@ from modelpad.errors import (
     VersionNotFound,
     suggest_name,
 )
-from modelpad.store.aliases import ALIASES, LATEST, PRODUCTION, AliasBook, Plan
+from modelpad.store.aliases import ALIASES, LATEST, PRODUCTION, AliasState, DesiredState
 from modelpad.store.aside import name_aside, replace_file, sweep_folder
 
 LOCK = ".lock"
@@ -132,7 +132,7 @@ class LocalStore:
                 hint="Use a word such as production or staging; latest is always the newest.",
             )
 
-        def change(book: AliasBook) -> AliasBook:
+        def change(book: AliasState) -> AliasState:
             self.resolve(f"{name}@{version}")
             return book.point(alias, version)
 
@@ -147,7 +147,7 @@ class LocalStore:
             VersionNotFound: there is none before it.
         """
 
-        def change(book: AliasBook) -> AliasBook:
+        def change(book: AliasState) -> AliasState:
             now, versions = self.resolve(name).version, self.versions(name)
             history = [number for number in book.history if number in versions and number != now]
             lower = [number for number in versions if number < now]
@@ -164,7 +164,7 @@ class LocalStore:
     def promote(self, name: str, version: int) -> Entry:
         """Lets `production` mean `version`, for all requests. Raises as `set_alias` does."""
 
-        def change(book: AliasBook) -> AliasBook:
+        def change(book: AliasState) -> AliasState:
             self.resolve(f"{name}@{version}")
             return replace(book.point(PRODUCTION, version), traffic={}, shadow=None)
 
@@ -185,7 +185,7 @@ class LocalStore:
             )
         kept = {version: share for version, share in shares.items() if share}
 
-        def change(book: AliasBook) -> AliasBook:
+        def change(book: AliasState) -> AliasState:
             for version in shares:
                 self.resolve(f"{name}@{version}")
             return replace(book, traffic=kept)
@@ -195,14 +195,14 @@ class LocalStore:
     def set_shadow(self, name: str, version: int | None) -> None:
         """Lets `version` get a copy of each request; None: no longer. Raises as `resolve`."""
 
-        def change(book: AliasBook) -> AliasBook:
+        def change(book: AliasState) -> AliasState:
             if version is not None:
                 self.resolve(f"{name}@{version}")
             return replace(book, shadow=version)
 
         self._change_book(name, change)
 
-    def plan(self, name: str, keep: int = 1) -> Plan:
+    def plan(self, name: str, keep: int = 1) -> DesiredState:
         """What a server should hold: what the name means, shares and shadow.
 
         The newest `keep` too, where these are more than one: to keep 1 is to keep what the name
@@ -218,7 +218,7 @@ class LocalStore:
         wanted |= {shadow} if shadow is not None else set()
         aliases = {a: v for a, v in self.aliases(name).items() if v in wanted}
         whole = traffic if sum(traffic.values()) == 100 else {}
-        return Plan(live, frozenset(wanted), aliases, whole, shadow)
+        return DesiredState(live, frozenset(wanted), aliases, whole, shadow)
 
     def note_failure(self, name: str, version: int, reason: str | None) -> None:
         """Keeps why a server could not open a version; None when it could after all.
@@ -345,19 +345,19 @@ class LocalStore:
             sweep_folder(folder)
             yield folder
 
-    def _read_book(self, name: str) -> AliasBook:
+    def _read_book(self, name: str) -> AliasState:
         path = self.root / name / ALIASES
         try:
-            return AliasBook.from_json(path.read_bytes())
+            return AliasState.from_json(path.read_bytes())
         except FileNotFoundError:
-            return AliasBook()
+            return AliasState()
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read: {error}.",
                 hint="Repair or delete that file; versions are not touched by it.",
             ) from error
 
-    def _change_book(self, name: str, change: Callable[[AliasBook], AliasBook]) -> AliasBook:
+    def _change_book(self, name: str, change: Callable[[AliasState], AliasState]) -> AliasState:
         """The book after `change`, which is asked under the lock and may raise."""
         self.resolve(name)
         with self._changing(name):
@@ -365,7 +365,7 @@ class LocalStore:
             self._write_book(name, book)
         return book
 
-    def _write_book(self, name: str, book: AliasBook) -> None:
+    def _write_book(self, name: str, book: AliasState) -> None:
         highest = max([book.highest, *self.versions(name)])
         replace_file(self.root / name, ALIASES, replace(book, highest=highest).to_json())
 

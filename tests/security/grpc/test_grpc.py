@@ -20,13 +20,13 @@ import pytest
 grpc = pytest.importorskip("grpc")
 
 from modelpad.errors import InvalidInput, TooLarge  # noqa: E402
-from modelpad.server.grpc_calls import decompress, read_size  # noqa: E402
-from modelpad.server.grpc_connections import find_peer  # noqa: E402
+from modelpad.server.grpc.calls import decompress, read_size  # noqa: E402
+from modelpad.server.grpc.connections import find_peer  # noqa: E402
 from modelpad.server.protocols.message_size import (  # noqa: E402
     MAX_FIELDS,
     estimate_bytes,
 )
-from modelpad.server.protocols.messages import (  # noqa: E402
+from modelpad.server.protocols.protobuf import (  # noqa: E402
     load_message,
     parse_message,
     write_field,
@@ -242,8 +242,8 @@ def test_a_client_that_is_refused_may_try_again_on_its_connection(
 LIMITED = """
 import sys
 from modelpad.cli.main import main
-from modelpad.server import http
-import modelpad.server.grpc_calls as calls
+from modelpad.server.http import messages as http
+import modelpad.server.grpc.calls as calls
 calls.STREAM_IDLE_S = 1.0
 fast = {"body_s": 1.0, "header_s": 1.0}
 make = http.ServerLimits.__init__
@@ -311,7 +311,7 @@ def test_a_client_that_does_not_read_loses_its_connection(
 
 
 def test_streams_have_a_bound(hasty: tuple[str, psutil.Process]) -> None:
-    from modelpad.server.grpc_listen import MAX_STREAMS
+    from modelpad.server.grpc.listener import MAX_STREAMS
 
     with grpc.insecure_channel(hasty[0]) as channel:
         begin = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
@@ -365,7 +365,7 @@ import resource, sys
 import numpy as np
 from modelpad.server.protocols.grpc_inference import read_tensors
 from modelpad.server.protocols.message_size import estimate_bytes
-from modelpad.server.protocols.messages import parse_message, write_field
+from modelpad.server.protocols.protobuf import parse_message, write_field
 kind, count = sys.argv[1], 50_000 if sys.argv[1] == "tensors" else 1_000_000
 number, element = {"int64": (3, b"\x01"), "uint32": (4, b"\x01"), "fp32": (6, bytes(4)),
                    "bytes": (8, b"")}.get(kind, (0, b""))
@@ -423,7 +423,7 @@ def test_decompression_stops_at_the_size_that_was_reserved() -> None:
 
 def test_no_message_begins_as_if_it_were_compressed() -> None:
     """The first bytes tell a compressed message from one that is not."""
-    from modelpad.server.protocols.messages import _load_pool
+    from modelpad.server.protocols.protobuf import _load_pool
 
     pool = _load_pool()
     for package in ("inference", "tensorflow.serving", "grpc.health.v1"):

@@ -13,8 +13,8 @@ import pytest
 
 import modelpad
 from modelpad.errors import Overloaded, RateLimited, Unauthorized
-from modelpad.server.guard import Guard
-from modelpad.server.rates import Rates
+from modelpad.server.security.auth import ApiKeyAuth
+from modelpad.server.security.rate_limits import RateLimiter
 
 ROW = {"row": [0, 5, 0]}
 KEY = "secret-of-ann"
@@ -99,7 +99,7 @@ def test_missing_keys_cost_little(keyed: Any) -> None:
 def test_grpc_clients_are_limited_too() -> None:
     from modelpad.server.app import App
 
-    app = App(guard=Guard(f"ann={KEY}", failures=Rates(0.1, burst=2)))
+    app = App(guard=ApiKeyAuth(f"ann={KEY}", failures=RateLimiter(0.1, burst=2)))
     for _ in range(2):
         with pytest.raises(Unauthorized):
             app.admit(WRONG, client="10.0.0.9")
@@ -111,12 +111,12 @@ def test_grpc_clients_are_limited_too() -> None:
 
 
 def test_tokens_for_guesses_come_back() -> None:
-    rates = Rates(0.1, burst=10)
-    assert [rates.spend("a", 5.0) for _ in range(10)] == [0] * 10
-    assert rates.spend("a", 5.0) == pytest.approx(10)
-    assert rates.spend("a", 15.0) == 0
-    assert rates.spend("a", 15.0, cost=0.1) == pytest.approx(1)
-    assert rates.spend("a", 16.1, cost=0.1) == 0
+    rates = RateLimiter(0.1, burst=10)
+    assert [rates.acquire("a", 5.0) for _ in range(10)] == [0] * 10
+    assert rates.acquire("a", 5.0) == pytest.approx(10)
+    assert rates.acquire("a", 15.0) == 0
+    assert rates.acquire("a", 15.0, cost=0.1) == pytest.approx(1)
+    assert rates.acquire("a", 16.1, cost=0.1) == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_tokens_for_guesses_come_back() -> None:
     ],
 )
 def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None:
-    guard = Guard(f"ann={KEY}", failures=Rates(0.001, burst=1))
+    guard = ApiKeyAuth(f"ann={KEY}", failures=RateLimiter(0.001, burst=1))
     with pytest.raises(Unauthorized):
         guard.admit(WRONG, one)
     with pytest.raises(RateLimited if same else Unauthorized):
@@ -140,7 +140,7 @@ def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None
 
 def test_any_asgi_server_tells_who_the_client_is() -> None:
     from modelpad.server.budget import ByteBudget, Reservation
-    from modelpad.server.http import Request, ServerLimits
+    from modelpad.server.http.messages import Request, ServerLimits
 
     async def receive() -> Any:
         raise AssertionError

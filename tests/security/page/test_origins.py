@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from modelpad.server.origins import choose_policy
+from modelpad.server.security.origins import choose_policy
 
 ROW = {"row": [0, 5, 0]}
 EVIL = "https://evil.example"

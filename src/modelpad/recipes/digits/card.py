@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.recipes.digits.data import Material
+from modelpad.recipes.digits.data import Splits
 from modelpad.recipes.digits.options import TrainOptions
 from modelpad.recipes.digits.report import count_confusion
 
 
 def write_card(
     options: TrainOptions,
-    material: Material,
+    material: Splits,
     model: Any,
     history: list[dict[str, float]],
     metrics: dict[str, float],
@@ -71,7 +71,7 @@ def write_card(
     }
 
 
-def describe_data(material: Material) -> dict[str, Any]:
+def describe_data(material: Splits) -> dict[str, Any]:
     """A row on the data set."""
     data = material.data
     splits = f"{len(data.train):,} to learn from"

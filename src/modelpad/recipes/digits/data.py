@@ -28,7 +28,7 @@ TEST_WRITERS = (2, 7, 13, 21, 24, 29)
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Splits:
     """The splits, and what the card says of them; `pens` is the writers kept for the end."""
 
     data: DataSet
@@ -46,7 +46,7 @@ class Material:
         return shape if self.sketch or len(shape) == 3 else (*shape, 1)
 
 
-def gather_material(options: TrainOptions) -> Material:
+def gather_material(options: TrainOptions) -> Splits:
     """Loads, prepares and splits the data.
 
     Raises:
@@ -76,7 +76,7 @@ def gather_material(options: TrainOptions) -> Material:
     if options.architecture == "best" and data.name == "mnist":
         train, validation, pens, note = add_pens(options, train, validation)
         notes.append(note)
-    return Material(data, train, validation, test, pens, sketch, tuple(notes))
+    return Splits(data, train, validation, test, pens, sketch, tuple(notes))
 
 
 def add_pens(

@@ -21,7 +21,7 @@ from modelpad.convert.source import Arrays
 from modelpad.datasets import Split
 from modelpad.fields import Image, Label, Signature, Sketch
 from modelpad.recipes.digits.card import write_card
-from modelpad.recipes.digits.data import Material
+from modelpad.recipes.digits.data import Splits
 from modelpad.recipes.digits.options import TrainOptions
 from modelpad.recipes.digits.report import write_report
 from modelpad.runtime import load_onnxruntime
@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 
 def finish_training(
     options: TrainOptions,
-    material: Material,
+    material: Splits,
     model: Any,
     history: list[dict[str, float]],
     facts: dict[str, Any],
@@ -88,7 +88,7 @@ def finish_training(
     return write_bundle(target, manifest, files), metrics
 
 
-def make_input(material: Material) -> Sketch | Image:
+def make_input(material: Splits) -> Sketch | Image:
     """A drawing pad for digits; a picture of the training's size for anything else."""
     if material.sketch:
         return Sketch("image", size=material.item_shape[0])
@@ -96,7 +96,7 @@ def make_input(material: Material) -> Sketch | Image:
     return Image("image", height, width, channels)
 
 
-def shape_images(material: Material, split: Split) -> NDArray[np.float32]:
+def shape_images(material: Splits, split: Split) -> NDArray[np.float32]:
     """float32 (N, *item_shape), 0..255."""
     return split.images.reshape(len(split), *material.item_shape).astype(np.float32)
 
@@ -136,7 +136,7 @@ def prove_parity(
     )
 
 
-def make_samples(material: Material, files: dict[str, bytes | Path]) -> tuple[Sample, ...]:
+def make_samples(material: Splits, files: dict[str, bytes | Path]) -> tuple[Sample, ...]:
     """The first test image of each class, at most ten, added to `files`."""
     import io
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.recipes.digits.data import Material
+from modelpad.recipes.digits.data import Splits
 
 
 def write_report(
     folder: Path,
     model: Any,
-    material: Material,
+    material: Splits,
     history: list[dict[str, float]],
     scores: NDArray[np.float32],
 ) -> None:
@@ -96,7 +96,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: tuple[str, ...], path:
 
 
 def draw_mistakes(
-    material: Material, scores: NDArray[np.float32], path: Path, most: int = 24
+    material: Splits, scores: NDArray[np.float32], path: Path, most: int = 24
 ) -> None:
     """The wrong answers that the model was surest of, small enough to travel in a bundle."""
     from PIL import Image, ImageDraw

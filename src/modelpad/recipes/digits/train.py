@@ -19,7 +19,7 @@ from modelpad.recipes.digits.callbacks import (
     make_reseeding,
     read_checkpoint,
 )
-from modelpad.recipes.digits.data import Material, gather_material
+from modelpad.recipes.digits.data import Splits, gather_material
 from modelpad.recipes.digits.model import build_model, compile_model, load_keras, wants_one_hot
 from modelpad.recipes.digits.options import TrainOptions, TrainResult
 
@@ -147,7 +147,7 @@ def find_checkpoint(
     return found
 
 
-def make_splits(options: TrainOptions, material: Material, first_epoch: int) -> tuple[Any, Any]:
+def make_splits(options: TrainOptions, material: Splits, first_epoch: int) -> tuple[Any, Any]:
     """The training batches, and the validation split as arrays."""
     keras = load_keras()
     classes = len(material.data.classes) if wants_one_hot(options.architecture) else None
@@ -164,7 +164,7 @@ def make_splits(options: TrainOptions, material: Material, first_epoch: int) -> 
     return train, (held.images.astype(np.float32), labels)
 
 
-def shape_items(material: Material, split: Split) -> Split:
+def shape_items(material: Splits, split: Split) -> Split:
     """The split with images in the shape that the graph takes."""
     return Split(split.images.reshape(len(split), *material.item_shape), split.labels)
 

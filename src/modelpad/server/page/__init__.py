@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelpad.errors import NotFound
 
 if TYPE_CHECKING:
-    from modelpad.server.http import Request, Response
+    from modelpad.server.http.messages import Request, Response
 
 FOLDER = Path(__file__).parent
 
@@ -66,7 +66,7 @@ def content_type_of(path: str) -> str:
 
 def respond_file(path: str, request: Request) -> Response:
     """One of the page's files, or 304 when the client has it. Raises `NotFound`."""
-    from modelpad.server.http import Response
+    from modelpad.server.http.messages import Response
 
     body, tag = _read(path)
     headers = {"cache-control": "no-cache", "etag": tag, **HEADERS}
@@ -77,7 +77,7 @@ def respond_file(path: str, request: Request) -> Response:
 
 def respond_bundle_file(path: str, body: bytes) -> Response:
     """A file of a bundle, as content that no browser runs."""
-    from modelpad.server.http import Response
+    from modelpad.server.http.messages import Response
 
     kind = content_type_of(path)
     headers = {

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput
-from modelpad.server.http import Request, Response, respond_json
+from modelpad.server.http.json_stream import check_finite, is_large, respond_stream
+from modelpad.server.http.messages import Request, Response, respond_json
 from modelpad.server.protocols.tensors import check_batch, read_numbers, split_items
-from modelpad.server.streams import check_finite, is_large, respond_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ async def generate(model: ServedModel, request: Request) -> Response:
     record = _read_record(model, request.parse_json(await request.body()))
     values = {info.name: info for info in model.inputs if info.name in record}
     arrays = {name: _read_value(record[name], info) for name, info in values.items()}
-    outputs = await model.runner.run(check_batch(model, arrays))
+    outputs = await model.batcher.run(check_batch(model, arrays))
     answer = {"model_name": model.name, "model_version": str(model.version)}
     if record.get("id") is not None and "id" not in arrays:
         answer["id"] = str(record["id"])

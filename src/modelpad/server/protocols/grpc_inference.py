@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelpadError
-from modelpad.server.grpc_calls import run_large
-from modelpad.server.orders import CLOSE, OPEN
-from modelpad.server.protocols.messages import load_message, write_field, write_values
+from modelpad.server.grpc.calls import run_large
+from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
+from modelpad.server.lifecycle.shadowing import ask_with_shadow
 from modelpad.server.protocols.openinference import (
     DATATYPES,
     DTYPES,
@@ -22,14 +22,14 @@ from modelpad.server.protocols.openinference import (
     pack_tensor,
     unpack_tensor,
 )
+from modelpad.server.protocols.protobuf import load_message, write_field, write_values
 from modelpad.server.protocols.repository import list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.routes import STICKY
-from modelpad.server.shadows import ask_with_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.grpc_calls import Call
+    from modelpad.server.grpc.calls import Call
     from modelpad.server.models import ServedModel
 
 SERVICE = "inference.GRPCInferenceService"
@@ -76,7 +76,7 @@ class InferenceService:
     async def ModelReady(self, request: Any, call: Call) -> Any:
         """One model is open; an unknown one is simply not ready."""
         try:
-            self.app.opened().find(request.name, request.version)
+            self.app.require_models().find(request.name, request.version)
         except ModelpadError:
             return make("ModelReadyResponse", ready=False)
         return make("ModelReadyResponse", ready=self.app.is_ready)
@@ -91,7 +91,7 @@ class InferenceService:
     async def ModelMetadata(self, request: Any, call: Call) -> Any:
         """A model's tensors."""
         model = await self._find(request.name, request.version, call)
-        line = self.app.opened().lines[model.name]
+        line = self.app.require_models().lines[model.name]
 
         def describe(infos: Any) -> list[dict[str, Any]]:
             return [
@@ -123,12 +123,12 @@ class InferenceService:
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
         """Serves a model, for admins."""
-        await self.app.obey(OPEN, request.model_name)
+        await self.app.override(LOAD, request.model_name)
         return make("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
         """Serves a model no more, for admins."""
-        await self.app.obey(CLOSE, request.model_name)
+        await self.app.override(UNLOAD, request.model_name)
         return make("RepositoryModelUnloadResponse")
 
     async def ModelStreamInfer(
@@ -147,11 +147,11 @@ class InferenceService:
 
 
 async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
-    """The model's outputs for a request. Raises `InvalidInput`, and as the runner does."""
+    """The model's outputs for a request. Raises `InvalidInput`, and as the batcher does."""
     arrays = check_batch(model, read_tensors(request))
     given = request.parameters
     timeout = given["timeout"].int64_param if "timeout" in given else 0
-    return await model.runner.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
+    return await model.batcher.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:

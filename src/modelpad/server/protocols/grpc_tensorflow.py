@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
-from modelpad.server.grpc_calls import run_large
+from modelpad.server.grpc.calls import run_large
+from modelpad.server.lifecycle.shadowing import ask_with_shadow
 from modelpad.server.protocols.grpc_inference import WIDEST, estimate_response
-from modelpad.server.protocols.messages import (
+from modelpad.server.protocols.protobuf import (
     load_enum,
     load_message,
     write_field,
@@ -19,11 +20,10 @@ from modelpad.server.protocols.messages import (
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
 from modelpad.server.routes import STICKY
-from modelpad.server.shadows import ask_with_shadow
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.grpc_calls import Call
+    from modelpad.server.grpc.calls import Call
     from modelpad.server.models import ServedModel
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
@@ -112,7 +112,7 @@ class ModelService:
     async def GetModelStatus(self, request: Any, call: Call) -> Any:
         """Each open version is available."""
         spec = request.model_spec
-        line = self.app.opened().find_line(spec.name)
+        line = self.app.require_models().find_line(spec.name)
         asked = _read_version(spec)
         versions = [line.find(asked).version] if asked else sorted(line.versions)
         answer = make("GetModelStatusResponse")
@@ -132,9 +132,9 @@ async def find_model(app: App, spec: Any, call: Call) -> ServedModel:
 
 
 async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
-    """The model's outputs for a request. Raises `InvalidInput`, and as the runner does."""
+    """The model's outputs for a request. Raises `InvalidInput`, and as the batcher does."""
     arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
-    return await model.runner.run(check_batch(model, arrays))
+    return await model.batcher.run(check_batch(model, arrays))
 
 
 def estimate_filled(request: Any) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelpad.errors import InvalidInput, TooLarge
-from modelpad.server.protocols.messages import load_message
+from modelpad.server.protocols.protobuf import load_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,14 +18,7 @@ from numpy.typing import NDArray
 from modelpad import __version__
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
 from modelpad.server.errors import respond_words
-from modelpad.server.http import Request, Response, parse_json, read_count, respond_json
-from modelpad.server.protocols.tensors import (
-    as_json,
-    check_batch,
-    count_elements,
-    read_numbers,
-)
-from modelpad.server.streams import (
+from modelpad.server.http.json_stream import (
     PIECE,
     check_finite,
     is_large,
@@ -33,13 +26,20 @@ from modelpad.server.streams import (
     stream,
     take_turns,
 )
+from modelpad.server.http.messages import Request, Response, parse_json, read_count, respond_json
+from modelpad.server.protocols.tensors import (
+    as_json,
+    check_batch,
+    count_elements,
+    read_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modelpad.engine import TensorInfo
-    from modelpad.server.metrics import ModelCounts
-    from modelpad.server.models import ModelLine, ServedModel
+    from modelpad.server.models import ServedModel, ServedVersions
+    from modelpad.server.observability.metrics import ModelCounts
 
 DATATYPES = {
     "bool": "BOOL",
@@ -60,8 +60,8 @@ DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"
 PACKED = 256 * 1024  # numbers that are packed at once
-MOST_JOINED = 4 * 1024 * 1024  # bytes of binary tensors that are sent as a whole
-MOST_TIMEOUT = 2**63  # microseconds: what Triton's field holds
+MAX_JOINED = 4 * 1024 * 1024  # bytes of binary tensors that are sent as a whole
+MAX_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 EXTENSIONS = [
     "binary_tensor_data",
     "classification",
@@ -99,7 +99,7 @@ def describe_server(*, admin: bool) -> Response:
     return respond_json(told | {"extensions": list_extensions(admin=admin)})
 
 
-def describe_model(line: ModelLine, model: ServedModel) -> Response:
+def describe_model(line: ServedVersions, model: ServedModel) -> Response:
     """`GET /v2/models/{model}`: its tensors."""
     return respond_json(
         {
@@ -133,7 +133,7 @@ def show_config(model: ServedModel) -> Response:
             "platform": "onnxruntime_onnx",
             "backend": "onnxruntime",
             "version_policy": {"latest": {"num_versions": 1}},
-            "max_batch_size": max(1, model.runner.batches.most),
+            "max_batch_size": max(1, model.batcher.batches.max_batch_size),
             "input": list_tensors(model.inputs),
             "output": list_tensors(model.outputs),
         }
@@ -170,7 +170,7 @@ async def infer(model: ServedModel, request: Request) -> Response:
     """`POST .../infer`, in JSON or with binary tensors."""
     asked = read_request(model, request, await request.body())
     arrays = check_batch(model, asked.arrays)
-    outputs = await model.runner.run(arrays, timeout_s=asked.timeout_s)
+    outputs = await model.batcher.run(arrays, timeout_s=asked.timeout_s)
     return await write_answer(model, asked, outputs)
 
 
@@ -260,7 +260,7 @@ async def _respond_binary(
 ) -> Response:
     head = b"".join([part async for part in stream(record)])
     headers = {HEADER_LENGTH: str(len(head))}
-    if sum(map(len, tails)) <= MOST_JOINED:
+    if sum(map(len, tails)) <= MAX_JOINED:
         return Response(b"".join([head, *tails]), OCTETS, 200, headers)
     parts = take_turns(iter([head, *tails]))
     return Response(content_type=OCTETS, headers=headers, parts=parts, outputs=outputs)
@@ -410,7 +410,7 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
         "" if record.get("id") is None else str(record["id"]),
         outputs,
         bool(options.get("binary_data_output")),
-        min(timeout, MOST_TIMEOUT) / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
+        min(timeout, MAX_TIMEOUT) / 1e6 if isinstance(timeout, int) and timeout > 0 else None,
     )
 
 

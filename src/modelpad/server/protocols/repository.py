@@ -32,9 +32,9 @@ async def list_entries(app: App, *, ready: bool) -> list[Entry]:
 
     Raises `StoreError`.
     """
-    catalogue = None if app.follower is None else app.follower.catalogue
+    catalogue = None if app.reconciler is None else app.reconciler.catalogue
     plans = {} if catalogue is None else await asyncio.to_thread(catalogue.read_all)
-    lines = app.opened().lines
+    lines = app.require_models().lines
     entries = []
     for name in sorted(lines.keys() | plans.keys()):
         served = set(lines[name].versions) if name in lines else set()

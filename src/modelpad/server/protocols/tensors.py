@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelFailed, TooLarge
 from modelpad.fields.tensor import MAX_ELEMENTS
-from modelpad.server.streams import plain
+from modelpad.server.http.json_stream import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 PICTURES = ("sketch", "image")
-MOST_SIDES = 32
+MAX_SIDES = 32
 
 
 def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
@@ -77,12 +77,12 @@ def count_elements(shape: Sequence[int], name: str) -> int:
         InvalidInput: a side is below 0, or there are too many sides.
         TooLarge: there are too many numbers.
     """
-    if len(shape) > MOST_SIDES or any(side < 0 for side in shape):
+    if len(shape) > MAX_SIDES or any(side < 0 for side in shape):
         raise InvalidInput(
             f"the input {name!r} has no shape that makes sense: {str(shape)[:60]}",
-            hint=f"Send at most {MOST_SIDES} sides, none below 0.",
+            hint=f"Send at most {MAX_SIDES} sides, none below 0.",
             field=name,
-            expected=f"at most {MOST_SIDES} sides of 0 or more",
+            expected=f"at most {MAX_SIDES} sides of 0 or more",
             got=str(shape)[:60],
         )
     # A side of 0 must not hide that the others are beyond what an array can have.

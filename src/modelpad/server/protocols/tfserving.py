@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.server.errors import respond_words
-from modelpad.server.http import Request, Response, respond_json
+from modelpad.server.http.json_stream import check_finite, is_large, respond_stream
+from modelpad.server.http.messages import Request, Response, respond_json
 from modelpad.server.protocols.tensors import (
-    MOST_SIDES,
+    MAX_SIDES,
     as_json,
     check_batch,
     read_numbers,
     split_items,
 )
-from modelpad.server.streams import check_finite, is_large, respond_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelpad.engine import TensorInfo
-    from modelpad.server.models import ModelLine, ServedModel
+    from modelpad.server.models import ServedModel, ServedVersions
 
 SIGNATURES = ("", "serving_default", "predict", "predict_images")
 DTYPES = {
@@ -59,7 +59,7 @@ async def predict(model: ServedModel, request: Request) -> Response:
     outputs = [info.name for info in model.outputs]
     if "instances" in record:
         arrays = check_batch(model, _read_rows(record["instances"], names))
-        answer = await model.runner.run(arrays)
+        answer = await model.batcher.run(arrays)
         if is_large(answer.values()):
             return await _stream_rows(answer, outputs)
         rows = split_items(answer, outputs)
@@ -67,7 +67,7 @@ async def predict(model: ServedModel, request: Request) -> Response:
             {"predictions": [row[outputs[0]] for row in rows] if len(outputs) == 1 else rows}
         )
     arrays = check_batch(model, _read_columns(record["inputs"], names))
-    answer = await model.runner.run(arrays)
+    answer = await model.batcher.run(arrays)
     if is_large(answer.values()):
         return await _stream_columns(answer, outputs)
     columns = {name: as_json(answer[name]) for name in outputs}
@@ -92,7 +92,7 @@ async def _stream_columns(answer: dict[str, NDArray[Any]], outputs: list[str]) -
 async def classify(model: ServedModel, request: Request) -> Response:
     """`:classify`: each example's classes with their scores."""
     label = _find_output(model, "label", "classify")
-    answer = await model.runner.run(check_batch(model, await _read_examples(model, request)))
+    answer = await model.batcher.run(check_batch(model, await _read_examples(model, request)))
     classes = label.classes
     scores = answer[label.name]
     if is_large([scores]):
@@ -106,7 +106,7 @@ async def classify(model: ServedModel, request: Request) -> Response:
 async def regress(model: ServedModel, request: Request) -> Response:
     """`:regress`: each example's number."""
     score = _find_output(model, "score", "regress")
-    answer = await model.runner.run(check_batch(model, await _read_examples(model, request)))
+    answer = await model.batcher.run(check_batch(model, await _read_examples(model, request)))
     numbers = answer[score.name].reshape(-1)
     if is_large([numbers]):
         await check_finite(numbers)
@@ -114,7 +114,7 @@ async def regress(model: ServedModel, request: Request) -> Response:
     return respond_json({"results": as_json(numbers)})
 
 
-def show_status(line: ModelLine, model: ServedModel | None) -> Response:
+def show_status(line: ServedVersions, model: ServedModel | None) -> Response:
     """`GET /v1/models/{model}`: the versions' states; KServe's `name` and `ready` too."""
     versions = sorted(line.versions) if model is None else [model.version]
     return respond_json(
@@ -236,7 +236,7 @@ def _read_value(value: Any, name: str) -> Any:
 
 def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
     if isinstance(value, list):
-        if depth > MOST_SIDES:
+        if depth > MAX_SIDES:
             return value  # no tensor: it is told where the numbers are read
         if value and isinstance(value[0], int | float):
             return value  # numbers: no need to look at each

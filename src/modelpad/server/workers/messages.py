@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from modelpad.server.metrics import Snapshot
+from modelpad.server.observability.metrics import Snapshot
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -91,7 +91,7 @@ class Apply(msgspec.Struct, tag=True):
     versions: list[int]
 
 
-class Order(msgspec.Struct, tag=True):
+class Command(msgspec.Struct, tag=True):
     """An admin's order, from the worker that heard it to the supervisor, and from there to all."""
 
     number: int
@@ -99,7 +99,7 @@ class Order(msgspec.Struct, tag=True):
     name: str
 
 
-class Obeyed(msgspec.Struct, tag=True):
+class CommandResult(msgspec.Struct, tag=True):
     """A worker has done it; `kind` and `words` of the error where it could not."""
 
     number: int
@@ -107,8 +107,10 @@ class Obeyed(msgspec.Struct, tag=True):
     words: str = ""
 
 
-FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared | Order | Obeyed
-FromSupervisor = Announce | Ping | Tell | Collected | Look | Prepare | Apply | Order | Obeyed
+FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared | Command | CommandResult
+FromSupervisor = (
+    Announce | Ping | Tell | Collected | Look | Prepare | Apply | Command | CommandResult
+)
 
 
 class Goal(msgspec.Struct):

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from modelpad.server.metrics import RESTARTS, Metrics, Snapshot
-from modelpad.server.orders import Orders
+from modelpad.server.lifecycle.overrides import Overrides
+from modelpad.server.observability.metrics import RESTARTS, Metrics, Snapshot
 from modelpad.server.workers import messages
 from modelpad.server.workers.memory import MemoryWatch, Verdict, WorkerMemory
 from modelpad.server.workers.worker import PART, Worker
@@ -65,14 +65,14 @@ class Ordering:
 
     number: int
     asker: Worker
-    asked: messages.Order
+    asked: messages.Command
     silent: set[int]
-    done: messages.Obeyed
+    done: messages.CommandResult
 
     @property
-    def order(self) -> messages.Order:
+    def order(self) -> messages.Command:
         """What workers are told."""
-        return messages.Order(self.number, self.asked.action, self.asked.name)
+        return messages.Command(self.number, self.asked.action, self.asked.name)
 
 
 @dataclass(slots=True)
@@ -96,10 +96,10 @@ class Supervisor:
 
     `work` is given the worker's end of the line and how many there are, and answers its exit code.
     `follow_s` is how often one of them is asked what the store wants, 0 for never. What it wants is
-    prepared by all, and then served by all at once. `orders` are what was decided since: a worker
-    that is forked later begins with them. `listener` is what they accept from: it is closed here
-    when all stop, as nobody else would refuse who comes then. One that stays near the limit of its
-    `memory` is replaced.
+    prepared by all, and then served by all at once. `overrides` are what was decided since: a
+    worker that is forked later begins with them. `listener` is what they accept from: it is closed
+    here when all stop, as nobody else would refuse who comes then. One that stays near its limit of
+    memory is replaced.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Supervisor:
         count: int,
         work: Callable[[socket.socket, int], int],
         *,
-        grace_s: float = 10.0,
+        shutdown_timeout_s: float = 10.0,
         follow_s: float = 0.0,
-        orders: Orders | None = None,
+        overrides: Overrides | None = None,
         listener: socket.socket | None = None,
         memory: WorkerMemory | None = None,
     ) -> None:
@@ -117,9 +117,9 @@ class Supervisor:
             raise NotImplementedError("several workers need a system that can fork")
         self.count = count
         self.work = work
-        self.grace_s = grace_s
+        self.shutdown_timeout_s = shutdown_timeout_s
         self.follow_s = follow_s
-        self.orders = orders or Orders()
+        self.overrides = overrides or Overrides()
         self.memory = memory or WorkerMemory(0)
         self._watch = MemoryWatch()
         self._listener = listener
@@ -255,7 +255,7 @@ class Supervisor:
     def _dismiss(self, workers: list[Worker], now: float) -> None:
         for worker in workers:
             if not worker.leave_by:
-                worker.leave_by = now + self.grace_s + KILL_S
+                worker.leave_by = now + self.shutdown_timeout_s + KILL_S
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGTERM)
 
@@ -307,7 +307,7 @@ class Supervisor:
             match message:
                 case messages.Ready():
                     self.count = message.workers
-                    self.orders.live.update(message.live | self.orders.live)
+                    self.overrides.versions.update(message.live | self.overrides.versions)
                     self._welcome(worker)
                 case messages.Pong():
                     worker.unanswered = 0
@@ -323,10 +323,10 @@ class Supervisor:
                     self._compare(message.plans)
                 case messages.Prepared():
                     self._note_prepared(worker, message)
-                case messages.Order():
+                case messages.Command():
                     self._pass_on(worker, message)
-                case messages.Obeyed():
-                    self._note_obeyed(worker, message)
+                case messages.CommandResult():
+                    self._note_result(worker, message)
                 case messages.Stuck():
                     if worker.serves:
                         log.error("worker %d hangs: %s", worker.pid, message.reason)
@@ -434,7 +434,7 @@ class Supervisor:
                 worker.send(messages.Apply(change.name, plan, versions))
         live = messages.read_goal(change.plan).live
         if live in versions:
-            self.orders.live[change.name] = live
+            self.overrides.versions[change.name] = live
         if all(worker in change.members for worker in self._serving()):
             self._applied[change.name] = change.plan  # else it is made again, by the new one too
         if change.whole:
@@ -442,29 +442,31 @@ class Supervisor:
         else:
             self._retry[change.name] = time.monotonic() + RETRY_S
 
-    # Orders of admins.
+    # Overrides of admins.
 
-    def _pass_on(self, asker: Worker, asked: messages.Order) -> None:
+    def _pass_on(self, asker: Worker, asked: messages.Command) -> None:
         self._number += 1
         silent = {worker.pid for worker in self._serving()}
-        done = messages.Obeyed(asked.number)
+        done = messages.CommandResult(asked.number)
         ordering = Ordering(self._number, asker, asked, silent, done)
         self._orderings.append(ordering)
         for worker in self._workers:  # one that is only starting, too
             worker.send(ordering.order)
 
-    def _note_obeyed(self, worker: Worker, said: messages.Obeyed) -> None:
+    def _note_result(self, worker: Worker, said: messages.CommandResult) -> None:
         for ordering in self._orderings:
             if ordering.number == said.number and worker.pid in ordering.silent:
                 ordering.silent.discard(worker.pid)
                 if said.kind:
-                    ordering.done = messages.Obeyed(ordering.asked.number, said.kind, said.words)
+                    ordering.done = messages.CommandResult(
+                        ordering.asked.number, said.kind, said.words
+                    )
 
     def _finish_orders(self) -> None:
         for ordering in [each for each in self._orderings if not each.silent]:
             self._orderings.remove(ordering)
             if not ordering.done.kind:
-                self.orders.note(ordering.asked.action, ordering.asked.name)
+                self.overrides.note(ordering.asked.action, ordering.asked.name)
                 self._applied.pop(ordering.asked.name, None)
             ordering.asker.send(ordering.done)
 

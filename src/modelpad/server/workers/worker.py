@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 
-from modelpad.server.metrics import Snapshot
+from modelpad.server.observability.metrics import Snapshot
 from modelpad.server.workers import messages
 
 PART = 1 << 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from modelpad.server.budget import ByteBudget, Reservation
-from modelpad.server.http import Request, Response, read_count
+from modelpad.server.http.messages import Request, Response, read_count
 
 # Of a refused request's body: it is waited for, so that its client may stay.
 SMALL_BYTES = 256 * 1024

@@ -27,13 +27,13 @@ from modelpad.errors import (
     StoreError,
     suggest_name,
 )
-from modelpad.server.models import ModelLine, ServedModel
-from modelpad.server.orders import CLOSE, OPEN
+from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
+from modelpad.server.models import ServedModel, ServedVersions
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.catalogue import Catalogue
-    from modelpad.store import Plan
+    from modelpad.server.lifecycle.catalogue import Catalogue
+    from modelpad.store import DesiredState
 
 log = logging.getLogger("modelpad.server")
 
@@ -42,7 +42,7 @@ OPEN_S = 300.0  # for a version to be opened and to answer its samples; then it 
 DRAIN_S = 60.0
 
 
-class Follower:
+class Reconciler:
     """Keeps an app's models as a catalogue's plans say; looks every `interval_s`, 0 for never."""
 
     def __init__(self, app: App, catalogue: Catalogue, interval_s: float = 2.0) -> None:
@@ -52,13 +52,13 @@ class Follower:
         self.failed: dict[tuple[str, int], float] = {}
         self._beside: dict[str, dict[int, ServedModel]] = {}  # opened, and not served yet
         self._retiring: set[asyncio.Task[None]] = set()
-        self._opening = asyncio.Lock()  # orders and changes are carried out as they come
+        self._opening = asyncio.Lock()  # commands and changes are carried out as they come
 
     async def run(self) -> None:
         """Looks again and again, until it is cancelled."""
         while self.interval_s:
             await asyncio.sleep(self.interval_s)
-            await self.look()
+            await self.reconcile()
 
     async def stop(self) -> None:
         """Waits for those that leave."""
@@ -66,7 +66,7 @@ class Follower:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """Brings the app's models to what the plans say, once."""
         for name, plan in (await self.plans()).items():
             try:
@@ -75,7 +75,7 @@ class Follower:
             except Exception:
                 log.exception("%s cannot be followed", name)
 
-    async def plans(self) -> Mapping[str, Plan]:
+    async def plans(self) -> Mapping[str, DesiredState]:
         """What the store wants; nothing while it cannot be read."""
         try:
             return await asyncio.to_thread(self.catalogue.read_plans)
@@ -85,7 +85,7 @@ class Follower:
             log.exception("the store cannot be followed")
         return {}
 
-    async def obey(self, action: str, name: str) -> None:
+    async def override(self, action: str, name: str) -> None:
         """Begins or ends to serve a name, as an admin orders.
 
         Raises:
@@ -94,10 +94,10 @@ class Follower:
             StoreError: the store cannot be read.
         """
         async with self._opening:
-            if action == CLOSE:
-                self.app.opened().find_line(name)
-                self.catalogue.orders.note(CLOSE, name)
-                self._retire_all(self.app.opened().remove(name).versions)
+            if action == UNLOAD:
+                self.app.require_models().find_line(name)
+                self.catalogue.overrides.note(UNLOAD, name)
+                self._retire_all(self.app.require_models().remove(name).versions)
             else:
                 await self._open(name)
 
@@ -114,16 +114,16 @@ class Follower:
         if not versions:
             reasons = [self.catalogue.read_failure(name, each) for each in plan.versions]
             raise ModelFailed(f"{name} cannot be opened: {'; '.join(filter(None, reasons))}")
-        self.catalogue.orders.note(OPEN, name)
+        self.catalogue.overrides.note(LOAD, name)
         self.apply(name, plan, versions)
 
-    async def prepare(self, name: str, plan: Plan) -> frozenset[int]:
+    async def prepare(self, name: str, plan: DesiredState) -> frozenset[int]:
         """Opens the versions that a plan wants and that are not open; answers all that are."""
         async with self._opening:
             return await self._open_missing(name, plan)
 
-    async def _open_missing(self, name: str, plan: Plan) -> frozenset[int]:
-        line = self.app.opened().lines.get(name)
+    async def _open_missing(self, name: str, plan: DesiredState) -> frozenset[int]:
+        line = self.app.require_models().lines.get(name)
         have = set(line.versions if line is not None else ()) | set(self._beside.get(name, ()))
         for version in sorted(plan.versions - have, reverse=True):
             model = await self._try(name, version)
@@ -132,14 +132,14 @@ class Follower:
                 have.add(version)
         return frozenset(have)
 
-    def apply(self, name: str, plan: Plan, versions: Collection[int]) -> None:
+    def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
         """Serves `versions` as the plan says, in one step; others leave when they are idle."""
-        table = self.app.opened()
+        table = self.app.require_models()
         line = table.lines.get(name)
         beside = self._beside.pop(name, {})
         served = dict(line.versions) if line is not None else {}
         have = {v: model for v, model in (served | beside).items() if v in versions}
-        if not have or name in self.catalogue.orders.closed:
+        if not have or name in self.catalogue.overrides.unloaded:
             self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
             return
         now = line.live if line is not None and line.live in have else max(have)
@@ -147,7 +147,7 @@ class Follower:
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
         wanted = (plan.versions | {live}) & set(have)
-        after = ModelLine(
+        after = ServedVersions(
             name, {v: have[v] for v in sorted(wanted)}, live, plan.aliases, traffic, shadow
         )
         if line != after:
@@ -222,16 +222,16 @@ class Follower:
         try:
             check_samples(model)
         except BaseException:
-            model.runner.close()
+            model.batcher.close()
             raise
         return model
 
     async def _retire(self, model: ServedModel) -> None:
         """Closes a version when what it began is answered; its memory goes with it."""
-        await model.runner.drain(DRAIN_S)
-        model.runner.close()
-        await asyncio.to_thread(model.runner.join, DRAIN_S)
-        model.runner.session.close()
+        await model.batcher.drain(DRAIN_S)
+        model.batcher.close()
+        await asyncio.to_thread(model.batcher.join, DRAIN_S)
+        model.batcher.session.close()
         release_memory()
         log.warning("%s: version %d has left", model.name, model.version)
 
@@ -239,7 +239,7 @@ class Follower:
 def close_late(outcome: Future[ServedModel]) -> None:
     """Closes what was opened when nobody waits for it any more."""
     if outcome.exception() is None:
-        outcome.result().runner.close()
+        outcome.result().batcher.close()
 
 
 def check_samples(model: ServedModel) -> None:
@@ -249,7 +249,7 @@ def check_samples(model: ServedModel) -> None:
         ModelFailed: most of its labels are not those that the bundle says.
         ModelpadError: it cannot answer one.
     """
-    session = model.runner.session
+    session = model.batcher.session
     labels = [field.name for field in session.signature.outputs if field.kind == "label"]
     told = wrong = 0
     for sample in model.bundle.manifest.samples:

@@ -37,7 +37,7 @@ class Shadow:
 
         What is compared is what `read` makes of an answer, where it is given.
         """
-        self.app.run_aside(self._compare(ask, told, read or (lambda answer: answer)))
+        self.app.spawn(self._compare(ask, told, read or (lambda answer: answer)))
 
     def skip(self) -> None:
         """Counts an answer that is not compared."""
@@ -65,7 +65,7 @@ class Shadow:
 
 def find_shadow(app: App, model: ServedModel) -> Shadow | None:
     """The version that is asked a copy of what `model` answers, if there is one."""
-    line = app.opened().lines.get(model.name)
+    line = app.require_models().lines.get(model.name)
     if line is None or line.shadow is None or line.shadow == model.version:
         return None
     return Shadow(app, line.versions[line.shadow])

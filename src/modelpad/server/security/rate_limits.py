@@ -17,7 +17,7 @@ SLOTS = 16_384
 PROBES = 32
 
 
-class Rates:
+class RateLimiter:
     """Buckets by name; made before a fork, it is one for all processes."""
 
     def __init__(self, rate: float, burst: float | None = None) -> None:
@@ -26,7 +26,7 @@ class Rates:
         self._most = max(1.0, rate) if burst is None else burst
         self._table = mmap.mmap(-1, SLOT.size * SLOTS)
 
-    def spend(self, name: str, now: float | None = None, *, cost: float = 1.0) -> float:
+    def acquire(self, name: str, now: float | None = None, *, cost: float = 1.0) -> float:
         """Takes `cost` tokens of that name; answers 0, or how many seconds until they are there.
 
         `now` is of the monotonic clock, in seconds.

@@ -8,15 +8,15 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from modelpad.server.allocator import map_large_blocks
 from modelpad.server.app import App
-from modelpad.server.memory import map_large_blocks
-from modelpad.server.sockets import Address, Certificate, raise_descriptor_limit
-from modelpad.server.wire import HttpServer
+from modelpad.server.http.server import HttpServer
+from modelpad.server.http.sockets import Address, Certificate, raise_descriptor_limit
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from modelpad.server.workers.link import Link
+    from modelpad.server.workers.channel import SupervisorChannel
 
 log = logging.getLogger("modelpad.server")
 
@@ -28,12 +28,12 @@ def serve(
     listener: socket.socket,
     *,
     on_ready: Callable[[], None],
-    grace_s: float = 10.0,
+    shutdown_timeout_s: float = 10.0,
     tls: Certificate | None = None,
     grpc: Address | None = None,
-    link: Link | None = None,
+    link: SupervisorChannel | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what is in flight, within `grace_s`.
+    """Serves until SIGINT or SIGTERM, then answers what is in flight, within `shutdown_timeout_s`.
 
     `on_ready` is called once, when the socket accepts connections. gRPC has an address of its own.
     As one of several workers it follows `link`, which says when all are ready.
@@ -49,7 +49,7 @@ def serve(
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        server = HttpServer(app.respond, app.limits, app.refuse, app.budget)
+        server = HttpServer(app.respond, app.limits, app.shed_load, app.budget)
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)
@@ -59,7 +59,7 @@ def serve(
         await app.start()
         calls = None
         if grpc is not None:
-            from modelpad.server.grpc_listen import GrpcServer
+            from modelpad.server.grpc.listener import GrpcServer
 
             calls = GrpcServer(app, shared=link is not None)
             await calls.listen(grpc, tls)
@@ -72,10 +72,10 @@ def serve(
             on_ready()
         await over.wait()
         app.stopping = True
-        others = asyncio.sleep(0) if calls is None else calls.stop(grace_s)
-        cut, _ = await asyncio.gather(server.stop(grace_s), others)
+        others = asyncio.sleep(0) if calls is None else calls.stop(shutdown_timeout_s)
+        cut, _ = await asyncio.gather(server.stop(shutdown_timeout_s), others)
         if cut:
-            log.warning("%d requests were cut off after %g s", cut, grace_s)
+            log.warning("%d requests were cut off after %g s", cut, shutdown_timeout_s)
         await app.stop()
 
     asyncio.run(live())

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from modelpad.errors import ModelNotFound, StoreError
 from modelpad.server.models import LoadOptions, ServedModel
-from modelpad.store import Found, LocalStore, Plan
+from modelpad.store import DesiredState, LocalStore, ResolvedBundle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modelpad.server.orders import Orders
+    from modelpad.server.lifecycle.overrides import Overrides
 
 
 log = logging.getLogger("modelpad.server")
@@ -31,23 +31,23 @@ class Catalogue:
         self,
         root: Path,
         asked: Sequence[str],
-        given: Sequence[Found],
-        orders: Orders,
+        given: Sequence[ResolvedBundle],
+        overrides: Overrides,
         options: LoadOptions,
         keep: int = 1,
     ) -> None:
-        self.orders = orders
+        self.overrides = overrides
         self._store = LocalStore(root)
         self._asked = asked
         self._options = options
         self._keep = keep
         self._given = {found.name: found for found in given}
 
-    def read_plans(self) -> Mapping[str, Plan]:
+    def read_plans(self) -> Mapping[str, DesiredState]:
         """What is to be served. Raises `StoreError` when the store cannot be read."""
         return self._plan_all(filter(self._wants, self._list_names()))
 
-    def read_all(self) -> Mapping[str, Plan]:
+    def read_all(self) -> Mapping[str, DesiredState]:
         """What could be served, by name. Raises as `read_plans`."""
         return self._plan_all(self._list_names())
 
@@ -69,9 +69,9 @@ class Catalogue:
         return self._store.read_failure(name, version) or ""
 
     def _wants(self, name: str) -> bool:
-        if name in self.orders.closed:
+        if name in self.overrides.unloaded:
             return False
-        return not self._asked or name in self._given or name in self.orders.opened
+        return not self._asked or name in self._given or name in self.overrides.loaded
 
     def _is_fixed(self, name: str) -> bool:
         return bool(self._asked) and name not in self._asked
@@ -82,7 +82,7 @@ class Catalogue:
     def _list_names(self) -> list[str]:
         return sorted({*self._store.names(), *self._given})
 
-    def _plan_all(self, names: Iterable[str]) -> Mapping[str, Plan]:
+    def _plan_all(self, names: Iterable[str]) -> Mapping[str, DesiredState]:
         """Without those that cannot be read: they hold up no other."""
         plans = {}
         for name in names:
@@ -94,8 +94,8 @@ class Catalogue:
                 log.warning("%s cannot be followed: %s", name, error.message)
         return plans
 
-    def _plan(self, name: str) -> Plan:
+    def _plan(self, name: str) -> DesiredState:
         if self._is_given(name):
             version = self._given[name].version
-            return Plan(version, frozenset({version}))
+            return DesiredState(version, frozenset({version}))
         return self._store.plan(name, self._keep)

@@ -17,14 +17,14 @@ from modelpad.engine import CALLER, BatchRecord
 from modelpad.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from modelpad.server.http import Request, Response
+    from modelpad.server.http.messages import Request, Response
     from modelpad.server.models import ServedModel
 
 PATH = "/v1/traces"
 SEND_EVERY_S = 1.0
 GIVE_UP_S = 3.0
 GONE = "client gone"
-MOST_BATCHES = 16  # of one request: a stream of lines may run in thousands
+MAX_BATCHES = 16  # of one request: a stream of lines may run in thousands
 
 
 class Traces:
@@ -102,7 +102,7 @@ class Trace:
     def note_batch(self, record: BatchRecord, queue_s: float) -> None:
         """Spans for its phases, laid back to back before now, which is when the batch is done."""
         self._batches += 1
-        if self._over or self._batches > MOST_BATCHES:
+        if self._over or self._batches > MAX_BATCHES:
             return
         phases = {
             "queue": queue_s,

@@ -16,7 +16,7 @@ import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.server.budget import Reservation
-from modelpad.server.decoding import PIECE_BYTES, decompress, estimate_json
+from modelpad.server.http.decoding import PIECE_BYTES, decompress, estimate_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
-MOST_DIGITS = 20
+MAX_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Response:
 
 def read_count(text: str) -> int | None:
     """The whole number in a field or a path; None for anything else, or far too many digits."""
-    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None
 
 
 def respond_json(

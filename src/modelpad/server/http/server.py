@@ -11,14 +11,14 @@ from email.utils import formatdate
 from socket import socket
 
 from modelpad.errors import forget_frames
+from modelpad.server.allocator import trim_soon
 from modelpad.server.budget import ByteBudget
-from modelpad.server.connection import Connection
-from modelpad.server.http import Request, Response, ServerLimits
-from modelpad.server.memory import trim_soon
-from modelpad.server.sockets import count_free_descriptors, shrink_tls_buffers
+from modelpad.server.http.connection import Connection
+from modelpad.server.http.messages import Request, Response, ServerLimits
+from modelpad.server.http.sockets import count_free_descriptors, shrink_tls_buffers
 
 Handler = Callable[[Request], Awaitable[Response]]
-Refuse = Callable[[Request], Response | None]
+ShedLoad = Callable[[Request], Response | None]
 
 BACKLOG = 2048
 SWEEP_S = 1.0
@@ -33,8 +33,8 @@ MANY_CLOSED = 50  # connections in a second
 class HttpServer:
     """Listens on sockets and answers with `handler` until it is stopped.
 
-    `refuse` is asked as soon as a request's head is there: what it answers is sent without reading
-    the body and without asking `handler`, as an overload must cost next to nothing.
+    `shed_load` is asked as soon as a request's head is there: what it answers is sent without
+    reading the body and without asking `handler`, as an overload must cost next to nothing.
 
     Connections count from the moment they are accepted, before a TLS handshake, until their socket
     is closed. When there are too many, the one that has been idle for longest makes room; when all
@@ -45,11 +45,11 @@ class HttpServer:
         self,
         handler: Handler,
         limits: ServerLimits | None = None,
-        refuse: Refuse | None = None,
+        shed_load: ShedLoad | None = None,
         budget: ByteBudget | None = None,
     ) -> None:
         self.handler = handler
-        self.refuse = refuse
+        self.shed_load = shed_load
         self.limits = limits or ServerLimits()
         self.budget = budget or ByteBudget(self.limits.inflight_bytes)
         self.budget.evict = self._evict_bytes
@@ -82,8 +82,8 @@ class HttpServer:
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
-    async def stop(self, grace_s: float) -> int:
-        """Accepts no more, answers what is in flight within `grace_s`, then closes all.
+    async def stop(self, shutdown_timeout_s: float) -> int:
+        """Accepts no more, answers what is in flight within `shutdown_timeout_s`, then closes all.
 
         In flight is what has been sent to us, and what comes on a connection just accepted, whose
         client cannot know that we are leaving. Answers how many requests were cut off.
@@ -94,7 +94,7 @@ class HttpServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             listener.close()
-        end = time.monotonic() + grace_s
+        end = time.monotonic() + shutdown_timeout_s
         await asyncio.sleep(STEP_S)  # what has come is read, and what was accepted is here
         while self.connections and time.monotonic() < end:
             for connection in list(self.connections):

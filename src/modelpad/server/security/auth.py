@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from modelpad.errors import RateLimited, TooManyFailures, Unauthorized, UsageError
-from modelpad.server.rates import Rates
+from modelpad.server.security.rate_limits import RateLimiter
 
 log = logging.getLogger("modelpad.server")
 
@@ -69,7 +69,7 @@ def name_client(address: str) -> str:
     return f"{int(known) >> IPV6_HOST_BITS:x}::/64"
 
 
-class Guard:
+class ApiKeyAuth:
     """Admits requests; knows keys from `text` and from `path`, either may be missing.
 
     `rates` are for each key, or for all without keys; `failures` limits, for each client address,
@@ -80,8 +80,8 @@ class Guard:
         self,
         text: str = "",
         path: Path | None = None,
-        rates: Rates | None = None,
-        failures: Rates | None = None,
+        rates: RateLimiter | None = None,
+        failures: RateLimiter | None = None,
     ) -> None:
         """Raises `UsageError` when the keys cannot be read."""
         self.rates = rates
@@ -138,7 +138,7 @@ class Guard:
         cost = 1.0 if given else MISSING_COST
         wait_s = 0.0
         if self.failures is not None:
-            wait_s = self.failures.spend(name_client(client), cost=cost)
+            wait_s = self.failures.acquire(name_client(client), cost=cost)
         if wait_s:
             return TooManyFailures(
                 "Too many requests with a wrong API key, or none, came from this address.",
@@ -152,8 +152,8 @@ class Guard:
             reason="wrong" if given else "missing",
         )
 
-    def _spend(self, rates: Rates, name: str) -> None:
-        wait_s = rates.spend(name)
+    def _spend(self, rates: RateLimiter, name: str) -> None:
+        wait_s = rates.acquire(name)
         if wait_s:
             raise RateLimited(
                 f"More than {rates.rate:g} requests a second.",

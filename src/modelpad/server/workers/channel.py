@@ -18,13 +18,13 @@ from modelpad.server.workers import messages
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.metrics import Snapshot
-    from modelpad.store import Plan
+    from modelpad.server.observability.metrics import Snapshot
+    from modelpad.store import DesiredState
 
 log = logging.getLogger("modelpad.server")
 
 LIGHT_BYTES = 64 * 1024 * 1024
-MOST_BY_DEFAULT = 8
+MAX_BY_DEFAULT = 8
 LONGEST_LINE = 64 * 1024 * 1024
 COUNT_S = 1.0  # between tellings of counts, so that little is lost when a worker is killed
 COLLECT_S = 2.0
@@ -37,10 +37,10 @@ def choose_count(graph_bytes: int) -> int:
     One alone for graphs that are large together: they cost more than the server around them, run
     without Python's lock, and need not be in memory several times.
     """
-    return 1 if graph_bytes > LIGHT_BYTES else min(MOST_BY_DEFAULT, allotted_cpus())
+    return 1 if graph_bytes > LIGHT_BYTES else min(MAX_BY_DEFAULT, allotted_cpus())
 
 
-class Link:
+class SupervisorChannel:
     """Speaks for one worker: what it counts, what it prepares, when it should stop.
 
     `workers` is how many there should be.
@@ -51,7 +51,7 @@ class Link:
         self._connection = connection
         self._writer: asyncio.StreamWriter | None = None
         self._collecting: list[asyncio.Future[messages.Collected]] = []
-        self._ordered: dict[int, asyncio.Future[messages.Obeyed]] = {}
+        self._ordered: dict[int, asyncio.Future[messages.CommandResult]] = {}
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -65,7 +65,7 @@ class Link:
 
     def ready(self, app: App) -> None:
         """This worker accepts connections."""
-        live = {model.name: model.version for model in app.opened()}
+        live = {model.name: model.version for model in app.require_models()}
         self._send(messages.Ready(self.workers, live))
 
     async def collect(self, own: Snapshot) -> list[Snapshot]:
@@ -93,9 +93,9 @@ class Link:
             DeadlineExceeded: they do not say that it is done.
         """
         number = self._number = self._number + 1
-        future: asyncio.Future[messages.Obeyed] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[messages.CommandResult] = asyncio.get_running_loop().create_future()
         self._ordered[number] = future
-        self._send(messages.Order(number, action, name))
+        self._send(messages.Command(number, action, name))
         try:
             done = await asyncio.wait_for(future, ORDER_S)
         except TimeoutError:
@@ -136,15 +136,15 @@ class Link:
             case messages.Ping():
                 self._send(messages.Pong())
             case messages.Tell():
-                self._send(messages.Counted(app.take_counts()))
+                self._send(messages.Counted(app.snapshot()))
             case messages.Collected():
                 for future in self._collecting:
                     if not future.done():
                         future.set_result(message)
                 self._collecting.clear()
-            case messages.Order():
-                self._run(self._obey(app, message))
-            case messages.Obeyed():
+            case messages.Command():
+                self._run(self._execute(app, message))
+            case messages.CommandResult():
                 waiting = self._ordered.get(message.number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
@@ -153,46 +153,46 @@ class Link:
             case messages.Prepare():
                 self._run(self._prepare(app, message))
             case messages.Apply():
-                if app.follower is not None:
+                if app.reconciler is not None:
                     plan = read_plan(message.plan)
-                    app.follower.apply(message.name, plan, message.versions)
+                    app.reconciler.apply(message.name, plan, message.versions)
 
     async def _look(self, app: App) -> None:
-        plans = await app.follower.plans() if app.follower is not None else {}
+        plans = await app.reconciler.plans() if app.reconciler is not None else {}
         raw = {name: msgspec.Raw(messages.encode(plan)) for name, plan in plans.items()}
         self._send(messages.Plans(raw))
 
     async def _prepare(self, app: App, asked: messages.Prepare) -> None:
         plan = read_plan(asked.plan)
         have: frozenset[int] = frozenset()
-        if app.follower is not None:
+        if app.reconciler is not None:
             try:
-                have = await app.follower.prepare(asked.name, plan)
+                have = await app.reconciler.prepare(asked.name, plan)
             except Exception:
                 log.exception("%s cannot be followed", asked.name)
         self._send(messages.Prepared(asked.change, sorted(have), plan.versions <= have))
 
-    async def _obey(self, app: App, order: messages.Order) -> None:
-        done = messages.Obeyed(order.number)
+    async def _execute(self, app: App, order: messages.Command) -> None:
+        done = messages.CommandResult(order.number)
         try:
-            if app.follower is not None:
-                await app.follower.obey(order.action, order.name)
+            if app.reconciler is not None:
+                await app.reconciler.override(order.action, order.name)
         except ModelpadError as error:
-            done = messages.Obeyed(order.number, type(error).__name__, error.words)
+            done = messages.CommandResult(order.number, type(error).__name__, error.words)
         except Exception as error:
             log.exception("%s: cannot %s it", order.name, order.action)
-            done = messages.Obeyed(order.number, "ModelpadError", str(error))
+            done = messages.CommandResult(order.number, "ModelpadError", str(error))
         self._send(done)
 
     async def _count(self, app: App) -> None:
         told = b""
         while True:
             await asyncio.sleep(COUNT_S)
-            line = messages.write_line(messages.Counted(app.take_counts()))
+            line = messages.write_line(messages.Counted(app.snapshot()))
             if line != told and self._writer is not None:
                 self._writer.write(line)
                 told = line
-            stuck = app.find_stuck()
+            stuck = app.stalled_models()
             if stuck:
                 self._send(messages.Stuck(stuck))
 
@@ -207,8 +207,8 @@ class Link:
                 self._writer.write(messages.write_line(message))
 
 
-def read_plan(raw: msgspec.Raw) -> Plan:
+def read_plan(raw: msgspec.Raw) -> DesiredState:
     """A store's plan, as another worker wrote it."""
-    from modelpad.store import Plan
+    from modelpad.store import DesiredState
 
-    return msgspec.json.decode(raw, type=Plan)
+    return msgspec.json.decode(raw, type=DesiredState)

@@ -15,7 +15,7 @@ import numpy as np
 
 from modelpad.engine import LARGE_ARRAY
 from modelpad.errors import ModelFailed
-from modelpad.server.http import JSON, Response, encode_json
+from modelpad.server.http.messages import JSON, Response, encode_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

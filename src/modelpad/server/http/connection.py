@@ -19,12 +19,12 @@ import httptools
 from modelpad.errors import ModelpadError, forget_frames
 from modelpad.server.budget import Reservation, too_many_bytes
 from modelpad.server.errors import respond_error, respond_problem
-from modelpad.server.exchange import Exchange
-from modelpad.server.heads import HeadRefused, check_fields, check_head, head_too_large
-from modelpad.server.http import ClientGone, Request, Response, read_count
+from modelpad.server.http.exchange import Exchange
+from modelpad.server.http.heads import HeadRefused, check_fields, check_head, head_too_large
+from modelpad.server.http.messages import ClientGone, Request, Response, read_count
 
 if TYPE_CHECKING:
-    from modelpad.server.wire import HttpServer
+    from modelpad.server.http.server import HttpServer
 
 log = logging.getLogger("modelpad.server")
 
@@ -242,8 +242,8 @@ class Connection(asyncio.BufferedProtocol):
         limits, held = self.server.limits, exchange.reservation
         request = Request(method, text, query, headers, read, limits, held, self._client)
         exchange.request = request
-        if self.server.refuse is not None:
-            exchange.refusal = self.server.refuse(request)
+        if self.server.shed_load is not None:
+            exchange.refusal = self.server.shed_load(request)
         self._coming = exchange
         self._waiting.append(exchange)
         self._head_bytes = self._untold_bytes = 0

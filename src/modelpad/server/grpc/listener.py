@@ -24,15 +24,15 @@ from modelpad.errors import (
     forget_frames,
 )
 from modelpad.server.errors import FAILED, find_nearest
-from modelpad.server.grpc_calls import Call, Metadata
-from modelpad.server.grpc_connections import Connections
-from modelpad.server.protocols.messages import load_message
-from modelpad.server.sockets import count_descriptors
+from modelpad.server.grpc.calls import Call, Metadata
+from modelpad.server.grpc.connections import Connections
+from modelpad.server.http.sockets import count_descriptors
+from modelpad.server.protocols.protobuf import load_message
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
-    from modelpad.server.http import ServerLimits
-    from modelpad.server.sockets import Address, Certificate
+    from modelpad.server.http.messages import ServerLimits
+    from modelpad.server.http.sockets import Address, Certificate
 
 log = logging.getLogger("modelpad.server")
 
@@ -145,9 +145,9 @@ class GrpcServer:
         self.connections.watch(bound)
         return bound
 
-    async def stop(self, grace_s: float) -> None:
-        """Accepts no more, and answers what is in flight within `grace_s`."""
-        await self.server.stop(grace_s)
+    async def stop(self, shutdown_timeout_s: float) -> None:
+        """Accepts no more, and answers what is in flight within `shutdown_timeout_s`."""
+        await self.server.stop(shutdown_timeout_s)
         self.connections.stop()
 
     def _add(self, service: str, calls: Any) -> None:

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
-from modelpad.server.memory import trim_soon
+from modelpad.server.allocator import trim_soon
 
 log = logging.getLogger("modelpad.server")
 

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge, forget_frames
-from modelpad.server.decoding import MAX_PARTS, estimate_json
 from modelpad.server.errors import describe_error
-from modelpad.server.http import (
+from modelpad.server.http.decoding import MAX_PARTS, estimate_json
+from modelpad.server.http.json_stream import holds_array, respond_parts, respond_stream, stream
+from modelpad.server.http.messages import (
     JSON,
     Request,
     Response,
@@ -22,20 +23,19 @@ from modelpad.server.http import (
     parse_json,
     respond_json,
 )
-from modelpad.server.streams import holds_array, respond_parts, respond_stream, stream
 
 if TYPE_CHECKING:
     from modelpad.fields import Signature
     from modelpad.server.budget import Reservation
+    from modelpad.server.lifecycle.shadowing import Shadow
     from modelpad.server.models import ServedModel
-    from modelpad.server.shadows import Shadow
 
 FORM = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
 LINES = ("application/x-ndjson", "application/jsonl")
 LONGEST_LINE = 32 * 1024 * 1024
-MOST_ITEMS = 10_000
-MOST_AT_ONCE = 64
+MAX_ITEMS = 10_000
+MAX_AT_ONCE = 64
 BUSY_S = 0.01
 EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
 
@@ -43,7 +43,7 @@ EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
 async def predict(model: ServedModel, request: Request) -> Response:
     """One prediction, or many: a JSON list of objects.
 
-    Raises what the fields, the runner and the session raise; among many, each has its own error.
+    Raises what the fields, the batcher and the session raise; among many, each has its own error.
     """
     signature = model.bundle.manifest.signature
     body = await request.body()
@@ -52,7 +52,7 @@ async def predict(model: ServedModel, request: Request) -> Response:
         if items and isinstance(items[0], dict):
             return await _answer_list(model, items, request.reservation)
     values = read_values(request, body, signature)
-    outputs = await model.runner.answer(values)
+    outputs = await model.batcher.answer(values)
     answer = write_answer(model, outputs)
     return respond_stream(answer, outputs) if holds_array(answer) else respond_json(answer)
 
@@ -88,7 +88,7 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
             yield error, 0
 
     async def answer() -> AsyncIterator[bytes]:
-        with model.runner.hold():
+        with model.batcher.hold():
             async for told in _answer_many(model, each(), request.reservation, shadow):
                 if not holds_array(told):
                     yield encode_json(told) + b"\n"
@@ -101,11 +101,11 @@ def predict_lines(model: ServedModel, request: Request, shadow: Shadow | None = 
 
 
 async def _answer_list(model: ServedModel, items: list[Any], reservation: Reservation) -> Response:
-    if len(items) > MOST_ITEMS:
+    if len(items) > MAX_ITEMS:
         raise TooLarge(
-            f"{len(items):,} items are too many for one answer; at most {MOST_ITEMS:,} go.",
+            f"{len(items):,} items are too many for one answer; at most {MAX_ITEMS:,} go.",
             hint=f"Send them as {LINES[0]}, a line each: any number goes.",
-            limit=MOST_ITEMS,
+            limit=MAX_ITEMS,
             got=len(items),
         )
 
@@ -116,7 +116,7 @@ async def _answer_list(model: ServedModel, items: list[Any], reservation: Reserv
     async def answer() -> AsyncIterator[bytes]:
         head = encode_json({"model": model.name, "version": model.version})
         between = head[:-1] + b',"predictions":['
-        with model.runner.hold():
+        with model.batcher.hold():
             async for told in _answer_many(model, each(), reservation):
                 if holds_array(told):
                     yield between
@@ -140,7 +140,7 @@ async def _answer_many(
 
     Each item comes with the bytes that were reserved for it, which it gives back.
     """
-    window = max(1, min(MOST_AT_ONCE, model.runner.limits.length // 2))
+    window = max(1, min(MAX_AT_ONCE, model.batcher.limits.length // 2))
     waiting: deque[asyncio.Task[Any]] = deque()
 
     async def answer(item: Any, size: int) -> Any:
@@ -176,7 +176,7 @@ async def _answer_many(
 
 
 async def _answer_item(model: ServedModel, item: Any) -> dict[str, Any]:
-    return await model.runner.answer(_name_values(item, model.bundle.manifest.signature))
+    return await model.batcher.answer(_name_values(item, model.bundle.manifest.signature))
 
 
 def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelpad.errors import DeadlineExceeded, InvalidInput, ModelpadError, TooLarge
 from modelpad.server.budget import Reservation
-from modelpad.server.grpc_connections import Connections, find_peer
+from modelpad.server.grpc.connections import Connections, find_peer
 from modelpad.server.protocols.message_size import estimate_bytes
-from modelpad.server.protocols.messages import parse_message
+from modelpad.server.protocols.protobuf import parse_message
 
 if TYPE_CHECKING:
     from modelpad.server.app import App
@@ -170,7 +170,7 @@ class Call:
 
     def _end(self, error: ModelpadError) -> None:
         self.failure = error
-        self.app.run_aside(self._abort(error))
+        self.app.spawn(self._abort(error))
 
 
 async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:

@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 
-from modelpad.server.http import Request, Response
+from modelpad.server.http.messages import Request, Response
 
 PLAIN_ID = re.compile(r"[\w.:-]{1,128}")
 # https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags.

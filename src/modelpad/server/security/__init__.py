@@ -1,0 +1,1 @@
+"""Who may ask: keys, rate limits, hosts and origins."""
