@@ -13,7 +13,7 @@ from modelpad.fields import Signature, Tensor
 
 
 def write_models(folder: Path) -> list[str]:
-    """Writes `loop`, whose input sets its number of iterations, and `wide`; returns both folders."""
+    """Writes `loop`, whose input sets how often it iterates, and `wide`; returns both folders."""
     return [str(write_loop(folder)), str(write_wide(folder))]
 
 

@@ -87,7 +87,7 @@ def summarise_memory(
 ) -> dict[str, Any]:
     """MB at the start, after the warm-up and at the end; MB per hour after the warm-up."""
     later = [(each["second"], each[kind]) for each in samples if each["second"] > warm_up_s]
-    told = {"first": samples[0][kind], "warm": None, "last": looks[-1][kind], "per_hour": None}
+    told = {"first": samples[0][kind], "warm": None, "last": samples[-1][kind], "per_hour": None}
     if len(later) >= 3:
         seconds, memory = zip(*later, strict=True)
         told["warm"] = memory[0]
@@ -128,7 +128,7 @@ def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict
         "p99_ms": round(total.percentile_ms(0.99), 2),
         "pss_mb": summarise_memory(samples, "pss_mb", warm_up_s),
         "uss_mb": summarise_memory(samples, "uss_mb", warm_up_s),
-        "looks": samples,
+        "samples": samples,
     }
 
 
