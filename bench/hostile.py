@@ -145,7 +145,7 @@ def measure(attack: Attack, times: Times, folder: Path) -> dict[str, Any]:
         watch.wait(end)
         answers = read_answers(client)
         alive = server.process.poll() is None
-    return tell(attack, watch, answers, (begin, attacked, over, end), alive)
+    return summarise(attack, watch, answers, (begin, attacked, over, end), alive)
 
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -170,14 +170,14 @@ def begin_at(process: subprocess.Popen[str], end: float) -> None:
 def read_answers(client: subprocess.Popen[str]) -> list[tuple[float, float | None]]:
     """When each prediction was due, and its latency in seconds; None without a response."""
     try:
-        told, _ = client.communicate(timeout=PATIENCE_S + 5)
+        result, _ = client.communicate(timeout=PATIENCE_S + 5)
     except subprocess.TimeoutExpired:
         client.kill()
         raise RuntimeError("the client did not exit") from None
-    return [(due, took) for due, took in json.loads(told)]
+    return [(due, took) for due, took in json.loads(result)]
 
 
-def tell(
+def summarise(
     attack: Attack,
     watch: Watch,
     answers: list[tuple[float, float | None]],
@@ -308,21 +308,21 @@ HEAD = (
 )  # fmt: skip
 
 
-def write_row(told: dict[str, Any]) -> list[str]:
+def write_row(result: dict[str, Any]) -> list[str]:
     """The table cells of one attack."""
-    if "error" in told:
-        return [told["attack"], "", told["error"], *[""] * 5, "fails"]
-    recovery = told["recovery_s"]
+    if "error" in result:
+        return [result["attack"], "", result["error"], *[""] * 5, "fails"]
+    recovery = result["recovery_s"]
     return [
-        told["attack"],
-        "valid" if told["key"] else "none",
-        f"{'over ' if told['burst'] else ''}{told['peak_mb']:,} ({told['base_mb']:,})",
-        f"{told['p99_ms'][0]:.1f}",
-        f"{told['p99_ms'][1]:.1f}",
-        f"{100 * told['goodput'][1]:.0f} %",
+        result["attack"],
+        "valid" if result["key"] else "none",
+        f"{'over ' if result['burst'] else ''}{result['peak_mb']:,} ({result['base_mb']:,})",
+        f"{result['p99_ms'][0]:.1f}",
+        f"{result['p99_ms'][1]:.1f}",
+        f"{100 * result['goodput'][1]:.0f} %",
         "never" if recovery is None else f"{recovery:.1f} s",
-        str(told["restarts"]),
-        "ok" if told["ok"] else "fails",
+        str(result["restarts"]),
+        "ok" if result["ok"] else "fails",
     ]
 
 
@@ -364,19 +364,19 @@ def main() -> None:
             if args.only and attack.name not in args.only:
                 continue
             try:
-                told = measure(attack, times, folder)
+                result = measure(attack, times, folder)
             except Exception as error:  # the next attack gets its own server
-                told = {
+                result = {
                     "attack": attack.name,
                     "key": attack.keyed,
                     "error": str(error),
                     "ok": False,
                 }
-            results.append(told)
+            results.append(result)
             if plain:
-                print(write_plain(write_row(told)), flush=True)
+                print(write_plain(write_row(result)), flush=True)
             else:
-                print(write_plain(write_row(told)), file=sys.stderr, flush=True)
+                print(write_plain(write_row(result)), file=sys.stderr, flush=True)
     if args.markdown:
         print(write_markdown([write_row(each) for each in results]))
     if args.json:

@@ -168,8 +168,8 @@ def swaps(count: int) -> dict[str, Any]:
         thread.join()
         process.terminate()
         process.wait()
-    told = {str(status): number for status, number in statuses.items()}
-    return {"changes": dict(changes), "answers": told, "broken": broken}
+    result = {str(status): number for status, number in statuses.items()}
+    return {"changes": dict(changes), "answers": result, "broken": broken}
 
 
 def main() -> None:
@@ -185,12 +185,12 @@ def main() -> None:
         if what in TILES:
             with tempfile.TemporaryDirectory() as folder:
                 model = str(write_heavy(Path(folder), TILES[what]))
-                told = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True)
+                result = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True)
         elif what == "digits":
-            told = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False)
+            result = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False)
         else:
-            told = swaps(SWAPS)
-        print(json.dumps({what: told}), flush=True)
+            result = swaps(SWAPS)
+        print(json.dumps({what: result}), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ OWN_PATHS = {
 }
 
 
-def speaks(path: str) -> dict[str, str]:
+def single_path(path: str) -> dict[str, str]:
     """The endpoints of an app in `peers/`: every body except v2 JSON, all on one path."""
     return dict.fromkeys(("raw float32", "nested JSON", "PNG"), path)
 
@@ -66,26 +66,26 @@ PEERS = {
     "granian": Peer(
         "granian --interface rsgi --workers 2 --loop uvloop --no-ws --no-log --port {port}"
         " granian_app:app",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 processes", "none", "uvloop", "orjson", "hand-written, on RSGI"),
         ("granian", "uvloop"),
     ),
     "FastAPI": Peer(
         "uvicorn fastapi_app:app --workers 2 --port {port} --loop uvloop --http httptools"
         " --no-access-log --log-level error",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 processes", "none", "uvloop", "orjson", "uvicorn, httptools"),
         ("fastapi", "uvicorn", "httptools", "uvloop"),
     ),
     "Flask": Peer(
         "gunicorn -w 2 --threads 2 -b 127.0.0.1:{port} flask_app:app",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 processes of 2 threads", "none", "threads", "orjson", "gunicorn"),
         ("flask", "gunicorn"),
     ),
     "mosec": Peer(
         "python mosec_app.py --port {port} --log-level error",
-        speaks("/inference"),
+        single_path("/inference"),
         Settings(
             "2 processes",
             "16, 1 ms",
@@ -97,7 +97,7 @@ PEERS = {
     ),
     "LitServe": Peer(
         "python litserve_app.py {port} 2 2 16",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings(
             "2 front ends, 2 workers", "16, 1 ms", "uvloop", "orjson", "its ZeroMQ queue is off"
         ),
@@ -105,7 +105,7 @@ PEERS = {
     ),
     "BentoML": Peer(
         "bentoml serve bentoml_app:Digits --port {port} --quiet",
-        speaks("/digits/predict"),
+        single_path("/digits/predict"),
         Settings(
             "2 processes",
             "none",
@@ -119,7 +119,7 @@ PEERS = {
     ),
     "Ray Serve": Peer(
         "python ray_app.py {port} 2 16",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 replicas", "16, no wait", "uvloop", "orjson", "HAProxy, throughput-optimized"),
         ("ray[serve]",),
         {

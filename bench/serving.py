@@ -67,31 +67,31 @@ def make_headers(body: str, path: str) -> dict[str, str]:
     return {"inference-header-content-length": "0"} if (body, path) == ("raw float32", V2) else {}
 
 
-def check_answers(peer: Peer) -> None:
+def check_predictions(peer: Peer) -> None:
     """Sends all ten digits in every kind of body. Raises `RuntimeError` for a wrong label."""
     for digit in range(10):
         bodies = make_bodies(digit)
         for body, path in peer.paths.items():
             content, kind = bodies[body]
-            label = ask_label(path, content, {"content-type": kind} | make_headers(body, path))
+            label = predict_label(path, content, {"content-type": kind} | make_headers(body, path))
             if label != str(digit):
                 raise RuntimeError(f"{body}: a {digit} was classified as {label}")
 
 
-def ask_label(path: str, content: bytes, headers: dict[str, str]) -> str:
+def predict_label(path: str, content: bytes, headers: dict[str, str]) -> str:
     """The predicted label, from modelpad's or a peer's JSON, v2 JSON or v2 binary tensors."""
     connection = HTTPConnection("127.0.0.1", PORT, timeout=10)
     try:
         connection.request("POST", path, content, headers)
         answer = connection.getresponse()
-        told = answer.read()
+        result = answer.read()
     finally:
         connection.close()
     if answer.status != 200:
-        raise RuntimeError(f"{path} returned {answer.status}: {told[:200]!r}")
+        raise RuntimeError(f"{path} returned {answer.status}: {result[:200]!r}")
     if size := answer.headers["inference-header-content-length"]:
-        return str(np.frombuffer(told[int(size) :], np.float32).argmax())
-    values = json.loads(told)
+        return str(np.frombuffer(result[int(size) :], np.float32).argmax())
+    values = json.loads(result)
     if "outputs" in values:
         return str(np.argmax(values["outputs"][0]["data"]))
     return str(values["label"])
@@ -123,7 +123,7 @@ def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[s
     ) as server:
         server.wait_for_answer(PORT, next(iter(requests.values())), peer.patience_s)
         cold_start_s = time.perf_counter() - begin
-        check_answers(peer)
+        check_predictions(peer)
         return {
             "version": version,
             "settings": asdict(peer.settings),
@@ -144,29 +144,29 @@ def measure_body(server: Server, request: bytes, seconds: float) -> dict[str, An
         )
 
     load(16, WARM_S)
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for connections in CONNECTIONS:
         before = server.cpu_seconds()
         done = load(connections, seconds)
         used = server.cpu_seconds() - before
         answers = done.statuses[200]
-        told[str(connections)] = {
+        result[str(connections)] = {
             "answers_per_s": round(done.answers_per_s),
             "p50_ms": round(done.percentile_ms(0.5), 2),
             "p99_ms": round(done.percentile_ms(0.99), 2),
             "cpu_s_per_1000": round(1000 * used / max(1, answers), 3),
             "failed": sum(done.statuses.values()) - answers + done.broken,
         }
-    return told
+    return result
 
 
-def measure_floor() -> dict[str, float]:
+def measure_session() -> dict[str, float]:
     """CPU seconds of the bare session per 1,000 items: one by one, and at the best batch size."""
     session = Session(open_bundle(zoo_bundles()["digits"]))
     sample = {"image": np.zeros((1, 28, 28), np.float32)}
     best, costs = find_best_batch(session, sample, budget_s=2)
-    told = {"alone": costs[1], f"batch {best.max_batch_size}": costs[best.max_batch_size]}
-    return {name: round(1000 * cost, 3) for name, cost in told.items()}
+    result = {"alone": costs[1], f"batch {best.max_batch_size}": costs[best.max_batch_size]}
+    return {name: round(1000 * cost, 3) for name, cost in result.items()}
 
 
 def write_table(rows: dict[str, Any]) -> str:
@@ -177,8 +177,8 @@ def write_table(rows: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
-        for body, told in row["bodies"].items():
-            many, one = told["64"], told["1"]
+        for body, result in row["bodies"].items():
+            many, one = result["64"], result["1"]
             failed = f" ({many['failed']} failed)" if many["failed"] else ""
             lines.append(
                 f"| {name} | {body} | {many['answers_per_s']:,}{failed} |"
@@ -235,10 +235,10 @@ def main() -> None:
             print(f"  skipped: {error}", file=sys.stderr)
     if args.table:
         print(write_table(rows), write_settings(rows), sep="\n\n")
-        print(f"\nBare session: {measure_floor()} CPU s per 1,000.")
+        print(f"\nBare session: {measure_session()} CPU s per 1,000.")
     else:
-        told = {"servers": rows, "left_out": left_out, "session": measure_floor()}
-        print(json.dumps(told, indent=1))
+        result = {"servers": rows, "left_out": left_out, "session": measure_session()}
+        print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -87,12 +87,12 @@ def summarise_memory(
 ) -> dict[str, Any]:
     """MB at the start, after the warm-up and at the end; MB per hour after the warm-up."""
     later = [(each["second"], each[kind]) for each in samples if each["second"] > warm_up_s]
-    told = {"first": samples[0][kind], "warm": None, "last": samples[-1][kind], "per_hour": None}
+    result = {"first": samples[0][kind], "warm": None, "last": samples[-1][kind], "per_hour": None}
     if len(later) >= 3:
         seconds, memory = zip(*later, strict=True)
-        told["warm"] = memory[0]
-        told["per_hour"] = round(3600 * float(np.polyfit(seconds, memory, 1)[0]), 2)
-    return told
+        result["warm"] = memory[0]
+        result["per_hour"] = round(3600 * float(np.polyfit(seconds, memory, 1)[0]), 2)
+    return result
 
 
 def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict[str, Any]:
@@ -132,17 +132,17 @@ def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict
     }
 
 
-def write_table(told: dict[str, Any]) -> str:
+def write_table(result: dict[str, Any]) -> str:
     """A Markdown table with one row."""
-    pss = told["pss_mb"]
+    pss = result["pss_mb"]
     cells = [
-        f"{told['minutes']:g}",
-        f"{told['offered_per_s']:,}",
-        ", ".join(f"{number:,} of {status}" for status, number in told["answers"].items()),
-        f"{told['broken']}, {told['unanswered']}",
-        f"{told['p50_ms']:.2f} / {told['p99_ms']:.2f}",
+        f"{result['minutes']:g}",
+        f"{result['offered_per_s']:,}",
+        ", ".join(f"{number:,} of {status}" for status, number in result["answers"].items()),
+        f"{result['broken']}, {result['unanswered']}",
+        f"{result['p50_ms']:.2f} / {result['p99_ms']:.2f}",
         f"{pss['first']}, {pss['warm']}, {pss['last']}",
-        f"{pss['per_hour']} / {told['uss_mb']['per_hour']}",
+        f"{pss['per_hour']} / {result['uss_mb']['per_hour']}",
     ]
     head = (
         "| minutes | offered/s | responses | broken, unanswered | p50 / p99 ms |"
@@ -166,8 +166,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     exit_on_sigterm()
-    told = measure(args.minutes, args.port, args.every, args.warm_up)
-    print(write_table(told) if args.table else json.dumps(told, indent=1))
+    result = measure(args.minutes, args.port, args.every, args.warm_up)
+    print(write_table(result) if args.table else json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
