@@ -177,7 +177,7 @@ def read_value(cell: Cell, row: int) -> float:
         value = float(cell) if isinstance(cell, str | int | float) else math.nan
     except (ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
         raise bad_cell(row, cell, "a finite number")
     return value
 
