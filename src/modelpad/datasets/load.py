@@ -108,7 +108,7 @@ def load_path(
             check_sha256(path, options.sha256)
         table = load_table(path, None, options, on_unreadable, progress)
         return replace(table, verified=options.sha256 is not None)
-    folder = unpack_cached(path, cache, options.sha256, progress)
+    folder = open_archive(path, cache, options.sha256, progress)
     data = load_directory(enter_single(folder), cache, options, on_unreadable, progress)
     name = path.name.split(".")[0]
     return replace(
@@ -144,7 +144,7 @@ def has_class_folders(folder: Path) -> bool:
     return "train" in names or len(names - set(TEST_NAMES)) >= 2
 
 
-def unpack_cached(
+def open_archive(
     path: Path, cache: Path | None, sha256: str | None, progress: Progress | None
 ) -> Path:
     """The folder in the cache with the content of an archive, unpacked once per content."""
