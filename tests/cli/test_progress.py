@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_a_shorter_line_covers_the_longer_one_before() -> None:
     text = print_all([download(1), download(2), download(10, finished=True)], live=True)
     *_, long, short = text.rstrip("\n").split("\r")
     assert len(short) == len(long)
+
+
+def test_an_error_ends_the_line() -> None:
+    stream = io.StringIO()
+    with suppress(OSError), ProgressPrinter(stream, live=True) as printer:
+        printer(download(1))
+        raise OSError
+    assert stream.getvalue().endswith("\n")
 
 
 def test_elsewhere_only_start_and_end_are_printed() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class ProgressPrinter:
     """A `Progress` that prints to `stream`, which is standard error for a command.
 
     `live` rewrites one line several times a second; otherwise only start and end are printed, and
-    nothing for reading. `now` returns seconds.
+    nothing for reading. `now` returns seconds. As a context manager it ends a line that an error
+    left unfinished.
     """
 
     def __init__(
@@ -62,6 +64,19 @@ class ProgressPrinter:
         elif self._live and elapsed_s - self._printed_s >= INTERVAL_S:
             self._printed_s = elapsed_s
             self._rewrite(describe(update, update.done - self._started_done, elapsed_s))
+
+    def __enter__(self) -> ProgressPrinter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live and self._current is not None:
+            self._print_line("")
+            self._current = None
 
     def _rewrite(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))

@@ -31,7 +31,7 @@ from modelpad.datasets.progress import Progress
 from modelpad.datasets.table import find_tables, load_table
 from modelpad.datasets.table_file import is_table
 from modelpad.datasets.uci_digits import load_uci_digits
-from modelpad.datasets.unpack import check_sha256, hash_file, unpack_archive
+from modelpad.datasets.unpack import hash_file, require_sha256, unpack_archive
 from modelpad.errors import DataSetInvalid, DataSetNotFound, suggest_name
 
 WIKIPEDIA_COLUMNS = TableOptions("text", ("topic",), "classification")
@@ -105,7 +105,7 @@ def load_path(
         return load_directory(path, cache, options, on_unreadable, progress)
     if is_table(path):
         if options.sha256 is not None:
-            check_sha256(path, options.sha256)
+            require_sha256(path, hash_file(path), options.sha256)
         table = load_table(path, None, options, on_unreadable, progress)
         return replace(table, verified=options.sha256 is not None)
     folder = open_archive(path, cache, options.sha256, progress)
@@ -159,8 +159,10 @@ def open_archive(
             f"{path} has to be unpacked, but there is no cache folder.",
             hint="Set MODELPAD_CACHE to a folder, or unpack the archive yourself.",
         )
-    folder = cache / "unpacked" / hash_file(path)[:32]
-    return unpack_archive(path, folder, sha256=sha256, progress=progress)
+    found = hash_file(path)
+    if sha256 is not None:
+        require_sha256(path, found, sha256)
+    return unpack_archive(path, cache / "unpacked" / found, progress=progress)
 
 
 def detect_file(path: Path) -> str | None:
