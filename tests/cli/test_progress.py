@@ -77,7 +77,7 @@ def test_images_are_counted_as_images_and_only_on_a_terminal() -> None:
         for done in (1, 1000, 3861)
     ]
     text = print_all(updates, live=True)
-    assert "Reading flowers: 1,000 images of 3,861 images (26 %)" in text
+    assert "Reading flowers: 1,000 of 3,861 images (26 %)" in text
     assert "MB" not in text
     assert print_all(updates, live=False) == ""
 

@@ -95,13 +95,15 @@ def describe_start(update: ProgressUpdate) -> str:
 
 
 def describe(update: ProgressUpdate, gained: int, elapsed_s: float) -> str:
-    """`Downloading mnist: 5.2 of 11.6 MB (45 %), 2.1 MB/s, 3 s left`."""
+    """`Downloading mnist: 5.2 MB of 11.6 MB (45 %), 2.1 MB/s, 3 s left`."""
     done = format_amount(update.done, update.unit)
     rate = gained / elapsed_s if elapsed_s > 0 else 0.0
-    parts = [f"{VERBS[update.action][0]} {update.subject}: {done}"]
     if update.total:
+        if update.unit != "bytes":
+            done = f"{update.done:,}"
         total = format_amount(update.total, update.unit)
-        parts[0] += f" of {total} ({100 * update.done / update.total:.0f} %)"
+        done += f" of {total} ({100 * update.done / update.total:.0f} %)"
+    parts = [f"{VERBS[update.action][0]} {update.subject}: {done}"]
     if rate > 0:
         parts.append(f"{format_amount(rate, update.unit)}/s")
         if update.total:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from modelpad.datasets.archive_members import detect_archive
 from modelpad.datasets.catalogue import (
-    ANTS_BEES,
     CATALOGUE,
-    FLOWERS,
     MNIST,
     UCI_DIGITS,
     WIKIPEDIA,
@@ -67,12 +65,12 @@ def load_data(
     if entry is UCI_DIGITS:
         return load_uci_digits()
     folder = require_data_set(entry, roots, cache)
-    if entry in (FLOWERS, ANTS_BEES):
-        return describe(load_folder(folder, options, on_unreadable, progress), entry, folder)
-    assert entry is WIKIPEDIA
-    table = find_file(entry.marker, [folder])
-    assert table is not None
-    return describe(load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS)), entry, folder)
+    if entry is WIKIPEDIA:
+        table = find_file(entry.marker, [folder]) or folder / entry.marker
+        data = load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS))
+    else:  # flowers, ants-bees
+        data = load_folder(folder, options, on_unreadable, progress)
+    return describe(data, entry, folder)
 
 
 def describe(data: DataSet, entry: CatalogueEntry, folder: Path) -> DataSet:
