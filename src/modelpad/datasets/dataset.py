@@ -1,57 +1,30 @@
-"""What every data set is once loaded: pictures and their classes, in one or two splits.
+"""A loaded data set: what it is, its classes, and one or two splits.
 
-Knows nothing of where the pictures come from or what is learned from them.
+Knows nothing of where the items come from or what is learned from them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modelpad.datasets.options import Task
+from modelpad.datasets.split import Split
 from modelpad.errors import DataSetInvalid
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Pictures and labels of equal length.
-
-    `images`: uint8, (N, H, W) grey or (N, H, W, 3) RGB. `labels`: int64, (N,), indices into the
-    classes of the data set. Raises DataSetInvalid when the two do not fit together.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if len(self.images) != len(self.labels):
-            raise DataSetInvalid(
-                f"There are {len(self.images):,} pictures but {len(self.labels):,} labels.",
-                hint="The two files do not belong together: take both from the same source.",
-                images=len(self.images),
-                labels=len(self.labels),
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one picture: (H, W) or (H, W, 3)."""
-        return tuple(self.images.shape[1:])
-
-    def take(self, indices: NDArray[np.int64]) -> Split:
-        """The pictures and labels at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """A named set of labelled pictures.
+    """A named data set.
 
-    `skipped` names the files that were left out because they could not be read, each with the
-    reason. `test` is None where the source has only one split.
+    `classes` names the classes, or the labels when an item may have several; () otherwise.
+    `value_names` names the columns of a regression's targets. `skipped` names the files that were
+    left out because they could not be read, each with the reason. `test` is None where the source
+    has only one split. `files` are all files it was read from; `location` is the folder, archive or
+    table that holds them, None for data that comes with a package. `verified`: its content has the
+    expected SHA-256, the official one or one that was given.
     """
 
     name: str
@@ -61,23 +34,49 @@ class DataSet:
     classes: tuple[str, ...]
     train: Split
     test: Split | None = None
-    skipped: tuple[str, ...] = field(default=())
+    skipped: tuple[str, ...] = ()
+    task: Task = "classification"
+    value_names: tuple[str, ...] = ()
+    location: Path | None = None
+    files: tuple[Path, ...] = ()
+    verified: bool = False
 
     def __post_init__(self) -> None:
         for split in self.splits().values():
-            if len(split) and not 0 <= split.labels.min() <= split.labels.max() < len(self.classes):
-                raise DataSetInvalid(
-                    f"{self.name} has labels from {split.labels.min()} to {split.labels.max()}"
-                    f" but {len(self.classes)} classes.",
-                    hint="The labels are damaged: get the data set again.",
-                    path=self.name,
-                )
+            check_targets(self, split)
 
     def splits(self) -> dict[str, Split]:
         """The splits there are, by name: always `train`, often `test`."""
         return {"train": self.train} | ({} if self.test is None else {"test": self.test})
 
     def count_classes(self, split: Split) -> dict[str, int]:
-        """How many pictures of each class `split` holds, in the order of the classes."""
-        counts = np.bincount(split.labels, minlength=len(self.classes))
+        """How many items of `split` have each class, in the order of the classes."""
+        if self.task == "classification":
+            counts = np.bincount(split.labels, minlength=len(self.classes))
+        else:
+            counts = np.count_nonzero(split.targets[:, : len(self.classes)], axis=0)
         return dict(zip(self.classes, counts.tolist(), strict=True))
+
+
+def check_targets(data: DataSet, split: Split) -> None:
+    """Raises DataSetInvalid when the targets do not fit the task and its names."""
+    if data.task == "classification":
+        labels = split.labels
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(data.classes):
+            raise DataSetInvalid(
+                f"{data.name} has labels from {labels.min()} to {labels.max()}"
+                f" but {len(data.classes)} classes.",
+                hint="The labels are damaged: get the data set again.",
+                path=data.name,
+            )
+        return
+    columns = len(data.classes) if data.task == "multi-label" else len(data.value_names)
+    kind = np.bool_ if data.task == "multi-label" else np.float32
+    if split.targets.shape != (len(split), columns) or split.targets.dtype != kind:
+        raise DataSetInvalid(
+            f"{data.name} has targets {split.targets.dtype} of shape {split.targets.shape},"
+            f" but {data.task} with {columns} columns needs {np.dtype(kind)}"
+            f" ({len(split)}, {columns}).",
+            hint="Give every item one value for each column.",
+            path=data.name,
+        )
