@@ -1,4 +1,4 @@
-"""What HTTP/1.1 forbids in a request's head beyond what its parser refuses (RFC 9112)."""
+"""Checks of request heads that httptools does not make (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_FIELDS = 128
 
 
 class HeadRefused(Exception):
-    """A head that is not allowed; `response` says why."""
+    """The head of a request is rejected; `response` says why."""
 
     def __init__(self, status: HTTPStatus, message: str, hint: str) -> None:
         super().__init__(message)
@@ -19,41 +19,41 @@ class HeadRefused(Exception):
 
 
 def head_too_large(limit: int) -> HeadRefused:
-    """The error of a head of more than `limit` bytes."""
+    """The error for a head of more than `limit` bytes."""
     return HeadRefused(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "The request's head is too large.",
-        f"Of it at most {limit:,} bytes are taken.",
+        "The request head is too large.",
+        f"It may have at most {limit:,} bytes.",
     )
 
 
 def check_fields(headers: Mapping[str, str], name: str, count: int) -> None:
-    """Checks one more field of a head, the `count`th.
+    """Checks field number `count` of a head before it joins `headers`.
 
-    Raises `HeadRefused` for a second Host, which two servers may read differently, and for too many
-    fields.
+    Raises `HeadRefused` for too many fields, and for a second Host field: a proxy and this server
+    might each use another one.
     """
     if count > MAX_FIELDS:
         raise HeadRefused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "The request has too many header fields.",
-            f"At most {MAX_FIELDS} are taken.",
+            f"It may have at most {MAX_FIELDS}.",
         )
     if name == "host" and name in headers:
         raise HeadRefused(
-            HTTPStatus.BAD_REQUEST, "The request has more than one Host field.", "Send one."
+            HTTPStatus.BAD_REQUEST, "The request has more than one Host field.", "Send exactly one."
         )
 
 
 def check_head(headers: Mapping[str, str], *, is_old: bool) -> None:
-    """Checks a whole head; `is_old` is HTTP/1.0.
+    """Checks a complete head; `is_old` is for HTTP/1.0.
 
-    Raises `HeadRefused` for a request without Host, and for a body whose end another server on the
-    way may see elsewhere (request smuggling).
+    Raises `HeadRefused` for a missing Host field, and for a Transfer-Encoding by which a proxy may
+    see the end of the body elsewhere (request smuggling).
     """
     if not is_old and "host" not in headers:
         raise HeadRefused(
-            HTTPStatus.BAD_REQUEST, "The request has no Host field.", "HTTP/1.1 needs one."
+            HTTPStatus.BAD_REQUEST, "The request has no Host field.", "HTTP/1.1 requires one."
         )
     coding = headers.get("transfer-encoding")
     if coding is None:
@@ -61,7 +61,7 @@ def check_head(headers: Mapping[str, str], *, is_old: bool) -> None:
     if is_old:
         raise HeadRefused(
             HTTPStatus.BAD_REQUEST,
-            "HTTP/1.0 has no Transfer-Encoding.",
+            "HTTP/1.0 does not support Transfer-Encoding.",
             "Send Content-Length, or use HTTP/1.1.",
         )
     if coding.strip().lower() != "chunked":
