@@ -149,6 +149,8 @@ class Connection(asyncio.BufferedProtocol):
         if actions & act.START:
             assert self.state.requests.current is not None
             self._task = self._loop.create_task(self._respond(self.state.requests.current))
+            if actions == act.START:  # as for nearly every request
+                return
         if actions & act.WAKE and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if actions & act.CANCEL and self._task is not None:

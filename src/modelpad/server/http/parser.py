@@ -15,7 +15,7 @@ import httptools
 
 from modelpad.errors import ModelpadError
 from modelpad.server.http.exchange import Exchange
-from modelpad.server.http.heads import HeadRefused, check_fields, check_head, head_too_large
+from modelpad.server.http.heads import RequestRejected, check_fields, check_head, head_too_large
 from modelpad.server.http.messages import Request, read_count
 from modelpad.server.http.service import Service
 
@@ -80,7 +80,7 @@ class RequestParser:
         """Parses `data`.
 
         Raises:
-            HeadRefused: it is not HTTP, or a head that is not allowed.
+            RequestRejected: it is not HTTP, or its head is not allowed.
             ModelpadError: there is no room for it in the budget.
         """
         limit = self._service.limits.header_bytes
@@ -89,11 +89,11 @@ class RequestParser:
             self._feed(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if isinstance(cause, HeadRefused | ModelpadError):
+            if isinstance(cause, RequestRejected | ModelpadError):
                 raise cause from None
             if max(self.head_bytes, self._silent_bytes) > limit:
                 raise head_too_large(limit) from None
-            raise HeadRefused(
+            raise RequestRejected(
                 HTTPStatus.BAD_REQUEST,
                 f"This is not HTTP: {error}.",
                 "Send HTTP/1.1; https:// only where the server has a certificate.",

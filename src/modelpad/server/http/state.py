@@ -24,7 +24,7 @@ from modelpad.server.http.actions import (
     WAKE,
 )
 from modelpad.server.http.exchange import Exchange
-from modelpad.server.http.heads import HeadRefused
+from modelpad.server.http.heads import RequestRejected
 from modelpad.server.http.messages import Response
 from modelpad.server.http.parser import ReadExchange, RequestParser
 from modelpad.server.http.request_queue import RequestQueue
@@ -137,7 +137,7 @@ class ConnectionState:
         actions = 0
         try:
             self._parser.feed(bytes(data))
-        except HeadRefused as refused:
+        except RequestRejected as refused:
             actions = self._refuse_in_turn(refused.response)
             forget_frames(refused)
         except ModelpadError as error:  # the budget has no room for it
