@@ -20,6 +20,8 @@ from modelpad.server.observability.access_log import name_request, read_trace
 DECODERS = (
     "modelpad.server.http.connection",
     "modelpad.server.http.messages",
+    "modelpad.server.http.parser",
+    "modelpad.server.http.state",
     "modelpad.server.observability.access_log",
 )
 DATE = re.compile(rb"date: [^\r]*\r\n")
@@ -112,7 +114,7 @@ def give(connection: Connection, data: bytes) -> None:
 async def converse(pieces: list[bytes]) -> bytes:
     """The bytes that a client gets back."""
     wire = Wire()
-    connection = Connection(HttpServer(answer, LIMITS), LOOP)
+    connection = HttpServer(answer, LIMITS).make_connection(LOOP)
     connection.connection_made(wire)
     for piece in pieces:
         if wire.closed:

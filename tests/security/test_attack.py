@@ -95,7 +95,7 @@ def test_a_pipelined_request_of_a_client_that_reset_releases_its_bytes() -> None
             await asyncio.get_running_loop().sock_sendall(
                 client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 60
             )
-            while not any(each._paused for each in server.connections):
+            while not any(each.state.paused for each in server.connections):
                 await asyncio.sleep(0.01)
             reset(client)
             await asyncio.sleep(0.01)

@@ -1,8 +1,8 @@
-"""What decoding a body costs, told from its bytes before it is decoded.
+"""Estimates what decoding a body costs before it is decoded, and decompresses within limits.
 
-A body of a few bytes can become thousands of times as many: JSON of empty lists, a gzip of zeros, a
-form of empty parts. The estimates here are upper bounds of what CPython takes, from one pass of
-counting, so that a budget can refuse before any of it is allocated.
+A small body can decode to thousands of times its size: JSON of empty lists, a gzip of zeros, a
+form of empty parts. The estimates are upper bounds for CPython's memory, made by counting bytes in
+one pass, so that a budget can reject the body before anything is allocated.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 
 from modelpad.errors import InvalidInput, TooLarge
 
-# Bytes that CPython takes for each: its object, its slot in the list, and its number in an array.
+# Bytes of CPython's memory for each: the object, its slot in the list, its element in an array.
 LIST_BYTES = 120
 OBJECT_BYTES = 250
 VALUE_BYTES = 40
 STRING_BYTES = 72
-WIDE_FACTOR = 4  # one character beyond U+FFFF makes every character of its text take four bytes
+WIDE_FACTOR = 4  # one character beyond U+FFFF makes every character of its string four bytes
 
 WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 PIECE_BYTES = 1024 * 1024
-# A gzip beyond a hundred times its size is not a body that anyone sends, unless it is small.
+# Larger bodies than `FREE_BYTES` that expand more than this are attacks.
 MAX_RATIO = 100
 FREE_BYTES = 4 * 1024 * 1024
 MAX_PARTS = 1000  # of a multipart form
 
 
 def estimate_json(body: bytes | memoryview) -> int:
-    """Bytes that the decoded value of a JSON body takes at most, what becomes an array included."""
+    """The most bytes that a decoded JSON body needs, including arrays made from it."""
     if isinstance(body, memoryview):
         body = bytes(body)
     count = body.count
@@ -43,16 +43,16 @@ def estimate_json(body: bytes | memoryview) -> int:
 
 
 def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
-    """The pieces of a gzip or deflate body, each of a megabyte at most.
+    """Yields a gzip or deflate body in pieces of at most a megabyte.
 
     Raises:
-        InvalidInput: the encoding is unknown, or the data is damaged or has more after its end.
-        TooLarge: it expands beyond `MAX_RATIO`.
+        InvalidInput: the encoding is not supported, or the data is damaged or has trailing bytes.
+        TooLarge: the body expands by more than `MAX_RATIO`.
     """
     if encoding not in WINDOWS:
         raise InvalidInput(
             f"Unsupported Content-Encoding: {encoding}.",
-            hint="Send the body as it is, or as gzip or deflate.",
+            hint="Send the body uncompressed, or as gzip or deflate.",
             expected="gzip or deflate",
             got=encoding,
         )
@@ -70,7 +70,7 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
             if size > limit:
                 raise TooLarge(
                     f"The {encoding} body expands to more than {limit:,} bytes.",
-                    hint="Send it without compression.",
+                    hint="Send it uncompressed.",
                     limit=limit,
                     got=size,
                 )
@@ -83,6 +83,6 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
     except zlib.error as error:
         raise InvalidInput(
             f"The body is not valid {encoding}: {error}.",
-            hint="Check content-encoding.",
+            hint="Check the content-encoding field.",
             got=encoding,
         ) from error

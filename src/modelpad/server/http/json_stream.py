@@ -1,14 +1,14 @@
-"""Large answers, written a piece at a time, so that no other request waits for more than one piece.
+"""Large JSON responses, encoded a piece at a time so that other requests run in between.
 
-An array becomes JSON as it is sent: ten million numbers at once would hold the event loop, and
-Python's lock, for seconds, and take five times the memory of the array.
+An array is encoded while it is sent: encoding ten million numbers at once would block the event
+loop, and hold the GIL, for seconds, and need five times the memory of the array.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,51 +20,51 @@ from modelpad.server.http.messages import JSON, Response, encode_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PIECE = 8192  # numbers that are written at once: about a millisecond
-PART_BYTES = 64 * 1024  # of an answer's parts, where what it is made of is smaller
-WHOLE_BYTES = 1024 * 1024  # an answer that is shorter is sent as a whole
-CHECKED = 1024 * 1024  # numbers that are looked at, at once
+PIECE = 8192  # numbers encoded at once: about a millisecond
+PART_BYTES = 64 * 1024  # pieces are joined to parts of at least this size
+WHOLE_BYTES = 1024 * 1024  # shorter responses are sent as a whole
+CHECKED = 1024 * 1024  # numbers checked at once
 
-# Who writes a piece, one at a time for all streams of an event loop: else many would add up.
+# Held while a piece is encoded: the streams of a loop take turns, so that delays do not add up.
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-def is_large(arrays: Iterable[NDArray[Any]]) -> bool:
-    """Whether an answer with these arrays is to be written in pieces."""
+def is_large(arrays: Iterable[NDArray[np.generic]]) -> bool:
+    """Whether a response with these arrays should be encoded in pieces."""
     return sum(array.size for array in arrays) > LARGE_ARRAY
 
 
-def holds_array(answer: Mapping[str, Any]) -> bool:
-    """Whether an encoded answer has arrays that were left to be written in pieces."""
+def holds_array(answer: Mapping[str, object]) -> bool:
+    """Whether an encoded response still contains arrays, to be encoded in pieces."""
     values = [*answer.values()]
     nested = (each for value in values if isinstance(value, dict) for each in value.values())
     return any(isinstance(each, np.ndarray) for each in (*values, *nested))
 
 
-async def check_finite(array: NDArray[Any]) -> None:
-    """Raises `ModelFailed` for what JSON cannot carry."""
+async def check_finite(array: NDArray[np.generic]) -> None:
+    """Raises `ModelFailed` if the array contains NaN or infinity, which JSON does not have."""
     if array.dtype.kind != "f":
         return
     flat = array.reshape(-1)
     for start in range(0, len(flat), CHECKED):
         if not np.isfinite(flat[start : start + CHECKED]).all():
             raise ModelFailed(
-                "The model answered NaN or infinity, which JSON does not have.",
+                "The model returned NaN or infinity, which JSON does not have.",
                 hint="Ask for binary outputs, or check the model on this input.",
             )
         await asyncio.sleep(0)
 
 
-def respond_stream(value: object, outputs: Mapping[str, Any]) -> Response:
-    """An answer of JSON in pieces; `value` may hold arrays, and iterators for lists.
+def respond_stream(value: object, outputs: Mapping[str, object]) -> Response:
+    """A JSON response in pieces; `value` may contain arrays, and iterators in place of lists.
 
-    `outputs` are what a shadow's answer is compared with.
+    `outputs` are the arrays that a shadow's outputs are compared with.
     """
     return Response(content_type=JSON, parts=stream(value), outputs=outputs)
 
 
 async def respond_parts(parts: AsyncIterator[bytes]) -> Response:
-    """An answer of JSON: a whole one where it is short, else in parts as they come."""
+    """A JSON response: whole if it is short, else in parts as they are produced."""
     begun: list[bytes] = []
     size = 0
     async for part in parts:
@@ -86,13 +86,13 @@ async def respond_parts(parts: AsyncIterator[bytes]) -> Response:
 
 
 async def stream(value: object) -> AsyncIterator[bytes]:
-    """The JSON of a value that may hold arrays, and iterators for lists."""
+    """Encodes a value that may contain arrays, and iterators in place of lists."""
     async for part in take_turns(write_value(value)):
         yield part
 
 
 async def take_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, joined to parts worth sending; the event loop is left to others between them."""
+    """Joins pieces to parts worth sending, and lets other tasks run in between."""
     turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
     buffer = bytearray()
     over = False
@@ -110,7 +110,7 @@ async def take_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def write_value(value: object) -> Iterator[bytes]:
-    """The JSON of a value in pieces, each made when it is asked for."""
+    """Encodes a value lazily, piece by piece."""
     if isinstance(value, np.ndarray):
         yield from _write_array(value)
     elif isinstance(value, np.generic):
@@ -123,20 +123,20 @@ def write_value(value: object) -> Iterator[bytes]:
         yield encode_json(value)
 
 
-def plain(array: NDArray[Any] | np.generic) -> Any:
-    """An array as nested lists; bytes as the text that they are."""
+def plain(array: NDArray[np.generic] | np.generic) -> object:
+    """Converts an array to nested lists, and bytes to text."""
     if array.dtype.kind in "OS":
         return _as_text(array.tolist())
     return array.tolist()
 
 
-def _as_text(value: Any) -> Any:
+def _as_text(value: object) -> object:
     if isinstance(value, list):
         return [_as_text(one) for one in value]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _holds_more(values: list[Any]) -> bool:
+def _holds_more(values: list[object]) -> bool:
     return any(isinstance(each, dict | np.ndarray) for each in values)
 
 
@@ -146,7 +146,7 @@ def _write_entry(key: str, value: object) -> Iterator[bytes]:
 
 
 def _enclose(marks: bytes, values: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    """Values between the two marks, with commas between them."""
+    """Separates values by commas and encloses them in `marks`."""
     yield marks[:1]
     for place, value in enumerate(values):
         if place:
@@ -155,7 +155,7 @@ def _enclose(marks: bytes, values: Iterable[Iterator[bytes]]) -> Iterator[bytes]
     yield marks[1:]
 
 
-def _write_array(array: NDArray[Any]) -> Iterator[bytes]:
+def _write_array(array: NDArray[np.generic]) -> Iterator[bytes]:
     if array.size <= PIECE or not array.ndim:
         yield encode_json(plain(array))
         return

@@ -1,7 +1,7 @@
-"""Requests and responses, as small as this server needs them; they know no HTTP server.
+"""Requests and responses, independent of the HTTP server that carries them.
 
-A framework would add 70 ms to the cold start and ten megabytes. `connection.py` makes them from a
-socket; the app is a plain ASGI callable too, so that any ASGI server or framework can hold it.
+A web framework would add 70 ms to the cold start and ten megabytes of memory. `parser.py` makes
+requests from bytes, and `Request.from_asgi` from ASGI, so that any ASGI server can host the app.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MAX_DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What one client may cost; sizes in bytes, times in seconds.
+    """What clients may use; sizes in bytes, times in seconds.
 
-    `header_s` is the time for a request's head, `body_s` for its body (slow clients are cut off),
-    `idle_s` how long a connection may say nothing between requests. `inflight_bytes` is for all
-    requests of a worker together.
+    A request's head must arrive within `header_s` and its body within `body_s`; a connection is
+    closed after `idle_s` without a request. `inflight_bytes` is the limit for all requests of a
+    worker together.
     """
 
     body_bytes: int = 32 * 1024 * 1024
@@ -46,10 +46,10 @@ class ServerLimits:
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its request was whole."""
+    """The client closed the connection before its request was complete."""
 
 
-# The next part of a body, reserved already, and whether more comes. Raises `ClientGone`.
+# Reads the next part of a body, already reserved, and whether there is more. Raises `ClientGone`.
 ReadBody = Callable[[], Awaitable[tuple[bytes | bytearray, bool]]]
 
 
@@ -57,7 +57,8 @@ class Request:
     """One HTTP request; its body is read at most once, and never past the limit.
 
     What the request holds in memory is counted in its `reservation`: `read` reserves each part that
-    it gives, and whoever decodes a body reserves what that takes.
+    it returns, and whoever decodes a body reserves what the decoded values need. `match` is for the
+    app: what it finds at the head of a request is kept there for the handler.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Request:
         "_read",
         "client",
         "headers",
+        "match",
         "method",
         "path",
         "query_string",
@@ -82,7 +84,7 @@ class Request:
         reservation: Reservation,
         client: str = "",
     ) -> None:
-        """`client` is the address that the connection comes from; "" where it is not known."""
+        """`client` is the address of the peer; "" if unknown."""
         self.method = method
         self.path = path
         self.query_string = query_string
@@ -91,12 +93,13 @@ class Request:
         self._read = read
         self._limits = limits
         self.client = client
+        self.match: object | None = None
 
     @classmethod
     def from_asgi(
         cls, scope: Scope, receive: Receive, limits: ServerLimits, reservation: Reservation
     ) -> Request:
-        """The request of an ASGI server."""
+        """Makes a request from an ASGI scope."""
 
         async def read() -> tuple[bytes, bool]:
             message = await receive()
@@ -116,7 +119,7 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        """The media type without its parameters, lower case; empty when none was sent."""
+        """The media type without parameters, in lower case; empty if none was sent."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def query(self) -> dict[str, str]:
@@ -125,19 +128,19 @@ class Request:
         return {name: values[-1] for name, values in parsed.items()}
 
     async def body(self) -> bytes:
-        """The whole body, decompressed where it came as gzip or deflate.
+        """Reads the whole body, and decompresses gzip and deflate.
 
         Raises:
-            TooLarge: it is longer than the limit; the rest is not read.
+            TooLarge: the body is longer than the limit; the rest is not read.
             Overloaded: too many bytes are in flight.
-            InvalidInput: it is not what its Content-Encoding says.
+            InvalidInput: the body does not match its Content-Encoding.
         """
         declared = read_count(self.headers.get("content-length", ""))
         if declared is not None and declared > self._limits.body_bytes:
             raise self._too_large(declared)
         part, more = await self._read()
         if more:
-            # One growing array: a list would cost more than the bytes, if they come one by one.
+            # One growing array: a list of parts would cost more than the bytes if parts are tiny.
             whole = bytearray(part)
             while more and len(whole) <= self._limits.body_bytes:
                 part, more = await self._read()
@@ -151,14 +154,14 @@ class Request:
         return part if encoding in ("", "identity") else await self._decompress(part, encoding)
 
     def parse_json(self, body: bytes | memoryview) -> Any:
-        """The value in a JSON body of this request. Raises as `parse_json`, and as `reserve`."""
+        """Decodes a JSON body of this request. Raises as `parse_json` and `Reservation.grow`."""
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
 
     async def keep_body(self, reservation: Reservation | None = None) -> Request:
-        """The same request with its body read, so that it can be read again.
+        """Returns the request with its body in memory, so that it can be read repeatedly.
 
-        A copy that outlives this request has a `reservation` of its own.
+        A copy that outlives this request needs a `reservation` of its own.
         """
         body = await self.body()
 
@@ -170,10 +173,12 @@ class Request:
             reservation.grow(len(body))
         kept = self.reservation if reservation is None else reservation
         query, limits = self.query_string, self._limits
-        return Request(self.method, self.path, query, headers, read, limits, kept, self.client)
+        copy = Request(self.method, self.path, query, headers, read, limits, kept, self.client)
+        copy.match = self.match
+        return copy
 
     async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """The body line by line, in constant memory; empty lines are left out.
+        """Yields the body line by line, in constant memory; skips empty lines.
 
         Raises:
             TooLarge: a line is longer than `max_bytes`.
@@ -186,7 +191,7 @@ class Request:
             rest += part
             end = rest.rfind(b"\n", searched) + 1
             whole, begin = bytes(rest[:end]), 0
-            del rest[:end]  # moves a pointer: the rest stays where it is
+            del rest[:end]  # moves a pointer, not the rest
             while begin < end:
                 stop = whole.index(b"\n", begin)
                 line, begin = whole[begin:stop], stop + 1
@@ -196,7 +201,7 @@ class Request:
             if len(rest) > max_bytes:
                 raise TooLarge(
                     f"A line has more than {max_bytes:,} bytes.",
-                    hint="Send one item a line.",
+                    hint="Send one item per line.",
                     limit=max_bytes,
                     got=len(rest),
                 )
@@ -211,15 +216,15 @@ class Request:
             if len(plain) > self._limits.body_bytes:
                 raise self._too_large(len(plain))
             if len(plain) > PIECE_BYTES:
-                await asyncio.sleep(0)  # others have their turn
+                await asyncio.sleep(0)  # let other requests run
         self.reservation.shrink(len(body))
         return bytes(plain)
 
     def _too_large(self, size: int) -> TooLarge:
         limit = self._limits.body_bytes
         return TooLarge(
-            f"The body has {size:,} bytes or more; at most {limit:,} are taken.",
-            hint="Send something smaller, or raise the limit with --max-body-mb.",
+            f"The body is larger than the limit of {limit:,} bytes.",
+            hint="Send a smaller body, or raise the limit with --max-body-mb.",
             limit=limit,
             got=size,
         )
@@ -227,9 +232,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer: a whole `body`, or `parts` of one as they come.
+    """A response: a whole `body`, or its `parts` as they are produced.
 
-    `outputs` are what an answer in parts says, where that is known before it is written.
+    `outputs` are the arrays that a response in parts is made from, if it is made from arrays.
     """
 
     body: bytes = b""
@@ -237,22 +242,22 @@ class Response:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncIterator[bytes] | None = None
-    outputs: Mapping[str, Any] | None = None
+    outputs: Mapping[str, object] | None = None
 
     @property
     def held_bytes(self) -> int:
-        """What is kept in memory until the last part is sent."""
+        """Bytes kept in memory until the last part is sent."""
         return sum(getattr(array, "nbytes", 0) for array in (self.outputs or {}).values())
 
     def list_headers(self) -> list[tuple[str, str]]:
-        """All header fields; the length too, where it is known."""
+        """All header fields, the length included if it is known."""
         listed = [("content-type", self.content_type), ("x-content-type-options", "nosniff")]
         if self.parts is None:
             listed.append(("content-length", str(len(self.body))))
         return [*listed, *self.headers.items()]
 
     async def send(self, send: Send, *, head_only: bool = False) -> None:
-        """Sends it over ASGI; without its body to a HEAD request."""
+        """Sends the response over ASGI, with `head_only` without its body."""
         listed = self.list_headers()
         raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in listed]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
@@ -263,27 +268,27 @@ class Response:
 
 
 def read_count(text: str) -> int | None:
-    """The whole number in a field or a path; None for anything else, or far too many digits."""
+    """The number in a header field or path; None if it is not one, or has too many digits."""
     return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None
 
 
 def respond_json(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer of JSON in UTF-8."""
+    """A JSON response."""
     return Response(encode_json(value), JSON, status, headers or {})
 
 
 def encode_json(value: object) -> bytes:
-    """JSON in UTF-8."""
+    """Encodes JSON in UTF-8."""
     return msgspec.json.encode(value)
 
 
 def parse_json(body: bytes | memoryview) -> Any:
-    """The value in a JSON body.
+    """Decodes a JSON body.
 
     Raises:
-        InvalidInput: it is not JSON, or holds NaN or infinity, which JSON does not have.
+        InvalidInput: it is not JSON, or contains NaN or infinity, which JSON does not have.
     """
     try:
         return msgspec.json.decode(body)
@@ -291,14 +296,14 @@ def parse_json(body: bytes | memoryview) -> Any:
         word = next((w for w in ("NaN", "Infinity") if w.encode() in bytes(body)), None)
         if word:
             raise InvalidInput(
-                f"The body holds {word}, which JSON does not have.",
+                f"The body contains {word}, which JSON does not have.",
                 hint="Send finite numbers.",
                 expected="JSON",
                 got=word,
             ) from error
         raise InvalidInput(
-            f"The body is not JSON: {str(error) or 'it is nested too deep'}.",
-            hint="Send JSON in UTF-8, or set content-type to what the body is.",
+            f"The body is not JSON: {str(error) or 'it is nested too deeply'}.",
+            hint="Send JSON in UTF-8, or set content-type to the type of the body.",
             expected="JSON",
             got=repr(bytes(body[:40])),
         ) from error

@@ -1,4 +1,4 @@
-"""Addresses, and sockets bound to them."""
+"""Addresses, certificates, and sockets bound to addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen; port 0 takes any that is free."""
+    """Where to listen; port 0 means any free port."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -27,7 +27,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """What to type into a browser on this machine."""
+        """The URL to open in a browser on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
         scheme = "https" if self.tls else "http"
         return (
@@ -37,48 +37,48 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What HTTPS, and gRPC over TLS, are served with: PEM files."""
+    """The PEM files for HTTPS, and for gRPC over TLS."""
 
     certificate: Path
     key: Path
 
     def open(self) -> ssl.SSLContext:
-        """For sockets. Raises `UsageError` when the files cannot be read, or do not fit."""
+        """Makes a TLS context. Raises `UsageError` if the files cannot be read or do not match."""
         import ssl
 
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         for file in (self.certificate, self.key):
             if not file.is_file():
-                raise UsageError(f"There is no file {file}.", hint="Check the path.")
+                raise UsageError(f"File not found: {file}.", hint="Check the path.")
         try:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
                 f"The certificate cannot be used: {error}.",
-                hint="Give PEM files that fit together.",
+                hint="Use a PEM certificate and its private key.",
             ) from error
         return context
 
 
-# Descriptors that are kept for files, models and the supervisor.
+# Descriptors kept for files, models and the supervisor.
 SPARE_DESCRIPTORS = 48
 
 
 def raise_descriptor_limit() -> None:
-    """Lets this process open as many files and sockets as the system allows it to."""
+    """Raises the limit of open files to the most that the system allows."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        # macOS says "infinity" and takes less; then the limit stays.
+        # macOS reports "infinity" but accepts less; then the limit stays.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def count_descriptors() -> int:
-    """How many files and sockets this process may have open."""
+    """The number of files and sockets that this process may have open."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -88,16 +88,16 @@ def count_descriptors() -> int:
 
 
 def count_free_descriptors() -> int:
-    """How many more sockets this process may open, at least one; some are kept back."""
+    """The number of sockets that this process may still open, at least 1; some are kept back."""
     folder = Path("/dev/fd")
     used = len(list(folder.iterdir())) if folder.is_dir() else SPARE_DESCRIPTORS
     return max(1, count_descriptors() - used - SPARE_DESCRIPTORS)
 
 
 def shrink_tls_buffers(size: int) -> None:
-    """Lets asyncio read TLS into buffers of `size` bytes, instead of 256 KB a connection.
+    """Makes asyncio use TLS buffers of `size` bytes instead of 256 KB per connection.
 
-    There is no public setting, and a thousand silent connections would take 250 MB.
+    There is no public setting, and a thousand silent connections would need 250 MB.
     """
     from asyncio import sslproto
 
@@ -106,13 +106,13 @@ def shrink_tls_buffers(size: int) -> None:
 
 
 def open_socket(address: Address, option: str = "--port") -> socket.socket:
-    """A socket bound to `address`, so that a port in use is known before models are opened.
+    """Binds a socket to `address`, to detect a port in use before models are opened.
 
-    `option` is what the port was given by.
+    `option` is the command-line option that sets the port.
 
     Raises:
-        PortInUse: another program listens there.
-        ModelpadError: the address is not one of this machine's, or not allowed.
+        PortInUse: another program listens on the port.
+        ModelpadError: the address does not belong to this machine, or is not permitted.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Large answers say the same as small ones, in pieces that others are answered between."""
+"""Large responses are encoded as small ones are, in pieces, and other tasks run in between."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DTYPES = st.sampled_from(["float32", "float64", "int64", "uint8", "bool"])
 
 
 @given(st.data(), DTYPES)
-def test_arrays_are_written_as_their_lists_are(data: Any, dtype: str) -> None:
+def test_arrays_are_encoded_like_their_lists(data: Any, dtype: str) -> None:
     elements = {"allow_nan": False, "allow_infinity": False} if "float" in dtype else {}
     array = data.draw(arrays.arrays(dtype, SHAPES, elements=elements or None))
     piece = data.draw(st.integers(1, 9))
@@ -47,7 +47,7 @@ def test_arrays_are_written_as_their_lists_are(data: Any, dtype: str) -> None:
     assert written == encode_json(expected)
 
 
-def test_texts_are_written_as_they_are_elsewhere() -> None:
+def test_text_arrays_are_encoded_like_their_lists() -> None:
     texts = np.array([["a", b"\xc3\xa9"], ["\xff", b"\xff"]], dtype=object)
     assert plain(texts) == [["a", "é"], ["\xff", "�"]]
     assert b"".join(write_value(texts)) == encode_json(plain(texts))
@@ -57,7 +57,7 @@ async def collect(value: Any) -> list[bytes]:
     return [part async for part in stream(value)]
 
 
-def test_parts_are_of_a_size_that_is_worth_sending() -> None:
+def test_small_pieces_are_joined_to_larger_parts() -> None:
     rows = ({"row": number} for number in range(50_000))
     parts = asyncio.run(collect({"rows": rows}))
     assert json.loads(b"".join(parts))["rows"][-1] == {"row": 49_999}
@@ -65,8 +65,8 @@ def test_parts_are_of_a_size_that_is_worth_sending() -> None:
     assert all(len(part) < 8 * streams.PART_BYTES for part in parts)
 
 
-def test_many_streams_take_turns() -> None:
-    """However many there are, the event loop is held for one piece at a time."""
+def test_concurrent_streams_take_turns() -> None:
+    """The event loop is blocked for one piece at a time, however many streams there are."""
     array = np.random.default_rng(0).random(400_000)
 
     async def tick() -> list[float]:
@@ -91,7 +91,7 @@ def test_many_streams_take_turns() -> None:
     assert sorted(gaps)[int(0.95 * len(gaps))] < 0.02
 
 
-def test_what_json_cannot_carry_is_refused_before_anything_is_sent() -> None:
+def test_nan_is_rejected_before_anything_is_sent() -> None:
     array = np.zeros(3_000_000, np.float32)
     asyncio.run(check_finite(array))
     array[-1] = np.nan
@@ -100,7 +100,7 @@ def test_what_json_cannot_carry_is_refused_before_anything_is_sent() -> None:
     asyncio.run(check_finite(np.array(["a"], dtype=object)))
 
 
-def test_what_is_large_is_known_by_its_size() -> None:
+def test_large_arrays_are_recognised() -> None:
     small, large = np.zeros(8), np.zeros(LARGE_ARRAY + 1)
     assert not is_large([small, small])
     assert is_large([small, large])
@@ -108,7 +108,7 @@ def test_what_is_large_is_known_by_its_size() -> None:
     assert not holds_array({"outputs": {"y": [1.0]}, "label": "7"})
 
 
-def test_a_short_answer_in_parts_is_sent_as_a_whole() -> None:
+def test_a_short_response_in_parts_is_sent_whole() -> None:
     async def parts(count: int) -> Any:
         for _ in range(count):
             yield b"x" * 100_000
@@ -124,7 +124,7 @@ def test_a_short_answer_in_parts_is_sent_as_a_whole() -> None:
     assert asyncio.run(read(30)) == (3_000_000, False)
 
 
-def test_arrays_are_compared_as_lists_are() -> None:
+def test_arrays_are_compared_like_lists() -> None:
     first = np.random.default_rng(0).random(100_000).astype(np.float32)
     near, far = first + 1e-5, first.copy()
     far[-1] += 0.1

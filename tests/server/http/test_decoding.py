@@ -1,4 +1,4 @@
-"""What decoding is said to cost beforehand, and what it then costs."""
+"""Estimates of what decoding costs, against what it really costs; decompression."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ITEMS = [b"[]", b"{}", b'""', b"0.5", b"[0.5]", b'{"a":1}', b'"\xf0\x9f\x98\x80a
 
 
 def measure(value: Any) -> int:
-    """Bytes that a decoded value takes, with what the garbage collector keeps of containers."""
+    """Bytes of a decoded value, with the garbage collector's share of each container."""
     size = sys.getsizeof(value)
     if isinstance(value, dict):
         return size + sum(measure(one) for pair in value.items() for one in pair)
@@ -36,20 +36,20 @@ def measure(value: Any) -> int:
 
 
 @given(VALUES)
-def test_the_estimate_is_never_below_what_the_value_takes(value: Any) -> None:
+def test_the_estimate_is_an_upper_bound(value: Any) -> None:
     body = msgspec.json.encode(value)
     decoded = msgspec.json.decode(body)
-    scalar = 200  # one value alone: there is no comma to count
+    scalar = 200  # a single value: there is no comma to count
     assert measure(decoded) <= estimate_json(body) + len(body) + scalar
 
 
 @pytest.mark.parametrize("item", ITEMS)
-def test_many_small_values_cost_no_more_than_estimated(item: bytes) -> None:
+def test_the_estimate_is_an_upper_bound_for_many_small_values(item: bytes) -> None:
     body = b"[" + b",".join([item] * 10_000) + b"]"
     assert measure(msgspec.json.decode(body)) <= estimate_json(body) + len(body)
 
 
-def test_a_small_body_may_expand_far_and_a_large_one_a_hundredfold() -> None:
+def test_a_large_body_may_expand_less_than_a_small_one() -> None:
     small = bytes(FREE_BYTES)
     assert b"".join(decompress(gzip.compress(small), "gzip")) == small
     with pytest.raises(TooLarge):
@@ -59,11 +59,11 @@ def test_a_small_body_may_expand_far_and_a_large_one_a_hundredfold() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"no gzip", gzip.compress(b"a" * 1000)[:-1], gzip.compress(b"a") + b"more"]
 )
-def test_what_is_no_gzip_is_refused(body: bytes) -> None:
+def test_damaged_gzip_is_rejected(body: bytes) -> None:
     with pytest.raises(InvalidInput):
         list(decompress(body, "gzip"))
 
 
-def test_an_unknown_encoding_is_named() -> None:
+def test_the_error_names_an_unsupported_encoding() -> None:
     with pytest.raises(InvalidInput, match="Unsupported Content-Encoding: br"):
         list(decompress(b"abc", "br"))

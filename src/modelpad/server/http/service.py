@@ -1,0 +1,28 @@
+"""What every connection of a server shares: how requests are handled, and within what limits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from modelpad.server.budget import ByteBudget
+from modelpad.server.http.messages import Request, Response, ServerLimits
+
+Handler = Callable[[Request], Awaitable[Response]]
+ShedLoad = Callable[[Request], Response | None]
+
+
+@dataclass(slots=True)
+class Service:
+    """Turns requests into responses.
+
+    `shed_load` is called as soon as a request's head is complete. The response it returns is sent
+    without reading the body or calling `handler`, so that rejecting a request costs next to
+    nothing. `stopping` is set once, when the server shuts down.
+    """
+
+    handler: Handler
+    limits: ServerLimits
+    budget: ByteBudget
+    shed_load: ShedLoad | None = None
+    stopping: bool = False

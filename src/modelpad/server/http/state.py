@@ -1,0 +1,315 @@
+"""What a connection does next, as pure state transitions: no sockets, no tasks, no clock.
+
+Each method of `ConnectionState` is an event (bytes received, a response finished, a time-out) and
+returns the `actions` that `connection.py` then performs, as a bit mask. Times are those of one
+monotonic clock, in seconds, and are passed in.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from modelpad.errors import ModelpadError, forget_frames
+from modelpad.server.budget import too_many_bytes
+from modelpad.server.errors import respond_error, respond_problem
+from modelpad.server.http.actions import (
+    ABORT,
+    CANCEL,
+    CLOSE,
+    LINGER,
+    PAUSE,
+    REFUSE,
+    RESUME,
+    TELL,
+    WAKE,
+)
+from modelpad.server.http.exchange import Exchange
+from modelpad.server.http.heads import RequestRejected
+from modelpad.server.http.messages import Response
+from modelpad.server.http.parser import ReadExchange, RequestParser
+from modelpad.server.http.request_queue import RequestQueue
+from modelpad.server.http.service import Service
+
+FIRST_S = 1.0  # a client that has just connected is about to send a request
+# Input is parsed in slices, so that pipelined requests wait as bytes and not as objects.
+SLICE_BYTES = 16 * 1024
+EMPTY = memoryview(b"")
+NEVER = float("inf")
+
+
+class ConnectionState:
+    """One client's connection, from accepting its socket to closing it."""
+
+    __slots__ = (
+        "_limits",
+        "_now",
+        "_parser",
+        "_rest",
+        "_service",
+        "_woken",
+        "active_at",
+        "begun",
+        "blocked",
+        "broken",
+        "closing",
+        "deadline",
+        "ended",
+        "has_asked",
+        "last_response",
+        "paused",
+        "requests",
+    )
+
+    def __init__(self, service: Service, read: ReadExchange, now: float) -> None:
+        """`read` is given to requests, to read their bodies with."""
+        self.requests = RequestQueue()
+        self.begun = self.active_at = now
+        self.deadline = now + service.limits.header_s  # when `time_out` is due
+        self.last_response: Response | None = None
+        self.has_asked = False  # a request's head has been received
+        self.ended = False  # the client sends no more
+        self.broken = False  # the input is not HTTP: nothing after it is parsed
+        self.closing = False
+        self.paused = False  # reading
+        self.blocked = False  # writing, until the client has read; the writer sets it
+        self._service = service
+        self._limits = service.limits
+        self._parser = RequestParser(service, self, read)
+        self._rest = EMPTY  # received but not parsed
+        self._now = now
+        self._woken = 0  # WAKE when the handler may go on
+
+    # Input.
+
+    def open(self, client: str) -> None:
+        """The connection is established, from the address `client`."""
+        self._parser.client = client
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """Bytes were received; `data` may change once an action without REFUSE is returned."""
+        if self.closing or self.broken:
+            return 0
+        self.active_at = now
+        if self.requests.receiving is None and self.requests.current is None:
+            self.deadline = min(self.deadline, now + self._limits.header_s)
+        self._rest = memoryview(bytes(self._rest) + data) if self._rest else data
+        return self._advance(now)
+
+    def end_input(self) -> int:
+        """The client sends no more; a response on its way is still sent."""
+        self.ended = True
+        receiving = self.requests.receiving
+        if receiving is None or self._rest:
+            return 0
+        receiving.gone = True
+        return WAKE
+
+    @property
+    def head_reserved(self) -> int:
+        """Bytes reserved for a head that is not complete."""
+        return self._parser.reserved
+
+    def read_body(self) -> int:
+        """The handler has read a part of the body."""
+        return self._settle(0) if self.paused else 0
+
+    def _advance(self, now: float) -> int:
+        """Parses what was received, and starts the next request."""
+        self._now = now
+        requests = self.requests
+        actions = 0
+        while True:
+            if requests.current is None and requests.waiting and not self.closing:
+                actions |= requests.start_next(blocked=self.blocked)
+                if actions & REFUSE:
+                    return actions
+            if not self._rest or self.closing or self.broken or requests.is_full:
+                return self._settle(actions)
+            actions |= self._parse_slice()
+
+    def _parse_slice(self) -> int:
+        data = self._rest
+        size = max(SLICE_BYTES, self._parser.body_left)
+        if len(data) > size:
+            data, self._rest = data[:size], data[size:]
+        else:
+            self._rest = EMPTY
+        actions = 0
+        try:
+            self._parser.feed(bytes(data))
+        except RequestRejected as refused:
+            actions = self._refuse_in_turn(refused.response)
+            forget_frames(refused)
+        except ModelpadError as error:  # the budget has no room for it
+            response, receiving = respond_error(error), self.requests.receiving
+            forget_frames(error)
+            actions = self._refuse_in_turn(response)
+            if receiving is not None:
+                receiving.finish()
+        actions |= self._woken
+        self._woken = 0
+        return actions
+
+    def _settle(self, actions: int) -> int:
+        """Adds whether to go on reading to `actions`."""
+        if self.closing or self.broken:
+            self._rest = EMPTY
+        elif self._rest and not isinstance(self._rest.obj, bytes):
+            self._rest = memoryview(bytes(self._rest))  # connections share the buffer
+        if self.closing:
+            return actions
+        if self.requests.is_behind:
+            if not self.paused:
+                self.paused = True
+                actions |= PAUSE
+        elif self.paused:
+            self.paused = False
+            actions |= RESUME
+        return actions
+
+    # Called by the parser.
+
+    def begin_request(self, exchange: Exchange) -> None:
+        """The head of a request is complete."""
+        shed_load = self._service.shed_load
+        if shed_load is not None and exchange.request is not None:
+            exchange.refusal = shed_load(exchange.request)
+        self.requests.begin(exchange)
+        self.has_asked = True
+        if not self.blocked:  # else the time to read the response goes on
+            self.deadline = self._now + self._limits.body_s
+
+    def add_body(self, body: bytes) -> None:
+        """More of its body was received."""
+        exchange = self.requests.receiving
+        if exchange is None or exchange.gone or exchange.refusal is not None:
+            return
+        exchange.add(body)
+        self._woken = WAKE
+
+    def end_request(self) -> None:
+        """The request is complete."""
+        self.requests.end()
+        if not self.blocked:  # else the client has to read first
+            self.deadline = NEVER
+        self._woken = WAKE
+
+    # Responses.
+
+    def keeps(self, exchange: Exchange) -> bool:
+        """Whether the connection stays open after the response."""
+        return exchange.keep_alive and exchange.complete and not self._service.stopping
+
+    def wait_for_reader(self, now: float) -> None:
+        """A response waits for its client to read, for which it has the time of a body."""
+        self.deadline = now + self._limits.body_s
+
+    def write_part(self, now: float) -> None:
+        """A part of a response was written."""
+        receiving = self.requests.receiving
+        self.deadline = NEVER if receiving is None else now + self._limits.body_s
+
+    def finish_response(self, now: float) -> int:
+        """The response to the current request was written."""
+        requests = self.requests
+        exchange = requests.finish_current()
+        if self.closing:
+            return 0
+        if not exchange.complete:
+            return self._linger()
+        is_last = self.ended and not requests.waiting
+        if is_last or not exchange.keep_alive or self._service.stopping:
+            return self._close(now)
+        if requests.receiving is None and not requests.waiting:
+            self.deadline = now + self._limits.idle_s
+        return self._advance(now) if requests.waiting or self._rest or self.paused else 0
+
+    def fail_response(self) -> int:
+        """The handler failed or was cancelled, or its client has gone."""
+        if self.requests.current is not None:
+            self.requests.current.finish()
+        return 0 if self.closing else self.abort()
+
+    # Ends.
+
+    def time_out(self, now: float) -> int:
+        """The deadline has passed: the client was too slow, or silent for too long."""
+        requests = self.requests
+        if self.closing:
+            return self.abort()
+        if requests.current is None and requests.receiving is None and not self._parser.head_bytes:
+            return self._close(now)  # an idle connection: nothing to say
+        if not requests.can_refuse_now:
+            return self.abort()
+        limits = self._limits
+        return self.refuse(
+            respond_problem(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "The request took too long to arrive.",
+                f"A head may take {limits.header_s:g} s, a body {limits.body_s:g} s.",
+            )
+        )
+
+    def stop_when_idle(self, now: float) -> int:
+        """Closes unless a request is being received or answered, or is about to come."""
+        is_new = not self.has_asked and now < self.begun + FIRST_S
+        is_idle = self.requests.is_idle and not self._parser.head_bytes and not is_new
+        return self._close(now) if is_idle else 0
+
+    def evict(self) -> int:
+        """Drops its unfinished requests, to make room for another."""
+        refused = self.requests.can_refuse_now
+        actions = self.refuse(respond_error(too_many_bytes())) if refused else self.abort()
+        self._rest = EMPTY
+        self._parser.release_head()
+        self.requests.drop_unfinished()
+        return actions
+
+    def refuse(self, response: Response) -> int:
+        """Says why and closes; the request being answered is dropped."""
+        self.last_response = response
+        self.requests.drop_unstarted()
+        return CANCEL | TELL | self._linger()
+
+    def abort(self) -> int:
+        """Closes at once."""
+        self.closing = True
+        return ABORT
+
+    def lose(self) -> int:
+        """The connection is closed: its requests are of no use any more."""
+        self.closing = True
+        self._rest = EMPTY
+        self._parser.close()
+        self.requests.lose()
+        return WAKE | CANCEL
+
+    def _refuse_in_turn(self, response: Response) -> int:
+        """Says why and closes, after the responses to the requests before."""
+        requests = self.requests
+        receiving = requests.receiving
+        if receiving is not None and receiving is requests.current:
+            return self.abort() if receiving.begun else self.refuse(response)
+        self.broken = True
+        self.deadline = NEVER
+        if receiving is None:
+            receiving = Exchange(self._service.budget, keep_alive=False, is_old=False)
+            requests.waiting.append(receiving)
+        receiving.refusal = response
+        return 0
+
+    def _linger(self) -> int:
+        """Closes after a response that came before the request was complete.
+
+        Closing at once would reset the connection, and the client would never read the response.
+        """
+        self.closing = True
+        resume = RESUME if self.paused else 0
+        self.paused = False
+        return LINGER | resume
+
+    def _close(self, now: float) -> int:
+        """Closes when the client has read what was written, for which it has the time of a body."""
+        self.closing = True
+        self.deadline = now + self._limits.body_s
+        return CLOSE
