@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from modelpad.bundle import write_bundle
-from modelpad.cli.settings import Settings
 from modelpad.convert import Conversion, ImportRequest, convert_model, open_live
+from modelpad.locations import locate_store
 from modelpad.store import Entry, LocalStore
 
 
@@ -51,7 +51,7 @@ def save(
         quantize=quantize,
         tolerance=tolerance,
     )
-    target = LocalStore(Settings.from_environment(Namespace(store=store)).store)
+    target = LocalStore(locate_store(store, os.environ))
     target.check_writable()
     conversion = convert_model(open_live(model, request, example), name, request)
     return push_conversion(target, conversion)
