@@ -60,7 +60,7 @@ def run_process(
         for one in found
         if one.name not in shared.overrides.unloaded
     )
-    app = build_app(options, shared.listener, models, auth)
+    app = assemble_app(options, shared.listener, models, auth)
     app.traces = traces
     chosen = options.models
     catalogue = Catalogue(
@@ -104,7 +104,7 @@ def build_load_options(options: ServeOptions, workers: int, *, supervised: bool)
     return LoadOptions(queue, limits.max_batch_size, options.models.device, threads, memory, inline)
 
 
-def build_app(
+def assemble_app(
     options: ServeOptions, listener: socket, models: ModelTable, auth: ApiKeyAuth | None
 ) -> App:
     """The app with its limits and its rules about who may use it."""

@@ -43,8 +43,8 @@ class VersionLoader(Protocol):
         """Loads or unloads a model for an admin."""
 
 
-class WorkerApp(Protocol):
-    """What the supervisor asks of a worker: the app."""
+class WorkerHost(Protocol):
+    """The models and metrics of this worker."""
 
     @property
     def reconciler(self) -> VersionLoader | None:
@@ -73,7 +73,7 @@ class SupervisorChannel:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(
-        self, app: WorkerApp, announce: Callable[[], None], stop: Callable[[], None]
+        self, host: WorkerHost, announce: Callable[[], None], stop: Callable[[], None]
     ) -> None:
         """Follows the supervisor from now on.
 
@@ -83,8 +83,8 @@ class SupervisorChannel:
         reader, self._writer = await asyncio.open_unix_connection(
             sock=self._connection, limit=MAX_LINE_BYTES
         )
-        self._spawn(self._read_messages(reader, app, announce, stop))
-        self._spawn(self._send_snapshots(app))
+        self._spawn(self._read_messages(reader, host, announce, stop))
+        self._spawn(self._send_snapshots(host))
 
     def report_ready(self, versions: dict[str, int]) -> None:
         """This worker accepts connections, and serves these versions by name."""
@@ -144,17 +144,17 @@ class SupervisorChannel:
     async def _read_messages(
         self,
         reader: asyncio.StreamReader,
-        app: WorkerApp,
+        host: WorkerHost,
         announce: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
         with contextlib.suppress(ConnectionError):  # killed before it read all that was sent to it
             while line := await reader.readline():
-                self._handle(messages.read_from_supervisor(line), app, announce)
+                self._handle(messages.read_from_supervisor(line), host, announce)
         stop()
 
     def _handle(
-        self, message: messages.FromSupervisor, app: WorkerApp, announce: Callable[[], None]
+        self, message: messages.FromSupervisor, host: WorkerHost, announce: Callable[[], None]
     ) -> None:
         match message:
             case messages.AnnounceReady():
@@ -162,7 +162,7 @@ class SupervisorChannel:
             case messages.Ping():
                 self._send(messages.Pong())
             case messages.RequestSnapshot():
-                self._send(messages.MetricsSnapshot(app.snapshot()))
+                self._send(messages.MetricsSnapshot(host.snapshot()))
             case messages.CollectedMetrics():
                 for future in self._collections:
                     if not future.done():
@@ -173,8 +173,8 @@ class SupervisorChannel:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
             case _:
-                if app.reconciler is not None:
-                    self._change_versions(message, app.reconciler)
+                if host.reconciler is not None:
+                    self._change_versions(message, host.reconciler)
 
     def _change_versions(self, message: messages.FromSupervisor, loader: VersionLoader) -> None:
         match message:
@@ -213,15 +213,15 @@ class SupervisorChannel:
             result = messages.CommandResult(command.number, "ModelpadError", str(error))
         self._send(result)
 
-    async def _send_snapshots(self, app: WorkerApp) -> None:
+    async def _send_snapshots(self, host: WorkerHost) -> None:
         last = b""
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL_S)
-            line = messages.write_line(messages.MetricsSnapshot(app.snapshot()))
+            line = messages.write_line(messages.MetricsSnapshot(host.snapshot()))
             if line != last and self._writer is not None:
                 self._writer.write(line)
                 last = line
-            stalled = app.stalled_models()
+            stalled = host.stalled_models()
             if stalled:
                 self._send(messages.Stalled(stalled))
 
