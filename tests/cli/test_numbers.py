@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from modelpad.cli.numbers import Number, not_negative, port, positive
+from modelpad.cli.numbers import not_negative, port, positive
 from modelpad.errors import UsageError
 
 
@@ -18,7 +20,7 @@ from modelpad.errors import UsageError
         (port("--port"), "65535", 65535),
     ],
 )
-def test_numbers_are_read(number: Number[float], text: str, value: float) -> None:
+def test_numbers_are_read(number: Callable[[str], float], text: str, value: float) -> None:
     assert number(text) == value
 
 
@@ -34,7 +36,9 @@ def test_numbers_are_read(number: Number[float], text: str, value: float) -> Non
         (port("--port"), "65536", "--port is 65536."),
     ],
 )
-def test_other_values_say_what_to_give(number: Number[float], text: str, message: str) -> None:
+def test_other_values_say_what_to_give(
+    number: Callable[[str], float], text: str, message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         number(text)
     assert caught.value.message == message

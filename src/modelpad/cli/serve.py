@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelpad.cli.main import add_common_options, add_store_option
-from modelpad.cli.numbers import Number, not_negative, port, positive
+from modelpad.cli.numbers import not_negative, number, port, positive
 
 if TYPE_CHECKING:
     from modelpad.server import ModelTable
@@ -211,7 +211,7 @@ def add_worker_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--max-worker-memory-mb",
-        type=Number(
+        type=number(
             "--max-worker-memory-mb",
             float,
             lambda size_mb: size_mb == 0 or size_mb >= MIN_WORKER_MB,
