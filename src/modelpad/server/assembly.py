@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from modelpad.server.lifecycle.catalogue import Catalogue
 from modelpad.server.lifecycle.reconciler import Reconciler
 from modelpad.server.models import LoadOptions, ModelTable, ServedModel
 from modelpad.server.options import (
+    ModelOptions,
     NetworkOptions,
     RunningServer,
     SecurityOptions,
@@ -27,7 +29,9 @@ from modelpad.server.sources import ModelFinder
 from modelpad.server.workers.channel import SupervisorChannel
 
 if TYPE_CHECKING:
+    from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
+    from modelpad.store import ResolvedBundle
 
 SMALL_MODELS_BYTES = 64 * 1024 * 1024
 MAX_DEFAULT_WORKERS = 8
@@ -55,31 +59,50 @@ def run_process(
         workers = choose_worker_count(graph_bytes, options.models.device)
     shared.memory.cap(workers)
     load = build_load_options(options, workers, supervised=connection is not None)
-    models = ModelTable(
-        ServedModel.load(one.name, one.version, one.bundle, load)
-        for one in found
-        if one.name not in shared.overrides.unloaded
-    )
+    models = load_models(found, shared.overrides, load)
     app = assemble_app(options, shared.listener, models, auth)
     app.traces = traces
-    chosen = options.models
-    catalogue = Catalogue(
-        chosen.store, chosen.names, found, shared.overrides, load, chosen.keep_versions
-    )
-    app.reconciler = Reconciler(app, catalogue, chosen.poll_interval_s)
-    network = options.network
-    port = shared.listener.getsockname()[1]
-    address = Address(network.host, port, certificate is not None)
-    grpc = Address(network.host, network.grpc_port) if network.grpc_port else None
+    app.reconciler = build_reconciler(app, options.models, found, shared.overrides, load)
+    address, grpc = find_addresses(options.network, shared.listener)
+    running = RunningServer(models, address, grpc, workers)
     serve(
         app,
         shared.listener,
-        on_ready=lambda: events.ready(RunningServer(models, address, grpc, workers)),
+        on_ready=lambda: events.ready(running),
         shutdown_timeout_s=options.workers.shutdown_timeout_s,
         tls=certificate,
         grpc=grpc,
         channel=SupervisorChannel(connection, workers) if connection is not None else None,
     )
+
+
+def load_models(
+    found: Sequence[ResolvedBundle], overrides: Overrides, load: LoadOptions
+) -> ModelTable:
+    """Loads all models but those that an admin has unloaded."""
+    return ModelTable(
+        ServedModel.load(one.name, one.version, one.bundle, load)
+        for one in found
+        if one.name not in overrides.unloaded
+    )
+
+
+def build_reconciler(
+    app: App,
+    models: ModelOptions,
+    found: Sequence[ResolvedBundle],
+    overrides: Overrides,
+    load: LoadOptions,
+) -> Reconciler:
+    """Keeps the app's models as the store and the admins want them."""
+    catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
+    return Reconciler(app, catalogue, models.poll_interval_s)
+
+
+def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, Address | None]:
+    """Where HTTP really listens, and gRPC if it does."""
+    http = Address(network.host, listener.getsockname()[1], network.certificate is not None)
+    return http, Address(network.host, network.grpc_port) if network.grpc_port else None
 
 
 def choose_worker_count(graph_bytes: int, device: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelpad.server.prefork import prepare_shared_state
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from modelpad.server.options import ServeEvents, ServeOptions
+    from modelpad.server.prefork import SharedState
 
 
 def launch(options: ServeOptions, events: ServeEvents) -> int:
@@ -31,6 +33,13 @@ def launch(options: ServeOptions, events: ServeEvents) -> int:
 
     if options.workers.count == 1 or not hasattr(os, "fork"):
         return work(None, 1)
+    return run_workers(options, shared, work)
+
+
+def run_workers(
+    options: ServeOptions, shared: SharedState, work: Callable[[socket, int], int]
+) -> int:
+    """Runs `work` in worker processes; returns the exit code of this process, or of a worker."""
     from modelpad.server.workers.fleet import Fleet
     from modelpad.server.workers.supervisor import TICK_S, Supervisor
 
