@@ -275,3 +275,41 @@ def test_metrics_of_a_worker_that_died_are_not_lost(fleet: Fleet) -> None:
     counters = [each.counters for each in reply.snapshots]
     assert {REQUESTS: [((), 20)]} in counters
     assert {RESTARTS: [((), 1)]} in counters
+
+
+def test_a_command_makes_the_store_be_rolled_out_again(fleet: Fleet) -> None:
+    raw = msgspec.Raw(msgspec.json.encode({"live": 1, "versions": [1]}))
+    desired = messages.DesiredStates({"digits": raw})
+    fleet.message_received(1, desired, NOW)
+    fleet.tick(NOW)
+    for pid in (1, 2):
+        fleet.message_received(pid, messages.VersionsPrepared(1, [1], complete=True), NOW)
+    fleet.tick(NOW)
+    fleet.message_received(1, desired, NOW)
+    assert sends(fleet.tick(NOW), messages.PrepareVersions) == []
+    fleet.message_received(1, messages.Command(1, UNLOAD, "digits"), NOW)
+    for pid in (1, 2):
+        fleet.message_received(pid, messages.CommandResult(1), NOW)
+    fleet.tick(NOW)
+    fleet.message_received(1, desired, NOW)
+    assert sends(fleet.tick(NOW), messages.PrepareVersions) == [1, 2]
+
+
+def test_workers_that_are_replaced_count_as_restarts(fleet: Fleet) -> None:
+    fleet.message_received(1, messages.Stalled("digits version 1"), NOW)
+    fleet.message_received(2, messages.CollectMetrics(Snapshot()), NOW)
+    (reply,) = (
+        each.message
+        for each in fleet.tick(NOW)
+        if isinstance(each, Send) and isinstance(each.message, messages.CollectedMetrics)
+    )
+    assert {RESTARTS: [((), 1)]} in [each.counters for each in reply.snapshots]
+
+
+def test_a_worker_that_exits_as_the_server_stops_is_no_failure() -> None:
+    """Ctrl-C reaches the workers, too, and one may be faster than the supervisor."""
+    fleet = Fleet(2)
+    fleet.worker_started(1)
+    fleet.stop()
+    assert fleet.worker_exited(1, 1, NOW) == []
+    assert fleet.tick(NOW) == [Exit(0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from modelpad.server.workers.actions import Action, Send
 from modelpad.server.workers.messages import (
@@ -97,15 +98,20 @@ def test_a_state_that_is_served_is_not_rolled_out_again() -> None:
     assert rollouts.advance([1], NOW) != []
 
 
-def test_only_versions_that_every_worker_has_are_served() -> None:
+@pytest.mark.parametrize(("first", "second"), [([1, 2], [1]), ([1], [1, 2])])
+def test_only_versions_that_every_worker_has_are_served(
+    first: list[int], second: list[int]
+) -> None:
     versions: dict[str, int] = {"digits": 1}
     rollouts = Rollouts(2.0, versions)
     rollouts.compare(desired(digits=state(2, 1, 2)), NOW)
     rollouts.advance([1, 2], NOW)
-    rollouts.record_prepared(1, VersionsPrepared(1, [1, 2], complete=True))
-    rollouts.record_prepared(2, VersionsPrepared(1, [1], complete=False))
+    rollouts.record_prepared(1, VersionsPrepared(1, first, complete=first == [1, 2]))
+    rollouts.record_prepared(2, VersionsPrepared(1, second, complete=second == [1, 2]))
     assert served(rollouts.advance([1, 2], NOW)) == {1: [1], 2: [1]}
     assert versions == {"digits": 1}
+    rollouts.compare(desired(digits=state(2, 1, 2)), NOW + RETRY_S)
+    assert asked_to_prepare(rollouts.advance([1, 2], NOW)) != []
 
 
 def test_a_version_that_failed_to_load_is_tried_again_later() -> None:
@@ -115,7 +121,9 @@ def test_a_version_that_failed_to_load_is_tried_again_later() -> None:
     rollouts.compare(desired(digits=state(2, 1, 2)), NOW + RETRY_S - 1)
     assert rollouts.advance([1], NOW) == []
     rollouts.compare(desired(digits=state(2, 1, 2)), NOW + RETRY_S)
-    assert asked_to_prepare(rollouts.advance([1], NOW)) == [(1, "digits")]
+    roll_out(rollouts, 2)
+    rollouts.compare(desired(digits=state(2, 1, 2)), NOW + 2 * RETRY_S)
+    assert rollouts.advance([1], NOW) == []
 
 
 def test_a_worker_that_dies_midway_holds_up_no_other() -> None:
@@ -139,6 +147,15 @@ def test_its_replacement_gets_the_versions_by_another_rollout() -> None:
     assert rollouts.poll([1, 3], NOW) == [Send(1, RequestDesiredStates())]
     rollouts.compare(desired(digits=state(2)), NOW)
     assert asked_to_prepare(rollouts.advance([1, 3], NOW)) == [(1, "digits"), (3, "digits")]
+
+
+def test_a_new_process_with_the_pid_of_a_dead_worker_is_not_taken_for_it() -> None:
+    rollouts = Rollouts(2.0, {})
+    rollouts.compare(desired(digits=state(2)), NOW)
+    rollouts.advance([1, 2], NOW)
+    rollouts.remove_worker(2)
+    rollouts.record_prepared(1, VersionsPrepared(1, [2], complete=True))
+    assert served(rollouts.advance([1, 2], NOW)) == {1: [2]}
 
 
 def test_versions_that_kill_every_worker_are_not_what_the_next_ones_start_with() -> None:
