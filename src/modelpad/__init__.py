@@ -3,8 +3,8 @@
     import modelpad
     modelpad.save(model, "digits", inputs="sketch:28x28")
 
-Importing this package does no work; each room (`modelpad.bundle`, `modelpad.store`,
-`modelpad.engine`, ...) is imported by the code that needs it.
+Importing this package loads nothing else; import the subpackages that you need
+(`modelpad.bundle`, `modelpad.store`, `modelpad.engine`, ...).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m modelpad` is the same as the `modelpad` command."""
+"""Makes `python -m modelpad` the same as the `modelpad` command."""
 
 from modelpad.cli.main import main
 

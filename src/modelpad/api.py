@@ -1,16 +1,16 @@
-"""What a program calls: `modelpad.save` puts a live model into the store."""
+"""What programs call: `modelpad.save` puts a model that is in memory into the store."""
 
 from __future__ import annotations
 
+import os
 import tempfile
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from modelpad.bundle import write_bundle
-from modelpad.cli.settings import Settings
 from modelpad.convert import Conversion, ImportRequest, convert_model, open_live
+from modelpad.locations import locate_store
 from modelpad.store import Entry, LocalStore
 
 
@@ -26,22 +26,22 @@ def save(
     tolerance: float | None = None,
     store: str | Path | None = None,
 ) -> Entry:
-    """Saves a live model as the next version of `name`, once it is proved to be the same.
+    """Saves a model in memory as the next version of `name`, once parity is proved.
 
         modelpad.save(model, "digits", inputs="sketch:28x28", outputs="labels:0,1,2,3,4,5,6,7,8,9")
 
     `model` is a Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX model. `inputs` and
-    `outputs` are what `modelpad import --input` and `--output` take. `samples` is a path, or one
-    value a sample (`{input: values}` for several inputs): arrays for tensors; (H, W, C) uint8,
-    Pillow images or paths for pictures; strings for text. A PyTorch module also needs an
-    `example`: a tensor, or a tuple of its arguments, a batch each.
+    `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or
+    one value for each sample (`{input: values}` for several inputs): arrays for tensors;
+    (H, W, C) uint8 arrays, Pillow images or paths for pictures; strings for text. A PyTorch module
+    also needs an `example`: a tensor, or a tuple of its arguments, each a batch.
 
-    Answers the entry of the store: `name`, `version`, `folder`.
+    Returns the entry in the store: `name`, `version`, `folder`.
 
     Raises:
-        UsageError: inputs, outputs, samples or the missing example make no sense.
-        ConversionFailed: the model cannot be turned into a graph.
-        ParityFailed: the graph does not answer as the model does; nothing is saved.
+        UsageError: inputs, outputs or samples make no sense, or the example is missing.
+        ConversionFailed: the model cannot be converted to a graph.
+        ParityFailed: the graph's predictions differ from the model's; nothing is saved.
         MissingExtra: a package for this framework is not installed.
     """
     request = ImportRequest(
@@ -51,14 +51,14 @@ def save(
         quantize=quantize,
         tolerance=tolerance,
     )
-    target = LocalStore(Settings.from_environment(Namespace(store=store)).store)
+    target = LocalStore(locate_store(store, os.environ))
     target.check_writable()
     conversion = convert_model(open_live(model, request, example), name, request)
     return push_conversion(target, conversion)
 
 
 def push_conversion(store: LocalStore, conversion: Conversion) -> Entry:
-    """Writes the bundle of a conversion and pushes it as the next version."""
+    """Writes the bundle of a conversion and pushes it to the store as the next version."""
     with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
         files = conversion.files
         bundle = write_bundle(Path(folder) / "bundle", conversion.manifest, files)

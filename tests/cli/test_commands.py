@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,58 +52,6 @@ def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(
-            "--rate-limit -3",
-            "--memory-limit -5",
-            "--poll-interval -1",
-            "--shutdown-timeout -1",
-            "--keep-versions 0",
-            "--max-queue 0",
-        ),
-        *("--timeout nan", "--timeout inf", "--port 99999", "--grpc-port -1"),
-    ],
-)
-def test_a_number_that_makes_no_sense_is_wrong_usage(run_modelpad: Any, words: str) -> None:
-    done = run_modelpad("serve", "digits", *words.split())
-    assert done.returncode == 2
-    assert f"{words.replace(' ', ' is ')}.\n  Give " in done.stderr
-
-
-@pytest.mark.parametrize("origin", ["foo", "https://a.example/", "*"])
-def test_an_origin_that_no_browser_sends_is_wrong_usage(run_modelpad: Any, origin: str) -> None:
-    done = run_modelpad("serve", "digits", "--cors-origin", origin)
-    assert done.returncode == 2
-    assert "https://example.org" in done.stderr
-
-
-@pytest.mark.parametrize("variable", ["PORT", "AIP_HTTP_PORT"])
-def test_a_port_that_is_none_names_its_variable(run_modelpad: Any, variable: str) -> None:
-    done = run_modelpad("serve", "digits", **{variable: "abc"})
-    assert done.returncode == 2
-    assert f"modelpad: {variable} is 'abc'." in done.stderr
-
-
-def test_one_port_is_not_for_two_protocols(run_modelpad: Any) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    done = run_modelpad("serve", "digits", "--port", port, "--grpc-port", port)
-    assert done.returncode == 2
-    assert "--grpc-port" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_path_that_is_no_model_says_what_is_wrong_with_it(
-    run_modelpad: Any, tmp_path: Path
-) -> None:
-    assert "There is no file missing/model." in run_modelpad("serve", "missing/model").stderr
-    (tmp_path / "empty" / "model").mkdir(parents=True)
-    assert "empty/model is not a bundle" in run_modelpad("serve", "empty/model").stderr
-
-
 def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digits", "--epoch-s", "3")
     assert done.returncode == 2
@@ -123,20 +65,6 @@ def test_help_has_an_example(run_modelpad: Any, command: str) -> None:
     assert done.returncode == 0
     assert f"modelpad {command}" in done.stdout
     assert "example" in done.stdout
-
-
-def test_an_unknown_model_is_one_and_names_the_nearest(run_modelpad: Any) -> None:
-    done = run_modelpad("serve", "digitz", "--port", "0")
-    assert done.returncode == 1
-    assert "digits" in done.stderr
-
-
-def test_a_port_in_use_is_said(run_modelpad: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = run_modelpad("serve", "digits", "--port", str(taken.getsockname()[1]))
-    assert done.returncode == 1
-    assert "in use" in done.stderr
-    assert run_modelpad("serve", PORT="x").returncode == 2
 
 
 def test_a_corrupt_bundle_is_not_served(run_modelpad: Any, digits: Bundle, tmp_path: Path) -> None:
@@ -200,42 +128,3 @@ def test_doctor_finds_this_machine_well(run_modelpad: Any) -> None:
     done = run_modelpad("doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert all(row["state"] != "bad" for row in json.loads(done.stdout)["findings"])
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_serve_stops_cleanly(tmp_path: Path, how: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "modelpad", "serve", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"MODELPAD_STORE": str(tmp_path)},
-    )
-    assert process.stdout is not None
-    while "Ctrl-C" not in process.stdout.readline():
-        time.sleep(0.01)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=15)
-    assert process.returncode == 0
-    assert "Traceback" not in errors
-
-
-def test_the_curl_that_serve_prints_works(server: Any, digits: Bundle) -> None:
-    from modelpad.cli.serve import write_examples
-    from modelpad.server import ModelTable, ServedModel
-
-    table = ModelTable([ServedModel.load("digits", 1, digits)])
-    for line in write_examples(server.url, table):
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
-        assert json.loads(done.stdout)["label"] == "0"
-    table.close()
-
-
-def test_bench_measures_a_model(run_modelpad) -> None:  # type: ignore[no-untyped-def]
-    done = run_modelpad("bench", "digits", "--seconds", "0.3", "--json")
-    assert done.returncode == 0, done.stderr
-    record = json.loads(done.stdout)
-    assert [row["connections"] for row in record["loads"]] == [1, 16, 64]
-    assert all(row["answers_per_s"] > 0 and row["failed"] == 0 for row in record["loads"])
-    assert run_modelpad("bench", "nothing").returncode == 1
-    assert run_modelpad("bench", "digits", "--seconds", "0").returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from modelpad.engine import (
     allotted_cpus,
     find_best_batch,
 )
+from modelpad.engine import session as session_module
 from modelpad.engine.calibration import find_short_batch
 from modelpad.errors import (
     BundleInvalid,
@@ -216,8 +218,27 @@ def test_the_best_batch_is_measured(digits: Bundle) -> None:
     assert (wrong.max_batch_size, costs) == (1, {})
 
 
-def test_processors_are_counted() -> None:
-    assert allotted_cpus() >= 1
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [
+        (None, 6),
+        ("max 100000", 6),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("900000 100000", 6),
+        ("garbage", 6),
+    ],
+)
+def test_processors_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str | None, cpus: int
+) -> None:
+    """Those that the process may run on, within the quota of its container."""
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(f"{quota}\n")
+    monkeypatch.setattr(session_module, "CPU_QUOTA", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert allotted_cpus() == cpus
 
 
 def test_a_device_that_is_not_there_falls_back(

@@ -30,6 +30,7 @@ DECODES = re.compile(
 # Modules with such functions that need no target, and why.
 EXEMPT = {
     "cli": "the command line of the user's own",
+    "confine": "what our own child process reports",
     "client": "reads what the server says that the caller chose",
     "convert.input_plan": "the command line of the user's own",
     "convert.keras": "what keras_config checks, after archives' checks",
@@ -49,8 +50,7 @@ EXEMPT = {
     "server.models": "looks a path up in the manifest",
     "server.page": "files of the package",
     "server.routes": "reads back an answer of its own",
-    "server.workers.memory": "tables of the system, and of control groups",
-    "server.workers.channel": "messages of our own processes",
+    "server.workers": "messages of our own processes, and tables of the system",
 }
 
 

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpad.cli.confine import DEFAULT_TIMEOUT_S, run_confined
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
-from modelpad.cli.sources import name_after
+from modelpad.confine import DEFAULT_TIMEOUT_S, run_confined
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,6 +116,7 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
     """Imports one file and prints the result."""
     from modelpad.api import push_conversion
     from modelpad.convert import ImportRequest, convert_model, open_source
+    from modelpad.convert.cache import name_from_path
 
     request = ImportRequest(
         inputs=tuple(args.input),
@@ -133,7 +133,7 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
     source = open_source(path, request)
     report(f"{path.name}: {describe_source(source)}")
     report("Converting and comparing ...")
-    conversion = convert_model(source, args.name or name_after(path), request)
+    conversion = convert_model(source, args.name or name_from_path(path), request)
     entry = push_conversion(store, conversion)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))

@@ -1,9 +1,10 @@
-"""`modelpad`: reads the command, runs it, and turns errors into two lines and an exit code."""
+"""The `modelpad` command: runs a subcommand, and prints errors as two lines."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,15 +14,16 @@ from modelpad import __version__
 from modelpad.errors import ModelpadError, UsageError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+MAX_COLUMNS = 80
 
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
-    "import": "turn a trained model of any framework into a version, with proof",
+    "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as files that other tools read: ONNX, Keras",
-    "predict": "ask a model, without a server",
-    "serve": "serve models: a page for people, an API for programs",
-    "bench": "measure how fast a model is served on this machine",
+    "predict": "run a model on files or values, without a server",
+    "serve": "serve models on a web page and an API",
+    "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "data": "list data sets, or describe one",
     "doctor": "check this machine and say what to install",
@@ -29,7 +31,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Answers 0 (done), 1 (it failed) or 2 (wrong usage)."""
+    """Runs one command. Returns 0 (done), 1 (failed) or 2 (wrong usage)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
@@ -47,77 +49,91 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader went away (`modelpad ... | head`): not an error of ours.
+        # The reader has closed the pipe (`modelpad ... | head`): not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         if debug:
             raise
         print(f"modelpad: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  This is a defect of modelpad; --debug shows where.", file=sys.stderr)
+        print("  This is a bug in modelpad; --debug shows where.", file=sys.stderr)
         return FAILED
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of all commands; only the command that is asked for is imported.
+    """The parser of all commands; imports only the command that `arguments` name.
 
-    With no arguments all of them are, as documentation needs it.
+    Without arguments it imports all of them, for the tests of the docs.
     """
     parser = Parser(
         prog="modelpad",
         description="Your trained model, live in one command.",
         epilog="Try: modelpad serve digits",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"modelpad {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    asked = next((word for word in arguments if not word.startswith("-")), None)
+    requested = next((word for word in arguments if not word.startswith("-")), None)
     for name, words in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=words,
             description=words[0].upper() + words[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
-        if asked == name or not arguments:
-            # `import` is no name that a module can have.
+        if requested == name or not arguments:
+            # No module can be called `import`.
             module = import_module(f"modelpad.cli.{'import_model' if name == 'import' else name}")
             module.configure(command)
             command.set_defaults(run=module.run, parser=command)
     return parser
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help of at most 80 columns."""
+
+    def __init__(self, prog: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(prog, max_help_position=28, width=min(columns, MAX_COLUMNS) - 2)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours, in the same two lines as any other."""
+    """A parser whose errors have the same two lines as all others."""
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", hint=f"See: {self.prog} --help")
 
 
-def add_store_option(parser: argparse.ArgumentParser) -> None:
+def add_store_option(parser: argparse._ActionsContainer) -> None:
     """`--store DIR`, the same for every command."""
-    parser.add_argument("--store", metavar="DIR", help="the store's folder (MODELPAD_STORE)")
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        help="folder of the store (default: the variable MODELPAD_STORE, else one in your home)",
+    )
 
 
-def add_common_options(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
+def add_common_options(parser: argparse._ActionsContainer, *, json: bool = True) -> None:
     """`--json` and `--debug`, the same for every command."""
     if json:
-        parser.add_argument("--json", action="store_true", help="print JSON for programs")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--debug", action="store_true", help="show the traceback when an error occurs"
+    )
 
 
 def _name_unknown(word: str, args: argparse.Namespace) -> UsageError:
-    from difflib import get_close_matches  # ten milliseconds that a good command line need not pay
+    from difflib import get_close_matches  # takes ten milliseconds: only after a mistake
 
     command: argparse.ArgumentParser = args.parser
     see = f"See: {command.prog} --help"
     if not word.startswith("-"):
-        return UsageError(f"{command.prog} has no use for {word!r}.", hint=see)
+        return UsageError(f"{command.prog}: unexpected argument {word!r}.", hint=see)
     option = word.split("=")[0]
     near = get_close_matches(option, command._option_string_actions, n=1)
     return UsageError(
-        f"{command.prog} has no option {option}.",
+        f"{command.prog}: unknown option {option}.",
         hint=f"Did you mean {near[0]}? {see}" if near else see,
     )
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Batch = Mapping[str, NDArray[np.generic]]
 
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this container, with cgroups v2
 LARGE_ARRAY = 32_768  # elements; one of more takes several milliseconds to become nested lists
 
 # ONNX Runtime's execution providers, the fastest first.
@@ -101,7 +102,7 @@ def allotted_cpus() -> int:
     """The processors this process may use: its affinity, cut by the cgroup's quota; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_QUOTA.read_text().split()
     except (OSError, ValueError):
         return cpus
     return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))

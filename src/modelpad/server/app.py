@@ -89,7 +89,7 @@ class App:
         self.budget = ByteBudget(self.limits.inflight_bytes)
         self.stopping = False
         self.reconciler: Reconciler | None = None
-        self.link: SupervisorChannel | None = None
+        self.channel: SupervisorChannel | None = None
         self.traces: Traces | None = None
         self._aside: set[asyncio.Task[None]] = set()
         self.routes = RouteTable(ROUTES)
@@ -174,8 +174,8 @@ class App:
         """
         if self.reconciler is None:
             raise NotFound("This server has no catalogue.", hint="Start it by: modelpad serve")
-        if self.link is not None:
-            await self.link.order(action, name)
+        if self.channel is not None:
+            await self.channel.run_command(action, name)
         else:
             await self.reconciler.override(action, name)
 
@@ -230,7 +230,7 @@ class App:
         """What all workers counted."""
         everything = Metrics(__version__)
         own = self.snapshot()
-        others = [] if self.link is None else await self.link.collect(own)
+        others = [] if self.channel is None else await self.channel.collect(own)
         for snapshot in (own, *others):
             everything.add(snapshot)
         return everything
@@ -248,15 +248,15 @@ class App:
             reconciler.interval_s or reconciler.catalogue.overrides.loaded
         ):
             await reconciler.reconcile()
-            if self.link is None:
+            if self.channel is None:
                 self.spawn(reconciler.run())
 
     async def stop(self) -> None:
         """What runs beside is stopped, and the models are closed."""
         for task in self._aside:
             task.cancel()
-        if self.link is not None:
-            await self.link.close(self.snapshot())
+        if self.channel is not None:
+            await self.channel.close(self.snapshot())
         if self.reconciler is not None:
             await self.reconciler.stop()
         if self.models is not None:

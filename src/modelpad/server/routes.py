@@ -286,7 +286,7 @@ async def show_file(app: App, request: Request, names: Names) -> Response:
 
 async def check_alive(app: App, request: Request, names: Names) -> Response:
     """`GET /healthz`: the process answers, and no engine hangs that only a restart would free."""
-    stuck = app.stalled_models() if app.link is None else ""
+    stuck = app.stalled_models() if app.channel is None else ""
     if stuck:
         raise NotReady(f"The engine hangs: {stuck}.", hint="Restart the server.")
     return respond_json({"status": "alive"})

@@ -1,11 +1,13 @@
-"""Puts the app on a socket, and takes it off again when a signal says so."""
+"""Runs the app on a socket until a signal stops it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelpad.server.allocator import map_large_blocks
@@ -14,8 +16,9 @@ from modelpad.server.http.server import HttpServer
 from modelpad.server.http.sockets import Address, Certificate, raise_descriptor_limit
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    import ssl
 
+    from modelpad.server.grpc.listener import GrpcServer
     from modelpad.server.workers.channel import SupervisorChannel
 
 log = logging.getLogger("modelpad.server")
@@ -31,60 +34,84 @@ def serve(
     shutdown_timeout_s: float = 10.0,
     tls: Certificate | None = None,
     grpc: Address | None = None,
-    link: SupervisorChannel | None = None,
+    channel: SupervisorChannel | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what is in flight, within `shutdown_timeout_s`.
+    """Serves until SIGINT or SIGTERM; requests in flight then have `shutdown_timeout_s` to finish.
 
-    `on_ready` is called once, when the socket accepts connections. gRPC has an address of its own.
-    As one of several workers it follows `link`, which says when all are ready.
+    `on_ready` is called once, when connections are accepted: by one of the workers when the process
+    is one of several, which have a `channel`. gRPC listens on an address of its own.
 
     Raises `UsageError` for a certificate that cannot be used; `MissingExtra` and `PortInUse` for
     gRPC.
     """
-    import asyncio
-
     context = None if tls is None else tls.open()
     raise_descriptor_limit()
     map_large_blocks()
+    serving = _Serving(app, on_ready, shutdown_timeout_s, channel)
+    asyncio.run(serving.run(listener, context, grpc, tls))
 
-    async def live() -> None:
-        loop = asyncio.get_running_loop()
-        server = HttpServer(app.respond, app.limits, app.shed_load, app.budget)
-        over = asyncio.Event()
+
+@dataclass(slots=True)
+class _Serving:
+    """The life of a server on an event loop: start, wait for a signal, stop."""
+
+    app: App
+    on_ready: Callable[[], None]
+    shutdown_timeout_s: float
+    channel: SupervisorChannel | None
+
+    async def run(
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
+        grpc: Address | None,
+        tls: Certificate | None,
+    ) -> None:
+        app = self.app
+        http = HttpServer(app.respond, app.limits, app.shed_load, app.budget)
+        stopped = asyncio.Event()
         for kind in STOP_SIGNALS:
-            _on_signal(loop, kind, over.set)
-        if link is not None:
-            app.link = link
-            await link.open(app, on_ready, over.set)
+            _on_signal(kind, stopped.set)
+        if self.channel is not None:
+            app.channel = self.channel
+            await self.channel.open(app, self.on_ready, stopped.set)
         await app.start()
-        calls = None
-        if grpc is not None:
-            from modelpad.server.grpc.listener import GrpcServer
-
-            calls = GrpcServer(app, shared=link is not None)
-            await calls.listen(grpc, tls)
+        calls = None if grpc is None else await self._listen_for_calls(grpc, tls)
         kept = 0 if calls is None else calls.max_connections
-        await server.listen(listener, context, kept_descriptors=kept)
+        await http.listen(listener, context, kept_descriptors=kept)
         tune_collector()
-        if link is not None:
-            link.ready(app)
-        else:
-            on_ready()
-        await over.wait()
+        self._report_ready()
+        await stopped.wait()
         app.stopping = True
-        others = asyncio.sleep(0) if calls is None else calls.stop(shutdown_timeout_s)
-        cut, _ = await asyncio.gather(server.stop(shutdown_timeout_s), others)
-        if cut:
-            log.warning("%d requests were cut off after %g s", cut, shutdown_timeout_s)
+        await self._drain(http, calls)
         await app.stop()
 
-    asyncio.run(live())
+    async def _listen_for_calls(self, grpc: Address, tls: Certificate | None) -> GrpcServer:
+        from modelpad.server.grpc.listener import GrpcServer
+
+        calls = GrpcServer(self.app, shared=self.channel is not None)
+        await calls.listen(grpc, tls)
+        return calls
+
+    def _report_ready(self) -> None:
+        if self.channel is None:
+            self.on_ready()
+        else:
+            models = self.app.require_models()
+            self.channel.report_ready({model.name: model.version for model in models})
+
+    async def _drain(self, http: HttpServer, calls: GrpcServer | None) -> None:
+        timeout_s = self.shutdown_timeout_s
+        drained_calls = asyncio.sleep(0) if calls is None else calls.stop(timeout_s)
+        cut, _ = await asyncio.gather(http.stop(timeout_s), drained_calls)
+        if cut:
+            log.warning("%d requests were cancelled after %g s", cut, timeout_s)
 
 
 def tune_collector() -> None:
-    """Lets Python's garbage collector pass over what lives as long as the server.
+    """Keeps Python's garbage collector away from objects that live as long as the server.
 
-    Bodies of nested lists make it run often, and each full run would stop every request.
+    Bodies of nested lists trigger it often, and each full collection would stop every request.
     """
     import gc
 
@@ -93,7 +120,8 @@ def tune_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _on_signal(loop: AbstractEventLoop, kind: signal.Signals, act: Callable[[], None]) -> None:
+def _on_signal(kind: signal.Signals, act: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(kind, act)
     except NotImplementedError:  # Windows

@@ -1,4 +1,4 @@
-"""A worker's end of the line to its supervisor."""
+"""A worker's end of the socket to its supervisor."""
 
 from __future__ import annotations
 
@@ -6,197 +6,226 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from modelpad import errors
-from modelpad.engine import allotted_cpus
 from modelpad.errors import DeadlineExceeded, ModelpadError
 from modelpad.server.workers import messages
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
     from modelpad.server.observability.metrics import Snapshot
     from modelpad.store import DesiredState
 
 log = logging.getLogger("modelpad.server")
 
-LIGHT_BYTES = 64 * 1024 * 1024
-MAX_BY_DEFAULT = 8
-LONGEST_LINE = 64 * 1024 * 1024
-COUNT_S = 1.0  # between tellings of counts, so that little is lost when a worker is killed
-COLLECT_S = 2.0
-ORDER_S = 120.0
+MAX_LINE_BYTES = 64 * 1024 * 1024
+SNAPSHOT_INTERVAL_S = 1.0  # so that little is lost when this worker is killed
+COLLECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 120.0
 
 
-def choose_count(graph_bytes: int) -> int:
-    """How many workers are best where nobody says: one for each processor allotted, at most 8.
+class VersionLoader(Protocol):
+    """Loads and serves versions in this process: the reconciler."""
 
-    One alone for graphs that are large together: they cost more than the server around them, run
-    without Python's lock, and need not be in memory several times.
-    """
-    return 1 if graph_bytes > LIGHT_BYTES else min(MAX_BY_DEFAULT, allotted_cpus())
+    async def plans(self) -> Mapping[str, DesiredState]:
+        """What the store wants served, by name."""
+
+    async def prepare(self, name: str, plan: DesiredState, /) -> frozenset[int]:
+        """Loads what is missing; returns the versions that are loaded."""
+
+    def apply(self, name: str, plan: DesiredState, versions: Collection[int], /) -> None:
+        """Serves these versions."""
+
+    async def override(self, action: str, name: str, /) -> None:
+        """Loads or unloads a model for an admin."""
+
+
+class WorkerHost(Protocol):
+    """The models and metrics of this worker."""
+
+    @property
+    def reconciler(self) -> VersionLoader | None:
+        """None when models are fixed."""
+
+    def snapshot(self) -> Snapshot:
+        """The metrics of this process."""
+
+    def stalled_models(self) -> str:
+        """The models that hang, as text; "" for none."""
 
 
 class SupervisorChannel:
-    """Speaks for one worker: what it counts, what it prepares, when it should stop.
+    """Sends this worker's metrics to the supervisor, and does what the supervisor says.
 
-    `workers` is how many there should be.
+    `workers` is how many workers there should be.
     """
 
     def __init__(self, connection: socket.socket, workers: int) -> None:
         self.workers = workers
         self._connection = connection
         self._writer: asyncio.StreamWriter | None = None
-        self._collecting: list[asyncio.Future[messages.Collected]] = []
-        self._ordered: dict[int, asyncio.Future[messages.CommandResult]] = {}
-        self._number = 0
+        self._collections: list[asyncio.Future[list[Snapshot]]] = []
+        self._commands: dict[int, asyncio.Future[messages.CommandResult]] = {}
+        self._last_number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, app: App, announce: Callable[[], None], stop: Callable[[], None]) -> None:
-        """Follows the supervisor from now on; `stop` is called when it has gone."""
-        reader, self._writer = await asyncio.open_unix_connection(
-            sock=self._connection, limit=LONGEST_LINE
-        )
-        self._run(self._listen(reader, app, announce, stop))
-        self._run(self._count(app))
+    async def open(
+        self, host: WorkerHost, announce: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
+        """Follows the supervisor from now on.
 
-    def ready(self, app: App) -> None:
-        """This worker accepts connections."""
-        live = {model.name: model.version for model in app.require_models()}
-        self._send(messages.Ready(self.workers, live))
+        `announce` is called when all workers are ready, if the supervisor has chosen this one to
+        tell the user; `stop` when the supervisor has gone.
+        """
+        reader, self._writer = await asyncio.open_unix_connection(
+            sock=self._connection, limit=MAX_LINE_BYTES
+        )
+        self._spawn(self._read_messages(reader, host, announce, stop))
+        self._spawn(self._send_snapshots(host))
+
+    def report_ready(self, versions: dict[str, int]) -> None:
+        """This worker accepts connections, and serves these versions by name."""
+        self._send(messages.Ready(self.workers, versions))
 
     async def collect(self, own: Snapshot) -> list[Snapshot]:
-        """What the other workers counted; `own` will not be lost, as it is about to be shown.
+        """The metrics of all other workers.
 
-        Raises `DeadlineExceeded` when the supervisor does not say: counts never go back.
+        `own` are this worker's, about to be shown: the supervisor keeps them in case it dies.
+
+        Raises `DeadlineExceeded` when the supervisor does not reply: without the other workers,
+        counters would go down.
         """
-        future: asyncio.Future[messages.Collected] = asyncio.get_running_loop().create_future()
-        self._collecting.append(future)
-        self._send(messages.Collect(own))
+        future: asyncio.Future[list[Snapshot]] = asyncio.get_running_loop().create_future()
+        self._collections.append(future)
+        self._send(messages.CollectMetrics(own))
         try:
-            return (await asyncio.wait_for(future, COLLECT_S)).snapshots
+            return await asyncio.wait_for(future, COLLECT_TIMEOUT_S)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"The other workers' counts did not come within {COLLECT_S:g} s.",
-                hint="Ask again.",
-                timeout_s=COLLECT_S,
+                f"The other workers did not send their metrics within {COLLECT_TIMEOUT_S:g} s.",
+                hint="Try again.",
+                timeout_s=COLLECT_TIMEOUT_S,
             ) from None
 
-    async def order(self, action: str, name: str) -> None:
-        """Has all workers do what an admin orders.
+    async def run_command(self, action: str, name: str) -> None:
+        """Runs an admin's command in all workers.
 
         Raises:
-            ModelpadError: one could not; of the class that it was there.
-            DeadlineExceeded: they do not say that it is done.
+            ModelpadError: it failed in one of them; the class is that of the error there.
+            DeadlineExceeded: some worker has not finished in time.
         """
-        number = self._number = self._number + 1
+        number = self._last_number = self._last_number + 1
         future: asyncio.Future[messages.CommandResult] = asyncio.get_running_loop().create_future()
-        self._ordered[number] = future
+        self._commands[number] = future
         self._send(messages.Command(number, action, name))
         try:
-            done = await asyncio.wait_for(future, ORDER_S)
+            result = await asyncio.wait_for(future, COMMAND_TIMEOUT_S)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"Not all workers did it within {ORDER_S:g} s.", timeout_s=ORDER_S
+                f"Not all workers finished within {COMMAND_TIMEOUT_S:g} s.",
+                timeout_s=COMMAND_TIMEOUT_S,
             ) from None
         finally:
-            del self._ordered[number]
-        if done.kind:
-            raise getattr(errors, done.kind, ModelpadError)(done.words)
+            del self._commands[number]
+        if result.error:
+            raise getattr(errors, result.error, ModelpadError)(result.message)
 
     async def close(self, own: Snapshot) -> None:
-        """Ends what runs beside; the last that is said is what this worker counted."""
-        self._send(messages.Counted(own))
+        """Sends this worker's last metrics and closes the socket."""
+        self._send(messages.MetricsSnapshot(own))
         for task in self._tasks:
             task.cancel()
         if self._writer is not None:
             self._writer.close()
 
-    async def _listen(
+    async def _read_messages(
         self,
         reader: asyncio.StreamReader,
-        app: App,
+        host: WorkerHost,
         announce: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
-        with contextlib.suppress(ConnectionError):  # it was killed before it read all that we said
+        with contextlib.suppress(ConnectionError):  # killed before it read all that was sent to it
             while line := await reader.readline():
-                self._hear(messages.read_from_supervisor(line), app, announce)
+                self._handle(messages.read_from_supervisor(line), host, announce)
         stop()
 
-    def _hear(
-        self, message: messages.FromSupervisor, app: App, announce: Callable[[], None]
+    def _handle(
+        self, message: messages.FromSupervisor, host: WorkerHost, announce: Callable[[], None]
     ) -> None:
         match message:
-            case messages.Announce():
+            case messages.AnnounceReady():
                 announce()
             case messages.Ping():
                 self._send(messages.Pong())
-            case messages.Tell():
-                self._send(messages.Counted(app.snapshot()))
-            case messages.Collected():
-                for future in self._collecting:
+            case messages.RequestSnapshot():
+                self._send(messages.MetricsSnapshot(host.snapshot()))
+            case messages.CollectedMetrics():
+                for future in self._collections:
                     if not future.done():
-                        future.set_result(message)
-                self._collecting.clear()
-            case messages.Command():
-                self._run(self._execute(app, message))
+                        future.set_result(message.snapshots)
+                self._collections.clear()
             case messages.CommandResult():
-                waiting = self._ordered.get(message.number)
+                waiting = self._commands.get(message.number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
-            case messages.Look():
-                self._run(self._look(app))
-            case messages.Prepare():
-                self._run(self._prepare(app, message))
-            case messages.Apply():
-                if app.reconciler is not None:
-                    plan = read_plan(message.plan)
-                    app.reconciler.apply(message.name, plan, message.versions)
+            case _:
+                if host.reconciler is not None:
+                    self._change_versions(message, host.reconciler)
 
-    async def _look(self, app: App) -> None:
-        plans = await app.reconciler.plans() if app.reconciler is not None else {}
-        raw = {name: msgspec.Raw(messages.encode(plan)) for name, plan in plans.items()}
-        self._send(messages.Plans(raw))
+    def _change_versions(self, message: messages.FromSupervisor, loader: VersionLoader) -> None:
+        match message:
+            case messages.Command():
+                self._spawn(self._execute(loader, message))
+            case messages.RequestDesiredStates():
+                self._spawn(self._send_desired_states(loader))
+            case messages.PrepareVersions():
+                self._spawn(self._prepare(loader, message))
+            case messages.ServeVersions():
+                loader.apply(message.name, decode_state(message.state), message.versions)
 
-    async def _prepare(self, app: App, asked: messages.Prepare) -> None:
-        plan = read_plan(asked.plan)
-        have: frozenset[int] = frozenset()
-        if app.reconciler is not None:
-            try:
-                have = await app.reconciler.prepare(asked.name, plan)
-            except Exception:
-                log.exception("%s cannot be followed", asked.name)
-        self._send(messages.Prepared(asked.change, sorted(have), plan.versions <= have))
+    async def _send_desired_states(self, loader: VersionLoader) -> None:
+        states = await loader.plans()
+        encoded = {name: msgspec.Raw(messages.encode(state)) for name, state in states.items()}
+        self._send(messages.DesiredStates(encoded))
 
-    async def _execute(self, app: App, order: messages.Command) -> None:
-        done = messages.CommandResult(order.number)
+    async def _prepare(self, loader: VersionLoader, request: messages.PrepareVersions) -> None:
+        state = decode_state(request.state)
+        loaded: frozenset[int] = frozenset()
         try:
-            if app.reconciler is not None:
-                await app.reconciler.override(order.action, order.name)
+            loaded = await loader.prepare(request.name, state)
+        except Exception:
+            log.exception("%s: cannot load the versions in the store", request.name)
+        complete = state.versions <= loaded
+        self._send(messages.VersionsPrepared(request.rollout, sorted(loaded), complete))
+
+    async def _execute(self, loader: VersionLoader, command: messages.Command) -> None:
+        result = messages.CommandResult(command.number)
+        try:
+            await loader.override(command.action, command.name)
         except ModelpadError as error:
-            done = messages.CommandResult(order.number, type(error).__name__, error.words)
+            result = messages.CommandResult(command.number, type(error).__name__, error.words)
         except Exception as error:
-            log.exception("%s: cannot %s it", order.name, order.action)
-            done = messages.CommandResult(order.number, "ModelpadError", str(error))
-        self._send(done)
+            log.exception("%s: %s failed", command.name, command.action)
+            result = messages.CommandResult(command.number, "ModelpadError", str(error))
+        self._send(result)
 
-    async def _count(self, app: App) -> None:
-        told = b""
+    async def _send_snapshots(self, host: WorkerHost) -> None:
+        last = b""
         while True:
-            await asyncio.sleep(COUNT_S)
-            line = messages.write_line(messages.Counted(app.snapshot()))
-            if line != told and self._writer is not None:
+            await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+            line = messages.write_line(messages.MetricsSnapshot(host.snapshot()))
+            if line != last and self._writer is not None:
                 self._writer.write(line)
-                told = line
-            stuck = app.stalled_models()
-            if stuck:
-                self._send(messages.Stuck(stuck))
+                last = line
+            stalled = host.stalled_models()
+            if stalled:
+                self._send(messages.Stalled(stalled))
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -207,8 +236,8 @@ class SupervisorChannel:
                 self._writer.write(messages.write_line(message))
 
 
-def read_plan(raw: msgspec.Raw) -> DesiredState:
-    """A store's plan, as another worker wrote it."""
+def decode_state(raw: msgspec.Raw) -> DesiredState:
+    """A desired state as another worker encoded it."""
     from modelpad.store import DesiredState
 
     return msgspec.json.decode(raw, type=DesiredState)

@@ -1,6 +1,7 @@
-"""What a supervisor and its workers say to each other: lines of JSON on a socket pair.
+"""Messages between the supervisor and its workers: one JSON object a line, over a socket pair.
 
-A store's plan passes through the supervisor nearly as it is: what it says is for workers to read.
+The supervisor forwards the desired state of a model as raw JSON and reads only which version the
+name refers to: decoding the rest would make it import the store.
 """
 
 from __future__ import annotations
@@ -9,90 +10,104 @@ import msgspec
 
 from modelpad.server.observability.metrics import Snapshot
 
+# A worker's life.
+
 
 class Ready(msgspec.Struct, tag=True):
-    """A worker accepts connections; there should be so many `workers`, and it serves `live`."""
+    """Worker: I accept connections and serve these `versions`; there should be `workers` of us."""
 
     workers: int
-    live: dict[str, int]
+    versions: dict[str, int]
 
 
-class Announce(msgspec.Struct, tag=True):
-    """All workers are ready: this one tells the user."""
+class AnnounceReady(msgspec.Struct, tag=True):
+    """Supervisor: all workers are ready; tell the user."""
 
 
 class Ping(msgspec.Struct, tag=True):
-    """Is the event loop alive?"""
+    """Supervisor: reply, to show that your event loop runs."""
 
 
 class Pong(msgspec.Struct, tag=True):
-    """It is."""
+    """Worker: the reply to a ping."""
 
 
-class Stuck(msgspec.Struct, tag=True):
-    """A worker's engine hangs: it is to be replaced."""
+class Stalled(msgspec.Struct, tag=True):
+    """Worker: a model hangs, and only a new process can free it."""
 
     reason: str
 
 
-class Tell(msgspec.Struct, tag=True):
-    """What did you count?"""
+# Metrics.
 
 
-class Counted(msgspec.Struct, tag=True):
-    """What a worker counted up to now."""
-
-    snapshot: Snapshot
+class RequestSnapshot(msgspec.Struct, tag=True):
+    """Supervisor: send your metrics now."""
 
 
-class Collect(msgspec.Struct, tag=True):
-    """What did the others count? This worker, which asks, counted so much itself."""
+class MetricsSnapshot(msgspec.Struct, tag=True):
+    """Worker: my metrics up to now."""
 
     snapshot: Snapshot
 
 
-class Collected(msgspec.Struct, tag=True):
-    """What the others counted, those that are gone too."""
+class CollectMetrics(msgspec.Struct, tag=True):
+    """Worker: send me the metrics of the other workers; these are mine."""
+
+    snapshot: Snapshot
+
+
+class CollectedMetrics(msgspec.Struct, tag=True):
+    """Supervisor: the metrics of the other workers, including those that have exited."""
 
     snapshots: list[Snapshot]
 
 
-class Look(msgspec.Struct, tag=True):
-    """What does the store want?"""
+# Rollouts.
 
 
-class Plans(msgspec.Struct, tag=True):
-    """What it wants, by name."""
-
-    plans: dict[str, msgspec.Raw]
+class RequestDesiredStates(msgspec.Struct, tag=True):
+    """Supervisor: read the store and tell me what should be served."""
 
 
-class Prepare(msgspec.Struct, tag=True):
-    """Open what this plan wants, beside what is served."""
+class DesiredStates(msgspec.Struct, tag=True):
+    """Worker: the desired state of each model in the store, by name."""
 
-    change: int
+    states: dict[str, msgspec.Raw]
+
+
+class PrepareVersions(msgspec.Struct, tag=True):
+    """Supervisor: load the versions in this state, but do not serve them yet."""
+
+    rollout: int
     name: str
-    plan: msgspec.Raw
+    state: msgspec.Raw
 
 
-class Prepared(msgspec.Struct, tag=True):
-    """The versions that are open in a worker, and whether that is all that the plan wants."""
+class VersionsPrepared(msgspec.Struct, tag=True):
+    """Worker: these versions are loaded; `complete` when none of the desired ones is missing."""
 
-    change: int
+    rollout: int
     versions: list[int]
-    whole: bool
+    complete: bool
 
 
-class Apply(msgspec.Struct, tag=True):
-    """Serve these versions now: they are open in every worker."""
+class ServeVersions(msgspec.Struct, tag=True):
+    """Supervisor: serve these versions now; every worker has loaded them."""
 
     name: str
-    plan: msgspec.Raw
+    state: msgspec.Raw
     versions: list[int]
+
+
+# Commands of an admin.
 
 
 class Command(msgspec.Struct, tag=True):
-    """An admin's order, from the worker that heard it to the supervisor, and from there to all."""
+    """Load or unload a model: from the worker that got the request, then to every worker.
+
+    `number` is the sender's own.
+    """
 
     number: int
     action: str
@@ -100,31 +115,52 @@ class Command(msgspec.Struct, tag=True):
 
 
 class CommandResult(msgspec.Struct, tag=True):
-    """A worker has done it; `kind` and `words` of the error where it could not."""
+    """How a command ended: the class of the error and its text, both empty on success."""
 
     number: int
-    kind: str = ""
-    words: str = ""
+    error: str = ""
+    message: str = ""
 
 
-FromWorker = Ready | Pong | Stuck | Counted | Collect | Plans | Prepared | Command | CommandResult
+FromWorker = (
+    Ready
+    | Pong
+    | Stalled
+    | MetricsSnapshot
+    | CollectMetrics
+    | DesiredStates
+    | VersionsPrepared
+    | Command
+    | CommandResult
+)
 FromSupervisor = (
-    Announce | Ping | Tell | Collected | Look | Prepare | Apply | Command | CommandResult
+    AnnounceReady
+    | Ping
+    | RequestSnapshot
+    | CollectedMetrics
+    | RequestDesiredStates
+    | PrepareVersions
+    | ServeVersions
+    | Command
+    | CommandResult
 )
 
 
-class Goal(msgspec.Struct):
-    """Of a store's plan, the version that the name means."""
-
+class _LiveVersion(msgspec.Struct):
     live: int
 
 
 encode = msgspec.json.Encoder().encode
-read_goal = msgspec.json.Decoder(Goal).decode
 read_from_worker = msgspec.json.Decoder(FromWorker).decode
 read_from_supervisor = msgspec.json.Decoder(FromSupervisor).decode
+_read_live = msgspec.json.Decoder(_LiveVersion).decode
 
 
 def write_line(message: FromWorker | FromSupervisor) -> bytes:
-    """The message as it goes over the socket."""
+    """The message as it is sent."""
     return encode(message) + b"\n"
+
+
+def read_live_version(state: bytes) -> int:
+    """The version that the name refers to in an encoded `DesiredState`."""
+    return _read_live(state).live

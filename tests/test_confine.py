@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpad.cli.confine import run_confined
+from modelpad.confine import run_confined
 from modelpad.errors import ConversionFailed, NotTrusted
 
 

@@ -1,7 +1,7 @@
-"""Foreign files are read in a child process: one that hangs or crashes ends, and nothing else does.
+"""Runs work in a child process, so that a hang or a crash ends nothing else.
 
-Frameworks read files in native code, which cannot be interrupted, and some of which can be crashed
-by a damaged file. This module knows nothing of models.
+Frameworks read model files in native code, which cannot be interrupted and which a damaged file may
+crash. This module knows nothing of models.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from modelpad import errors
 from modelpad.errors import ConversionFailed, ModelpadError
 
 DEFAULT_TIMEOUT_S = 3600.0
-MORE_TIME = "If it needs longer, import it with a larger --timeout (0: no limit)."
+MORE_TIME = "To give it more time, import it with a larger --timeout (0: no limit)."
 
 
 def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-    """Runs `work` in a child process, whose temporary files are removed whatever happens.
+    """Runs `work` in a child process and removes its temporary files, whatever happens.
 
-    What `work` prints is printed; what it changes in memory is lost. 0 seconds means no limit.
+    Its output is printed as usual; what it changes in memory is lost. A `timeout_s` of 0 means no
+    limit; `what` starts the error messages.
 
     Raises:
-        ModelpadError: whichever `work` raises.
+        ModelpadError: the one that `work` raised.
         ConversionFailed: it took longer than `timeout_s`, or the process crashed.
-        RuntimeError: `work` raised something else; it says what.
+        RuntimeError: `work` raised anything else; the message names it.
     """
     folder = tempfile.mkdtemp(prefix="modelpad-import-")
     inlet, outlet = os.pipe()
@@ -54,15 +55,17 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
     if report is None:
         raise ConversionFailed(f"{what} took longer than {timeout_s:g} seconds.", hint=MORE_TIME)
     if not report:
-        raise ConversionFailed(f"{what} crashed ({_tell(status)}).", hint="Do not use this file.")
+        raise ConversionFailed(
+            f"{what} crashed ({_describe_exit(status)}).", hint="Do not use this file."
+        )
     _raise(json.loads(report))
 
 
 def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:
-    """The child's whole life: it reports nothing but how `work` ended."""
-    report: dict[str, Any] = {}
+    """All that the child does: it reports only how `work` ended, and never returns."""
+    report: dict[str, object] = {}
     try:
-        os.setpgid(0, 0)  # so that processes which it starts end with it
+        os.setpgid(0, 0)  # so that processes started by `work` end with it
         _die_with_parent()
         tempfile.tempdir = os.environ["TMPDIR"] = folder
         work()
@@ -84,16 +87,16 @@ def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:
 
 
 def _read(inlet: int, end: float | None) -> bytes | None:
-    """All that the child reports, nothing when it crashed; None when time is over."""
-    found = b""
+    """The child's report, empty if it crashed; None if it has not ended in time."""
+    report = b""
     while True:
         left = None if end is None else max(0.0, end - time.monotonic())
         if not select.select([inlet], [], [], left)[0]:
             return None
         chunk = os.read(inlet, 1 << 16)
         if not chunk:
-            return found
-        found += chunk
+            return report
+        report += chunk
 
 
 def _kill(child: int) -> None:
@@ -119,7 +122,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float | list | None)
 
 
-def _tell(status: int) -> str:
+def _describe_exit(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 

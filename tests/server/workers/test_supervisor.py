@@ -21,7 +21,6 @@ import pytest
 
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.fields import Signature, Tensor
-from modelpad.server.security.rate_limits import PROBES, SLOTS, RateLimiter
 from modelpad.store import LocalStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
@@ -291,8 +290,8 @@ def test_a_stop_refuses_new_connections_while_it_answers_what_is_in_flight(
 IMPATIENT = """
 import sys
 from modelpad.cli.main import main
-from modelpad.server.workers import supervisor
-supervisor.PING_S, supervisor.HUNG_S = 0.2, 2.5
+from modelpad.server.workers import fleet
+fleet.PING_S, fleet.HUNG_S = 0.2, 2.5
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -464,27 +463,3 @@ def test_what_cannot_start_says_so_once(tmp_path: Path, digits: Bundle) -> None:
 @pytest.mark.parametrize("words", ["--workers -1", "--workers two"])
 def test_workers_are_counted(run_modelpad: Any, words: str) -> None:
     assert run_modelpad("serve", "digits", *words.split()).returncode == 2
-
-
-def test_tokens_come_back_with_time() -> None:
-    rates = RateLimiter(2.0)
-    assert [rates.acquire("ann", 10.0), rates.acquire("ann", 10.0)] == [0, 0]
-    assert rates.acquire("ann", 10.0) == 0.5
-    assert rates.acquire("bob", 10.0) == 0
-    assert rates.acquire("ann", 10.5) == 0
-    assert rates.acquire("ann", 10.6) > 0
-
-
-def test_a_clock_that_goes_back_gives_nothing_away() -> None:
-    rates = RateLimiter(1.0)
-    assert rates.acquire("ann", 100.0) == 0
-    assert rates.acquire("ann", 50.0) > 0
-    assert rates.acquire("ann", 50.5) > 0
-
-
-def test_more_names_than_buckets_do_no_harm() -> None:
-    rates = RateLimiter(1.0)
-    for number in range(SLOTS + 4 * PROBES):
-        rates.acquire(f"name {number}", number / 1e6)
-    assert rates.acquire("new", 1.0) == 0
-    assert rates.acquire("new", 1.0) > 0

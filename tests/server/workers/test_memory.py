@@ -57,13 +57,13 @@ except MemoryError:
     assert done.stdout == "100\n", done.stderr
 
 
-def test_processes_are_weighed() -> None:
+def test_processes_are_measured() -> None:
     own = os.getpid()
     for capped in (True, False):
-        sizes = WorkerMemory(GB, capped).weigh([own, 2**22 - 1])
+        sizes = WorkerMemory(GB, capped).measure([own, 2**22 - 1])
         assert set(sizes) == {own}
         assert sizes[own] > 10 * MB
-    assert memory._ask_ps([own]).get(own, 11 * MB) > 10 * MB
+    assert memory._run_ps([own]).get(own, 11 * MB) > 10 * MB
 
 
 def test_a_worker_that_stays_high_is_replaced() -> None:
@@ -77,7 +77,7 @@ def test_a_worker_that_stays_high_is_replaced() -> None:
     assert [judge(950), judge(950), judge(950)] == [Verdict.KEEP, Verdict.KEEP, Verdict.REPLACE]
     assert judge(1300) is Verdict.KILL
     assert watch.judge({}, 1000 * MB) == {}
-    assert watch.begun == watch.high == {}
+    assert watch.first_bytes == watch.times_high == {}
 
 
 def test_a_worker_that_begins_high_is_not_replaced_for_ever() -> None:

@@ -1,0 +1,171 @@
+"""Builds one server process from its options: models, app, reconciler; then serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from socket import socket
+from typing import TYPE_CHECKING
+
+from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus, share_arenas
+from modelpad.server.app import App
+from modelpad.server.http.messages import ServerLimits
+from modelpad.server.http.sockets import Address, Certificate
+from modelpad.server.lifecycle.catalogue import Catalogue
+from modelpad.server.lifecycle.reconciler import Reconciler
+from modelpad.server.models import LoadOptions, ModelTable, ServedModel
+from modelpad.server.options import (
+    ModelOptions,
+    NetworkOptions,
+    RunningServer,
+    SecurityOptions,
+    ServeEvents,
+    ServeOptions,
+)
+from modelpad.server.prefork import SharedState
+from modelpad.server.security.auth import ApiKeyAuth
+from modelpad.server.security.origins import choose_policy
+from modelpad.server.serving import serve
+from modelpad.server.sources import ModelFinder
+from modelpad.server.workers.channel import SupervisorChannel
+
+if TYPE_CHECKING:
+    from modelpad.server.lifecycle.overrides import Overrides
+    from modelpad.server.observability.traces import Traces
+    from modelpad.store import ResolvedBundle
+
+SMALL_MODELS_BYTES = 64 * 1024 * 1024
+MAX_DEFAULT_WORKERS = 8
+
+
+def run_process(
+    options: ServeOptions,
+    events: ServeEvents,
+    shared: SharedState,
+    connection: socket | None,
+    workers: int,
+) -> None:
+    """Loads the models and serves them until stopped, as one of `workers` processes (0: decide).
+
+    `connection` leads to the supervisor, if there is one.
+    """
+    share_arenas()
+    auth = build_auth(options.security, shared)
+    certificate = build_certificate(options.network)
+    traces = build_traces(options.otlp_endpoint)
+    finder = ModelFinder(options.models.store, options.models.cache, events.report)
+    found = finder.find_all(options.models.names, shared.overrides.versions)
+    if not workers:
+        graph_bytes = sum(one.bundle.graph_bytes for one in found)
+        workers = choose_worker_count(graph_bytes, options.models.device)
+    shared.memory.cap(workers)
+    load = build_load_options(options, workers, supervised=connection is not None)
+    models = load_models(found, shared.overrides, load)
+    app = assemble_app(options, shared.listener, models, auth)
+    app.traces = traces
+    app.reconciler = build_reconciler(app, options.models, found, shared.overrides, load)
+    address, grpc = find_addresses(options.network, shared.listener)
+    running = RunningServer(models, address, grpc, workers)
+    serve(
+        app,
+        shared.listener,
+        on_ready=lambda: events.ready(running),
+        shutdown_timeout_s=options.workers.shutdown_timeout_s,
+        tls=certificate,
+        grpc=grpc,
+        channel=SupervisorChannel(connection, workers) if connection is not None else None,
+    )
+
+
+def load_models(
+    found: Sequence[ResolvedBundle], overrides: Overrides, load: LoadOptions
+) -> ModelTable:
+    """Loads all models but those that an admin has unloaded."""
+    return ModelTable(
+        ServedModel.load(one.name, one.version, one.bundle, load)
+        for one in found
+        if one.name not in overrides.unloaded
+    )
+
+
+def build_reconciler(
+    app: App,
+    models: ModelOptions,
+    found: Sequence[ResolvedBundle],
+    overrides: Overrides,
+    load: LoadOptions,
+) -> Reconciler:
+    """Keeps the app's models as the store and the admins want them."""
+    catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
+    return Reconciler(app, catalogue, models.poll_interval_s)
+
+
+def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, Address | None]:
+    """Where HTTP really listens, and gRPC if it does."""
+    http = Address(network.host, listener.getsockname()[1], network.certificate is not None)
+    return http, Address(network.host, network.grpc_port) if network.grpc_port else None
+
+
+def choose_worker_count(graph_bytes: int, device: str) -> int:
+    """How many workers suit models whose graphs have `graph_bytes` in all.
+
+    One for each CPU, at most 8. A single one for large models, which spend their time in the graph,
+    without Python's lock, and would be in memory several times; and for devices other than CPUs.
+    """
+    if device != "cpu" or graph_bytes > SMALL_MODELS_BYTES:
+        return 1
+    return min(MAX_DEFAULT_WORKERS, allotted_cpus())
+
+
+def build_load_options(options: ServeOptions, workers: int, *, supervised: bool) -> LoadOptions:
+    """How models are loaded by one of `workers` processes, with its share of queue and memory."""
+    limits = options.limits
+    queue = QueueLimits(length=-(-limits.max_queue // workers), timeout_s=limits.timeout_s)
+    threads = max(1, allotted_cpus() // workers)
+    loaded_bytes = options.models.max_loaded_bytes // workers
+    memory = MemoryBudget(loaded_bytes) if loaded_bytes else None
+    inline = supervised and threads == 1
+    return LoadOptions(queue, limits.max_batch_size, options.models.device, threads, memory, inline)
+
+
+def assemble_app(
+    options: ServeOptions, listener: socket, models: ModelTable, auth: ApiKeyAuth | None
+) -> App:
+    """The app with its limits and its rules about who may use it."""
+    security, limits = options.security, options.limits
+    return App(
+        models,
+        ServerLimits(body_bytes=limits.max_body_bytes, inflight_bytes=limits.inflight_bytes),
+        log_requests=options.log_requests,
+        guard=auth,
+        paths=options.network.map_routes(next((model.name for model in models), "")),
+        origins=security.cors_origins,
+        admins=security.admins,
+        hosts=choose_policy(
+            listener.getsockname()[0],
+            security.allowed_hosts,
+            has_keys=auth is not None and auth.wants_keys,
+        ),
+    )
+
+
+def build_auth(security: SecurityOptions, shared: SharedState) -> ApiKeyAuth | None:
+    """Checks keys and rates; None when anybody may send any number of requests."""
+    if not (security.api_keys or security.api_key_file or shared.rates):
+        return None
+    return ApiKeyAuth(security.api_keys, security.api_key_file, shared.rates, shared.failures)
+
+
+def build_certificate(network: NetworkOptions) -> Certificate | None:
+    """The certificate of HTTPS and gRPC, if there is one."""
+    if network.certificate is None or network.certificate_key is None:
+        return None
+    return Certificate(network.certificate, network.certificate_key)
+
+
+def build_traces(endpoint: str) -> Traces | None:
+    """Sends traces to the collector at `endpoint`, if there is one."""
+    if not endpoint:
+        return None
+    from modelpad.server.observability.traces import Traces
+
+    return Traces(endpoint)
