@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, make_request, refusals, run
-from modelpad.server.protocols import generate
+from fuzz.models import MODELS, predict, refusals
+from modelpad.server.protocols.generate import GENERATE
 
 DECODERS = ("modelpad.server.protocols.generate",)
 
@@ -12,4 +12,4 @@ def fuzz(data: bytes) -> None:
     """Asks every model."""
     for model in MODELS:
         with refusals():
-            run(generate.generate(model, make_request(data)))
+            predict(model, GENERATE, data)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, make_request, refusals, run
-from modelpad.server.protocols import native
+from fuzz.models import MODELS, predict, refusals
+from modelpad.server.protocols.native import TYPED
 
-DECODERS = ("modelpad.server.protocols.native",)
+DECODERS = ("modelpad.server.protocols.native", "modelpad.server.protocols.forms")
 
 
 def fuzz(data: bytes) -> None:
@@ -14,4 +14,4 @@ def fuzz(data: bytes) -> None:
     content_type = kind.decode("latin-1").strip()
     for model in MODELS:
         with refusals():
-            run(native.predict(model, make_request(body, content_type=content_type)))
+            predict(model, TYPED, body, content_type=content_type)

@@ -45,7 +45,6 @@ EXEMPT = {
     "server.security.auth": "compares hashes of header fields",
     "server.models": "looks a path up in the manifest",
     "server.page": "files of the package",
-    "server.routes": "reads back an answer of its own",
     "server.workers.memory": "tables of the system, and of control groups",
     "server.workers.channel": "messages of our own processes",
 }

@@ -170,7 +170,7 @@ def test_a_wrong_method_is_told_as_the_protocol_tells_errors(
     answer = client.get(path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
-    assert answer.json() == {"error": f"{path} does not take GET. Use POST."}
+    assert answer.json() == {"error": f"{path} does not accept GET. Use POST."}
 
 
 @pytest.mark.parametrize("path", ["../__init__.py", "..%2f__init__.py", "__init__.py", "x.css"])

@@ -507,9 +507,9 @@ def test_the_app_is_a_plain_asgi_callable() -> None:
     import threading
 
     uvicorn = pytest.importorskip("uvicorn")
-    from modelpad.server import App, ModelTable
+    from modelpad.server import ModelTable, build_app
 
-    config = uvicorn.Config(App(ModelTable([])), port=0, log_level="error")
+    config = uvicorn.Config(build_app(ModelTable([])), port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -298,7 +298,7 @@ def serve_models(
 ) -> None:
     """Opens the models and serves them, as one of `workers` processes; 0: the models say."""
     from modelpad.engine import share_arenas
-    from modelpad.server import App, ModelTable, Reconciler, ServedModel
+    from modelpad.server import HttpOptions, ModelTable, Reconciler, ServedModel, build_app
     from modelpad.server.http.sockets import Address
     from modelpad.server.lifecycle.catalogue import Catalogue
     from modelpad.server.security.origins import choose_policy
@@ -318,25 +318,23 @@ def serve_models(
         for one in found
         if one.name not in shared.overrides.unloaded
     )
-    app = App(
-        models,
-        read_limits(args),
-        log_requests=args.log_requests,
-        guard=guard,
-        paths=paths_from_environment(next((model.name for model in models), "")),
-        origins=args.cors_origin,
-        admins=args.admin,
-        hosts=choose_policy(
+    options_http = HttpOptions(
+        args.log_requests,
+        paths_from_environment(next((model.name for model in models), "")),
+        frozenset(args.cors_origin),
+        choose_policy(
             listener.getsockname()[0],
             find_hosts(args),
             has_keys=guard is not None and guard.wants_keys,
         ),
     )
+    app = build_app(
+        models, read_limits(args), options_http, auth=guard, admins=args.admin, traces=traces
+    )
     root = Settings.from_environment(args).store
     catalogue = Catalogue(root, args.models, found, shared.overrides, options, args.keep_versions)
-    app.reconciler = Reconciler(app, catalogue, args.poll_interval)
+    app.host.reconciler = Reconciler(app.host, catalogue, args.poll_interval)
     address = Address(args.host, listener.getsockname()[1], tls is not None)
-    app.traces = traces
     grpc = Address(args.host, args.grpc_port) if args.grpc_port else None
 
     def announce() -> None:

@@ -49,34 +49,35 @@ def serve(
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        server = HttpServer(app.respond, app.limits, app.shed_load, app.budget)
+        host, backend = app.host, app.backend
+        server = HttpServer(app.respond, backend.limits, app.shed_load, backend.budget)
         over = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(loop, kind, over.set)
         if link is not None:
-            app.link = link
-            await link.open(app, on_ready, over.set)
-        await app.start()
+            host.channel = link
+            await link.open(host, on_ready, over.set)
+        await host.start()
         calls = None
         if grpc is not None:
             from modelpad.server.grpc.listener import GrpcServer
 
-            calls = GrpcServer(app, shared=link is not None)
+            calls = GrpcServer(backend, shared=link is not None)
             await calls.listen(grpc, tls)
         kept = 0 if calls is None else calls.max_connections
         await server.listen(listener, context, kept_descriptors=kept)
         tune_collector()
         if link is not None:
-            link.ready(app)
+            link.ready(host)
         else:
             on_ready()
         await over.wait()
-        app.stopping = True
+        host.stopping = True
         others = asyncio.sleep(0) if calls is None else calls.stop(shutdown_timeout_s)
         cut, _ = await asyncio.gather(server.stop(shutdown_timeout_s), others)
         if cut:
             log.warning("%d requests were cut off after %g s", cut, shutdown_timeout_s)
-        await app.stop()
+        await host.stop()
 
     asyncio.run(live())
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modelpad.errors import DeadlineExceeded, InvalidInput, ModelpadError, TooLarge
 from modelpad.server.budget import Reservation
 from modelpad.server.grpc.connections import Connections, find_peer
+from modelpad.server.host import STICKY
 from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.protobuf import parse_message
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
+    from modelpad.server.backend import Backend
 
 T = TypeVar("T")
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -49,7 +50,7 @@ class Call:
         "_counted",
         "_timer",
         "_upload",
-        "app",
+        "backend",
         "failure",
         "headers",
         "peer",
@@ -58,18 +59,18 @@ class Call:
 
     def __init__(
         self,
-        app: App,
+        backend: Backend,
         context: Any,
         metadata: Metadata,
         connections: Connections,
         abort: Abort,
     ) -> None:
-        self.app = app
+        self.backend = backend
         self.headers = read_headers(metadata[:MAX_HEADERS])
         self.peer: str = context.peer()
-        self.reserved = Reservation(app.budget)
+        self.reserved = Reservation(backend.budget)
         self.failure: ModelpadError | None = None  # why the call was ended while it was read
-        self._upload = Reservation(app.budget)
+        self._upload = Reservation(backend.budget)
         self._context = context
         self._connections = connections
         self._counted = False
@@ -79,14 +80,21 @@ class Call:
         context.add_done_callback(self.close)
 
     @property
+    def sticky_key(self) -> str | None:
+        """Calls with the same key get the same version of a traffic split."""
+        return self.headers.get(STICKY)
+
+    @property
     def client(self) -> str:
         """The address of the peer, without its port; "" where it has none."""
         return find_peer(self.peer)[0]
 
     def admit(self, *, admin: bool = False, guarded: bool = True) -> None:
-        """Raises as `App.admit`."""
+        """Raises as `AccessControl.admit`."""
         try:
-            self.app.admit(self.headers, admin=admin, guarded=guarded, client=self.client)
+            self.backend.access.admit(
+                self.headers, admin=admin, guarded=guarded, client=self.client
+            )
         except ModelpadError:
             self._connections.refuse(self.peer)
             raise
@@ -107,7 +115,7 @@ class Call:
             return None
         self.reserved.grow(len(data))
         if data.startswith((GZIP, DEFLATE)):
-            size = read_size(data, self.app.limits.body_bytes)
+            size = read_size(data, self.backend.limits.body_bytes)
             self.reserved.grow(2 * size)  # in blocks, then as a whole
             data = await run_large(size, decompress, data, size)
         self.reserved.grow(await run_large(len(data), estimate_bytes, data, message))
@@ -122,7 +130,7 @@ class Call:
         if size < LARGE_BYTES:  # the windows of HTTP/2 and the socket hold as much
             return
         loop = asyncio.get_running_loop()
-        limit_s = self.app.limits.body_s
+        limit_s = self.backend.limits.body_s
         self._timer = loop.call_later(limit_s, self._connections.close, self.peer)
 
     def release(self) -> None:
@@ -156,7 +164,7 @@ class Call:
 
     def _slow(self) -> None:
         """Its message is still on the way: it could be as large as any, and grpcio holds it."""
-        limits = self.app.limits
+        limits = self.backend.limits
         try:
             self._upload.grow(limits.body_bytes)
         except ModelpadError as error:
@@ -170,7 +178,7 @@ class Call:
 
     def _end(self, error: ModelpadError) -> None:
         self.failure = error
-        self.app.spawn(self._abort(error))
+        self.backend.host.spawn(self._abort(error))
 
 
 async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:

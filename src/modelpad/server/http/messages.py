@@ -65,6 +65,7 @@ class Request:
         "_read",
         "client",
         "headers",
+        "match",
         "method",
         "path",
         "query_string",
@@ -91,6 +92,7 @@ class Request:
         self._read = read
         self._limits = limits
         self.client = client
+        self.match: object | None = None  # what the app found at the request's head
 
     @classmethod
     def from_asgi(
@@ -154,23 +156,6 @@ class Request:
         """The value in a JSON body of this request. Raises as `parse_json`, and as `reserve`."""
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
-
-    async def keep_body(self, reservation: Reservation | None = None) -> Request:
-        """The same request with its body read, so that it can be read again.
-
-        A copy that outlives this request has a `reservation` of its own.
-        """
-        body = await self.body()
-
-        async def read() -> tuple[bytes, bool]:
-            return body, False
-
-        headers = {k: v for k, v in self.headers.items() if k != "content-encoding"}
-        if reservation is not None:
-            reservation.grow(len(body))
-        kept = self.reservation if reservation is None else reservation
-        query, limits = self.query_string, self._limits
-        return Request(self.method, self.path, query, headers, read, limits, kept, self.client)
 
     async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
         """The body line by line, in constant memory; empty lines are left out.

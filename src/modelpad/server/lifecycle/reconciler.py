@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelpad.engine import release_memory
 from modelpad.errors import (
@@ -28,11 +28,12 @@ from modelpad.errors import (
     suggest_name,
 )
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
-from modelpad.server.models import ServedModel, ServedVersions
+from modelpad.server.model_table import ModelTable, ServedVersions
+from modelpad.server.models import ServedModel
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
     from modelpad.server.lifecycle.catalogue import Catalogue
+    from modelpad.server.observability.metrics import Metrics
     from modelpad.store import DesiredState
 
 log = logging.getLogger("modelpad.server")
@@ -42,11 +43,23 @@ OPEN_S = 300.0  # for a version to be opened and to answer its samples; then it 
 DRAIN_S = 60.0
 
 
-class Reconciler:
-    """Keeps an app's models as a catalogue's plans say; looks every `interval_s`, 0 for never."""
+class Host(Protocol):
+    """Whose models are reconciled."""
 
-    def __init__(self, app: App, catalogue: Catalogue, interval_s: float = 2.0) -> None:
-        self.app = app
+    metrics: Metrics
+
+    def require_models(self) -> ModelTable:
+        """The models. Raises `NotReady` before they are loaded."""
+
+    def watch(self, model: ServedModel) -> None:
+        """Counts and traces the batches of a model."""
+
+
+class Reconciler:
+    """Keeps a host's models as a catalogue's plans say; polls every `interval_s`, 0 for never."""
+
+    def __init__(self, host: Host, catalogue: Catalogue, interval_s: float = 2.0) -> None:
+        self._host = host
         self.catalogue = catalogue
         self.interval_s = interval_s
         self.failed: dict[tuple[str, int], float] = {}
@@ -95,9 +108,9 @@ class Reconciler:
         """
         async with self._opening:
             if action == UNLOAD:
-                self.app.require_models().find_line(name)
+                self._host.require_models().find_versions(name)
                 self.catalogue.overrides.note(UNLOAD, name)
-                self._retire_all(self.app.require_models().remove(name).versions)
+                self._retire_all(self._host.require_models().remove(name).versions)
             else:
                 await self._open(name)
 
@@ -123,8 +136,10 @@ class Reconciler:
             return await self._open_missing(name, plan)
 
     async def _open_missing(self, name: str, plan: DesiredState) -> frozenset[int]:
-        line = self.app.require_models().lines.get(name)
-        have = set(line.versions if line is not None else ()) | set(self._beside.get(name, ()))
+        current = self._host.require_models().served.get(name)
+        have = set(current.versions if current is not None else ()) | set(
+            self._beside.get(name, ())
+        )
         for version in sorted(plan.versions - have, reverse=True):
             model = await self._try(name, version)
             if model is not None:
@@ -134,26 +149,26 @@ class Reconciler:
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
         """Serves `versions` as the plan says, in one step; others leave when they are idle."""
-        table = self.app.require_models()
-        line = table.lines.get(name)
+        table = self._host.require_models()
+        current = table.served.get(name)
         beside = self._beside.pop(name, {})
-        served = dict(line.versions) if line is not None else {}
+        served = dict(current.versions) if current is not None else {}
         have = {v: model for v, model in (served | beside).items() if v in versions}
         if not have or name in self.catalogue.overrides.unloaded:
             self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
             return
-        now = line.live if line is not None and line.live in have else max(have)
-        live = plan.live if plan.live in have else now
+        now = current.default if current is not None and current.default in have else max(have)
+        default = plan.live if plan.live in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
-        wanted = (plan.versions | {live}) & set(have)
+        wanted = (plan.versions | {default}) & set(have)
         after = ServedVersions(
-            name, {v: have[v] for v in sorted(wanted)}, live, plan.aliases, traffic, shadow
+            name, {v: have[v] for v in sorted(wanted)}, default, plan.aliases, traffic, shadow
         )
-        if line != after:
+        if current != after:
             table.put(after)
-        if line is None or line.live != live:
-            log.warning("%s: version %d is live", name, live)
+        if current is None or current.default != default:
+            log.warning("%s: version %d is the default", name, default)
         self._retire_all({v: model for v, model in (served | beside).items() if v not in wanted})
 
     def _retire_all(self, models: Mapping[int, ServedModel]) -> None:
@@ -172,13 +187,13 @@ class Reconciler:
             self.failed[name, version] = time.monotonic() + again_s
             reason = f"{type(error).__name__}: {error}"
             log.error("%s: version %d stays out: %s", name, version, reason)
-            self.app.metrics.count_version_failure(model=name, version=version)
+            self._host.metrics.count_version_failure(model=name, version=version)
             await self._note(name, version, reason)
             return None
         self.failed.pop((name, version), None)
         if await asyncio.to_thread(self.catalogue.read_failure, name, version):
             await self._note(name, version, None)
-        self.app.watch(model)
+        self._host.watch(model)
         return model
 
     async def _note(self, name: str, version: int, reason: str | None) -> None:

@@ -187,8 +187,8 @@ class Metrics:
             last=self._last.get(labels, 0.0),
         )
 
-    def take(self, gauges: Mapping[str, Mapping[Labels, float]] | None = None) -> Snapshot:
-        """Everything counted up to now, with gauges as they are."""
+    def snapshot(self, gauges: Mapping[str, Mapping[Labels, float]] | None = None) -> Snapshot:
+        """Everything counted so far, and the gauges' current values."""
         return Snapshot(
             {name: list(counts.items()) for name, counts in self._counters.items() if counts},
             {name: list(series.items()) for name, series in self._histograms.items() if series},

@@ -17,7 +17,7 @@ from modelpad.errors import DeadlineExceeded, ModelpadError
 from modelpad.server.workers import messages
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
+    from modelpad.server.host import ModelHost
     from modelpad.server.observability.metrics import Snapshot
     from modelpad.store import DesiredState
 
@@ -55,7 +55,9 @@ class SupervisorChannel:
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, app: App, announce: Callable[[], None], stop: Callable[[], None]) -> None:
+    async def open(
+        self, app: ModelHost, announce: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
         """Follows the supervisor from now on; `stop` is called when it has gone."""
         reader, self._writer = await asyncio.open_unix_connection(
             sock=self._connection, limit=LONGEST_LINE
@@ -63,7 +65,7 @@ class SupervisorChannel:
         self._run(self._listen(reader, app, announce, stop))
         self._run(self._count(app))
 
-    def ready(self, app: App) -> None:
+    def ready(self, app: ModelHost) -> None:
         """This worker accepts connections."""
         live = {model.name: model.version for model in app.require_models()}
         self._send(messages.Ready(self.workers, live))
@@ -85,7 +87,7 @@ class SupervisorChannel:
                 timeout_s=COLLECT_S,
             ) from None
 
-    async def order(self, action: str, name: str) -> None:
+    async def run_command(self, action: str, name: str) -> None:
         """Has all workers do what an admin orders.
 
         Raises:
@@ -118,7 +120,7 @@ class SupervisorChannel:
     async def _listen(
         self,
         reader: asyncio.StreamReader,
-        app: App,
+        app: ModelHost,
         announce: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
@@ -128,7 +130,7 @@ class SupervisorChannel:
         stop()
 
     def _hear(
-        self, message: messages.FromSupervisor, app: App, announce: Callable[[], None]
+        self, message: messages.FromSupervisor, app: ModelHost, announce: Callable[[], None]
     ) -> None:
         match message:
             case messages.Announce():
@@ -157,12 +159,12 @@ class SupervisorChannel:
                     plan = read_plan(message.plan)
                     app.reconciler.apply(message.name, plan, message.versions)
 
-    async def _look(self, app: App) -> None:
+    async def _look(self, app: ModelHost) -> None:
         plans = await app.reconciler.plans() if app.reconciler is not None else {}
         raw = {name: msgspec.Raw(messages.encode(plan)) for name, plan in plans.items()}
         self._send(messages.Plans(raw))
 
-    async def _prepare(self, app: App, asked: messages.Prepare) -> None:
+    async def _prepare(self, app: ModelHost, asked: messages.Prepare) -> None:
         plan = read_plan(asked.plan)
         have: frozenset[int] = frozenset()
         if app.reconciler is not None:
@@ -172,7 +174,7 @@ class SupervisorChannel:
                 log.exception("%s cannot be followed", asked.name)
         self._send(messages.Prepared(asked.change, sorted(have), plan.versions <= have))
 
-    async def _execute(self, app: App, order: messages.Command) -> None:
+    async def _execute(self, app: ModelHost, order: messages.Command) -> None:
         done = messages.CommandResult(order.number)
         try:
             if app.reconciler is not None:
@@ -184,7 +186,7 @@ class SupervisorChannel:
             done = messages.CommandResult(order.number, "ModelpadError", str(error))
         self._send(done)
 
-    async def _count(self, app: App) -> None:
+    async def _count(self, app: ModelHost) -> None:
         told = b""
         while True:
             await asyncio.sleep(COUNT_S)

@@ -378,7 +378,7 @@ class Supervisor:
                 if worker.leave_by and worker is not collecting.asker:
                     gone.add(worker.counts)
             own = Snapshot(counters={RESTARTS: [((), self._restarts)]} if self._restarts else {})
-            told = [*others, gone.take(), self._retired.take(), own]
+            told = [*others, gone.snapshot(), self._retired.snapshot(), own]
             collecting.asker.send(messages.Collected(told))
 
     # Changes of what is served.
