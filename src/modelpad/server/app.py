@@ -78,7 +78,7 @@ class App:
         if models is None or self.options.log_requests:
             return None
         route, names = found
-        served = models.served.get(models.label(names.get("model", "")))
+        served = models.get(names.get("model", ""))
         if served is None or not served.is_full:
             return None
         if "origin" in request.headers or "x-request-id" in request.headers:

@@ -8,6 +8,7 @@ measures the time, and sends a copy to the model's shadow version.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from modelpad.server.codec import Codec, Inputs, Message, Options, Outputs, Written
@@ -30,9 +31,8 @@ class Inference:
     async def predict(
         self,
         model: ServedModel,
-        codec: Codec[Message, Options, Written],
-        *message: Message.args,
-        **named: Message.kwargs,
+        codec: Codec[*Message, Options, Written],
+        *message: *Message,
     ) -> Written:
         """The response to a message; `modelpad_prediction_seconds` counts it.
 
@@ -41,7 +41,7 @@ class Inference:
             Overloaded, DeadlineExceeded, NotReady, ModelFailed: as the batcher does.
         """
         started = time.perf_counter()
-        inputs = codec.read(model, *message, **named)
+        inputs = codec.read(model, *message)
         outputs = await enqueue(model, inputs)
         response = await codec.write(model, inputs, outputs)
         seconds = time.perf_counter() - started
@@ -58,8 +58,8 @@ class Inference:
         self._host.metrics.count_shadow(result, model=shadow.name, version=shadow.version)
 
 
-async def enqueue(model: ServedModel, inputs: Inputs[Any]) -> Outputs:
+def enqueue(model: ServedModel, inputs: Inputs[Any]) -> Awaitable[Outputs]:
     """The model's outputs; the inputs wait in its queue for a batch. Raises as the batcher does."""
     if inputs.tensors is not None:
-        return await model.batcher.run(inputs.tensors, timeout_s=inputs.timeout_s)
-    return await model.batcher.answer(inputs.values or {})
+        return model.batcher.run(inputs.tensors, timeout_s=inputs.timeout_s)
+    return model.batcher.answer(inputs.values or {})

@@ -39,7 +39,10 @@ class ServedVersions:
     @property
     def is_full(self) -> bool:
         """Whether the queue of every version is full."""
-        return all(model.batcher.is_full for model in self.versions.values())
+        for model in self.versions.values():  # not `all`: every request asks
+            if not model.batcher.is_full:
+                return False
+        return True
 
     def choose(self, key: str | None = None) -> ServedModel:
         """The version for a request that names none: by traffic split, sticky for one `key`."""
@@ -145,6 +148,12 @@ class ModelTable:
                 known=sorted(self._served),
             )
         return next(iter(self._served.values())).choose(key)
+
+    def get(self, name: str) -> ServedVersions | None:
+        """The versions of a name, if it is served; "" is the only model."""
+        if not name and len(self._served) == 1:
+            return next(iter(self._served.values()))
+        return self._served.get(name)
 
     def find_shadow(self, model: ServedModel) -> ServedModel | None:
         """The version that gets a copy of the requests that `model` serves, if there is one."""

@@ -22,7 +22,7 @@ from modelpad.server.models import ServedModel
 
 Names = Mapping[str, str]
 Handler = Callable[[Backend, Request, Names], Awaitable[Response]]
-HttpCodec = Codec[[Request, bytes], Any, Response]
+HttpCodec = Codec[Request, bytes, Any, Response]
 
 # Paths come from clients before they are authenticated, so the cache is bounded.
 MAX_CACHED_PATHS = 1000
@@ -133,10 +133,10 @@ def _respond_unknown(method: str, path: str, allowed: list[str]) -> Response:
     return errors.respond_problem(status, words, hint, **headers)
 
 
-async def find_model(backend: Backend, request: Request, names: Names) -> ServedModel:
+def find_model(backend: Backend, request: Request, names: Names) -> Awaitable[ServedModel]:
     """The model that a request names by its path, its tensors known. Raises as `ModelHost.find`."""
     key = request.headers.get(STICKY)
-    return await backend.host.find(names.get("model", ""), names.get("version", ""), key)
+    return backend.host.find(names.get("model", ""), names.get("version", ""), key)
 
 
 def predict_with(codec: HttpCodec) -> Handler:

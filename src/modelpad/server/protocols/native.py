@@ -36,11 +36,12 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
     """
     model = await find_model(backend, request, names)
     inference = backend.inference
-    if request.content_type in JSON_LINES:
+    kind = request.content_type
+    if kind in JSON_LINES:
         return predict_lines(inference, model, request)
     with model.batcher.hold():  # a version being replaced stays until the body is here
         body = await request.body()
-        if request.content_type == JSON and body.lstrip()[:1] == b"[":
+        if kind == JSON and body.lstrip()[:1] == b"[":
             items = request.parse_json(body)
             if items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
@@ -74,7 +75,7 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
     if kind == JSON or kind.endswith("+json"):
         return name_values(request.parse_json(body), signature)
     if kind.startswith(("image/", "text/")) or kind in ("application/octet-stream", "", URLENCODED):
-        return _read_raw(request, body, signature)
+        return _read_raw(request, kind, body, signature)
     raise InvalidInput(
         f"Unsupported Content-Type: {kind!r}.",
         hint="Set content-type to application/json, multipart/form-data, image/png or text/plain.",
@@ -83,8 +84,7 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
     )
 
 
-def _read_raw(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
-    kind = request.content_type
+def _read_raw(request: Request, kind: str, body: bytes, signature: Signature) -> dict[str, object]:
     # curl --data-binary without a header says "urlencoded": look at the body instead.
     guess = kind in ("", URLENCODED, "application/octet-stream")
     if guess and body[:1] in (b"{", b"["):
