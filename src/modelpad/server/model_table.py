@@ -39,7 +39,7 @@ class ServedVersions:
     @property
     def is_full(self) -> bool:
         """Whether the queue of every version is full."""
-        for model in self.versions.values():  # not `all`: every request asks
+        for model in self.versions.values():  # noqa: SIM110 -- twice as fast, on every request
             if not model.batcher.is_full:
                 return False
         return True

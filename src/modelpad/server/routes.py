@@ -59,7 +59,7 @@ async def show_file(backend: Backend, request: Request, names: Names) -> Respons
 async def check_alive(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /healthz`, liveness: the process answers, and no engine hangs.
 
-    A supervisor replaces a worker whose engine hangs, so that only without one it is told here.
+    A supervisor replaces a worker whose engine hangs; without one this reports it.
     """
     stalled = backend.host.stalled_models() if backend.host.channel is None else ""
     if stalled:

@@ -1,4 +1,4 @@
-"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes.
+"""gRPC on a port of its own: the services, and errors as status codes.
 
 On the wire a call with one request is a stream with one message. All methods are registered as
 streams, so that grpcio reads nothing of a call before it is admitted.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("modelpad.server")
 
-# Calls whose request is not named as the call is.
+# Calls whose request has another name.
 REQUESTS = {"Check": "HealthCheckRequest", "ModelStreamInfer": "ModelInferRequest"}
 STREAMS = ("ModelStreamInfer",)
 FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
@@ -44,13 +44,13 @@ HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
 
-MAX_STREAMS = 32  # streams of one worker; what is on its way in each can be as large as a message
+MAX_STREAMS = 32  # of one worker; each may have a message in memory that is not counted
 CALLS_PER_CONNECTION = 100
 METADATA_BYTES = 8 * 1024
-# What a peer may send of each call before it is admitted: HTTP/2's own default.
+# What a peer may send on each call before it is admitted: HTTP/2's own default.
 WINDOW_BYTES = 65_535
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
-PENDING_CALLS = 200  # that grpcio has accepted and Python has not seen yet
+PENDING_CALLS = 200  # accepted by grpcio, not seen by Python yet
 
 
 class Health:
@@ -75,7 +75,7 @@ class GrpcServer:
     """The gRPC services on one port."""
 
     def __init__(self, backend: Backend, *, shared: bool = False) -> None:
-        """The port may be `shared` with other workers. Raises `MissingExtra` without `grpcio`."""
+        """Other workers may share the port. Raises `MissingExtra` without `grpcio`."""
         try:
             import grpc
         except ImportError as error:
@@ -116,7 +116,7 @@ class GrpcServer:
         self.server.add_generic_rpc_handlers((Handlers(),))
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:
-        """Accepts calls from now on; answers the port. Raises `PortInUse`."""
+        """Accepts calls from now on; returns the port. Raises `PortInUse`."""
         where = f"{address.host}:{address.port}"
         try:
             if tls is None:
@@ -129,7 +129,7 @@ class GrpcServer:
             bound = 0
         if not bound:
             raise PortInUse(
-                f"Port {address.port} on {address.host} cannot be had for gRPC.",
+                f"Port {address.port} on {address.host} is not available for gRPC.",
                 hint="Choose another: --grpc-port",
                 port=address.port,
             )
@@ -138,7 +138,7 @@ class GrpcServer:
         return bound
 
     async def stop(self, shutdown_timeout_s: float) -> None:
-        """Accepts no more, and answers what is in flight within `shutdown_timeout_s`."""
+        """Accepts no more calls; those in flight have `shutdown_timeout_s` to finish."""
         await self.server.stop(shutdown_timeout_s)
         self.connections.stop()
 
@@ -154,7 +154,7 @@ class GrpcServer:
             self._methods[f"/{service}/{name}"] = make, handle(service, name, request, act)
 
     def _find_handler(self, details: Any) -> Any:
-        """grpcio's handler of a call. Its metadata is bound: each look at it copies it anew."""
+        """grpcio's handler of a call. Its metadata is bound, as each access copies it."""
         found = self._methods.get(details.method)
         if found is None:
             return None
@@ -177,7 +177,7 @@ class GrpcServer:
                 return response
             return await self._abort(context, outcome)
 
-        # A function of its own: grpcio keeps the frame of `handle`, and what is in it, for long.
+        # A function of its own: grpcio keeps the frame of `handle`, with its variables, for long.
         async def answer(call: Call, *, unread: bool) -> bytes:
             message = load_message(request)() if unread else await call.read(request)
             if message is None:
@@ -232,10 +232,10 @@ class GrpcServer:
 
 
 class Outcome:
-    """How a call ends: counts and traces it; `failure` is what to tell its client.
+    """How a call ends: counts and traces it; `failure` is what its client is told.
 
-    An error ends here, and is let go of: grpcio keeps the exception that ends a call, and frames
-    in its traceback would keep the call's messages in memory.
+    Errors end here, without their frames: grpcio keeps the exception that ends a call, and its
+    traceback would keep the call's messages in memory.
     """
 
     def __init__(self, server: GrpcServer, service: str, name: str, call: Call) -> None:
@@ -276,12 +276,12 @@ class Outcome:
 
 
 def count_grpc_connections(limits: ServerLimits) -> int:
-    """How many connections gRPC may have: a quarter of the descriptors at most."""
+    """How many connections gRPC may have: at most a quarter of the descriptors."""
     return max(1, min(limits.connections, count_descriptors() // 4))
 
 
 def list_options(limits: ServerLimits, connections: int) -> list[tuple[str, int]]:
-    """grpcio's options for these limits; none of them has a default that bounds anything here."""
+    """grpcio's options for these limits; its defaults bound none of this."""
     return [
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),
