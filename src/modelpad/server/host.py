@@ -93,8 +93,10 @@ class ModelHost:
 
         model.batcher.observe = observe
 
-    async def find(self, name: str, version: str = "", key: str | None = None) -> ServedModel:
-        """The model that a request names, its tensors known; "" is the only model served.
+    async def find(
+        self, name: str | None, version: str = "", key: str | None = None
+    ) -> ServedModel:
+        """The model that a request names, its tensors known; None is the only model served.
 
         Requests with the same sticky `key` get the same version of a traffic split.
 
@@ -103,7 +105,7 @@ class ModelHost:
             BundleInvalid: its graph was not loaded yet, and cannot be.
         """
         models = self.require_models()
-        model = models.find(name, version, key) if name else models.find_only(key)
+        model = models.find_only(key) if name is None else models.find(name, version, key)
         session = model.batcher.session
         if not session.is_described:
             await asyncio.to_thread(session.describe_tensors)

@@ -136,7 +136,7 @@ def _respond_unknown(method: str, path: str, allowed: list[str]) -> Response:
 def find_model(backend: Backend, request: Request, names: Names) -> Awaitable[ServedModel]:
     """The model that a request names by its path, its tensors known. Raises as `ModelHost.find`."""
     key = request.headers.get(STICKY)
-    return backend.host.find(names.get("model", ""), names.get("version", ""), key)
+    return backend.host.find(names.get("model"), names.get("version", ""), key)
 
 
 def predict_with(codec: HttpCodec) -> Handler:
