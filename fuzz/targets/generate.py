@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, predict, refusals
+from fuzz.models import MODELS, allow_errors, predict
 from modelpad.server.protocols.generate import GENERATE
 
 DECODERS = ("modelpad.server.protocols.generate",)
 
 
 def fuzz(data: bytes) -> None:
-    """Asks every model."""
+    """Sends the input to every model."""
     for model in MODELS:
-        with refusals():
+        with allow_errors():
             predict(model, GENERATE, data)

@@ -1,10 +1,10 @@
-"""The typed API's JSON: one item, a list of items, and lines."""
+"""The native API's JSON: one item, a list of items, and NDJSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fuzz.models import INFERENCE, MODELS, make_request, predict, refusals, run
+from fuzz.models import INFERENCE, MODELS, allow_errors, make_request, predict, run
 from modelpad.server.protocols import repository
 from modelpad.server.protocols.native import TYPED
 from modelpad.server.protocols.native_items import predict_lines, predict_list
@@ -18,27 +18,27 @@ JSON, LINES = "application/json", "application/x-ndjson"
 
 
 async def read_parts(response: Any) -> bytes:
-    """A streamed answer as a whole."""
+    """The whole body of a streamed response."""
     return b"".join([part async for part in response.parts])
 
 
 def fuzz(data: bytes) -> None:
-    """Asks every model by JSON, by a body without a type, and by lines."""
+    """Sends the input to every model as JSON, without a content type, and as NDJSON."""
     for model in MODELS:
         for kind in (JSON, ""):
-            with refusals():
+            with allow_errors():
                 predict(model, TYPED, data, content_type=kind)
-        with refusals():
+        with allow_errors():
             run(predict_many(model, data))
-        with refusals():
+        with allow_errors():
             request = make_request(data, content_type=LINES)
             run(read_parts(predict_lines(INFERENCE, model, request)))
-    with refusals():
+    with allow_errors():
         repository.read_ready(make_request(data).parse_json(data))
 
 
 async def predict_many(model: Any, data: bytes) -> None:
-    """Asks with a list of items, where it is one."""
+    """Predicts a list of items, if the input is one."""
     request = make_request(data)
     items = request.parse_json(data)
     if isinstance(items, list) and items and isinstance(items[0], dict):

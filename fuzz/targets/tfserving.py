@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, predict, refusals
+from fuzz.models import MODELS, allow_errors, predict
 from modelpad.server.protocols.tfserving import CLASSIFY, PREDICT, REGRESS
 
 DECODERS = (
@@ -13,8 +13,8 @@ DECODERS = (
 
 
 def fuzz(data: bytes) -> None:
-    """Asks every model in every way."""
+    """Sends the input to every model with every method."""
     for model in MODELS:
         for codec in (PREDICT, CLASSIFY, REGRESS):
-            with refusals():
+            with allow_errors():
                 predict(model, codec, data)

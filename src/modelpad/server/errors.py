@@ -94,7 +94,7 @@ def _find(table: Mapping[ErrorType, Entry], error: errors.ModelpadError) -> Entr
 
 
 def status_of(error: errors.ModelpadError) -> HTTPStatus:
-    """The HTTP status in the typed API."""
+    """The HTTP status in the native API."""
     return _find(STATUSES, error)
 
 
@@ -119,7 +119,7 @@ def describe_error(error: errors.ModelpadError) -> dict[str, object]:
 
 
 def respond_error(error: errors.ModelpadError) -> Response:
-    """The typed API's error response: `describe_error` with its status."""
+    """The native API's error response: `describe_error` with its status."""
     return respond_json(describe_error(error), status=status_of(error), headers=_add_headers(error))
 
 

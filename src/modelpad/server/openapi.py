@@ -44,7 +44,7 @@ PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 def describe_api(
     routes: Iterable[Route], models: ModelTable, limits: ServerLimits
 ) -> dict[str, Any]:
-    """The OpenAPI document: every route; the typed API once for each model, by its fields."""
+    """The OpenAPI document: every route; the native API once for each model, by its fields."""
     served = list(models)
     paths: dict[str, Any] = {}
     for route in routes:

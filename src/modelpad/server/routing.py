@@ -37,7 +37,7 @@ class Operation:
 
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
     every such route can have. An operation that `needs_models` can answer 503. `is_typed` is for
-    the typed API, which is described once for each model, by its fields.
+    the native API, which is described once for each model, by its fields.
     """
 
     summary: str

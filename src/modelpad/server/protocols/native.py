@@ -1,4 +1,4 @@
-"""The typed API: `POST /predict/{model}` with whatever is handy.
+"""The native API: `POST /predict/{model}` with whatever is handy.
 
 JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*` or `text/plain`
 body, or a `data:` URL. The response is typed JSON, the same for each of these. Lists and JSON lines

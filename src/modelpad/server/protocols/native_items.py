@@ -1,4 +1,4 @@
-"""Many items in one request of the typed API: a JSON list, or JSON lines as they come.
+"""Many items in one request of the native API: a JSON list, or JSON lines as they come.
 
 Each item is a prediction of its own, and one that fails has its own error.
 """

@@ -2,7 +2,7 @@
 
 TensorFlow Serving and the Open Inference Protocol use named tensors with a batch axis, as the graph
 defines them. Sketch, image and text fields also accept the bytes of a picture or a text, which are
-prepared as in the typed API.
+prepared as in the native API.
 """
 
 from __future__ import annotations
