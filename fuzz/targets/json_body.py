@@ -6,7 +6,7 @@ from typing import Any
 
 from fuzz.models import INFERENCE, MODELS, allow_errors, make_request, predict, run
 from modelpad.server.protocols import repository
-from modelpad.server.protocols.native import TYPED
+from modelpad.server.protocols.native import NATIVE
 from modelpad.server.protocols.native_items import predict_lines, predict_list
 
 DECODERS = (
@@ -27,7 +27,7 @@ def fuzz(data: bytes) -> None:
     for model in MODELS:
         for kind in (JSON, ""):
             with allow_errors():
-                predict(model, TYPED, data, content_type=kind)
+                predict(model, NATIVE, data, content_type=kind)
         with allow_errors():
             run(predict_many(model, data))
         with allow_errors():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fuzz.models import MODELS, allow_errors, predict
-from modelpad.server.protocols.native import TYPED
+from modelpad.server.protocols.native import NATIVE
 
 DECODERS = ("modelpad.server.protocols.native", "modelpad.server.protocols.forms")
 
@@ -14,4 +14,4 @@ def fuzz(data: bytes) -> None:
     content_type = kind.decode("latin-1").strip()
     for model in MODELS:
         with allow_errors():
-            predict(model, TYPED, body, content_type=content_type)
+            predict(model, NATIVE, body, content_type=content_type)

@@ -1,7 +1,7 @@
 """How each error is reported to a client: its HTTP status, its gRPC code, and the body of an error.
 
 Every class of the error tree is listed, so that a new one needs a decision; a test checks it. The
-typed API and the tensor protocols share the statuses except for invalid input, which the tensor
+native API and the tensor protocols share the statuses except for invalid input, which the tensor
 protocols answer with 400.
 """
 

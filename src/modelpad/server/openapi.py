@@ -48,7 +48,7 @@ def describe_api(
     served = list(models)
     paths: dict[str, Any] = {}
     for route in routes:
-        if not route.operation.is_typed:
+        if not route.operation.is_native:
             described = _describe_route(route, served)
             paths.setdefault(route.endpoint, {})[route.method.lower()] = described
         elif "{model}" in route.endpoint:
@@ -118,8 +118,8 @@ def _describe_responses(
         described[status] = {"description": MEANINGS[status]}
         if status != "304":
             # A request that times out while it arrives has reached no protocol yet.
-            typed = route.write_error is errors.respond_error or status == "408"
-            schema = refer("Error" if typed else "ErrorText")
+            native = route.write_error is errors.respond_error or status == "408"
+            schema = refer("Error" if native else "ErrorText")
             described[status]["content"] = {JSON: {"schema": schema}}
     return described
 

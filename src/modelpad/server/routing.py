@@ -36,7 +36,7 @@ class Operation:
     """What the OpenAPI document says of a route.
 
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
-    every such route can have. An operation that `needs_models` can answer 503. `is_typed` is for
+    every such route can have. An operation that `needs_models` can answer 503. `is_native` is for
     the native API, which is described once for each model, by its fields.
     """
 
@@ -45,7 +45,7 @@ class Operation:
     requests: Mapping[str, Schema] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     needs_models: bool = True
-    is_typed: bool = False
+    is_native: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
             items = request.parse_json(body)
             if items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
-        return await inference.predict(model, TYPED, request, body)
+        return await inference.predict(model, NATIVE, request, body)
 
 
 def read(model: ServedModel, request: Request, body: bytes) -> Inputs[None]:
@@ -60,7 +60,7 @@ async def write(model: ServedModel, inputs: Inputs[None], outputs: Outputs) -> R
     return respond_stream(record, outputs) if holds_array(record) else respond_json(record)
 
 
-TYPED = Codec(read, write)
+NATIVE = Codec(read, write)
 
 
 def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
@@ -99,9 +99,9 @@ def _read_raw(request: Request, kind: str, body: bytes, signature: Signature) ->
     return {only.name: body}
 
 
-TYPED_API = Operation("One prediction", {}, is_typed=True)
+PREDICT = Operation("One prediction", {}, is_native=True)
 ROUTES = (
-    Route("POST", "/predict/{model}", predict, TYPED_API, predicts=True),
-    Route("POST", "/predict", predict, TYPED_API, predicts=True),
-    Route("POST", "/invocations", predict, TYPED_API, predicts=True),
+    Route("POST", "/predict/{model}", predict, PREDICT, predicts=True),
+    Route("POST", "/predict", predict, PREDICT, predicts=True),
+    Route("POST", "/invocations", predict, PREDICT, predicts=True),
 )
