@@ -4,9 +4,8 @@ A field knows how to decode one value that arrived, how to encode one answer, it
 which widget shows it. It knows nothing of bundles, sessions or HTTP.
 """
 
-from modelpad.fields.field import Field
+from modelpad.fields.field import Field, field_from_dict
 from modelpad.fields.image import Image
-from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
 from modelpad.fields.score import Score
 from modelpad.fields.signature import Signature

@@ -1,8 +1,11 @@
-"""What every field can do."""
+"""What every field can do, and how one is read back from a manifest."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from modelpad.errors import BundleInvalid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,3 +54,41 @@ def check_sizes(name: str, *sizes: object, least: int = 1, most: int) -> None:
         whole = isinstance(size, int) and not isinstance(size, bool)
         if size is not None and not (whole and least <= size <= most):  # type: ignore[operator]
             raise ValueError(f"{name} is not a whole number from {least} to {most}: {size!r:.40}")
+
+
+def field_from_dict(record: Mapping[str, Any]) -> Field:
+    """The field that `to_dict` described.
+
+    Raises:
+        BundleInvalid: the kind is unknown or its parameters make no sense.
+    """
+    from modelpad.fields.image import Image
+    from modelpad.fields.label import Label
+    from modelpad.fields.score import Score
+    from modelpad.fields.sketch import Sketch
+    from modelpad.fields.tensor import Tensor
+    from modelpad.fields.text import Text
+
+    kinds: dict[str, Callable[..., Field]] = {
+        "image": Image.from_dict,
+        "label": Label.from_dict,
+        "score": Score.from_dict,
+        "sketch": Sketch.from_dict,
+        "tensor": Tensor.from_dict,
+        "text": Text.from_dict,
+    }
+    kind = record.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise BundleInvalid(
+            f"The manifest has a field of kind {kind!r}.",
+            hint=f"Known kinds: {', '.join(sorted(kinds))}. A newer modelpad may read it.",
+        )
+    try:
+        if not isinstance(record["name"], str):
+            raise TypeError("its name is not text")
+        return kinds[kind](record)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BundleInvalid(
+            f"The manifest's {kind} field makes no sense: {error}.",
+            hint="Write the bundle again from its source model.",
+        ) from error

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpad.errors import BundleInvalid
-from modelpad.fields.field import Field
-from modelpad.fields.kinds import field_from_dict
+from modelpad.fields.field import Field, field_from_dict
 
 
 @dataclass(frozen=True, slots=True)
