@@ -22,7 +22,7 @@ log = logging.getLogger("modelpad.server")
 class Catalogue:
     """Desired states and bundles by name.
 
-    `asked` are the names and paths of the command line, none for every model of the store; `given`
+    `words` are the names and paths of the command line, none for every model of the store; `given`
     the bundles found by them. A plain name follows the store; a path, or a version of a name, stays
     what it was.
     """
@@ -30,7 +30,7 @@ class Catalogue:
     def __init__(
         self,
         root: Path,
-        asked: Sequence[str],
+        words: Sequence[str],
         given: Sequence[ResolvedBundle],
         overrides: Overrides,
         options: LoadOptions,
@@ -38,7 +38,7 @@ class Catalogue:
     ) -> None:
         self.overrides = overrides
         self._store = LocalStore(root)
-        self._asked = asked
+        self._words = words
         self._options = options
         self._keep = keep
         self._given = {found.name: found for found in given}
@@ -71,10 +71,10 @@ class Catalogue:
     def _wants(self, name: str) -> bool:
         if name in self.overrides.unloaded:
             return False
-        return not self._asked or name in self._given or name in self.overrides.loaded
+        return not self._words or name in self._given or name in self.overrides.loaded
 
     def _is_fixed(self, name: str) -> bool:
-        return bool(self._asked) and name not in self._asked
+        return bool(self._words) and name not in self._words
 
     def _is_given(self, name: str) -> bool:
         return name in self._given and (self._is_fixed(name) or not self._store.versions(name))
