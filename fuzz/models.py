@@ -15,10 +15,14 @@ from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text
 from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.errors import respond_error, respond_words
+from modelpad.server.host import ModelHost
 from modelpad.server.http.messages import Request, ServerLimits
+from modelpad.server.inference import Inference
+from modelpad.server.model_table import ModelTable
 
 LIMITS = ServerLimits(body_bytes=1 << 16, header_bytes=1 << 12)
 LOOP = asyncio.new_event_loop()
+INFERENCE = Inference(ModelHost(ModelTable([])), ByteBudget(LIMITS.inflight_bytes))
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -135,3 +139,14 @@ def make_request(body: bytes, **headers: str) -> Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     held = Reservation(ByteBudget(LIMITS.inflight_bytes))
     return Request("POST", "/", b"", named, read, LIMITS, held)
+
+
+def predict(model: Any, codec: Any, body: bytes, **headers: str) -> Any:
+    """The response to a POST request with this body."""
+    return run(INFERENCE.predict(model, codec, make_request(body, **headers), body))
+
+
+def make_call() -> Any:
+    """What the gRPC protocols need of a call: what it reserved."""
+    reserved = Reservation(ByteBudget(LIMITS.inflight_bytes))
+    return SimpleNamespace(reserved=reserved, reserve=reserved.grow)

@@ -76,7 +76,7 @@ GATED = """
 import asyncio, sys
 from pathlib import Path
 from modelpad.cli.main import main
-from modelpad.server.app import App
+from modelpad.server.host import ModelHost
 from modelpad.server.lifecycle.reconciler import Reconciler
 
 gates = Path(sys.argv.pop(1))
@@ -91,7 +91,7 @@ def gate(method, name, closed):
         return result
     return wait
 
-App.start = gate(App.start, "start", lambda: True)
+ModelHost.start = gate(ModelHost.start, "start", lambda: True)
 Reconciler.prepare = gate(Reconciler.prepare, "prepare", lambda name, plan: 2 in plan.versions)
 sys.exit(main(sys.argv[1:]))
 """

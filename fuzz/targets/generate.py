@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, allow_errors, make_request, run
-from modelpad.server.protocols import generate
+from fuzz.models import MODELS, allow_errors, predict
+from modelpad.server.protocols.generate import GENERATE
 
 DECODERS = ("modelpad.server.protocols.generate",)
 
@@ -12,4 +12,4 @@ def fuzz(data: bytes) -> None:
     """Sends the input to every model."""
     for model in MODELS:
         with allow_errors():
-            run(generate.generate(model, make_request(data)))
+            predict(model, GENERATE, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from fuzz.models import MODELS, allow_errors, run
+from fuzz.models import INFERENCE, MODELS, allow_errors, make_call, run
 from modelpad.server.protocols import grpc_inference
 from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.protobuf import load_message
@@ -27,6 +27,5 @@ def fuzz(data: bytes) -> None:
         return  # gRPC itself rejects it
     for model in MODELS:
         with allow_errors():
-            outputs = run(grpc_inference.infer(model, request))
-            grpc_inference.write_answer(model, request, outputs)
+            run(INFERENCE.predict(model, grpc_inference.INFER, request, make_call()))
     grpc_inference.read_tensors(request)

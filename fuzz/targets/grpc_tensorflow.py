@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from fuzz.models import MODELS, allow_errors, run
+from fuzz.models import INFERENCE, MODELS, allow_errors, make_call, run
 from modelpad.server.protocols import grpc_tensorflow
 from modelpad.server.protocols.protobuf import load_message
 
@@ -19,7 +19,6 @@ def fuzz(data: bytes) -> None:
         return  # gRPC itself rejects it
     for model in MODELS:
         with allow_errors():
-            for array in run(grpc_tensorflow.infer(model, request)).values():
-                grpc_tensorflow.write_tensor(array)
+            run(INFERENCE.predict(model, grpc_tensorflow.PREDICT, request, make_call()))
     for name, proto in request.inputs.items():
         grpc_tensorflow.read_tensor(proto, name)

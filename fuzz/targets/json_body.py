@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fuzz.models import MODELS, allow_errors, make_request, run
-from modelpad.server.protocols import native, repository
+from fuzz.models import INFERENCE, MODELS, allow_errors, make_request, predict, run
+from modelpad.server.protocols import repository
+from modelpad.server.protocols.native import NATIVE
+from modelpad.server.protocols.native_items import predict_lines, predict_list
 
-DECODERS = ("modelpad.server.protocols.native", "modelpad.server.protocols.repository")
+DECODERS = (
+    "modelpad.server.protocols.native",
+    "modelpad.server.protocols.native_items",
+    "modelpad.server.protocols.repository",
+)
 JSON, LINES = "application/json", "application/x-ndjson"
 
 
@@ -21,8 +27,19 @@ def fuzz(data: bytes) -> None:
     for model in MODELS:
         for kind in (JSON, ""):
             with allow_errors():
-                run(native.predict(model, make_request(data, content_type=kind)))
+                predict(model, NATIVE, data, content_type=kind)
         with allow_errors():
-            run(read_parts(native.predict_lines(model, make_request(data, content_type=LINES))))
+            run(predict_many(model, data))
+        with allow_errors():
+            request = make_request(data, content_type=LINES)
+            run(read_parts(predict_lines(INFERENCE, model, request)))
     with allow_errors():
         repository.read_ready(make_request(data).parse_json(data))
+
+
+async def predict_many(model: Any, data: bytes) -> None:
+    """Predicts a list of items, if the input is one."""
+    request = make_request(data)
+    items = request.parse_json(data)
+    if isinstance(items, list) and items and isinstance(items[0], dict):
+        await predict_list(INFERENCE, model, items, request.reservation)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, allow_errors, make_request, run
-from modelpad.server.protocols import native
+from fuzz.models import MODELS, allow_errors, predict
+from modelpad.server.protocols.native import NATIVE
 
-DECODERS = ("modelpad.server.protocols.native",)
+DECODERS = ("modelpad.server.protocols.native", "modelpad.server.protocols.forms")
 
 
 def fuzz(data: bytes) -> None:
@@ -14,4 +14,4 @@ def fuzz(data: bytes) -> None:
     content_type = kind.decode("latin-1").strip()
     for model in MODELS:
         with allow_errors():
-            run(native.predict(model, make_request(body, content_type=content_type)))
+            predict(model, NATIVE, body, content_type=content_type)

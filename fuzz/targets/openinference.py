@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, allow_errors, make_request, run
-from modelpad.server.protocols import openinference
+from fuzz.models import MODELS, allow_errors, predict
+from modelpad.server.protocols.openinference.requests import HEADER_LENGTH
+from modelpad.server.protocols.openinference.routes import INFER
 
-DECODERS = ("modelpad.server.protocols.openinference", "modelpad.server.protocols.tensors")
+DECODERS = (
+    "modelpad.server.protocols.openinference.datatypes",
+    "modelpad.server.protocols.openinference.requests",
+    "modelpad.server.protocols.openinference.responses",
+    "modelpad.server.protocols.tensors",
+)
 
 
 def fuzz(data: bytes) -> None:
     """Sends the input to every model, as JSON or with binary tensors."""
     first, _, body = data.partition(b"\n")
     length = first.decode("latin-1").strip()
-    headers = {openinference.HEADER_LENGTH: length} if length else {}
+    headers = {HEADER_LENGTH: length} if length else {}
     for model in MODELS:
         with allow_errors():
-            response = run(openinference.infer(model, make_request(body, **headers)))
-            size = response.headers.get(openinference.HEADER_LENGTH)
-            if size:
-                openinference.read_answer(response.body, int(size))
+            predict(model, INFER, body, **headers)

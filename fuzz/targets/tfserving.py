@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, allow_errors, make_request, run
-from modelpad.server.protocols import tfserving
+from fuzz.models import MODELS, allow_errors, predict
+from modelpad.server.protocols.tfserving import CLASSIFY, PREDICT, REGRESS
 
-DECODERS = ("modelpad.server.protocols.tfserving", "modelpad.server.protocols.tensors")
+DECODERS = (
+    "modelpad.server.protocols.tfserving",
+    "modelpad.server.protocols.tfserving_inputs",
+    "modelpad.server.protocols.tensors",
+)
 
 
 def fuzz(data: bytes) -> None:
     """Sends the input to every model with every method."""
     for model in MODELS:
-        for call in (tfserving.predict, tfserving.classify, tfserving.regress):
+        for codec in (PREDICT, CLASSIFY, REGRESS):
             with allow_errors():
-                run(call(model, make_request(data)))
+                predict(model, codec, data)

@@ -21,7 +21,7 @@ import pytest
 from modelpad.bundle import Bundle
 from modelpad.client.load import run_load, write_request
 from modelpad.engine import QueueLimits
-from modelpad.server import App, LoadOptions, ModelTable, ServedModel
+from modelpad.server import LoadOptions, ModelTable, ServedModel, build_app
 from modelpad.server.http.server import HttpServer
 
 
@@ -155,21 +155,21 @@ def test_a_clock_that_jumps_changes_no_deadline(
     started = time.time()
     monkeypatch.setattr("time.time", lambda: started + next(jumps))
     options = LoadOptions(limits=QueueLimits(timeout_s=5))
-    app = App(ModelTable([ServedModel.load("digits", 1, digits, options)]))
+    app = build_app(ModelTable([ServedModel.load("digits", 1, digits, options)]))
     picture = digits.path("samples/7.png").read_bytes()
 
     async def live() -> list[int]:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(app.respond, app.limits, app.shed_load)
+        server = HttpServer(app.respond, app.backend.limits, app.shed_load)
         await server.listen(listener)
-        await app.start()
+        await app.host.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/predict/digits"
         async with httpx.AsyncClient() as client:
             sent = {"content-type": "image/png"}
             asked = [client.post(url, content=picture, headers=sent) for _ in range(40)]
             statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
         assert await server.stop(2) == 0
-        await app.stop()
+        await app.host.stop()
         return statuses
 
     assert asyncio.run(live()) == [200] * 40

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelpad.bundle import open_bundle
-from modelpad.server import App, ModelTable, ServedModel
+from modelpad.server import App, ModelTable, ServedModel, build_app
 from modelpad.server.budget import Reservation
 from modelpad.server.http.messages import Request, ServerLimits
 from modelpad.zoo import zoo_bundles
@@ -78,10 +78,10 @@ BODIES = st.binary(max_size=300) | (VALUES | REQUESTS).map(lambda v: json.dumps(
 def app(bundles: Path) -> Iterator[App]:
     folders = [*sorted(bundles.iterdir()), zoo_bundles()["digits"]]
     opened = [open_bundle(folder) for folder in folders]
-    made = App(ModelTable(ServedModel.load(b.manifest.name, 1, b) for b in opened))
+    made = build_app(ModelTable(ServedModel.load(b.manifest.name, 1, b) for b in opened))
     yield made
-    assert made.models is not None
-    made.models.close()
+    assert made.host.models is not None
+    made.host.models.close()
 
 
 def ask(app: App, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -90,14 +90,14 @@ def ask(app: App, path: str, body: bytes, headers: dict[str, str]) -> tuple[int,
 
     async def go() -> tuple[int, bytes]:
         limits = ServerLimits(body_bytes=1 << 20)
-        with Reservation(app.budget) as held:
+        with Reservation(app.backend.budget) as held:
             held.grow(len(body))
             response = await app.respond(Request("POST", path, b"", headers, read, limits, held))
             parts = b"".join([part async for part in response.parts]) if response.parts else b""
         return response.status, response.body + parts
 
     answer = asyncio.run(go())
-    assert app.budget.used == 0
+    assert app.backend.budget.used == 0
     return answer
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from modelpad.bundle import Bundle
-from modelpad.server import App, ModelTable
+from modelpad.server import ModelTable, build_app
 from modelpad.server.grpc.listener import GrpcServer
 from modelpad.server.http.server import HttpServer
 from modelpad.server.http.sockets import Address, open_socket
@@ -122,9 +122,9 @@ def test_a_server_that_is_not_ready(stopping: bool) -> None:
     """It lives; to v1 its models answer 503, which the client reads as not ready."""
 
     async def run() -> None:
-        app = App(ModelTable([]) if stopping else None)
-        app.stopping = stopping
-        server, calls = HttpServer(app.respond), GrpcServer(app)
+        app = build_app(ModelTable([]) if stopping else None)
+        app.host.stopping = stopping
+        server, calls = HttpServer(app.respond), GrpcServer(app.backend)
         listener = open_socket(Address(port=0))
         await server.listen(listener)
         port = await calls.listen(Address(port=0))

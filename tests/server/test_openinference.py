@@ -12,7 +12,7 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.fields import Tensor
-from modelpad.server.protocols.openinference import classify
+from modelpad.server.protocols.openinference.datatypes import classify
 
 tritonclient = pytest.importorskip("tritonclient.http")
 

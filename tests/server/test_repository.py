@@ -224,6 +224,6 @@ def test_tritons_own_clients(serve: Any, store: LocalStore, keyed: None, free_po
         }
         client.load_model("twins", headers=ROOT)
         assert is_ready(url, "twins") == {200}
-        with pytest.raises(Exception, match="may not change"):
+        with pytest.raises(Exception, match="may not load"):
             client.unload_model("twins", headers=ANN)
         client.close()

@@ -35,7 +35,7 @@ def test_a_wrong_method_gets_the_error_format_of_its_protocol(
     answer = client.get(path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
-    assert answer.json() == {"error": f"{path} does not take GET. Use POST."}
+    assert answer.json() == {"error": f"{path} does not accept GET. Use POST."}
 
 
 @pytest.mark.parametrize("path", ["../__init__.py", "..%2f__init__.py", "__init__.py", "x.css"])

@@ -19,9 +19,8 @@ import pytest
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.errors import ModelFailed, Overloaded
 from modelpad.fields import Label, Signature
-from modelpad.server.app import App
-from modelpad.server.lifecycle.shadowing import Shadow, answers_agree
-from modelpad.server.models import ModelTable, ServedModel
+from modelpad.server.budget import ByteBudget
+from modelpad.server.lifecycle.shadowing import compare_shadow, outputs_agree
 from modelpad.store import LocalStore
 
 
@@ -162,45 +161,47 @@ def test_grpc_is_copied_call_by_call(
     wait_for(lambda: count_copies(url) == {"2 same": 3})
 
 
-def test_what_became_of_a_copy_is_counted(digits: Bundle) -> None:
-    async def full(model: ServedModel) -> object:
+def test_what_became_of_a_copy_is_told() -> None:
+    """Whatever it is, the memory that the copy held is released."""
+    budget = ByteBudget(1000)
+
+    async def full() -> object:
         raise Overloaded("full")
 
-    async def broken(model: ServedModel) -> object:
+    async def broken() -> object:
         raise ModelFailed("broken")
 
-    async def agree(model: ServedModel) -> object:
+    async def agree() -> object:
+        assert budget.used == 100
         return {"label": "7"}
 
-    async def live() -> bytes:
-        model = ServedModel.load("digits", 2, digits)
-        app = App(ModelTable([model]))
-        for act in (full, broken, agree, agree):
-            Shadow(app, model).compare(act, {"label": "7"})
-        await asyncio.sleep(0.05)
-        model.batcher.close()
-        return (await app.aggregate_metrics()).render({})
+    async def compare_all() -> list[str]:
+        held = {"label": "7"}
+        results = [await compare_shadow(each, held, budget, 100) for each in (full, broken, agree)]
+        results.append(await compare_shadow(agree, {"label": "1"}, budget, 100))
+        budget.reserve(950)
+        results.append(await compare_shadow(agree, held, budget, 100))
+        return results
 
-    text = asyncio.run(live()).decode()
-    for result, count in (("skipped", 1), ("failed", 1), ("same", 2)):
-        line = f'modelpad_shadow_total{{model="digits",result="{result}",version="2"}} {count}'
-        assert line in text
+    told = asyncio.run(compare_all())
+    assert told == ["skipped", "failed", "same", "different", "skipped"]
+    assert budget.used == 950
 
 
 def test_answers_are_compared() -> None:
     first = {"model": "m", "version": 1, "label": "a", "scores": {"a": 0.5, "b": 0.5}}
-    assert answers_agree(first, json.loads(json.dumps(first)) | {"version": 2})
-    assert answers_agree({"a": [1.0, 2.0]}, {"a": [1.0, 2.0005]})
-    assert not answers_agree(first, first | {"label": "b"})
-    assert not answers_agree({"a": [1.0]}, {"a": [1.0, 2.0]})
-    assert not answers_agree({"a": 1.0}, {"a": "1"})
-    assert answers_agree({"a": float("nan")}, {"a": float("nan")})
+    assert outputs_agree(first, json.loads(json.dumps(first)) | {"version": 2})
+    assert outputs_agree({"a": [1.0, 2.0]}, {"a": [1.0, 2.0005]})
+    assert not outputs_agree(first, first | {"label": "b"})
+    assert not outputs_agree({"a": [1.0]}, {"a": [1.0, 2.0]})
+    assert not outputs_agree({"a": 1.0}, {"a": "1"})
+    assert outputs_agree({"a": float("nan")}, {"a": float("nan")})
     rows = np.array([[0.25, np.nan]], np.float32)
-    assert answers_agree({"a": rows}, {"a": rows + np.float32(1e-6)})
-    assert not answers_agree({"a": rows}, {"a": rows + 1})
-    assert not answers_agree({"a": rows}, {"a": rows[0]})
-    assert not answers_agree({"a": rows}, {"a": rows.astype(np.float64)})
-    assert not answers_agree(np.array(["a"], object), np.array(["b"], object))
+    assert outputs_agree({"a": rows}, {"a": rows + np.float32(1e-6)})
+    assert not outputs_agree({"a": rows}, {"a": rows + 1})
+    assert not outputs_agree({"a": rows}, {"a": rows[0]})
+    assert not outputs_agree({"a": rows}, {"a": rows.astype(np.float64)})
+    assert not outputs_agree(np.array(["a"], object), np.array(["b"], object))
 
 
 def test_large_answers_are_compared_too(

@@ -1,7 +1,7 @@
-"""Memory that is free again goes back to the system, where the C library would keep it.
+"""Returns freed memory to the system, where the C library would keep it.
 
-glibc learns from the blocks that are freed to keep ever larger ones for later, so that after a few
-large requests a process stays as large as its peak, and its peak is more than what it uses.
+glibc raises its threshold for mapped blocks with each large block that is freed, so that after a
+few large requests a process stays as large as its peak.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 from functools import cache
 from typing import Any
 
-TRIMMED_BYTES = 4 * 1024 * 1024  # a request that held more is worth a trim
+TRIMMED_BYTES = 4 * 1024 * 1024  # worth a trim after a request that held more
 DELAY_S = 0.5
-# From this size on, each block is mapped alone, and unmapped when it is freed.
+# Blocks of this size and above are mapped one by one, and unmapped when freed.
 MAPPED_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of malloc.h
 
@@ -21,14 +21,14 @@ _waiting = threading.Lock()
 
 
 def map_large_blocks() -> None:
-    """Fixes the size from which blocks are mapped, which glibc otherwise raises to 32 MB."""
+    """Fixes the threshold for mapped blocks, which glibc otherwise raises up to 32 MB."""
     library = _load_library()
     if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def trim_soon() -> None:
-    """Trims half a second from now, on a thread of its own; once for all that ask until then."""
+    """Trims in half a second, on a thread of its own; calls until then share one trim."""
     if _load_library() is not None and _waiting.acquire(blocking=False):
         timer = threading.Timer(DELAY_S, _trim)
         timer.daemon = True

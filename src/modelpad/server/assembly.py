@@ -7,12 +7,14 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus, share_arenas
-from modelpad.server.app import App
+from modelpad.server.app import App, HttpOptions
+from modelpad.server.build import build_app
 from modelpad.server.http.messages import ServerLimits
 from modelpad.server.http.sockets import Address, Certificate
 from modelpad.server.lifecycle.catalogue import Catalogue
 from modelpad.server.lifecycle.reconciler import Reconciler
-from modelpad.server.models import LoadOptions, ModelTable, ServedModel
+from modelpad.server.model_table import ModelTable
+from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
     ModelOptions,
     NetworkOptions,
@@ -29,6 +31,7 @@ from modelpad.server.sources import ModelFinder
 from modelpad.server.workers.channel import SupervisorChannel
 
 if TYPE_CHECKING:
+    from modelpad.server.host import ModelHost
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
     from modelpad.store import ResolvedBundle
@@ -60,9 +63,8 @@ def run_process(
     shared.memory.cap(workers)
     load = build_load_options(options, workers, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
-    app = assemble_app(options, shared.listener, models, auth)
-    app.traces = traces
-    app.reconciler = build_reconciler(app, options.models, found, shared.overrides, load)
+    app = assemble_app(options, shared.listener, models, auth, traces)
+    app.host.reconciler = build_reconciler(app.host, options.models, found, shared.overrides, load)
     address, grpc = find_addresses(options.network, shared.listener)
     running = RunningServer(models, address, grpc, workers)
     serve(
@@ -88,15 +90,15 @@ def load_models(
 
 
 def build_reconciler(
-    app: App,
+    host: ModelHost,
     models: ModelOptions,
     found: Sequence[ResolvedBundle],
     overrides: Overrides,
     load: LoadOptions,
 ) -> Reconciler:
-    """Keeps the app's models as the store and the admins want them."""
+    """Keeps the host's models as the store and the admins want them."""
     catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
-    return Reconciler(app, catalogue, models.poll_interval_s)
+    return Reconciler(host, catalogue, models.poll_interval_s)
 
 
 def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, Address | None]:
@@ -128,23 +130,31 @@ def build_load_options(options: ServeOptions, workers: int, *, supervised: bool)
 
 
 def assemble_app(
-    options: ServeOptions, listener: socket, models: ModelTable, auth: ApiKeyAuth | None
+    options: ServeOptions,
+    listener: socket,
+    models: ModelTable,
+    auth: ApiKeyAuth | None,
+    traces: Traces | None,
 ) -> App:
     """The app with its limits and its rules about who may use it."""
     security, limits = options.security, options.limits
-    return App(
-        models,
-        ServerLimits(body_bytes=limits.max_body_bytes, inflight_bytes=limits.inflight_bytes),
-        log_requests=options.log_requests,
-        guard=auth,
-        paths=options.network.map_routes(next((model.name for model in models), "")),
-        origins=security.cors_origins,
-        admins=security.admins,
-        hosts=choose_policy(
+    http = HttpOptions(
+        options.log_requests,
+        options.network.map_routes(next((model.name for model in models), "")),
+        frozenset(security.cors_origins),
+        choose_policy(
             listener.getsockname()[0],
             security.allowed_hosts,
             has_keys=auth is not None and auth.wants_keys,
         ),
+    )
+    return build_app(
+        models,
+        ServerLimits(body_bytes=limits.max_body_bytes, inflight_bytes=limits.inflight_bytes),
+        http,
+        auth=auth,
+        admins=security.admins,
+        traces=traces,
     )
 
 

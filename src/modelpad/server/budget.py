@@ -1,7 +1,7 @@
-"""One byte budget a worker: what requests in flight may hold in memory together.
+"""One byte budget per worker: the memory that all requests in flight may hold together.
 
-Every limit on a single request is multiplied by the number of requests. The budget is what bounds
-their sum: bodies that arrive, what is decoded from them, and responses that wait for their client.
+Limits on single requests are multiplied by the number of requests. The budget bounds their sum:
+bodies being received, what is decoded from them, and responses that wait for their client.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from types import TracebackType
 from modelpad.errors import Overloaded, TooLarge
 from modelpad.server.allocator import TRIMMED_BYTES, trim_soon
 
-# Makes room of some bytes for a request that will then hold so many in all: (size, total).
+# Frees `size` bytes for a request that will then hold `total`: (size, total).
 Evict = Callable[[int, int], None]
 
 SMALL_BYTES = 1024 * 1024
 
 
 def too_many_bytes() -> Overloaded:
-    """The error of a request that there is no room for now."""
+    """The error for a request that does not fit now."""
     return Overloaded(
         "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
     )
 
 
 class ByteBudget:
-    """Counts the bytes that are reserved, up to `limit`; used from one event loop alone.
+    """Counts reserved bytes, up to `limit`; used from one event loop only.
 
-    The last quarter is kept for requests that hold a megabyte at most: large ones, however many and
-    slow, never keep small ones out.
+    The last quarter is for requests of up to a megabyte, so that large ones, however many and slow,
+    never keep small ones out.
 
-    When it is exhausted, `evict` may make room by dropping requests that hold more than the one
-    that asks: so the largest upload loses, and a small request hardly ever does.
+    When the budget is exhausted, `evict` may drop requests that hold more than the new one: the
+    largest upload loses first, a small request hardly ever.
     """
 
     __slots__ = ("evict", "limit", "used")
@@ -47,7 +47,7 @@ class ByteBudget:
 
         Raises:
             TooLarge: the request needs more than the whole budget.
-            Overloaded: it needs more than is left of it now.
+            Overloaded: it needs more than is left now.
         """
         total = max(size, total)
         limit = self.limit if total <= SMALL_BYTES else self.limit * 3 // 4
@@ -56,7 +56,7 @@ class ByteBudget:
         self.used += size
 
     def release(self, size: int) -> None:
-        """Gives `size` reserved bytes back."""
+        """Releases `size` bytes."""
         self.used -= size
 
     def _make_room(self, size: int, total: int, limit: int) -> None:
@@ -74,7 +74,7 @@ class ByteBudget:
 
 
 class Reservation:
-    """What one request holds of a budget, until it is released."""
+    """The bytes that one request holds of a budget."""
 
     __slots__ = ("_budget", "released", "size")
 
@@ -84,7 +84,7 @@ class Reservation:
         self.released = False
 
     def grow(self, size: int) -> None:
-        """Reserves `size` bytes more.
+        """Reserves `size` more bytes.
 
         Raises as `ByteBudget.reserve`, and `Overloaded` when the request was dropped to make room.
         """
@@ -95,25 +95,25 @@ class Reservation:
             raise Overloaded("The request was dropped.", hint="Try again.", retry_after_s=1)
 
     def force(self, size: int) -> None:
-        """Counts `size` bytes more, which are in memory already, over the limit if need be."""
+        """Reserves `size` more bytes that are in memory already, beyond the limit if need be."""
         self._budget.used += size
         self.size += size
 
     def shrink(self, size: int) -> None:
-        """Gives `size` bytes back; nothing when all was released before."""
+        """Releases `size` bytes, or what is left of them."""
         size = min(size, self.size)
         self._budget.used -= size
         self.size -= size
 
     def clear(self) -> None:
-        """Gives everything back; it may grow again."""
+        """Releases everything; it may grow again."""
         if self.size > TRIMMED_BYTES:
             trim_soon()
         self._budget.used -= self.size
         self.size = 0
 
     def release(self) -> None:
-        """Gives everything back, for good."""
+        """Releases everything, for good."""
         self.clear()
         self.released = True
 

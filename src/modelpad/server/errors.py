@@ -1,4 +1,9 @@
-"""Which HTTP status each error has, and what the typed API's error body looks like."""
+"""How each error is reported to a client: its HTTP status, its gRPC code, and the body of an error.
+
+Every class of the error tree is listed, so that a new one needs a decision; a test checks it. The
+native API and the tensor protocols share the statuses except for invalid input, which the tensor
+protocols answer with 400.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +14,98 @@ from typing import TypeVar
 from modelpad import errors
 from modelpad.server.http.messages import Response, respond_json
 
-Told = TypeVar("Told")
+Entry = TypeVar("Entry")
+ErrorType = type[errors.ModelpadError]
 
-# The nearest class in an error's ancestry decides; ModelpadError itself is an internal error.
-STATUSES: dict[type[errors.ModelpadError], HTTPStatus] = {
+STATUSES: dict[ErrorType, HTTPStatus] = {
     errors.ModelpadError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.EmptyCanvas: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.VersionNotFound: HTTPStatus.NOT_FOUND,
+    errors.DataSetNotFound: HTTPStatus.NOT_FOUND,
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyFailures: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.ForeignOrigin: HTTPStatus.FORBIDDEN,
     errors.UnknownHost: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.ModelFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.BundleInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ChecksumMismatch: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.StoreError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DataSetInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.MissingExtra: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.TrainingFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ConversionFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.NotTrusted: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ParityFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.PortInUse: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.UsageError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-# What a client hears of a defect of ours.
-FAILED = errors.ModelpadError("The server failed on this request.", hint="Its log says why.")
+TENSOR_STATUSES = STATUSES | {
+    errors.InvalidInput: HTTPStatus.BAD_REQUEST,
+    errors.EmptyCanvas: HTTPStatus.BAD_REQUEST,
+}
+# gRPC status codes by name; TooLarge is permanent, so not RESOURCE_EXHAUSTED, which clients retry.
+GRPC_CODES: dict[ErrorType, str] = {
+    errors.ModelpadError: "INTERNAL",
+    errors.InvalidInput: "INVALID_ARGUMENT",
+    errors.EmptyCanvas: "INVALID_ARGUMENT",
+    errors.TooLarge: "INVALID_ARGUMENT",
+    errors.NotFound: "NOT_FOUND",
+    errors.ModelNotFound: "NOT_FOUND",
+    errors.VersionNotFound: "NOT_FOUND",
+    errors.DataSetNotFound: "NOT_FOUND",
+    errors.Overloaded: "RESOURCE_EXHAUSTED",
+    errors.RateLimited: "RESOURCE_EXHAUSTED",
+    errors.TooManyFailures: "RESOURCE_EXHAUSTED",
+    errors.Unauthorized: "UNAUTHENTICATED",
+    errors.Forbidden: "PERMISSION_DENIED",
+    errors.ForeignOrigin: "PERMISSION_DENIED",
+    errors.UnknownHost: "PERMISSION_DENIED",
+    errors.NotReady: "UNAVAILABLE",
+    errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
+    errors.ModelFailed: "INTERNAL",
+    errors.BundleInvalid: "INTERNAL",
+    errors.ChecksumMismatch: "INTERNAL",
+    errors.StoreError: "INTERNAL",
+    errors.DataSetInvalid: "INTERNAL",
+    errors.MissingExtra: "INTERNAL",
+    errors.TrainingFailed: "INTERNAL",
+    errors.ConversionFailed: "INTERNAL",
+    errors.NotTrusted: "INTERNAL",
+    errors.ParityFailed: "INTERNAL",
+    errors.PortInUse: "INTERNAL",
+    errors.UsageError: "INTERNAL",
+}
+# What a client is told about a defect of the server.
+INTERNAL_ERROR = errors.ModelpadError("The server failed on this request.", hint="See its log.")
 
 
-def find_nearest(
-    table: Mapping[type[errors.ModelpadError], Told], error: errors.ModelpadError
-) -> Told:
-    """What `table` says of the error's nearest ancestor; it must know `ModelpadError`."""
+def _find(table: Mapping[ErrorType, Entry], error: errors.ModelpadError) -> Entry:
+    """The entry of the error's class. A class from outside the tree gets its parent's entry."""
     return next(table[kind] for kind in type(error).__mro__ if kind in table)
 
 
 def status_of(error: errors.ModelpadError) -> HTTPStatus:
-    """The status of the nearest ancestor that has one."""
-    return find_nearest(STATUSES, error)
+    """The HTTP status in the native API."""
+    return _find(STATUSES, error)
+
+
+def tensor_status_of(error: errors.ModelpadError) -> HTTPStatus:
+    """The HTTP status in the tensor protocols."""
+    return _find(TENSOR_STATUSES, error)
+
+
+def code_of(error: errors.ModelpadError) -> str:
+    """The name of the gRPC status code."""
+    return _find(GRPC_CODES, error)
 
 
 def describe_error(error: errors.ModelpadError) -> dict[str, object]:
@@ -51,20 +119,18 @@ def describe_error(error: errors.ModelpadError) -> dict[str, object]:
 
 
 def respond_error(error: errors.ModelpadError) -> Response:
-    """`describe_error` with its status."""
+    """The native API's error response: `describe_error` with its status."""
     return respond_json(describe_error(error), status=status_of(error), headers=_add_headers(error))
 
 
 def respond_words(error: errors.ModelpadError, words: str) -> Response:
-    """`{"error": "..."}`, as the tensor protocols tell it: a wrong input is 400 there."""
-    status = status_of(error)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        status = HTTPStatus.BAD_REQUEST
+    """The tensor protocols' error response: `{"error": "..."}` with its status."""
+    status = tensor_status_of(error)
     return respond_json({"error": words}, status=status, headers=_add_headers(error))
 
 
 def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str) -> Response:
-    """An error of HTTP itself, such as a path or a method that does not exist."""
+    """An error of HTTP itself, such as an unknown path or method."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return respond_json({"error": {"message": message, "hint": hint}}, status=status, headers=named)
 

@@ -13,7 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from modelpad.server.http.sockets import Address
-    from modelpad.server.models import ModelTable
+    from modelpad.server.model_table import ModelTable
 
 MB = 1024 * 1024
 INFLIGHT_BODIES = 8  # of the largest size: decoding one takes about five times its size

@@ -1,33 +1,9 @@
-"""What the bodies of the tensor protocols and of operations look like, as JSON Schema."""
+"""The bodies of the tensor protocols and of operations, as JSON Schema."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from modelpad.server.protocols.openinference import DATATYPES
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-WHOLE: Schema = {"type": "integer"}
-
-
-def make_object(required: Schema | None = None, **optional: Any) -> Schema:
-    """An object with properties that it must have, and some that it may have."""
-    must = required or {}
-    schema: Schema = {"type": "object", "properties": must | optional}
-    return schema | {"required": list(must)} if must else schema
-
-
-def make_list(items: Schema, **more: Any) -> Schema:
-    """A list of such items."""
-    return {"type": "array", "items": items, **more}
-
-
-def refer(name: str) -> Schema:
-    """The schema of that name."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
+from modelpad.server.json_schema import TEXT, WHOLE, Schema, make_list, make_object
+from modelpad.server.protocols.openinference.datatypes import DATATYPES
 
 PROBLEM = make_object(
     {
@@ -51,30 +27,30 @@ PARAMETERS: Schema = {
 }
 DATATYPE: Schema = {"type": "string", "enum": list(DATATYPES.values())}
 SHAPE = make_list({"type": "integer", "minimum": 0})
-TENSOR_TOLD = make_object({"name": TEXT, "datatype": DATATYPE, "shape": make_list(WHOLE)})
+TENSOR_METADATA = make_object({"name": TEXT, "datatype": DATATYPE, "shape": make_list(WHOLE)})
 TENSOR = make_object(
     {"name": TEXT, "shape": SHAPE, "datatype": DATATYPE}, data=ELEMENTS, parameters=PARAMETERS
 )
-OUTPUT_WANTED = make_object({"name": TEXT}, parameters=PARAMETERS)
+REQUESTED_OUTPUT = make_object({"name": TEXT}, parameters=PARAMETERS)
 INFER_REQUEST = make_object(
     {"inputs": make_list(TENSOR)},
     id=TEXT,
     parameters=PARAMETERS,
-    outputs=make_list(OUTPUT_WANTED),
+    outputs=make_list(REQUESTED_OUTPUT),
 )
-INFER_ANSWER = make_object(
+INFER_RESPONSE = make_object(
     {"model_name": TEXT, "model_version": TEXT, "outputs": make_list(TENSOR)}, id=TEXT
 )
 GENERATE_REQUEST = make_object(id=TEXT, parameters=PARAMETERS)
-GENERATE_ANSWER = make_object({"model_name": TEXT, "model_version": TEXT}, id=TEXT)
-SERVER_TOLD = make_object({"name": TEXT, "version": TEXT, "extensions": make_list(TEXT)})
-MODEL_TOLD = make_object(
+GENERATE_RESPONSE = make_object({"model_name": TEXT, "model_version": TEXT}, id=TEXT)
+SERVER_METADATA = make_object({"name": TEXT, "version": TEXT, "extensions": make_list(TEXT)})
+MODEL_METADATA = make_object(
     {
         "name": TEXT,
         "versions": make_list(TEXT),
         "platform": TEXT,
-        "inputs": make_list(TENSOR_TOLD),
-        "outputs": make_list(TENSOR_TOLD),
+        "inputs": make_list(TENSOR_METADATA),
+        "outputs": make_list(TENSOR_METADATA),
     }
 )
 CONFIGURED = make_list(make_object({"name": TEXT, "data_type": TEXT, "dims": make_list(WHOLE)}))
@@ -118,7 +94,7 @@ PREDICT_REQUEST: Schema = {
     },
     "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
 }
-PREDICT_ANSWER: Schema = {
+PREDICT_RESPONSE: Schema = {
     "oneOf": [make_object({"predictions": make_list({})}), make_object({"outputs": {}})]
 }
 EXAMPLES = make_object(
@@ -151,17 +127,17 @@ COMPONENTS = {
     "Error": PROBLEM,
     "ErrorText": WORDS,
     "InferRequest": INFER_REQUEST,
-    "InferAnswer": INFER_ANSWER,
+    "InferResponse": INFER_RESPONSE,
     "GenerateRequest": GENERATE_REQUEST,
-    "GenerateAnswer": GENERATE_ANSWER,
+    "GenerateResponse": GENERATE_RESPONSE,
     "IndexRequest": make_object(repository_name=TEXT, ready={"type": "boolean"}),
     "Index": make_list(make_object({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
-    "Server": SERVER_TOLD,
-    "Model": MODEL_TOLD,
+    "Server": SERVER_METADATA,
+    "Model": MODEL_METADATA,
     "Config": CONFIG,
     "Stats": STATS,
     "PredictRequest": PREDICT_REQUEST,
-    "PredictAnswer": PREDICT_ANSWER,
+    "PredictResponse": PREDICT_RESPONSE,
     "Examples": EXAMPLES,
     "Classes": CLASSES,
     "Numbers": NUMBERS,

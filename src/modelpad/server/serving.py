@@ -67,29 +67,29 @@ class _Serving:
         grpc: Address | None,
         tls: Certificate | None,
     ) -> None:
-        app = self.app
-        http = HttpServer(app.respond, app.limits, app.shed_load, app.budget)
+        app, host, backend = self.app, self.app.host, self.app.backend
+        http = HttpServer(app.respond, backend.limits, app.shed_load, backend.budget)
         stopped = asyncio.Event()
         for kind in STOP_SIGNALS:
             _on_signal(kind, stopped.set)
         if self.channel is not None:
-            app.channel = self.channel
-            await self.channel.open(app, self.on_ready, stopped.set)
-        await app.start()
+            host.channel = self.channel
+            await self.channel.open(host, self.on_ready, stopped.set)
+        await host.start()
         calls = None if grpc is None else await self._listen_for_calls(grpc, tls)
         kept = 0 if calls is None else calls.max_connections
         await http.listen(listener, context, kept_descriptors=kept)
         tune_collector()
         self._report_ready()
         await stopped.wait()
-        app.stopping = True
+        host.stopping = True
         await self._drain(http, calls)
-        await app.stop()
+        await host.stop()
 
     async def _listen_for_calls(self, grpc: Address, tls: Certificate | None) -> GrpcServer:
         from modelpad.server.grpc.listener import GrpcServer
 
-        calls = GrpcServer(self.app, shared=self.channel is not None)
+        calls = GrpcServer(self.app.backend, shared=self.channel is not None)
         await calls.listen(grpc, tls)
         return calls
 
@@ -97,7 +97,7 @@ class _Serving:
         if self.channel is None:
             self.on_ready()
         else:
-            models = self.app.require_models()
+            models = self.app.host.require_models()
             self.channel.report_ready({model.name: model.version for model in models})
 
     async def _drain(self, http: HttpServer, calls: GrpcServer | None) -> None:

@@ -97,17 +97,18 @@ def test_missing_keys_cost_little(keyed: Any) -> None:
 
 
 def test_grpc_clients_are_limited_too() -> None:
-    from modelpad.server.app import App
+    from modelpad.server.backend import Backend
 
-    app = App(guard=ApiKeyAuth(f"ann={KEY}", failures=RateLimiter(0.1, burst=2)))
+    auth = ApiKeyAuth(f"ann={KEY}", failures=RateLimiter(0.1, burst=2))
+    access = Backend.build(auth=auth).access
     for _ in range(2):
         with pytest.raises(Unauthorized):
-            app.admit(WRONG, client="10.0.0.9")
+            access.admit(WRONG, client="10.0.0.9")
     with pytest.raises(RateLimited):
-        app.admit(WRONG, client="10.0.0.9")
-    app.admit(ANN, client="10.0.0.9")
+        access.admit(WRONG, client="10.0.0.9")
+    access.admit(ANN, client="10.0.0.9")
     with pytest.raises(Unauthorized):
-        app.admit(WRONG)
+        access.admit(WRONG)
 
 
 def test_tokens_for_guesses_come_back() -> None:

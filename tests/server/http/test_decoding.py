@@ -57,7 +57,9 @@ def test_a_large_body_may_expand_less_than_a_small_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"no gzip", gzip.compress(b"a" * 1000)[:-1], gzip.compress(b"a") + b"more"]
+    "body",
+    [b"", b"no gzip", gzip.compress(b"a" * 1000)[:-1], gzip.compress(b"a") + b"more"],
+    ids=["empty", "no gzip", "cut short", "followed by more"],
 )
 def test_damaged_gzip_is_rejected(body: bytes) -> None:
     with pytest.raises(InvalidInput):

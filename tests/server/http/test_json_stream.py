@@ -27,7 +27,7 @@ from modelpad.server.http.json_stream import (
     write_value,
 )
 from modelpad.server.http.messages import encode_json
-from modelpad.server.lifecycle.shadowing import answers_agree
+from modelpad.server.lifecycle.shadowing import outputs_agree
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DTYPES = st.sampled_from(["float32", "float64", "int64", "uint8", "bool"])
@@ -128,9 +128,9 @@ def test_arrays_are_compared_like_lists() -> None:
     first = np.random.default_rng(0).random(100_000).astype(np.float32)
     near, far = first + 1e-5, first.copy()
     far[-1] += 0.1
-    assert answers_agree({"y": first}, {"y": near})
-    assert not answers_agree({"y": first}, {"y": far})
-    assert not answers_agree({"y": first}, {"y": first.tolist()})
+    assert outputs_agree({"y": first}, {"y": near})
+    assert not outputs_agree({"y": first}, {"y": far})
+    assert not outputs_agree({"y": first}, {"y": first.tolist()})
     both = np.array([np.nan, np.inf, -np.inf], np.float32)
-    assert answers_agree(both, both.copy())
-    assert not answers_agree(both, both[::-1].copy())
+    assert outputs_agree(both, both.copy())
+    assert not outputs_agree(both, both[::-1].copy())

@@ -1,1 +1,1 @@
-"""The gRPC server."""
+"""gRPC: the server, its calls and its connections."""

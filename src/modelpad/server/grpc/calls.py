@@ -1,8 +1,8 @@
 """One gRPC call as the services see it: its metadata, and its messages read within limits.
 
-Messages are read as bytes, after the call is admitted by its metadata, and what they cost is
-reserved in the worker's byte budget at each step: arrived, decompressed, parsed. Nothing that a
-peer sends before it is admitted is read at all; HTTP/2's flow control keeps it with the peer.
+Messages are read as bytes, after the call is admitted by its metadata, and their memory is reserved
+in the worker's byte budget at each step: received, decompressed, parsed. Nothing that a peer sends
+before it is admitted is read; HTTP/2's flow control keeps it with the peer.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modelpad.errors import DeadlineExceeded, InvalidInput, ModelpadError, TooLarge
 from modelpad.server.budget import Reservation
 from modelpad.server.grpc.connections import Connections, find_peer
+from modelpad.server.host import STICKY
 from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.protobuf import parse_message
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
+    from modelpad.server.backend import Backend
 
 T = TypeVar("T")
 Metadata = Sequence[tuple[str, str | bytes]]
 # Ends a call while its message is being read.
 Abort = Callable[[ModelpadError], Coroutine[Any, Any, None]]
 
-# A message that is not there after so long may fill up to its limit while it is waited for.
+# A message that has not arrived by then may grow up to its limit while it is being received.
 SLOW_S = 0.1
 STREAM_IDLE_S = 300.0
 # Calls have a dozen headers; grpcio lets hundreds of thousands through when a connection breaks.
 MAX_HEADERS = 128
-# What takes longer than a millisecond is done off the event loop.
+# From this size on, work takes more than a millisecond and leaves the event loop.
 LARGE_BYTES = 64 * 1024
-# No message of ours begins with these bytes, so they say that it is compressed: grpcio does not
-# tell, once its own decompression, which has no limit, is off.
+# No message of ours begins with these bytes, so they mean that it is compressed: grpcio does not
+# say so once its own decompression, which has no limit, is off.
 GZIP, DEFLATE = b"\x1f\x8b\x08", b"\x78"
 DEFLATE_RATIO = 1032
 
 
 class Call:
-    """One call; `close` gives back what it reserved."""
+    """One call; `close` releases what it reserved."""
 
     __slots__ = (
         "_abort",
@@ -49,7 +50,7 @@ class Call:
         "_counted",
         "_timer",
         "_upload",
-        "app",
+        "backend",
         "failure",
         "headers",
         "peer",
@@ -58,18 +59,18 @@ class Call:
 
     def __init__(
         self,
-        app: App,
+        backend: Backend,
         context: Any,
         metadata: Metadata,
         connections: Connections,
         abort: Abort,
     ) -> None:
-        self.app = app
+        self.backend = backend
         self.headers = read_headers(metadata[:MAX_HEADERS])
         self.peer: str = context.peer()
-        self.reserved = Reservation(app.budget)
+        self.reserved = Reservation(backend.budget)
         self.failure: ModelpadError | None = None  # why the call was ended while it was read
-        self._upload = Reservation(app.budget)
+        self._upload = Reservation(backend.budget)
         self._context = context
         self._connections = connections
         self._counted = False
@@ -79,14 +80,21 @@ class Call:
         context.add_done_callback(self.close)
 
     @property
+    def sticky_key(self) -> str | None:
+        """Calls with the same key get the same version of a traffic split."""
+        return self.headers.get(STICKY)
+
+    @property
     def client(self) -> str:
         """The address of the peer, without its port; "" where it has none."""
         return find_peer(self.peer)[0]
 
     def admit(self, *, admin: bool = False, guarded: bool = True) -> None:
-        """Raises as `App.admit`."""
+        """Raises as `AccessControl.admit`."""
         try:
-            self.app.admit(self.headers, admin=admin, guarded=guarded, client=self.client)
+            self.backend.access.admit(
+                self.headers, admin=admin, guarded=guarded, client=self.client
+            )
         except ModelpadError:
             self._connections.refuse(self.peer)
             raise
@@ -96,18 +104,18 @@ class Call:
     async def read(self, message: str, *, stream: bool = False) -> Any:
         """The next message, of that full name; None when there are no more.
 
-        A message on its way may take `body_s`; one of a `stream` may be waited for longer.
+        A message must arrive within `body_s`; one of a `stream` may take longer.
 
         Raises:
             InvalidInput: it is not such a message.
-            TooLarge, Overloaded: it needs more memory than there may be, or is now.
+            TooLarge, Overloaded: it needs more memory than allowed, or than is free now.
         """
         data = await (self._receive_next() if stream else self._receive_only())
         if data is None:
             return None
         self.reserved.grow(len(data))
         if data.startswith((GZIP, DEFLATE)):
-            size = read_size(data, self.app.limits.body_bytes)
+            size = read_size(data, self.backend.limits.body_bytes)
             self.reserved.grow(2 * size)  # in blocks, then as a whole
             data = await run_large(size, decompress, data, size)
         self.reserved.grow(await run_large(len(data), estimate_bytes, data, message))
@@ -118,15 +126,15 @@ class Call:
         self.reserved.grow(size)
 
     def expect_reader(self, size: int) -> None:
-        """A client that does not read a response of that size in time loses its connection."""
+        """Closes the connection if the client does not read a response of that size in time."""
         if size < LARGE_BYTES:  # the windows of HTTP/2 and the socket hold as much
             return
         loop = asyncio.get_running_loop()
-        limit_s = self.app.limits.body_s
+        limit_s = self.backend.limits.body_s
         self._timer = loop.call_later(limit_s, self._connections.close, self.peer)
 
     def release(self) -> None:
-        """Gives back what was reserved for the messages so far."""
+        """Releases what was reserved for the messages so far."""
         if self._timer is not None:
             self._timer.cancel()
         self.reserved.clear()
@@ -155,8 +163,8 @@ class Call:
         return data if isinstance(data, bytes) else None
 
     def _slow(self) -> None:
-        """Its message is still on the way: it could be as large as any, and grpcio holds it."""
-        limits = self.app.limits
+        """Its message is still arriving: grpcio holds it, and it may be as large as any."""
+        limits = self.backend.limits
         try:
             self._upload.grow(limits.body_bytes)
         except ModelpadError as error:
@@ -170,23 +178,23 @@ class Call:
 
     def _end(self, error: ModelpadError) -> None:
         self.failure = error
-        self.app.spawn(self._abort(error))
+        self.backend.host.spawn(self._abort(error))
 
 
 async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:
-    """What `work` gives; done on another thread when `size` bytes are many."""
+    """The result of `work`, which runs on another thread when `size` is large."""
     if size < LARGE_BYTES:
         return work(*given)
     return await asyncio.to_thread(work, *given)
 
 
 def read_headers(metadata: Metadata) -> dict[str, str]:
-    """The metadata of a call, which is to gRPC what headers are to HTTP."""
+    """The text metadata of a call, gRPC's headers."""
     return {key: value for key, value in metadata if isinstance(value, str)}
 
 
 def read_size(data: bytes, limit: int) -> int:
-    """How large a compressed message says it will be, or can be at most.
+    """The declared size of a compressed message, or its largest possible size.
 
     Raises `TooLarge` when that is over the limit.
     """
@@ -206,7 +214,7 @@ def decompress(data: bytes, size: int) -> bytes:
     """A message of at most `size` bytes.
 
     Raises:
-        InvalidInput: it is neither gzip nor deflate, or it is larger.
+        InvalidInput: it is neither gzip nor deflate, or larger.
     """
     stream = zlib.decompressobj(31 if data.startswith(GZIP) else 15)
     try:

@@ -1,8 +1,8 @@
 """The TCP connections under gRPC, which grpcio neither counts nor closes for us.
 
 grpcio takes the headers of a call into memory long past its own limit, and a call that waits for
-its client to read cannot be cancelled. So the sockets are looked at from outside, where Linux
-allows it: what each has received since its last call, and a way to close one.
+its client to read cannot be cancelled. So the sockets are watched from outside, where Linux
+allows it: how much each has received since its last call, and a way to close one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from modelpad.server.allocator import trim_soon
 log = logging.getLogger("modelpad.server")
 
 SCAN_S = 0.1
-# After a flood connections are looked at more often for some time: what is received until a look
-# is what grpcio hands to Python, which holds the event loop meanwhile.
+# After a flood, scans are more frequent for a while: what is received between two scans is what
+# grpcio passes to Python, which blocks the event loop meanwhile.
 ALERT_SCAN_S, ALERT_S = 0.01, 10.0
 # Without a call a connection may send this much: settings, the headers of calls that begin, and
 # what HTTP/2's window lets it send ahead.
@@ -56,7 +56,7 @@ class _Connection:
 
 
 class Connections:
-    """Those of one port; knows of calls what it is told."""
+    """The connections of one port, and the calls on them as reported by `begin` and `end`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # for the three below, by address
@@ -73,7 +73,7 @@ class Connections:
         self._alert_until = 0.0
 
     def watch(self, port: int) -> None:
-        """Begins to look at the connections of that port; does nothing where it cannot."""
+        """Starts to watch the connections of that port; does nothing where that is impossible."""
         self._port = port
         if Path(SOCKETS).is_dir() and hasattr(socket, "TCP_INFO"):
             # Not on the event loop, which a flood keeps busy.
@@ -81,7 +81,7 @@ class Connections:
             self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Stops watching."""
         self._over.set()
 
     def begin(self, peer: str) -> None:
@@ -90,7 +90,7 @@ class Connections:
             self._calls[find_peer(peer)] += 1
 
     def end(self, peer: str) -> None:
-        """It is over."""
+        """A call of that peer has ended."""
         address = find_peer(peer)
         with self._lock:
             self._calls[address] -= 1
@@ -117,7 +117,7 @@ class Connections:
             try:
                 self._scan()
             except OSError as error:
-                log.debug("gRPC connections cannot be looked at: %s", error)
+                log.debug("cannot watch gRPC connections: %s", error)
 
     def _is_alert(self) -> bool:
         return time.monotonic() < self._alert_until
@@ -130,7 +130,7 @@ class Connections:
         forgiven, self._scanned = MAX_REFUSED_PER_S * (now - self._scanned), now
         for connection, opened in self._list_open():
             address, received = connection.address, connection.received
-            # Asked after the bytes were counted: a call may have begun since the scan did.
+            # Read after the bytes were counted: a call may have begun since then.
             with self._lock:
                 is_busy = address in self._calls
                 has_ended = address in ended or address in self._ended
@@ -196,10 +196,10 @@ class Connections:
 
 def count_received(opened: socket.socket) -> int:
     """Bytes received on a TCP connection since it was made."""
-    told = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-    if len(told) < TCP_INFO_BYTES:  # Linux before 4.1
+    info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    if len(info) < TCP_INFO_BYTES:  # Linux before 4.1
         return 0
-    (received,) = struct.unpack_from("=Q", told, BYTES_RECEIVED)
+    (received,) = struct.unpack_from("=Q", info, BYTES_RECEIVED)
     return int(received)
 
 

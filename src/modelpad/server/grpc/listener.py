@@ -1,4 +1,4 @@
-"""gRPC beside HTTP, on a port of its own: the services, and errors as gRPC's status codes.
+"""gRPC on a port of its own: the services, and errors as status codes.
 
 On the wire a call with one request is a stream with one message. All methods are registered as
 streams, so that grpcio reads nothing of a call before it is admitted.
@@ -13,7 +13,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from modelpad import errors
 from modelpad.errors import (
     InvalidInput,
     MissingExtra,
@@ -23,32 +22,21 @@ from modelpad.errors import (
     PortInUse,
     forget_frames,
 )
-from modelpad.server.errors import FAILED, find_nearest
+from modelpad.server.errors import INTERNAL_ERROR, code_of
 from modelpad.server.grpc.calls import Call, Metadata
 from modelpad.server.grpc.connections import Connections
 from modelpad.server.http.sockets import count_descriptors
 from modelpad.server.protocols.protobuf import load_message
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
+    from modelpad.server.backend import Backend
+    from modelpad.server.host import ModelHost
     from modelpad.server.http.messages import ServerLimits
     from modelpad.server.http.sockets import Address, Certificate
 
 log = logging.getLogger("modelpad.server")
 
-# The nearest class in an error's ancestry decides.
-CODES: dict[type[ModelpadError], str] = {
-    errors.ModelpadError: "INTERNAL",
-    errors.InvalidInput: "INVALID_ARGUMENT",
-    errors.TooLarge: "INVALID_ARGUMENT",
-    errors.NotFound: "NOT_FOUND",
-    errors.Overloaded: "RESOURCE_EXHAUSTED",
-    errors.Unauthorized: "UNAUTHENTICATED",
-    errors.Forbidden: "PERMISSION_DENIED",
-    errors.NotReady: "UNAVAILABLE",
-    errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
-}
-# Calls whose request is not named as the call is.
+# Calls whose request has another name.
 REQUESTS = {"Check": "HealthCheckRequest", "ModelStreamInfer": "ModelInferRequest"}
 STREAMS = ("ModelStreamInfer",)
 FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
@@ -56,63 +44,67 @@ HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2
 
-MAX_STREAMS = 32  # streams of one worker; what is on its way in each can be as large as a message
+MAX_STREAMS = 32  # of one worker; each may have a message in memory that is not counted
 CALLS_PER_CONNECTION = 100
 METADATA_BYTES = 8 * 1024
-# What a peer may send of each call before it is admitted: HTTP/2's own default.
+# What a peer may send on each call before it is admitted: HTTP/2's own default.
 WINDOW_BYTES = 65_535
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
-PENDING_CALLS = 200  # that grpcio has accepted and Python has not seen yet
+PENDING_CALLS = 200  # accepted by grpcio, not seen by Python yet
 
 
 class Health:
     """`grpc.health.v1`, as Kubernetes asks."""
 
-    def __init__(self, app: App, services: Collection[str]) -> None:
-        self.app = app
+    def __init__(self, host: ModelHost, services: Collection[str]) -> None:
+        self._host = host
         self.services = {"", *services}
 
     async def Check(self, request: Any, call: Call) -> Any:
-        """Serving once the models are open, until the server stops; `NotFound` for what is none.
+        """Serving once the models are loaded, until the server stops. Raises `NotFound`.
 
-        Where keys are wanted the request is not read, and the answer is for the whole server.
+        Where keys are wanted the request is not read: the status is that of the whole server.
         """
         if request.service not in self.services:
             raise NotFound(f"There is no service {request.service!r} here.")
-        status = SERVING if self.app.is_ready else NOT_SERVING
+        status = SERVING if self._host.is_ready else NOT_SERVING
         return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
 
 
 class GrpcServer:
-    """The services of one app on one port."""
+    """The gRPC services on one port."""
 
-    def __init__(self, app: App, *, shared: bool = False) -> None:
-        """The port may be `shared` with other workers. Raises `MissingExtra` without `grpcio`."""
+    def __init__(self, backend: Backend, *, shared: bool = False) -> None:
+        """Other workers may share the port. Raises `MissingExtra` without `grpcio`."""
         try:
             import grpc
         except ImportError as error:
             raise MissingExtra("grpcio", extra="grpc") from error
         from modelpad.server.protocols import grpc_inference, grpc_tensorflow
 
-        self.app = app
+        self.backend = backend
         self.grpc = grpc
         self.streams = 0
         self.connections = Connections()
-        self.max_connections = count_grpc_connections(app.limits)
+        self.max_connections = count_grpc_connections(backend.limits)
         self._methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self.server = grpc.aio.server(
             options=[
-                *list_options(app.limits, self.max_connections),
+                *list_options(backend.limits, self.max_connections),
                 ("grpc.so_reuseport", int(shared)),  # else a port in use is an error
             ],
-            maximum_concurrent_rpcs=app.limits.connections,
+            maximum_concurrent_rpcs=backend.limits.connections,
         )
+        host, inference = backend.host, backend.inference
+        has_admins = bool(backend.access.admins)
         services: dict[str, Any] = {
-            grpc_inference.SERVICE: grpc_inference.InferenceService(app),
-            grpc_tensorflow.PREDICTION: grpc_tensorflow.PredictionService(app),
-            grpc_tensorflow.MODELS: grpc_tensorflow.ModelService(app),
+            grpc_inference.SERVICE: grpc_inference.InferenceService(
+                host, inference, has_admins=has_admins
+            ),
+            grpc_tensorflow.PREDICTION: grpc_tensorflow.PredictionService(host, inference),
+            grpc_tensorflow.MODELS: grpc_tensorflow.ModelService(host),
         }
-        services[HEALTH] = Health(app, [*services, HEALTH])
+        services[HEALTH] = Health(host, [*services, HEALTH])
         for service, calls in services.items():
             self._add(service, calls)
 
@@ -124,7 +116,7 @@ class GrpcServer:
         self.server.add_generic_rpc_handlers((Handlers(),))
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:
-        """Accepts calls from now on; answers the port. Raises `PortInUse`."""
+        """Accepts calls from now on; returns the port. Raises `PortInUse`."""
         where = f"{address.host}:{address.port}"
         try:
             if tls is None:
@@ -137,7 +129,7 @@ class GrpcServer:
             bound = 0
         if not bound:
             raise PortInUse(
-                f"Port {address.port} on {address.host} cannot be had for gRPC.",
+                f"Port {address.port} on {address.host} is not available for gRPC.",
                 hint="Choose another: --grpc-port",
                 port=address.port,
             )
@@ -146,7 +138,7 @@ class GrpcServer:
         return bound
 
     async def stop(self, shutdown_timeout_s: float) -> None:
-        """Accepts no more, and answers what is in flight within `shutdown_timeout_s`."""
+        """Accepts no more calls; those in flight have `shutdown_timeout_s` to finish."""
         await self.server.stop(shutdown_timeout_s)
         self.connections.stop()
 
@@ -162,7 +154,7 @@ class GrpcServer:
             self._methods[f"/{service}/{name}"] = make, handle(service, name, request, act)
 
     def _find_handler(self, details: Any) -> Any:
-        """grpcio's handler of a call. Its metadata is bound: each look at it copies it anew."""
+        """grpcio's handler of a call. Its metadata is bound, as each access copies it."""
         found = self._methods.get(details.method)
         if found is None:
             return None
@@ -179,13 +171,13 @@ class GrpcServer:
             call = self._begin(metadata, context)
             with Outcome(self, service, name, call) as outcome:
                 call.admit(admin=is_admins, guarded=not is_open)
-                unread = is_open and self._wants_keys  # anyone could have sent it
+                unread = is_open and self.backend.access.wants_keys  # anyone could have sent it
                 response = await answer(call, unread=unread)
                 call.expect_reader(len(response))
                 return response
             return await self._abort(context, outcome)
 
-        # A function of its own: grpcio keeps the frame of `handle`, and what is in it, for long.
+        # A function of its own: grpcio keeps the frame of `handle`, with its variables, for long.
         async def answer(call: Call, *, unread: bool) -> bytes:
             message = load_message(request)() if unread else await call.read(request)
             if message is None:
@@ -220,11 +212,7 @@ class GrpcServer:
             with suppress(self.grpc.aio.BaseError, self.grpc.aio.AbortError):
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
 
-        return Call(self.app, context, metadata, self.connections, abort)
-
-    @property
-    def _wants_keys(self) -> bool:
-        return self.app.guard is not None and self.app.guard.wants_keys
+        return Call(self.backend, context, metadata, self.connections, abort)
 
     async def _abort(self, context: Any, outcome: Outcome) -> bytes:
         assert outcome.failure is not None
@@ -244,10 +232,10 @@ class GrpcServer:
 
 
 class Outcome:
-    """How a call ends: counts and traces it; `failure` is what to tell its client.
+    """How a call ends: counts and traces it; `failure` is what its client is told.
 
-    An error ends here, and is let go of: grpcio keeps the exception that ends a call, and frames
-    in its traceback would keep the call's messages in memory.
+    Errors end here, without their frames: grpcio keeps the exception that ends a call, and its
+    traceback would keep the call's messages in memory.
     """
 
     def __init__(self, server: GrpcServer, service: str, name: str, call: Call) -> None:
@@ -255,7 +243,7 @@ class Outcome:
         self._server = server
         self._named = service, name
         self._call = call
-        traces = server.app.traces
+        traces = server.backend.host.traces
         self._trace = None if traces is None else traces.begin(call.headers)
 
     def __enter__(self) -> Outcome:
@@ -277,8 +265,8 @@ class Outcome:
         elif isinstance(error, Exception):
             log.error("failed: %s", name, exc_info=error)
             status = "INTERNAL"
-            self.failure = status, FAILED.words
-        self._server.app.metrics.count_call(name, status)
+            self.failure = status, INTERNAL_ERROR.words
+        self._server.backend.host.metrics.count_call(name, status)
         if self._trace is not None:
             self._trace.end_call(service, name, status)
         if self.failure is None or error is None:
@@ -288,12 +276,12 @@ class Outcome:
 
 
 def count_grpc_connections(limits: ServerLimits) -> int:
-    """How many connections gRPC may have: a quarter of the descriptors at most."""
+    """How many connections gRPC may have: at most a quarter of the descriptors."""
     return max(1, min(limits.connections, count_descriptors() // 4))
 
 
 def list_options(limits: ServerLimits, connections: int) -> list[tuple[str, int]]:
-    """grpcio's options for these limits; none of them has a default that bounds anything here."""
+    """grpcio's options for these limits; its defaults bound none of this."""
     return [
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),
@@ -320,8 +308,3 @@ async def _read_all(call: Call, request: str) -> AsyncIterator[Any]:
 
 def _serialize(response: Any) -> bytes:
     return response if isinstance(response, bytes) else bytes(response.SerializeToString())
-
-
-def code_of(error: ModelpadError) -> str:
-    """The name of the status code of the nearest ancestor that has one."""
-    return find_nearest(CODES, error)

@@ -93,7 +93,7 @@ class Request:
         self._read = read
         self._limits = limits
         self.client = client
-        self.match: object | None = None
+        self.match: object | None = None  # what the app found at the request's head
 
     @classmethod
     def from_asgi(
@@ -157,25 +157,6 @@ class Request:
         """Decodes a JSON body of this request. Raises as `parse_json` and `Reservation.grow`."""
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
-
-    async def keep_body(self, reservation: Reservation | None = None) -> Request:
-        """Returns the request with its body in memory, so that it can be read repeatedly.
-
-        A copy that outlives this request needs a `reservation` of its own.
-        """
-        body = await self.body()
-
-        async def read() -> tuple[bytes, bool]:
-            return body, False
-
-        headers = {k: v for k, v in self.headers.items() if k != "content-encoding"}
-        if reservation is not None:
-            reservation.grow(len(body))
-        kept = self.reservation if reservation is None else reservation
-        query, limits = self.query_string, self._limits
-        copy = Request(self.method, self.path, query, headers, read, limits, kept, self.client)
-        copy.match = self.match
-        return copy
 
     async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
         """Yields the body line by line, in constant memory; skips empty lines.

@@ -1,4 +1,4 @@
-"""What a server may serve: the store's models, and those that were given as they are."""
+"""What a server may serve: the store's models, and bundles given by path."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ log = logging.getLogger("modelpad.server")
 
 
 class Catalogue:
-    """Plans and bundles by name.
+    """Desired states and bundles by name.
 
-    `asked` are the words of the command line, none for all that there is; `given` what was found by
-    them. Of a name that was asked for as it is, the store knows more; a path, or a version of a
-    name, stays what it was.
+    `words` are the names and paths of the command line, none for every model of the store; `given`
+    the bundles found by them. A plain name follows the store; a path, or a version of a name, stays
+    what it was.
     """
 
     def __init__(
         self,
         root: Path,
-        asked: Sequence[str],
+        words: Sequence[str],
         given: Sequence[ResolvedBundle],
         overrides: Overrides,
         options: LoadOptions,
@@ -38,13 +38,13 @@ class Catalogue:
     ) -> None:
         self.overrides = overrides
         self._store = LocalStore(root)
-        self._asked = asked
+        self._words = words
         self._options = options
         self._keep = keep
         self._given = {found.name: found for found in given}
 
     def read_plans(self) -> Mapping[str, DesiredState]:
-        """What is to be served. Raises `StoreError` when the store cannot be read."""
+        """What should be served, by name. Raises `StoreError` when the store cannot be read."""
         return self._plan_all(filter(self._wants, self._list_names()))
 
     def read_all(self) -> Mapping[str, DesiredState]:
@@ -52,7 +52,7 @@ class Catalogue:
         return self._plan_all(self._list_names())
 
     def load(self, name: str, version: int) -> ServedModel:
-        """Opens one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
+        """Loads one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
         found = self._given.get(name)
         if found is not None and found.version == version and self._is_given(name):
             return ServedModel.load(name, version, found.bundle, self._options)
@@ -60,21 +60,21 @@ class Catalogue:
         return ServedModel.load(name, version, bundle, self._options)
 
     def note_failure(self, name: str, version: int, reason: str | None) -> None:
-        """Why a version stays out, for `modelpad models show`; None when it came in after all."""
+        """Records why a version failed to load, for `modelpad models show`; None clears it."""
         if not self._is_given(name):
             self._store.note_failure(name, version, reason)
 
     def read_failure(self, name: str, version: int) -> str:
-        """Why a version stays out; "" when it does not."""
+        """Why a version failed to load; "" when it did not."""
         return self._store.read_failure(name, version) or ""
 
     def _wants(self, name: str) -> bool:
         if name in self.overrides.unloaded:
             return False
-        return not self._asked or name in self._given or name in self.overrides.loaded
+        return not self._words or name in self._given or name in self.overrides.loaded
 
     def _is_fixed(self, name: str) -> bool:
-        return bool(self._asked) and name not in self._asked
+        return bool(self._words) and name not in self._words
 
     def _is_given(self, name: str) -> bool:
         return name in self._given and (self._is_fixed(name) or not self._store.versions(name))
@@ -83,7 +83,7 @@ class Catalogue:
         return sorted({*self._store.names(), *self._given})
 
     def _plan_all(self, names: Iterable[str]) -> Mapping[str, DesiredState]:
-        """Without those that cannot be read: they hold up no other."""
+        """The desired states; those that cannot be read are left out, and hold up no other."""
         plans = {}
         for name in names:
             try:
@@ -91,7 +91,7 @@ class Catalogue:
             except ModelNotFound:
                 pass  # it has just been removed
             except StoreError as error:
-                log.warning("%s cannot be followed: %s", name, error.message)
+                log.warning("%s: cannot read its state: %s", name, error.message)
         return plans
 
     def _plan(self, name: str) -> DesiredState:

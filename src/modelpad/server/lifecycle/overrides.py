@@ -1,4 +1,4 @@
-"""What was decided since the server was started: which names it serves, and by which version."""
+"""What admins changed since the server was started: models loaded and unloaded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ LOAD, UNLOAD = "load", "unload"
 
 @dataclass(slots=True)
 class Overrides:
-    """Names to be served beside those that were asked for, and names not to be served.
+    """Models loaded beside those of the command line, and models unloaded.
 
-    `versions` are the versions that names mean in all workers. The supervisor keeps these too, so
-    that a worker that replaces another begins with them.
+    `versions` are the default versions in all workers. The supervisor keeps these too, for workers
+    that replace others.
     """
 
     loaded: set[str] = field(default_factory=set)
@@ -20,7 +20,7 @@ class Overrides:
     versions: dict[str, int] = field(default_factory=dict)
 
     def note(self, action: str, name: str) -> None:
-        """One more: `LOAD` or `UNLOAD`."""
+        """Records an action: `LOAD` or `UNLOAD`."""
         if action == LOAD:
             self.unloaded.discard(name)
             self.loaded.add(name)

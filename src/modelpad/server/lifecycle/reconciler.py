@@ -1,10 +1,11 @@
-"""The server follows the store: new versions come in beside the old ones, and leave when idle.
+"""Keeps the served models as the store wants them.
 
-A version is opened and asked its own samples before any request gets it; one that fails stays out,
-and what is served stays as it is. Nothing is taken away because a store cannot be read.
+A new version is loaded beside the old one, and predicts its own samples before any request gets it.
+A version that fails is not served, and the old one stays. Nothing is unloaded because the store
+cannot be read.
 
-A change has two steps, so that several processes can make it together: `prepare` opens what is
-missing, `apply` changes what requests get.
+A change has two steps, so that several processes can make it together: `prepare` loads what is
+missing, `apply` switches requests over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelpad.engine import release_memory
 from modelpad.errors import (
@@ -28,76 +29,89 @@ from modelpad.errors import (
     suggest_name,
 )
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
-from modelpad.server.models import ServedModel, ServedVersions
+from modelpad.server.model_table import ModelTable, ServedVersions
+from modelpad.server.models import ServedModel
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
     from modelpad.server.lifecycle.catalogue import Catalogue
+    from modelpad.server.observability.metrics import Metrics
     from modelpad.store import DesiredState
 
 log = logging.getLogger("modelpad.server")
 
 RETRY_S = 60.0
-OPEN_S = 300.0  # for a version to be opened and to answer its samples; then it is not tried again
+OPEN_S = 300.0  # to load a version and predict its samples; after that it is not tried again
 DRAIN_S = 60.0
 
 
-class Reconciler:
-    """Keeps an app's models as a catalogue's plans say; looks every `interval_s`, 0 for never."""
+class Host(Protocol):
+    """Whose models are reconciled."""
 
-    def __init__(self, app: App, catalogue: Catalogue, interval_s: float = 2.0) -> None:
-        self.app = app
+    metrics: Metrics
+
+    def require_models(self) -> ModelTable:
+        """The models. Raises `NotReady` before they are loaded."""
+
+    def watch(self, model: ServedModel) -> None:
+        """Counts and traces the batches of a model."""
+
+
+class Reconciler:
+    """Keeps a host's models as a catalogue's plans say; polls every `interval_s`, 0 for never."""
+
+    def __init__(self, host: Host, catalogue: Catalogue, interval_s: float = 2.0) -> None:
+        self._host = host
         self.catalogue = catalogue
         self.interval_s = interval_s
         self.failed: dict[tuple[str, int], float] = {}
-        self._beside: dict[str, dict[int, ServedModel]] = {}  # opened, and not served yet
+        self._beside: dict[str, dict[int, ServedModel]] = {}  # loaded, not served yet
         self._retiring: set[asyncio.Task[None]] = set()
-        self._opening = asyncio.Lock()  # commands and changes are carried out as they come
+        self._opening = asyncio.Lock()  # commands and changes run one at a time
 
     async def run(self) -> None:
-        """Looks again and again, until it is cancelled."""
+        """Reconciles every `interval_s`, until cancelled."""
         while self.interval_s:
             await asyncio.sleep(self.interval_s)
             await self.reconcile()
 
     async def stop(self) -> None:
-        """Waits for those that leave."""
+        """Stops unloading: the process is about to end."""
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
     async def reconcile(self) -> None:
-        """Brings the app's models to what the plans say, once."""
+        """Reconciles once; a model that fails does not hold up the others."""
         for name, plan in (await self.plans()).items():
             try:
                 async with self._opening:
                     self.apply(name, plan, await self._open_missing(name, plan))
             except Exception:
-                log.exception("%s cannot be followed", name)
+                log.exception("%s: cannot reconcile", name)
 
     async def plans(self) -> Mapping[str, DesiredState]:
-        """What the store wants; nothing while it cannot be read."""
+        """The desired state of every model; empty while the store cannot be read."""
         try:
             return await asyncio.to_thread(self.catalogue.read_plans)
         except ModelpadError as error:
-            log.warning("the store cannot be followed: %s", error.message)
+            log.warning("cannot read the store: %s", error.message)
         except Exception:
-            log.exception("the store cannot be followed")
+            log.exception("cannot read the store")
         return {}
 
     async def override(self, action: str, name: str) -> None:
-        """Begins or ends to serve a name, as an admin orders.
+        """Loads or unloads a model, for an admin.
 
         Raises:
             ModelNotFound: the catalogue has no such name, or it is not served.
-            ModelFailed: none of its versions can be opened.
+            ModelFailed: none of its versions can be loaded.
             StoreError: the store cannot be read.
         """
         async with self._opening:
             if action == UNLOAD:
-                self.app.require_models().find_line(name)
+                self._host.require_models().find_versions(name)
                 self.catalogue.overrides.note(UNLOAD, name)
-                self._retire_all(self.app.require_models().remove(name).versions)
+                self._retire_all(self._host.require_models().remove(name).versions)
             else:
                 await self._open(name)
 
@@ -113,18 +127,20 @@ class Reconciler:
         versions = await self._open_missing(name, plan)
         if not versions:
             reasons = [self.catalogue.read_failure(name, each) for each in plan.versions]
-            raise ModelFailed(f"{name} cannot be opened: {'; '.join(filter(None, reasons))}")
+            raise ModelFailed(f"{name} cannot be loaded: {'; '.join(filter(None, reasons))}")
         self.catalogue.overrides.note(LOAD, name)
         self.apply(name, plan, versions)
 
     async def prepare(self, name: str, plan: DesiredState) -> frozenset[int]:
-        """Opens the versions that a plan wants and that are not open; answers all that are."""
+        """Loads the versions that a plan lacks; returns all that are loaded."""
         async with self._opening:
             return await self._open_missing(name, plan)
 
     async def _open_missing(self, name: str, plan: DesiredState) -> frozenset[int]:
-        line = self.app.require_models().lines.get(name)
-        have = set(line.versions if line is not None else ()) | set(self._beside.get(name, ()))
+        current = self._host.require_models().served.get(name)
+        have = set(current.versions if current is not None else ()) | set(
+            self._beside.get(name, ())
+        )
         for version in sorted(plan.versions - have, reverse=True):
             model = await self._try(name, version)
             if model is not None:
@@ -133,27 +149,27 @@ class Reconciler:
         return frozenset(have)
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
-        """Serves `versions` as the plan says, in one step; others leave when they are idle."""
-        table = self.app.require_models()
-        line = table.lines.get(name)
+        """Serves `versions` as the plan says, in one step; others are unloaded when idle."""
+        table = self._host.require_models()
+        current = table.served.get(name)
         beside = self._beside.pop(name, {})
-        served = dict(line.versions) if line is not None else {}
+        served = dict(current.versions) if current is not None else {}
         have = {v: model for v, model in (served | beside).items() if v in versions}
         if not have or name in self.catalogue.overrides.unloaded:
-            self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
+            self._retire_all(beside)  # none could be loaded, or an admin has unloaded it
             return
-        now = line.live if line is not None and line.live in have else max(have)
-        live = plan.live if plan.live in have else now
+        now = current.default if current is not None and current.default in have else max(have)
+        default = plan.live if plan.live in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
-        wanted = (plan.versions | {live}) & set(have)
+        wanted = (plan.versions | {default}) & set(have)
         after = ServedVersions(
-            name, {v: have[v] for v in sorted(wanted)}, live, plan.aliases, traffic, shadow
+            name, {v: have[v] for v in sorted(wanted)}, default, plan.aliases, traffic, shadow
         )
-        if line != after:
+        if current != after:
             table.put(after)
-        if line is None or line.live != live:
-            log.warning("%s: version %d is live", name, live)
+        if current is None or current.default != default:
+            log.warning("%s: version %d is the default", name, default)
         self._retire_all({v: model for v, model in (served | beside).items() if v not in wanted})
 
     def _retire_all(self, models: Mapping[int, ServedModel]) -> None:
@@ -171,29 +187,31 @@ class Reconciler:
             again_s = inf if isinstance(error, DeadlineExceeded) else RETRY_S
             self.failed[name, version] = time.monotonic() + again_s
             reason = f"{type(error).__name__}: {error}"
-            log.error("%s: version %d stays out: %s", name, version, reason)
-            self.app.metrics.count_version_failure(model=name, version=version)
+            log.error("%s: version %d failed to load: %s", name, version, reason)
+            self._host.metrics.count_version_failure(model=name, version=version)
             await self._note(name, version, reason)
             return None
         self.failed.pop((name, version), None)
         if await asyncio.to_thread(self.catalogue.read_failure, name, version):
             await self._note(name, version, None)
-        self.app.watch(model)
+        self._host.watch(model)
         return model
 
     async def _note(self, name: str, version: int, reason: str | None) -> None:
         try:
             await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
         except StoreError as error:
-            log.warning("%s: version %d: no note of it is kept: %s", name, version, error.message)
+            log.warning(
+                "%s: version %d: cannot record the failure: %s", name, version, error.message
+            )
 
     async def _open_in_time(self, name: str, version: int) -> ServedModel:
-        """Opens it in a thread of its own: a graph that hangs would keep one of the pool's.
+        """Loads it in a thread of its own: a graph that hangs would block one of the pool's.
 
         Raises as `_open_checked`, and `DeadlineExceeded`.
         """
         outcome: Future[ServedModel] = Future()
-        outcome.set_running_or_notify_cancel()  # from now on only the thread ends it
+        outcome.set_running_or_notify_cancel()  # from now on only the thread completes it
 
         def work() -> None:
             try:
@@ -208,8 +226,8 @@ class Reconciler:
             if opened.done():
                 return opened.result()
             raise DeadlineExceeded(
-                f"It was not opened, with its samples answered, within {OPEN_S:g} s.",
-                hint="Its graph hangs, or is far too slow to be served.",
+                f"It was not loaded, with its samples predicted, within {OPEN_S:g} s.",
+                hint="Its graph hangs, or is too slow to be served.",
                 timeout_s=OPEN_S,
             )
         finally:
@@ -227,38 +245,38 @@ class Reconciler:
         return model
 
     async def _retire(self, model: ServedModel) -> None:
-        """Closes a version when what it began is answered; its memory goes with it."""
+        """Unloads a version when its requests are finished, and frees its memory."""
         await model.batcher.drain(DRAIN_S)
         model.batcher.close()
         await asyncio.to_thread(model.batcher.join, DRAIN_S)
         model.batcher.session.close()
         release_memory()
-        log.warning("%s: version %d has left", model.name, model.version)
+        log.warning("%s: version %d was unloaded", model.name, model.version)
 
 
 def close_late(outcome: Future[ServedModel]) -> None:
-    """Closes what was opened when nobody waits for it any more."""
+    """Closes a version that was loaded after the time-out."""
     if outcome.exception() is None:
         outcome.result().batcher.close()
 
 
 def check_samples(model: ServedModel) -> None:
-    """Asks a new version its own samples.
+    """Predicts a new version's own samples.
 
     Raises:
-        ModelFailed: most of its labels are not those that the bundle says.
-        ModelpadError: it cannot answer one.
+        ModelFailed: most labels differ from those in the bundle.
+        ModelpadError: a prediction fails.
     """
     session = model.batcher.session
     labels = [field.name for field in session.signature.outputs if field.kind == "label"]
-    told = wrong = 0
+    checked = wrong = 0
     for sample in model.bundle.manifest.samples:
-        answer = session.answer(session.sample_values(sample.inputs))
+        prediction = session.answer(session.sample_values(sample.inputs))
         if labels and sample.expected is not None:
-            told += 1
-            wrong += answer[labels[0]]["label"] != sample.expected
-    if wrong > told / 2:
+            checked += 1
+            wrong += prediction[labels[0]]["label"] != sample.expected
+    if wrong > checked / 2:
         raise ModelFailed(
-            f"{wrong} of {told} samples are not answered as the bundle says.",
+            f"{wrong} of {checked} samples have another label than the bundle says.",
             hint="Its graph or its samples are not those of the trained model.",
         )

@@ -1,96 +1,57 @@
-"""A version on trial is asked a copy of what another answered: compared, counted, never heard."""
+"""A shadow version gets a copy of all inputs; its outputs are compared and never sent."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.engine import LARGE_ARRAY
 from modelpad.errors import ModelpadError, Overloaded
-
-if TYPE_CHECKING:
-    from modelpad.server.app import App
-    from modelpad.server.models import ServedModel
-
-T = TypeVar("T")
-Ask = Callable[["ServedModel"], Awaitable[T]]
+from modelpad.server.budget import ByteBudget, Reservation
 
 TOLERANCE = 1e-3
-COMPARED = 1024 * 1024  # numbers at once
+COMPARED = 1024 * 1024  # numbers compared at once
 UNCOMPARED = {"version", "model_version"}
 
 
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """The version that gets the copies."""
+async def compare_shadow(
+    predict: Callable[[], Awaitable[object]], outputs: object, budget: ByteBudget, held_bytes: int
+) -> str:
+    """How the shadow's prediction compares with `outputs`: the label for `modelpad_shadow_total`.
 
-    app: App
-    model: ServedModel
-
-    def compare(self, ask: Ask[T], told: T, read: Callable[[T], object] | None = None) -> None:
-        """Asks it the same by `ask`, and counts how that compares with what was told; no wait.
-
-        What is compared is what `read` makes of an answer, where it is given.
-        """
-        self.app.spawn(self._compare(ask, told, read or (lambda answer: answer)))
-
-    def skip(self) -> None:
-        """Counts an answer that is not compared."""
-        self._count("skipped")
-
-    def _count(self, result: str) -> None:
-        metrics = self.app.metrics
-        metrics.count_shadow(result, model=self.model.name, version=self.model.version)
-
-    async def _compare(self, ask: Ask[T], told: T, read: Callable[[T], object]) -> None:
-        try:
-            answer = await ask(self.model)
-            first, second = read(told), read(answer)
-            if _is_large(first):
-                agree = await asyncio.to_thread(answers_agree, first, second)
+    The copy of the inputs holds `held_bytes` of the budget until then. The result is `same`,
+    `different`, `failed`, or `skipped` when the shadow's queue or the budget is full.
+    """
+    try:
+        with Reservation(budget) as held:
+            held.grow(held_bytes)
+            shadowed = await predict()
+            if _is_large(outputs):
+                agree = await asyncio.to_thread(outputs_agree, outputs, shadowed)
             else:
-                agree = answers_agree(first, second)
-            result = "same" if agree else "different"
-        except Overloaded:
-            result = "skipped"  # its queue is full: that says nothing of its answers
-        except ModelpadError:
-            result = "failed"
-        self._count(result)
+                agree = outputs_agree(outputs, shadowed)
+    except Overloaded:
+        return "skipped"  # says nothing about the shadow's predictions
+    except ModelpadError:
+        return "failed"
+    return "same" if agree else "different"
 
 
-def find_shadow(app: App, model: ServedModel) -> Shadow | None:
-    """The version that is asked a copy of what `model` answers, if there is one."""
-    line = app.require_models().lines.get(model.name)
-    if line is None or line.shadow is None or line.shadow == model.version:
-        return None
-    return Shadow(app, line.versions[line.shadow])
-
-
-async def ask_with_shadow(app: App, model: ServedModel, ask: Ask[T]) -> T:
-    """What `model` answers; its shadow, if there is one, is asked the same aside."""
-    told = await ask(model)
-    shadow = find_shadow(app, model)
-    if shadow is not None:
-        shadow.compare(ask, told)
-    return told
-
-
-def answers_agree(first: object, second: object) -> bool:
-    """Whether two answers say the same, but for their version and for numbers very near."""
+def outputs_agree(first: object, second: object) -> bool:
+    """Whether two predictions are the same, up to their version and rounding."""
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return _arrays_agree(first, second)
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return False
     if isinstance(first, dict) and isinstance(second, dict):
         keys = (first.keys() | second.keys()) - UNCOMPARED
-        return all(answers_agree(first.get(key), second.get(key)) for key in keys)
+        return all(outputs_agree(first.get(key), second.get(key)) for key in keys)
     if isinstance(first, list) and isinstance(second, list):
-        alike = (answers_agree(a, b) for a, b in zip(first, second, strict=False))
+        alike = (outputs_agree(a, b) for a, b in zip(first, second, strict=False))
         return len(first) == len(second) and all(alike)
     if isinstance(first, int | float) and isinstance(second, int | float):
         near = abs(first - second) <= TOLERANCE * max(1.0, abs(first), abs(second))
@@ -98,8 +59,8 @@ def answers_agree(first: object, second: object) -> bool:
     return first == second
 
 
-def _is_large(answer: object) -> bool:
-    values = answer.values() if isinstance(answer, dict) else ()
+def _is_large(outputs: object) -> bool:
+    values = outputs.values() if isinstance(outputs, dict) else ()
     return sum(each.size for each in values if isinstance(each, np.ndarray)) > LARGE_ARRAY
 
 
@@ -108,7 +69,7 @@ def _arrays_agree(first: NDArray[np.generic], second: NDArray[np.generic]) -> bo
         return False
     if first.dtype.kind in "iuf":
         return _numbers_agree(first.reshape(-1), second.reshape(-1))
-    return answers_agree(first.tolist(), second.tolist())
+    return outputs_agree(first.tolist(), second.tolist())
 
 
 def _numbers_agree(first: NDArray[Any], second: NDArray[Any]) -> bool:

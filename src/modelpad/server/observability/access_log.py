@@ -31,7 +31,7 @@ def read_trace(request: Request) -> str | None:
 def log_request(
     request: Request, response: Response, seconds: float, request_id: str, trace_id: str | None
 ) -> None:
-    """Writes the line."""
+    """Writes the line for one request."""
     record = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + "Z",
         "method": request.method,
@@ -43,5 +43,5 @@ def log_request(
     }
     if trace_id:
         record["trace_id"] = trace_id
-    with contextlib.suppress(OSError):  # nobody reads it, or a disk is full: the answer still goes
+    with contextlib.suppress(OSError):  # a closed pipe or a full disk must not fail the request
         print(json.dumps(record, ensure_ascii=False), file=sys.stderr, flush=True)

@@ -3,8 +3,8 @@
 Written here rather than with `prometheus_client`, whose import alone would be a fifth of the cold
 start; the format is a dozen lines (https://prometheus.io/docs/instrumenting/exposition_formats/).
 
-What one process counted can be taken as a `Snapshot` and added to what another did: that is how
-several workers answer as one server.
+A process's metrics are a `Snapshot`, and snapshots can be added: that is how several workers act
+as one server.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ SHADOWS = "modelpad_shadow_total"
 FAILURES = "modelpad_inference_failures_total"
 RESTARTS = "modelpad_worker_restarts_total"
 COUNTERS = {
-    REQUESTS: "Requests answered, by status.",
-    VERSION_FAILURES: "Versions that stayed out.",
+    REQUESTS: "HTTP requests, by status.",
+    VERSION_FAILURES: "Versions that failed to load.",
     CALLS: "gRPC calls, by their status code.",
     KEYS: "Requests by the API key's name.",
     KEY_FAILURES: "Requests without a valid API key: missing, wrong, or limited.",
-    SHADOWS: "Answers of shadows, by how they compare.",
+    SHADOWS: "Predictions of shadow versions, by how they compare.",
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
-    RESTARTS: "Workers that died, hung or took too much memory, and were replaced.",
+    RESTARTS: "Workers replaced after they died, hung or used too much memory.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
 GRAPHS_OPEN = "modelpad_graphs_open"
 WORKERS = "modelpad_workers"
 GAUGES = {
-    WORKERS: "Processes that answer.",
-    QUEUE_LENGTH: "Requests that wait or run.",
-    GRAPHS_OPEN: "In how many workers a version's graph is in memory.",
+    WORKERS: "Worker processes.",
+    QUEUE_LENGTH: "Requests queued or running.",
+    GRAPHS_OPEN: "Workers that have a version's graph in memory.",
 }
 QUEUE = "modelpad_queue_seconds"
 PREPARATION = "modelpad_preparation_seconds"
@@ -58,18 +58,18 @@ ENCODING = "modelpad_encoding_seconds"
 PREDICTION = "modelpad_prediction_seconds"
 ITEMS = "modelpad_batch_items"
 HISTOGRAMS = {
-    QUEUE: ("Seconds a request waited.", BUCKETS_S),
-    PREPARATION: ("Seconds a batch was decoded for.", BUCKETS_S),
-    INFERENCE: ("Seconds a batch ran in the graph.", BUCKETS_S),
-    ENCODING: ("Seconds a batch's answers were encoded.", BUCKETS_S),
-    PREDICTION: ("Seconds from the whole request to its answer.", BUCKETS_S),
-    ITEMS: ("Items that ran at once.", SIZES),
+    QUEUE: ("Seconds a request was queued.", BUCKETS_S),
+    PREPARATION: ("Seconds to decode a batch.", BUCKETS_S),
+    INFERENCE: ("Seconds to run a batch through the graph.", BUCKETS_S),
+    ENCODING: ("Seconds to encode a batch's outputs.", BUCKETS_S),
+    PREDICTION: ("Seconds from a complete request to its response, without sending it.", BUCKETS_S),
+    ITEMS: ("Items in a batch.", SIZES),
 }
 
 
 @dataclass(slots=True)
 class ModelCounts:
-    """What one version's engine did since the start; times in seconds, `last` since the epoch."""
+    """One version's totals since the start; times in seconds, `last` since the epoch."""
 
     requests: int = 0
     failures: int = 0
@@ -83,28 +83,28 @@ class ModelCounts:
 
     @property
     def seconds(self) -> float:
-        """All that requests waited for and cost."""
+        """Queueing, preparation, inference and encoding together."""
         return self.queue_s + self.prepare_s + self.inference_s + self.encode_s
 
 
 @dataclass(slots=True)
 class Series:
-    """One histogram with one set of labels: counts by bucket, the last without bound."""
+    """One histogram for one set of labels: counts by bucket, the last unbounded."""
 
     buckets: list[int]
     total: float = 0.0
 
     @property
     def count(self) -> int:
-        """How many values."""
+        """The number of observations."""
         return sum(self.buckets)
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """All that a process counted, as plain values that msgspec can carry.
+    """The metrics of one process, as plain values that msgspec can encode.
 
-    `gauges` are how things are now; those of several processes are added up.
+    `gauges` are current values; those of several processes are added up.
     """
 
     counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Snapshot:
 
 
 class Metrics:
-    """What this server counts; used on the event loop's thread alone."""
+    """Counters, histograms and gauges; used on the event loop's thread only."""
 
     def __init__(self, version: str) -> None:
         self._version = version
@@ -124,16 +124,16 @@ class Metrics:
         self._gauges: dict[str, dict[Labels, float]] = {name: defaultdict(int) for name in GAUGES}
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
-        """One request answered."""
+        """Counts an HTTP request."""
         labels = (("endpoint", endpoint), ("model", model), ("status", str(status)))
         self._counters[REQUESTS][labels] += 1
 
     def observe_prediction(self, seconds: float, *, model: str) -> None:
-        """One prediction answered, from the whole request to its answer."""
+        """Counts a prediction, and its time from a complete request to its response."""
         self._observe(PREDICTION, seconds, (("model", model),))
 
     def observe_batch(self, record: BatchRecord, *, model: str, version: int) -> None:
-        """One batch run by a model's engine."""
+        """Counts a batch run by a model's engine."""
         labels = name_version(model, version)
         for seconds in record.queue_s:
             self._observe(QUEUE, seconds, labels)
@@ -146,29 +146,29 @@ class Metrics:
             self._counters[FAILURES][labels] += record.failures
 
     def count_version_failure(self, *, model: str, version: int) -> None:
-        """One version that could not be opened."""
+        """Counts a version that failed to load."""
         self._counters[VERSION_FAILURES][name_version(model, version)] += 1
 
     def count_call(self, method: str, code: str) -> None:
-        """One gRPC call answered."""
+        """Counts a gRPC call."""
         self._counters[CALLS][("code", code), ("method", method)] += 1
 
     def count_key(self, name: str) -> None:
-        """One request admitted with the API key of that name."""
+        """Counts a request admitted with the API key of that name."""
         if name:
             self._counters[KEYS][(("key", name),)] += 1
 
     def count_key_failure(self, reason: str) -> None:
-        """One request without a valid API key: `missing`, `wrong` or `limited`."""
+        """Counts a request without a valid API key: `missing`, `wrong` or `limited`."""
         self._counters[KEY_FAILURES][(("reason", reason),)] += 1
 
     def count_shadow(self, result: str, *, model: str, version: int) -> None:
-        """One copy of a request: `same`, `different`, `failed` or `skipped`."""
+        """Counts a shadow's prediction: `same`, `different`, `failed` or `skipped`."""
         labels = (("model", model), ("result", result), ("version", str(version)))
         self._counters[SHADOWS][labels] += 1
 
     def count_of(self, model: str, version: int) -> ModelCounts:
-        """What one version's engine did."""
+        """The totals of one version's engine."""
         labels = name_version(model, version)
         nothing = Series([])
         queue, prepare, inference, encode, items = (
@@ -187,8 +187,8 @@ class Metrics:
             last=self._last.get(labels, 0.0),
         )
 
-    def take(self, gauges: Mapping[str, Mapping[Labels, float]] | None = None) -> Snapshot:
-        """Everything counted up to now, with gauges as they are."""
+    def snapshot(self, gauges: Mapping[str, Mapping[Labels, float]] | None = None) -> Snapshot:
+        """Everything counted so far, and the gauges' current values."""
         return Snapshot(
             {name: list(counts.items()) for name, counts in self._counters.items() if counts},
             {name: list(series.items()) for name, series in self._histograms.items() if series},
@@ -197,7 +197,7 @@ class Metrics:
         )
 
     def add(self, other: Snapshot) -> None:
-        """Adds what another process counted."""
+        """Adds the metrics of another process."""
         for name, counts in other.counters.items():
             for labels, count in counts:
                 self._counters[name][labels] += count

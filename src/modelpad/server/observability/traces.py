@@ -1,7 +1,7 @@
-"""A span for each request, sent to an OpenTelemetry collector over OTLP; only where one is named.
+"""A span for each request, sent to an OpenTelemetry collector over OTLP, if one is configured.
 
-Names are those of OpenTelemetry's conventions for HTTP and RPC servers; what is ours begins with
-`modelpad.`. The client's W3C `traceparent` is the parent.
+Names follow OpenTelemetry's conventions for HTTP and RPC servers; our own begin with `modelpad.`.
+The client's W3C `traceparent` is the parent.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Traces:
             raise MissingExtra("opentelemetry-sdk", extra="otel") from error
         url = endpoint.rstrip("/")
         url = url if url.endswith(PATH) else url + PATH
-        told = Resource.create({"service.name": "modelpad", "service.version": __version__})
+        resource = Resource.create({"service.name": "modelpad", "service.version": __version__})
         # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over these.
-        told = told.merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=told)
+        resource = resource.merge(OTELResourceDetector().detect())
+        self._provider = TracerProvider(resource=resource)
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 OTLPSpanExporter(url, timeout=GIVE_UP_S), schedule_delay_millis=1000 * SEND_EVERY_S
@@ -58,7 +58,7 @@ class Traces:
         self._read_parent = TraceContextTextMapPropagator().extract
 
     def begin(self, headers: Mapping[str, str]) -> Trace:
-        """The span of a request with these headers; what runs in this task belongs to it."""
+        """The span of a request with these headers; everything in this task belongs to it."""
         return Trace(self._tracer, self._read_parent(headers))
 
     def note_batch(self, record: BatchRecord) -> None:
@@ -73,7 +73,7 @@ class Traces:
 
 
 class Trace:
-    """One request's span, until its answer has been given."""
+    """One request's span, until its response is sent."""
 
     def __init__(self, tracer: Any, parent: Any) -> None:
         from opentelemetry.trace import SpanKind
@@ -90,17 +90,17 @@ class Trace:
         return f"{self._span.get_span_context().trace_id:032x}"
 
     def note_model(self, model: ServedModel) -> None:
-        """The model that answers."""
+        """The model that predicts."""
         self._span.set_attribute("modelpad.model", model.name)
         self._span.set_attribute("modelpad.version", model.version)
 
     def note_route(self, request: Request, endpoint: str) -> None:
-        """What was asked."""
+        """The request's method and route."""
         self._span.update_name(f"{request.method} {endpoint}")
         self._span.set_attribute("http.route", endpoint)
 
     def note_batch(self, record: BatchRecord, queue_s: float) -> None:
-        """Spans for its phases, laid back to back before now, which is when the batch is done."""
+        """Spans for the phases of a batch that has just ended, back to back."""
         self._batches += 1
         if self._over or self._batches > MAX_BATCHES:
             return
@@ -119,7 +119,7 @@ class Trace:
             span.end(begin)
 
     def end_http(self, request: Request, response: Response, request_id: str) -> Response:
-        """Ends with the answer; with that of a stream when its last part is sent."""
+        """Ends with the response; a streamed one ends when its last part is sent."""
         self._span.set_attributes(
             {
                 "http.request.method": request.method,
@@ -147,7 +147,7 @@ class Trace:
         self.end(code if code in ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED") else None)
 
     def end(self, failure: object = None) -> None:
-        """Ends it, as a failure where there is one."""
+        """Ends the span, as failed if `failure` is given."""
         from opentelemetry.trace import StatusCode
 
         if failure is not None:
@@ -157,7 +157,7 @@ class Trace:
         self._over = True
 
     def end_gone(self) -> None:
-        """Ends without an answer, as nobody is left to hear it."""
+        """Ends without a response: the client has gone."""
         self.end(GONE)
 
     def _as_parent(self) -> Any:

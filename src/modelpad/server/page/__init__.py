@@ -1,20 +1,17 @@
-"""The page's files, as they lie in this folder: no build step."""
+"""The page's files, served as they are in this folder: no build step."""
 
 from __future__ import annotations
 
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modelpad.errors import NotFound
-
-if TYPE_CHECKING:
-    from modelpad.server.http.messages import Request, Response
+from modelpad.server.http.messages import Request, Response
 
 FOLDER = Path(__file__).parent
 
-# A short table rather than `mimetypes`, whose answers depend on the machine's files.
+# A short table rather than `mimetypes`, whose results depend on the machine's files.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".gif": "image/gif",
@@ -66,8 +63,6 @@ def content_type_of(path: str) -> str:
 
 def respond_file(path: str, request: Request) -> Response:
     """One of the page's files, or 304 when the client has it. Raises `NotFound`."""
-    from modelpad.server.http.messages import Response
-
     body, tag = _read(path)
     headers = {"cache-control": "no-cache", "etag": tag, **HEADERS}
     if request.headers.get("if-none-match") == tag:
@@ -76,9 +71,7 @@ def respond_file(path: str, request: Request) -> Response:
 
 
 def respond_bundle_file(path: str, body: bytes) -> Response:
-    """A file of a bundle, as content that no browser runs."""
-    from modelpad.server.http.messages import Response
-
+    """A file of a bundle, as content that no browser executes."""
     kind = content_type_of(path)
     headers = {
         "cache-control": "private, no-cache",

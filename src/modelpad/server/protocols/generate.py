@@ -7,42 +7,67 @@ Keys that name an input are its value, without the batch axis that tensors have 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
-from modelpad.errors import InvalidInput
+from numpy.typing import NDArray
+
+from modelpad.engine import TensorInfo
+from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.server.backend import Backend
+from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.http.json_stream import check_finite, is_large, respond_stream
-from modelpad.server.http.messages import Request, Response, respond_json
+from modelpad.server.http.messages import JSON, Request, Response, respond_json
+from modelpad.server.json_schema import TEXT, make_object, refer
+from modelpad.server.models import ServedModel
 from modelpad.server.protocols.tensors import check_batch, read_numbers, split_items
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from modelpad.engine import TensorInfo
-    from modelpad.server.models import ServedModel
+from modelpad.server.routing import Names, Operation, Route, predict_with
 
 EVENTS = "text/event-stream; charset=utf-8"
 
 
-async def generate(model: ServedModel, request: Request) -> Response:
-    """`POST .../generate`: `{INPUT: value}` is answered as `{OUTPUT: value}`."""
-    record = _read_record(model, request.parse_json(await request.body()))
-    values = {info.name: info for info in model.inputs if info.name in record}
-    arrays = {name: _read_value(record[name], info) for name, info in values.items()}
-    outputs = await model.batcher.run(check_batch(model, arrays))
-    answer = {"model_name": model.name, "model_version": str(model.version)}
-    if record.get("id") is not None and "id" not in arrays:
-        answer["id"] = str(record["id"])
+def read(model: ServedModel, request: Request, body: bytes) -> Inputs[str | None]:
+    """The item, as a batch of one; its option is the request's `id`.
+
+    Raises:
+        InvalidInput: the body is not such a request, or does not fit the model.
+        TooLarge: there are too many numbers.
+    """
+    record = _read_record(model, request.parse_json(body))
+    infos = [info for info in model.inputs if info.name in record]
+    arrays = {info.name: _read_value(record[info.name], info) for info in infos}
+    given = None if "id" in arrays else record.get("id")
+    return Inputs(
+        tensors=check_batch(model, arrays),
+        options=None if given is None else str(given),
+        held_bytes=request.reservation.size,
+    )
+
+
+async def write(model: ServedModel, inputs: Inputs[str | None], outputs: Outputs) -> Response:
+    """`{OUTPUT: value}`, without the batch axis."""
+    record: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
+    if inputs.options is not None:
+        record["id"] = inputs.options
     names = [info.name for info in model.outputs]
     if is_large(outputs.values()):
         for name in names:
             await check_finite(outputs[name])
-        return respond_stream(answer | {name: outputs[name][0] for name in names}, outputs)
-    return respond_json(answer | split_items(outputs, names)[0])
+        return respond_stream(record | {name: outputs[name][0] for name in names}, outputs)
+    return respond_json(record | split_items(outputs, names)[0])
+
+
+GENERATE = Codec(read, write)
+generate = predict_with(GENERATE)
+
+
+async def generate_stream(backend: Backend, request: Request, names: Names) -> Response:
+    """`.../generate_stream`: the response of `generate` as the only event of a stream."""
+    return write_event(await generate(backend, request, names))
 
 
 def write_event(response: Response) -> Response:
-    """`.../generate_stream`: the same as the one event of a stream, as the models answer once."""
+    """A response as a server-sent event."""
     parts = response.parts
     if parts is None:
         return Response(b"data: " + response.body + b"\n\n", EVENTS)
@@ -57,7 +82,7 @@ def write_event(response: Response) -> Response:
 
 
 def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:
-    """The request's object. What it holds besides inputs are parameters, which are not lists."""
+    """The request's object. What is not an input is a parameter: text, a number or a boolean."""
     names = [info.name for info in model.inputs]
     if not isinstance(record, dict):
         raise InvalidInput(
@@ -73,7 +98,7 @@ def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:
         )
         if name not in names and not plain:
             raise InvalidInput(
-                f"{name!r} is no input of model {model.name!r}, and no parameter.",
+                f"{name!r} is neither an input of model {model.name!r} nor a parameter.",
                 hint=f"Its inputs: {', '.join(names)}; parameters are text, numbers or booleans.",
                 field=name,
                 expected=", ".join(names),
@@ -83,8 +108,20 @@ def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:
 
 
 def _read_value(value: Any, info: TensorInfo) -> NDArray[Any]:
-    """A batch of one; the item's numbers may come in one flat list, as Triton takes them."""
+    """A batch of one; the item's numbers may be one flat list, as in Triton."""
     array = read_numbers(value, info.name)
     item = info.shape[1:]
     is_flat = -1 not in item and array.size == math.prod(item)
     return array.reshape(1, *(item if is_flat else array.shape))
+
+
+def list_routes(path: str, write_error: Callable[[ModelpadError], Response]) -> Iterator[Route]:
+    """The routes below a model's path."""
+    request, response = {JSON: refer("GenerateRequest")}, {JSON: refer("GenerateResponse")}
+    once = Operation("Triton: one item by names", response, request)
+    event = {"text/event-stream": make_object({"data": TEXT})}
+    streamed = Operation("Triton: the same as an event", event, request)
+    yield Route("POST", f"{path}/generate", generate, once, write_error, predicts=True)
+    yield Route(
+        "POST", f"{path}/generate_stream", generate_stream, streamed, write_error, predicts=True
+    )

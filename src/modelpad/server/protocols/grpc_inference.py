@@ -10,27 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad import __version__
+from modelpad.engine import TensorInfo
 from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.grpc.calls import run_large
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
-from modelpad.server.lifecycle.shadowing import ask_with_shadow
-from modelpad.server.protocols.openinference import (
+from modelpad.server.models import ServedModel
+from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     DTYPES,
     classify,
-    list_extensions,
     pack_tensor,
     unpack_tensor,
 )
+from modelpad.server.protocols.openinference.descriptions import list_extensions
 from modelpad.server.protocols.protobuf import load_message, write_field, write_values
 from modelpad.server.protocols.repository import list_entries
 from modelpad.server.protocols.tensors import check_batch, count_elements
-from modelpad.server.routes import STICKY
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
     from modelpad.server.grpc.calls import Call
-    from modelpad.server.models import ServedModel
+    from modelpad.server.host import ModelHost
+    from modelpad.server.inference import Inference
 
 SERVICE = "inference.GRPCInferenceService"
 CONTENTS = {
@@ -48,7 +49,7 @@ CONTENTS = {
     "BYTES": "bytes_contents",
 }
 WIDEST = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
-# Numbers of the fields that are written by hand.
+# Field numbers of what is written by hand.
 OUTPUTS, RAW_OUTPUT_CONTENTS, CONTENTS_OF_OUTPUT, INFER_RESPONSE = 5, 6, 5, 2
 # An element of BYTES as a Python object, beside its bytes.
 ELEMENT_BYTES = 64
@@ -62,38 +63,40 @@ def make(kind: str, /, **fields: Any) -> Any:
 class InferenceService:
     """The calls, by the names that they have in the protocol."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, host: ModelHost, inference: Inference, *, has_admins: bool) -> None:
+        self._host = host
+        self._inference = inference
+        self._has_admins = has_admins
 
     async def ServerLive(self, request: Any, call: Call) -> Any:
         """The process answers."""
         return make("ServerLiveResponse", live=True)
 
     async def ServerReady(self, request: Any, call: Call) -> Any:
-        """The models are open."""
-        return make("ServerReadyResponse", ready=self.app.is_ready)
+        """Readiness: the models are loaded, and the server is not stopping."""
+        return make("ServerReadyResponse", ready=self._host.is_ready)
 
     async def ModelReady(self, request: Any, call: Call) -> Any:
-        """One model is open; an unknown one is simply not ready."""
+        """Whether a model is ready; an unknown one is not, which is no error."""
         try:
-            self.app.require_models().find(request.name, request.version)
+            self._host.require_models().find(request.name, request.version)
         except ModelpadError:
             return make("ModelReadyResponse", ready=False)
-        return make("ModelReadyResponse", ready=self.app.is_ready)
+        return make("ModelReadyResponse", ready=self._host.is_ready)
 
     async def ServerMetadata(self, request: Any, call: Call) -> Any:
         """Name, version and extensions."""
-        extensions = list_extensions(admin=bool(self.app.admins))
+        extensions = list_extensions(admin=self._has_admins)
         return make(
             "ServerMetadataResponse", name="modelpad", version=__version__, extensions=extensions
         )
 
     async def ModelMetadata(self, request: Any, call: Call) -> Any:
         """A model's tensors."""
-        model = await self._find(request.name, request.version, call)
-        line = self.app.require_models().lines[model.name]
+        model = await self._host.find(request.name, request.version, call.sticky_key)
+        served = self._host.require_models().find_versions(model.name)
 
-        def describe(infos: Any) -> list[dict[str, Any]]:
+        def describe(infos: list[TensorInfo]) -> list[dict[str, Any]]:
             return [
                 {"name": i.name, "datatype": DATATYPES[i.dtype], "shape": i.shape} for i in infos
             ]
@@ -101,7 +104,7 @@ class InferenceService:
         return make(
             "ModelMetadataResponse",
             name=model.name,
-            versions=[str(version) for version in sorted(line.versions)],
+            versions=[str(version) for version in sorted(served.versions)],
             platform="onnxruntime_onnx",
             inputs=describe(model.inputs),
             outputs=describe(model.outputs),
@@ -109,32 +112,28 @@ class InferenceService:
 
     async def ModelInfer(self, request: Any, call: Call) -> bytes:
         """Inference, with typed contents or raw ones; the response as bytes."""
-        model = await self._find(request.model_name, request.model_version, call)
-        call.reserve(estimate_elements(request))
-        outputs = await ask_with_shadow(self.app, model, lambda each: infer(each, request))
-        size = estimate_response(outputs)
-        call.reserve(size)
-        return await run_large(size, write_answer, model, request, outputs)
+        model = await self._host.find(request.model_name, request.model_version, call.sticky_key)
+        return await self._inference.predict(model, INFER, request, call)
 
     async def RepositoryIndex(self, request: Any, call: Call) -> Any:
-        """What there is, for admins."""
-        entries = await list_entries(self.app, ready=request.ready)
+        """Every version and its state, for admins."""
+        entries = await list_entries(self._host, ready=request.ready)
         return make("RepositoryIndexResponse", models=[asdict(each) for each in entries])
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
-        """Serves a model, for admins."""
-        await self.app.override(LOAD, request.model_name)
+        """Loads a model, for admins."""
+        await self._host.override(LOAD, request.model_name)
         return make("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
-        """Serves a model no more, for admins."""
-        await self.app.override(UNLOAD, request.model_name)
+        """Unloads a model, for admins."""
+        await self._host.override(UNLOAD, request.model_name)
         return make("RepositoryModelUnloadResponse")
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[Any], call: Call
     ) -> AsyncIterator[Any]:
-        """An answer for each request of a stream; an error is told in its place."""
+        """A response for each request of a stream; an error takes its response's place."""
         async for request in requests:
             try:
                 response = await self.ModelInfer(request, call)
@@ -142,20 +141,38 @@ class InferenceService:
             except ModelpadError as error:
                 yield make("ModelStreamInferResponse", error_message=error.words)
 
-    async def _find(self, name: str, version: str, call: Call) -> ServedModel:
-        return await self.app.find(name, version, call.headers.get(STICKY))
 
+def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call]]:
+    """The tensors of a request; its option is the request with its call.
 
-async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
-    """The model's outputs for a request. Raises `InvalidInput`, and as the batcher does."""
-    arrays = check_batch(model, read_tensors(request))
+    Raises:
+        InvalidInput: they do not fit the model.
+        TooLarge, Overloaded: they need more memory than there may be, or is now.
+    """
+    call.reserve(estimate_elements(request))
     given = request.parameters
     timeout = given["timeout"].int64_param if "timeout" in given else 0
-    return await model.batcher.run(arrays, timeout_s=timeout / 1e6 if timeout > 0 else None)
+    return Inputs(
+        tensors=check_batch(model, read_tensors(request)),
+        timeout_s=timeout / 1e6 if timeout > 0 else None,
+        options=(request, call),
+        held_bytes=call.reserved.size,
+    )
+
+
+async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: Outputs) -> bytes:
+    """The serialized response. Raises as `write_response`, and as `Call.reserve`."""
+    request, call = inputs.options
+    size = estimate_response(outputs)
+    call.reserve(size)
+    return await run_large(size, write_response, model, request, outputs)
+
+
+INFER = Codec(read, write)
 
 
 def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
-    """The request's tensors by name. Raises `InvalidInput` when they make no sense."""
+    """The request's tensors by name. Raises `InvalidInput` and `TooLarge`."""
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise InvalidInput(
@@ -169,7 +186,7 @@ def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
         shape = list(tensor.shape)
         if tensor.datatype not in DTYPES:
             raise InvalidInput(
-                f"The input {tensor.name!r} has no datatype that makes sense: {tensor.datatype!r}.",
+                f"The input {tensor.name!r} has an unknown datatype: {tensor.datatype!r}.",
                 field=tensor.name,
                 expected=", ".join(DTYPES),
                 got=tensor.datatype,
@@ -177,8 +194,8 @@ def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
         if raw:
             if tensor.HasField("contents"):
                 raise InvalidInput(
-                    f"The input {tensor.name!r} has raw contents and typed ones.",
-                    hint="Send one of them.",
+                    f"The input {tensor.name!r} has both raw and typed contents.",
+                    hint="Send one of the two.",
                     field=tensor.name,
                 )
             arrays[tensor.name] = unpack_tensor(raw[index], tensor.datatype, shape, tensor.name)
@@ -191,7 +208,7 @@ def _read_contents(tensor: Any, shape: list[int]) -> NDArray[Any]:
     field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise InvalidInput(
-            f"{tensor.datatype} goes as raw contents only.", field=tensor.name, expected="raw"
+            f"{tensor.datatype} must be sent as raw contents.", field=tensor.name, expected="raw"
         )
     values = getattr(tensor.contents, field)
     count = count_elements(shape, tensor.name)
@@ -226,7 +243,7 @@ def estimate_elements(request: Any) -> int:
     return ELEMENT_BYTES * sum(size // 4 for size in lengths)
 
 
-def estimate_response(outputs: dict[str, NDArray[Any]]) -> int:
+def estimate_response(outputs: Outputs) -> int:
     """The memory, in bytes, that a response of these takes until it is sent."""
     return sum(
         ELEMENT_BYTES * array.size + 3 * sum(len(value) for value in array.flat)
@@ -236,8 +253,11 @@ def estimate_response(outputs: dict[str, NDArray[Any]]) -> int:
     )
 
 
-def write_answer(model: ServedModel, request: Any, outputs: dict[str, NDArray[Any]]) -> bytes:
-    """The serialized answer, raw where the request was raw (or asks for nothing else)."""
+def write_response(model: ServedModel, request: Any, outputs: Outputs) -> bytes:
+    """The serialized response, raw where the request was raw or the type has no other form.
+
+    Raises `InvalidInput` for unknown outputs.
+    """
     wanted = list(request.outputs)
     names = [each.name for each in wanted] or [info.name for info in model.outputs]
     counts = {

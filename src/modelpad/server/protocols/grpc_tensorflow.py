@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
+from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.grpc.calls import run_large
-from modelpad.server.lifecycle.shadowing import ask_with_shadow
+from modelpad.server.models import ServedModel
 from modelpad.server.protocols.grpc_inference import WIDEST, estimate_response
 from modelpad.server.protocols.protobuf import (
     load_enum,
@@ -18,13 +19,13 @@ from modelpad.server.protocols.protobuf import (
     write_values,
 )
 from modelpad.server.protocols.tensors import check_batch, count_elements
-from modelpad.server.protocols.tfserving import DTYPES, SIGNATURES
-from modelpad.server.routes import STICKY
+from modelpad.server.protocols.tfserving import DTYPES
+from modelpad.server.protocols.tfserving_inputs import check_signature
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
     from modelpad.server.grpc.calls import Call
-    from modelpad.server.models import ServedModel
+    from modelpad.server.host import ModelHost
+    from modelpad.server.inference import Inference
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 # Where a TensorProto keeps the numbers of each type, when it does not keep them as bytes.
@@ -43,7 +44,7 @@ VALUES = {
     "DT_BOOL": "bool_val",
     "DT_STRING": "string_val",
 }
-# Numbers of the fields that are written by hand.
+# Field numbers of what is written by hand.
 OUTPUTS, KEY, VALUE = 1, 1, 2
 FILLED_BYTES = 16  # a number, before and after it has its type
 METADATA_FIELD = "signature_def"
@@ -58,29 +59,18 @@ def make(kind: str, /, **fields: Any) -> Any:
 class PredictionService:
     """The calls, by the names that they have in the protocol."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, host: ModelHost, inference: Inference) -> None:
+        self._host = host
+        self._inference = inference
 
     async def Predict(self, request: Any, call: Call) -> bytes:
         """Tensors in, tensors out, in the typed fields that its clients read; as bytes."""
-        model = await find_model(self.app, request.model_spec, call)
-        call.reserve(estimate_filled(request))
-        outputs = await ask_with_shadow(self.app, model, lambda each: infer(each, request))
-        names = list(request.output_filter) or list(outputs)
-        unknown = [name for name in names if name not in outputs]
-        if unknown:
-            raise InvalidInput(
-                f"output tensor alias not found in signature: {unknown[0]}",
-                hint=f"Its outputs: {', '.join(outputs)}.",
-            )
-        chosen = {name: outputs[name] for name in names}
-        size = estimate_response(chosen)
-        call.reserve(size)
-        return await run_large(size, write_response, model, chosen)
+        model = await find_model(self._host, request.model_spec, call)
+        return await self._inference.predict(model, PREDICT, request, call)
 
     async def GetModelMetadata(self, request: Any, call: Call) -> Any:
         """The signature."""
-        model = await find_model(self.app, request.model_spec, call)
+        model = await find_model(self._host, request.model_spec, call)
         if list(request.metadata_field) != [METADATA_FIELD]:
             raise InvalidInput(
                 f"Metadata field {list(request.metadata_field)} is not supported.",
@@ -92,55 +82,80 @@ class PredictionService:
         numbers = load_enum("tensorflow.DataType")
         for infos, side in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
             for info in infos:
-                told = side[info.name]
-                told.name, told.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
+                tensor = side[info.name]
+                tensor.name, tensor.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
                 for size in info.shape:
-                    told.tensor_shape.dim.add(size=size)
-        answer = make("GetModelMetadataResponse", model_spec=describe_spec(model))
-        packed = answer.metadata[METADATA_FIELD]
+                    tensor.tensor_shape.dim.add(size=size)
+        response = make("GetModelMetadataResponse", model_spec=describe_spec(model))
+        packed = response.metadata[METADATA_FIELD]
         packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
         packed.value = signatures.SerializeToString()
-        return answer
+        return response
 
 
 class ModelService:
-    """What versions there are."""
+    """The states of versions."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
 
     async def GetModelStatus(self, request: Any, call: Call) -> Any:
-        """Each open version is available."""
+        """Each loaded version is available."""
         spec = request.model_spec
-        line = self.app.require_models().find_line(spec.name)
-        asked = _read_version(spec)
-        versions = [line.find(asked).version] if asked else sorted(line.versions)
-        answer = make("GetModelStatusResponse")
+        served = self._host.require_models().find_versions(spec.name)
+        wanted = _read_version(spec)
+        versions = [served.find(wanted).version] if wanted else sorted(served.versions)
+        response = make("GetModelStatusResponse")
         for version in versions:
-            answer.model_version_status.add(version=version, state=AVAILABLE)
-        return answer
+            response.model_version_status.add(version=version, state=AVAILABLE)
+        return response
 
 
-async def find_model(app: App, spec: Any, call: Call) -> ServedModel:
-    """The model that a request means. Raises `InvalidInput` for an unknown signature."""
-    if spec.signature_name not in SIGNATURES:
-        raise InvalidInput(
-            f'Serving signature name: "{spec.signature_name}" not found in signature def.'
-        )
-    key = call.headers.get(STICKY)
-    return await app.find(spec.name, _read_version(spec), key)
+async def find_model(host: ModelHost, spec: Any, call: Call) -> ServedModel:
+    """The model of a request. Raises `InvalidInput` for an unknown signature, else as the host."""
+    check_signature(spec.signature_name)
+    return await host.find(spec.name, _read_version(spec), call.sticky_key)
 
 
-async def infer(model: ServedModel, request: Any) -> dict[str, NDArray[Any]]:
-    """The model's outputs for a request. Raises `InvalidInput`, and as the batcher does."""
+def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call]]:
+    """The tensors of a request; its option is the request with its call.
+
+    Raises:
+        InvalidInput: they do not fit the model.
+        TooLarge, Overloaded: they need more memory than there may be, or is now.
+    """
+    call.reserve(estimate_filled(request))
     arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
-    return await model.batcher.run(check_batch(model, arrays))
+    return Inputs(
+        tensors=check_batch(model, arrays),
+        options=(request, call),
+        held_bytes=call.reserved.size,
+    )
+
+
+async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: Outputs) -> bytes:
+    """The serialized response. Raises `InvalidInput` for unknown outputs; as `Call.reserve`."""
+    request, call = inputs.options
+    names = list(request.output_filter) or list(outputs)
+    unknown = [name for name in names if name not in outputs]
+    if unknown:
+        raise InvalidInput(
+            f"output tensor alias not found in signature: {unknown[0]}",
+            hint=f"Its outputs: {', '.join(outputs)}.",
+        )
+    chosen = {name: outputs[name] for name in names}
+    size = estimate_response(chosen)
+    call.reserve(size)
+    return await run_large(size, write_response, model, chosen)
+
+
+PREDICT = Codec(read, write)
 
 
 def estimate_filled(request: Any) -> int:
     """The memory, in bytes, of tensors that one value fills.
 
-    Raises `InvalidInput` and `TooLarge` for a shape that makes no sense.
+    Raises `InvalidInput` and `TooLarge` for an invalid shape.
     """
     size = 0
     for name, proto in request.inputs.items():
@@ -149,8 +164,8 @@ def estimate_filled(request: Any) -> int:
     return size
 
 
-def write_response(model: ServedModel, outputs: dict[str, NDArray[Any]]) -> bytes:
-    """The serialized answer."""
+def write_response(model: ServedModel, outputs: Outputs) -> bytes:
+    """The serialized response."""
     parts = [make("PredictResponse", model_spec=describe_spec(model)).SerializeToString()]
     for name, array in outputs.items():
         key = write_field(KEY, name.encode("utf-8"))
@@ -166,7 +181,7 @@ def _read_version(spec: Any) -> str:
 
 
 def describe_spec(model: ServedModel) -> Any:
-    """The model that answered."""
+    """The model that predicted."""
     spec = make("ModelSpec", name=model.name, signature_name="serving_default")
     spec.version.value = model.version
     return spec

@@ -1,7 +1,7 @@
-"""How much memory a protobuf message takes once it is parsed, estimated from its bytes.
+"""Estimates the memory of a parsed protobuf message from its bytes.
 
-A message of two bytes an element takes up to a hundred times as much when it is parsed, so the
-bytes are walked first: every field is counted, nested messages are entered, nothing is copied.
+A message with two bytes an element grows up to a hundredfold when it is parsed, so its bytes are
+scanned first: every field is counted, nested messages are entered, nothing is copied.
 Knows nothing of gRPC.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FIELDS = 65_536
 MAX_DEPTH = 16
-# A field of its own: its place in the parsed message, and its Python object once it is looked at.
+# A separate field: its place in the parsed message, and its Python object once it is read.
 FIELD_BYTES = 320
 # An element of a packed field: parsed (with room to grow), then as a number in an array.
 VARINT_BYTES = 32

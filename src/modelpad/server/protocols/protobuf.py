@@ -1,7 +1,7 @@
 """gRPC's messages, made at run time from `protos/protos.binpb`, and fields written by hand.
 
-They live in a pool of their own, so that a program that also holds TensorFlow's or Triton's own
-messages of the same names is not in the way.
+They have a descriptor pool of their own, so that they do not clash with TensorFlow's or Triton's
+messages of the same names in one program.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_message(name: str) -> Any:
 
 
 def parse_message(name: str, data: bytes) -> Any:
-    """A message from its bytes. Raises `InvalidInput` when they are none."""
+    """A message from its bytes. Raises `InvalidInput` when they cannot be parsed."""
     from google.protobuf.message import DecodeError
 
     try:

@@ -1,4 +1,4 @@
-"""Triton's model repository extension: what there is, and loading and unloading it.
+"""Triton's model repository extension: which models exist, which are served.
 
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
 """
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from modelpad.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from modelpad.server.app import App
+    from modelpad.server.host import ModelHost
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version of a model, and whether it is served; else `reason` says why not."""
+    """One version of a model, and whether it is served; `reason` says why not."""
 
     name: str
     version: str
@@ -27,20 +27,20 @@ class Entry:
     reason: str = ""
 
 
-async def list_entries(app: App, *, ready: bool) -> list[Entry]:
-    """Every version that is served or could be; those served alone where `ready`.
+async def list_entries(host: ModelHost, *, ready: bool) -> list[Entry]:
+    """Every version that is served or could be; with `ready`, only those served.
 
     Raises `StoreError`.
     """
-    catalogue = None if app.reconciler is None else app.reconciler.catalogue
+    catalogue = None if host.reconciler is None else host.reconciler.catalogue
     plans = {} if catalogue is None else await asyncio.to_thread(catalogue.read_all)
-    lines = app.require_models().lines
+    served = host.require_models().served
     entries = []
-    for name in sorted(lines.keys() | plans.keys()):
-        served = set(lines[name].versions) if name in lines else set()
-        known = served | set(plans[name].versions if name in plans else ())
+    for name in sorted(served.keys() | plans.keys()):
+        loaded = set(served[name].versions) if name in served else set()
+        known = loaded | set(plans[name].versions if name in plans else ())
         for version in sorted(known):
-            if version in served:
+            if version in loaded:
                 entries.append(Entry(name, str(version), READY))
             elif not ready:
                 failed = "" if catalogue is None else catalogue.read_failure(name, version)
@@ -48,8 +48,8 @@ async def list_entries(app: App, *, ready: bool) -> list[Entry]:
     return entries
 
 
-def read_ready(asked: Any) -> bool:
-    """Whether a request's JSON asks for those alone that are ready. Raises `InvalidInput`."""
-    if not isinstance(asked, dict):
-        raise InvalidInput("The body is no object.", expected='{} or {"ready": true}')
-    return bool(asked.get("ready"))
+def read_ready(record: Any) -> bool:
+    """Whether a request asks only for versions that are ready. Raises `InvalidInput`."""
+    if not isinstance(record, dict):
+        raise InvalidInput("The body is not a JSON object.", expected='{} or {"ready": true}')
+    return bool(record.get("ready"))

@@ -1,8 +1,8 @@
-"""What the tensor protocols share: a model's tensors, and a batch of them that fits.
+"""What the tensor protocols share: checking a batch of named tensors against a model.
 
-TensorFlow Serving and the Open Inference Protocol speak of named tensors with a batch axis; the
-graph itself says which there are. Fields that are drawn or written also take the bytes of a picture
-or a text, and are prepared as the typed API prepares them.
+TensorFlow Serving and the Open Inference Protocol use named tensors with a batch axis, as the graph
+defines them. Sketch, image and text fields also accept the bytes of a picture or a text, which are
+prepared as in the native API.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_SIDES = 32
 def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
     """The tensors by name, cast to the graph's types, with one batch size.
 
-    Arrays of bytes or text objects for a drawn, photographed or written field are decoded by it.
+    Arrays of bytes or text for sketch, image and text fields are decoded by the field.
 
     Raises:
         InvalidInput: one is missing, unknown, or of another shape or type.
@@ -71,7 +71,7 @@ def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
 
 
 def count_elements(shape: Sequence[int], name: str) -> int:
-    """How many elements a tensor of that shape has, before any memory is asked for it.
+    """How many elements a tensor of that shape has, before any memory is allocated for it.
 
     Raises:
         InvalidInput: a side is below 0, or there are too many sides.
@@ -79,13 +79,13 @@ def count_elements(shape: Sequence[int], name: str) -> int:
     """
     if len(shape) > MAX_SIDES or any(side < 0 for side in shape):
         raise InvalidInput(
-            f"the input {name!r} has no shape that makes sense: {str(shape)[:60]}",
+            f"the input {name!r} has an invalid shape: {str(shape)[:60]}",
             hint=f"Send at most {MAX_SIDES} sides, none below 0.",
             field=name,
             expected=f"at most {MAX_SIDES} sides of 0 or more",
             got=str(shape)[:60],
         )
-    # A side of 0 must not hide that the others are beyond what an array can have.
+    # A side of 0 must not hide that the others are too large for an array.
     size = math.prod(max(1, side) for side in shape)
     if size > MAX_ELEMENTS:
         raise _too_many(name, size)
@@ -94,14 +94,14 @@ def count_elements(shape: Sequence[int], name: str) -> int:
 
 def _too_many(name: str, size: int) -> TooLarge:
     return TooLarge(
-        f"the input {name!r} has {size:,} numbers; at most {MAX_ELEMENTS:,} go",
+        f"the input {name!r} has {size:,} numbers; the limit is {MAX_ELEMENTS:,}",
         limit=MAX_ELEMENTS,
         got=size,
     )
 
 
 def _decode_objects(field: Any, array: NDArray[Any]) -> NDArray[np.generic]:
-    """Pictures as bytes, one an item, by the field's own preparation."""
+    """Pictures as bytes, one per item, decoded by their field."""
     import numpy as np
 
     if field.kind not in PICTURES:
@@ -182,7 +182,7 @@ def _cast(array: NDArray[Any], wanted: np.dtype[Any], name: str) -> NDArray[np.g
 
 
 def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
-    """Bytes as the text in UTF-8 that they are."""
+    """Bytes as UTF-8 text."""
     import numpy as np
 
     try:
@@ -204,7 +204,7 @@ def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
 def read_numbers(value: Any, name: str) -> NDArray[np.generic]:
     """Nested lists of JSON as an array; text becomes an array of objects.
 
-    Raises `InvalidInput` for ragged lists and what is neither number nor text.
+    Raises `InvalidInput` for ragged lists, and for anything but numbers and text.
     """
     import numpy as np
 
@@ -238,14 +238,14 @@ def as_json(array: NDArray[Any]) -> Any:
 
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ModelFailed(
-            "The model answered NaN or infinity, which JSON does not have.",
+            "The model returned NaN or infinity, which JSON does not have.",
             hint="Ask for binary outputs, or check the model on this input.",
         )
     return plain(array)
 
 
 def split_items(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A batch of outputs as one dictionary an item."""
+    """A batch of outputs as one dictionary per item."""
     columns = {name: as_json(outputs[name]) for name in names}
     count = len(next(iter(columns.values())))
     return [{name: columns[name][row] for name in names} for row in range(count)]

@@ -6,29 +6,31 @@ https://www.tensorflow.org/tfx/serving/api_rest: rows (`instances`) and columns 
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+from modelpad.engine import TensorInfo
 from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.fields import Field
+from modelpad.server.backend import Backend
+from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.errors import respond_words
 from modelpad.server.http.json_stream import check_finite, is_large, respond_stream
-from modelpad.server.http.messages import Request, Response, respond_json
-from modelpad.server.protocols.tensors import (
-    MAX_SIDES,
-    as_json,
-    check_batch,
-    read_numbers,
-    split_items,
+from modelpad.server.http.messages import JSON, Request, Response, respond_json
+from modelpad.server.json_schema import Schema, refer
+from modelpad.server.model_table import ServedVersions
+from modelpad.server.models import ServedModel
+from modelpad.server.protocols.tensors import as_json, check_batch, split_items
+from modelpad.server.protocols.tfserving_inputs import (
+    check_record,
+    check_signature,
+    read_columns,
+    read_examples,
+    read_rows,
 )
+from modelpad.server.routing import Names, Operation, Route, find_model, predict_with, show_model
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from modelpad.engine import TensorInfo
-    from modelpad.server.models import ServedModel, ServedVersions
-
-SIGNATURES = ("", "serving_default", "predict", "predict_images")
+PREFIXES = ("", "/versions/{version}", "/labels/{version}")
 DTYPES = {
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
@@ -47,79 +49,118 @@ DTYPES = {
 
 
 def write_error(error: ModelpadError) -> Response:
-    """`{"error": "..."}`; what is wrong with the input is 400 here."""
+    """`{"error": "..."}`."""
     return respond_words(error, error.words)
 
 
-async def predict(model: ServedModel, request: Request) -> Response:
-    """`:predict`, by rows or by columns."""
-    record = _read_record(request.parse_json(await request.body()))
-    _check_signature(record)
+def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bool]:
+    """The tensors of `:predict`; its option is whether they came as rows.
+
+    Raises:
+        InvalidInput: the body is not such a request, or does not fit the model.
+        TooLarge: there are too many numbers.
+    """
+    record = check_record(request.parse_json(body))
+    check_signature(record.get("signature_name", ""))
     names = [info.name for info in model.inputs]
-    outputs = [info.name for info in model.outputs]
-    if "instances" in record:
-        arrays = check_batch(model, _read_rows(record["instances"], names))
-        answer = await model.batcher.run(arrays)
-        if is_large(answer.values()):
-            return await _stream_rows(answer, outputs)
-        rows = split_items(answer, outputs)
+    by_rows = "instances" in record
+    if by_rows:
+        arrays = read_rows(record["instances"], names)
+    else:
+        arrays = read_columns(record["inputs"], names)
+    held_bytes = request.reservation.size
+    return Inputs(tensors=check_batch(model, arrays), options=by_rows, held_bytes=held_bytes)
+
+
+async def write_predict(model: ServedModel, inputs: Inputs[bool], outputs: Outputs) -> Response:
+    """`predictions` for rows, `outputs` for columns; without names where there is one output."""
+    names = [info.name for info in model.outputs]
+    if is_large(outputs.values()):
+        return await _stream_predict(names, inputs.options, outputs)
+    if inputs.options:
+        rows = split_items(outputs, names)
         return respond_json(
-            {"predictions": [row[outputs[0]] for row in rows] if len(outputs) == 1 else rows}
+            {"predictions": [row[names[0]] for row in rows] if len(names) == 1 else rows}
         )
-    arrays = check_batch(model, _read_columns(record["inputs"], names))
-    answer = await model.batcher.run(arrays)
-    if is_large(answer.values()):
-        return await _stream_columns(answer, outputs)
-    columns = {name: as_json(answer[name]) for name in outputs}
-    return respond_json({"outputs": columns[outputs[0]] if len(outputs) == 1 else columns})
+    columns = {name: as_json(outputs[name]) for name in names}
+    return respond_json({"outputs": columns[names[0]] if len(names) == 1 else columns})
 
 
-async def _stream_rows(answer: dict[str, NDArray[Any]], outputs: list[str]) -> Response:
-    for name in outputs:
-        await check_finite(answer[name])
-    only = answer[outputs[0]]
-    rows = ({name: answer[name][row] for name in outputs} for row in range(len(only)))
-    return respond_stream({"predictions": only if len(outputs) == 1 else rows}, answer)
+async def _stream_predict(names: list[str], by_rows: bool, outputs: Outputs) -> Response:
+    for name in names:
+        await check_finite(outputs[name])
+    only = outputs[names[0]]
+    if len(names) == 1:
+        return respond_stream({"predictions" if by_rows else "outputs": only}, outputs)
+    if by_rows:
+        rows = ({name: outputs[name][row] for name in names} for row in range(len(only)))
+        return respond_stream({"predictions": rows}, outputs)
+    return respond_stream({"outputs": {name: outputs[name] for name in names}}, outputs)
 
 
-async def _stream_columns(answer: dict[str, NDArray[Any]], outputs: list[str]) -> Response:
-    for name in outputs:
-        await check_finite(answer[name])
-    columns = answer[outputs[0]] if len(outputs) == 1 else {name: answer[name] for name in outputs}
-    return respond_stream({"outputs": columns}, answer)
+def read_classify(model: ServedModel, request: Request, body: bytes) -> Inputs[Field]:
+    """The tensors of `:classify`; its option is the label to show. Raises as `read_predict`."""
+    return _read_examples(model, request, body, _find_output(model, "label", "classify"))
 
 
-async def classify(model: ServedModel, request: Request) -> Response:
-    """`:classify`: each example's classes with their scores."""
-    label = _find_output(model, "label", "classify")
-    answer = await model.batcher.run(check_batch(model, await _read_examples(model, request)))
-    classes = label.classes
-    scores = answer[label.name]
+async def write_classify(model: ServedModel, inputs: Inputs[Field], outputs: Outputs) -> Response:
+    """Each example's classes with their scores."""
+    label = inputs.options
+    classes: tuple[str, ...] = getattr(label, "classes", ())
+    scores = outputs[label.name]
     if is_large([scores]):
         await check_finite(scores)
         ranked = ([*zip(classes, row.tolist(), strict=True)] for row in scores)
-        return respond_stream({"results": ranked}, answer)
+        return respond_stream({"results": ranked}, outputs)
     rows = [list(zip(classes, row, strict=True)) for row in as_json(scores)]
     return respond_json({"results": rows})
 
 
-async def regress(model: ServedModel, request: Request) -> Response:
-    """`:regress`: each example's number."""
-    score = _find_output(model, "score", "regress")
-    answer = await model.batcher.run(check_batch(model, await _read_examples(model, request)))
-    numbers = answer[score.name].reshape(-1)
+def read_regress(model: ServedModel, request: Request, body: bytes) -> Inputs[Field]:
+    """The tensors of `:regress`; its option is the score to show. Raises as `read_predict`."""
+    return _read_examples(model, request, body, _find_output(model, "score", "regress"))
+
+
+async def write_regress(model: ServedModel, inputs: Inputs[Field], outputs: Outputs) -> Response:
+    """Each example's number."""
+    numbers = outputs[inputs.options.name].reshape(-1)
     if is_large([numbers]):
         await check_finite(numbers)
-        return respond_stream({"results": numbers}, answer)
+        return respond_stream({"results": numbers}, outputs)
     return respond_json({"results": as_json(numbers)})
 
 
-def show_status(line: ServedVersions, model: ServedModel | None) -> Response:
-    """`GET /v1/models/{model}`: the versions' states; KServe's `name` and `ready` too."""
-    versions = sorted(line.versions) if model is None else [model.version]
+def _read_examples(
+    model: ServedModel, request: Request, body: bytes, shown: Field
+) -> Inputs[Field]:
+    names = [info.name for info in model.inputs]
+    tensors = check_batch(model, read_examples(request.parse_json(body), names))
+    return Inputs(tensors=tensors, options=shown, held_bytes=request.reservation.size)
+
+
+def _find_output(model: ServedModel, kind: str, call: str) -> Field:
+    for field in model.bundle.manifest.signature.outputs:
+        if field.kind == kind:
+            return field
+    raise InvalidInput(
+        f"The model {model.name!r} has no {kind} to {call}.", hint="Use :predict instead."
+    )
+
+
+async def show_status(backend: Backend, request: Request, names: Names) -> Response:
+    """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
+    backend.host.require_ready()
+    model = await find_model(backend, request, names) if "version" in names else None
+    served = backend.host.require_models().find_versions(names["model"])
+    return describe_status(served, model)
+
+
+def describe_status(served: ServedVersions, model: ServedModel | None) -> Response:
+    """The versions' states, or that of one; KServe's `name` and `ready` too."""
+    versions = sorted(served.versions) if model is None else [model.version]
     return respond_json(
         {
-            "name": line.name,
+            "name": served.name,
             "ready": True,
             "model_version_status": [
                 {
@@ -164,123 +205,41 @@ def _describe(info: TensorInfo) -> dict[str, Any]:
     }
 
 
-def _read_record(record: Any) -> dict[str, Any]:
-    if not isinstance(record, dict) or ("instances" in record) == ("inputs" in record):
-        raise InvalidInput(
-            "Request must have either 'instances' or 'inputs'.",
-            hint='Send {"instances": [...]} with an item a row, or {"inputs": {...}} with columns.',
-            expected="instances or inputs",
-            got=", ".join(record) if isinstance(record, dict) else type(record).__name__,
-        )
-    return record
+PREDICT = Codec(read_predict, write_predict)
+CLASSIFY = Codec(read_classify, write_classify)
+REGRESS = Codec(read_regress, write_regress)
 
 
-def _check_signature(record: dict[str, Any]) -> None:
-    name = record.get("signature_name", "")
-    if name not in SIGNATURES:
-        raise InvalidInput(
-            f'Serving signature name: "{name}" not found in signature def.',
-            hint="Leave signature_name out, or send serving_default.",
-            field="signature_name",
-            expected="serving_default",
-            got=str(name),
-        )
+def _json(name: str) -> dict[str, Schema]:
+    return {JSON: refer(name)}
 
 
-def _read_rows(instances: Any, names: list[str]) -> dict[str, Any]:
-    if not isinstance(instances, list) or not instances:
-        raise InvalidInput(
-            "'instances' must be a list of at least one item.",
-            hint="Send an item a row.",
-            field="instances",
-            expected="a list",
-            got=type(instances).__name__,
-        )
-    named = isinstance(instances[0], dict) and set(instances[0]) != {"b64"}
-    if not named:
-        if len(names) != 1:
-            raise InvalidInput(
-                f"Each instance must be an object with: {', '.join(names)}.",
-                field="instances",
-                expected="an object",
-                got=type(instances[0]).__name__,
-            )
-        return {names[0]: _read_value(instances, names[0])}
-    keys = set(instances[0])
-    if any(not isinstance(row, dict) or set(row) != keys for row in instances):
-        raise InvalidInput(
-            "Every instance must have the same inputs.",
-            field="instances",
-            expected=", ".join(sorted(keys)),
-            got="objects with different keys",
-        )
-    return {key: _read_value([row[key] for row in instances], key) for key in instances[0]}
+CALLS = {
+    "predict": (
+        predict_with(PREDICT),
+        Operation("TensorFlow Serving: predict", _json("PredictResponse"), _json("PredictRequest")),
+    ),
+    "classify": (
+        predict_with(CLASSIFY),
+        Operation("TensorFlow Serving: classes with scores", _json("Classes"), _json("Examples")),
+    ),
+    "regress": (
+        predict_with(REGRESS),
+        Operation("TensorFlow Serving: numbers", _json("Numbers"), _json("Examples")),
+    ),
+}
+STATUS = Operation("TensorFlow Serving: the versions' states", _json("Versions"))
+METADATA = Operation("TensorFlow Serving: the signature", _json("Metadata"))
 
 
-def _read_columns(inputs: Any, names: list[str]) -> dict[str, Any]:
-    if isinstance(inputs, dict) and set(inputs) != {"b64"}:
-        return {name: _read_value(value, name) for name, value in inputs.items()}
-    if len(names) != 1:
-        raise InvalidInput(
-            f"'inputs' must be an object with: {', '.join(names)}.",
-            field="inputs",
-            expected="an object",
-            got=type(inputs).__name__,
-        )
-    return {names[0]: _read_value(inputs, names[0])}
+def _list_routes() -> Iterator[Route]:
+    for prefix in PREFIXES:
+        path = "/v1/models/{model}" + prefix
+        for call, (handler, operation) in CALLS.items():
+            yield Route("POST", f"{path}:{call}", handler, operation, write_error, predicts=True)
+        yield Route("GET", path, show_status, STATUS, write_error)
+        show = show_model(show_metadata)
+        yield Route("GET", f"{path}/metadata", show, METADATA, write_error)
 
 
-def _read_value(value: Any, name: str) -> Any:
-    return read_numbers(_unpack_bytes(value, name), name)
-
-
-def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
-    if isinstance(value, list):
-        if depth > MAX_SIDES:
-            return value  # no tensor: it is told where the numbers are read
-        if value and isinstance(value[0], int | float):
-            return value  # numbers: no need to look at each
-        return [_unpack_bytes(one, name, depth + 1) for one in value]
-    if isinstance(value, dict) and set(value) == {"b64"}:
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except (binascii.Error, TypeError, ValueError) as error:
-            raise InvalidInput(
-                f"The base64 of {name!r} cannot be read: {error}.",
-                field=name,
-                expected="base64",
-                got=str(value["b64"])[:40],
-            ) from error
-    return value
-
-
-async def _read_examples(model: ServedModel, request: Request) -> dict[str, Any]:
-    record = request.parse_json(await request.body())
-    examples = record.get("examples") if isinstance(record, dict) else None
-    if not isinstance(examples, list) or not examples:
-        raise InvalidInput(
-            "Request must have 'examples', a list.",
-            hint='Send {"examples": [{"input": ...}, ...]}.',
-            field="examples",
-            expected="a list of objects",
-            got=type(examples).__name__,
-        )
-    shared = record.get("context") or {}
-    if not isinstance(shared, dict):
-        raise InvalidInput(
-            "'context' must be an object with inputs that all examples share.",
-            field="context",
-            expected="an object",
-            got=type(shared).__name__,
-        )
-    rows = [shared | row if isinstance(row, dict) else row for row in examples]
-    return _read_rows(rows, [info.name for info in model.inputs])
-
-
-def _find_output(model: ServedModel, kind: str, call: str) -> Any:
-    for field in model.bundle.manifest.signature.outputs:
-        if field.kind == kind:
-            return field
-    raise InvalidInput(
-        f"The model {model.name!r} has no {kind} to {call}.", hint="Use :predict instead."
-    )
+ROUTES = tuple(_list_routes())

@@ -1,1 +1,1 @@
-"""Who may ask: keys, rate limits, hosts and origins."""
+"""Access: API keys, rate limits, host names and origins."""

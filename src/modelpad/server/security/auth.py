@@ -1,7 +1,6 @@
-"""Who may ask, and how often: API keys with names, and a rate for each.
+"""API keys with names, and how many requests each may send.
 
-Keys are kept as SHA-256 only. A file of keys is read again when it changes, so that keys come and
-go without a restart.
+Keys are stored as SHA-256 only. A key file is read again when it changes: no restart is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ log = logging.getLogger("modelpad.server")
 
 NAME = re.compile(r"[\w.-]{1,64}")
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
-LOOK_S = 1.0
+LOOK_S = 1.0  # between checks of the key file
 # Wrong keys from one address: ten at once, then six a minute. A missing key costs a tenth.
 FAILURES_PER_S = 0.1
 MAX_FAILURES = 10.0
@@ -31,7 +30,7 @@ IPV6_HOST_BITS = 64  # of an address that its client may choose
 
 
 def read_keys(text: str) -> dict[str, str]:
-    """Names by the SHA-256 of their keys: `NAME=KEY` or `NAME=sha256:HEX`, a line or comma each.
+    """Names by the SHA-256 of their keys: `NAME=KEY` or `NAME=sha256:HEX`, one a line.
 
     Raises `UsageError` for a line that is neither.
     """
@@ -57,7 +56,7 @@ def hash_key(key: str) -> str:
 
 
 def name_client(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 network of an IPv6 one."""
+    """What counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         known = ip_address(address.partition("%")[0])
     except ValueError:
@@ -70,10 +69,10 @@ def name_client(address: str) -> str:
 
 
 class ApiKeyAuth:
-    """Admits requests; knows keys from `text` and from `path`, either may be missing.
+    """Checks the API keys of requests: those in `text` and in the file `path`, if given.
 
-    `rates` are for each key, or for all without keys; `failures` limits, for each client address,
-    the requests without a valid key.
+    `rates` limits the requests of each key, or all requests where there are no keys. `failures`
+    limits, for each client address, requests without a valid key.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class ApiKeyAuth:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
-        self._told = ""  # why the file cannot be read, as the log says
+        self._logged = ""  # why the file cannot be read, as last logged
         self._names: Mapping[str, str] = self._fixed
         if path is not None:
             try:
@@ -103,7 +102,7 @@ class ApiKeyAuth:
 
     @property
     def wants_keys(self) -> bool:
-        """Whether a key is needed at all."""
+        """Whether requests need a key."""
         return bool(self._fixed) or self._path is not None
 
     def admit(self, headers: Mapping[str, str], client: str = "") -> str:
@@ -147,7 +146,7 @@ class ApiKeyAuth:
                 reason="limited",
             )
         return Unauthorized(
-            "This API key is not known." if given else "An API key is needed.",
+            "Unknown API key." if given else "An API key is required.",
             hint="Send it as: authorization: Bearer KEY",
             reason="wrong" if given else "missing",
         )
@@ -156,8 +155,8 @@ class ApiKeyAuth:
         wait_s = rates.acquire(name)
         if wait_s:
             raise RateLimited(
-                f"More than {rates.rate:g} requests a second.",
-                hint="Ask less often.",
+                f"The rate limit is {rates.rate:g} requests a second.",
+                hint="Send fewer requests.",
                 retry_after_s=max(1, round(wait_s)),
             )
 
@@ -169,12 +168,12 @@ class ApiKeyAuth:
         try:
             self._load(self._path)
         except (OSError, UsageError) as error:
-            # Half written, or away.
-            if str(error) != self._told:
+            # Half written, or missing.
+            if str(error) != self._logged:
                 log.warning("%s cannot be read; the keys stay as they were: %s", self._path, error)
-            self._told = str(error)
+            self._logged = str(error)
         else:
-            self._told = ""
+            self._logged = ""
 
     def _load(self, path: Path) -> None:
         stat = path.stat()
@@ -184,7 +183,7 @@ class ApiKeyAuth:
                 text = path.read_text("utf-8")
             except UnicodeDecodeError as error:
                 raise UsageError(
-                    f"The API keys in {path} are no UTF-8: {error}.",
+                    f"The API keys in {path} are not valid UTF-8: {error}.",
                     hint="Give a file with NAME=KEY lines.",
                 ) from error
             self._names = self._fixed | read_keys(text)

@@ -27,7 +27,7 @@ MAX_HOST_CHARS = 300  # a name has at most 253, and a port follows
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """The `Host` headers that are accepted: loopback names and addresses, and those in `allowed`.
+    """Which `Host` headers are accepted: loopback names and addresses, and those in `allowed`.
 
     `allowed` holds names, `*.example.org` for all names below one, or `*` for any. With
     `addresses`, any IP address is accepted too: a page cannot rebind an address.
@@ -37,7 +37,7 @@ class HostPolicy:
     addresses: bool = False
 
     def accepts(self, header: str) -> bool:
-        """Whether a request with this `Host` header is answered."""
+        """Whether a request with this `Host` header is accepted."""
         return len(header) <= MAX_HOST_CHARS and _accepts(self, header)
 
     def _decide(self, header: str) -> bool:
@@ -74,7 +74,7 @@ def choose_policy(bound: str, allowed: Iterable[str], *, has_keys: bool) -> Host
 def check_host(policy: HostPolicy | None, headers: Mapping[str, str]) -> None:
     """Raises `UnknownHost` for a `Host` that `policy` does not accept.
 
-    Browsers always send `Host`; a probe that speaks HTTP/1.0 without one is answered.
+    Browsers always send `Host`; a probe that speaks HTTP/1.0 without it is accepted.
     """
     host = headers.get("host")
     if policy is None or host is None or policy.accepts(host):
@@ -128,7 +128,7 @@ def is_same_host(origin: str, host: str) -> bool:
 
 
 def split_host(header: str) -> tuple[str, str] | None:
-    """The host in lower case and the port ("" without one); None for what is neither."""
+    """The host in lower case and the port ("" without one); None for an invalid header."""
     found = HOST.fullmatch(header.strip())
     if found is None:
         return None

@@ -1,8 +1,8 @@
-"""How often each client may ask: token buckets in memory that workers share.
+"""Rate limits: token buckets in memory that workers share.
 
 A bucket fills with `rate` tokens a second up to `burst` of them, and a request takes one
-(https://en.wikipedia.org/wiki/Token_bucket). No lock is taken: two workers that spend from one
-bucket in the same microsecond may let one request more pass, which harms nobody.
+(https://en.wikipedia.org/wiki/Token_bucket). No lock is taken: two workers that use one bucket
+in the same microsecond may admit one request too many, which does no harm.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ import struct
 import time
 import zlib
 
-SLOT = struct.Struct("=Qdd")  # whose it is, what is left in it, when that was
+SLOT = struct.Struct("=Qdd")  # owner, tokens left, time of that
 SLOTS = 16_384
 PROBES = 32
 
 
 class RateLimiter:
-    """Buckets by name; made before a fork, it is one for all processes."""
+    """Buckets by name. Made before a fork, it is shared by all processes."""
 
     def __init__(self, rate: float, burst: float | None = None) -> None:
-        """`rate` is requests a second for each name; `burst` at once, else a second's worth."""
+        """`rate` is requests a second for each name; `burst` at once, by default `rate`."""
         self.rate = rate
-        self._most = max(1.0, rate) if burst is None else burst
+        self._burst = max(1.0, rate) if burst is None else burst
         self._table = mmap.mmap(-1, SLOT.size * SLOTS)
 
     def acquire(self, name: str, now: float | None = None, *, cost: float = 1.0) -> float:
-        """Takes `cost` tokens of that name; answers 0, or how many seconds until they are there.
+        """Takes `cost` tokens of that name; returns 0, or the seconds until there are enough.
 
         `now` is of the monotonic clock, in seconds.
         """
         now = time.monotonic() if now is None else now
         place, tag, left, at = self._find(name, now)
-        left = min(self._most, left + max(0.0, now - at) * self.rate)
+        left = min(self._burst, left + max(0.0, now - at) * self.rate)
         wait_s = 0.0 if left >= cost else (cost - left) / self.rate
         SLOT.pack_into(self._table, place, tag, left if wait_s else left - cost, now)
         return wait_s
 
     def _find(self, name: str, now: float) -> tuple[int, int, float, float]:
-        """Place, owner, tokens and time of a name's bucket, or of one that it may take.
+        """Place, owner, tokens and time of a name's bucket, or of a free one.
 
-        When all places that it may have are taken, it gets the one that was idle for longest.
+        When all of its places are taken, it gets the one that was idle for longest.
         """
         key = name.encode("utf-8")
         tag = (zlib.crc32(key) << 32 | zlib.adler32(key)) or 1
@@ -52,7 +52,7 @@ class RateLimiter:
             if owner == tag:
                 return place, tag, left, at
             if not owner:
-                return place, tag, self._most, now
+                return place, tag, self._burst, now
             if at < oldest_at:
                 oldest, oldest_at = place, at
-        return oldest, tag, self._most, now
+        return oldest, tag, self._burst, now

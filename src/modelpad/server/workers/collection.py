@@ -68,4 +68,4 @@ class MetricsCollection:
             if pid != asker:
                 gone.add(self._snapshots.get(pid, Snapshot()))
         own = Snapshot(counters={RESTARTS: [((), self.restarts)]} if self.restarts else {})
-        return CollectedMetrics([*others, gone.take(), self._exited.take(), own])
+        return CollectedMetrics([*others, gone.snapshot(), self._exited.snapshot(), own])

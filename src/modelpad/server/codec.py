@@ -1,0 +1,45 @@
+"""What a protocol is to the rest of the server: `read` a request, `write` its response."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
+
+from modelpad.server.models import ServedModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[np.generic]]
+
+# By name: arrays of a batch for tensors, JSON values of one item for field values.
+Outputs = dict[str, Any]
+Message = TypeVarTuple("Message")
+Options = TypeVar("Options")
+Written = TypeVar("Written")
+
+
+@dataclass(slots=True, kw_only=True)  # frozen would take a microsecond of each request
+class Inputs(Generic[Options]):
+    """What a protocol read from a request.
+
+    Either `tensors`, which fit the graph and have a batch axis, or `values`: one item's field
+    values, not decoded yet. `held_bytes` is the memory that the request reserved for them;
+    `options` is what `write` needs to know of the request.
+    """
+
+    options: Options
+    tensors: Arrays | None = None
+    values: Mapping[str, object] | None = None
+    timeout_s: float | None = None
+    held_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[*Message, Options, Written]):
+    """A protocol: how it reads a request's inputs, and how it writes its response."""
+
+    read: Callable[[ServedModel, *Message], Inputs[Options]]
+    write: Callable[[ServedModel, Inputs[Options], Outputs], Awaitable[Written]]

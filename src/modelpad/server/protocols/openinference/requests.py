@@ -1,0 +1,186 @@
+"""Reads inference requests: JSON, with binary tensors behind it, or one raw tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad.errors import InvalidInput
+from modelpad.server.codec import Inputs
+from modelpad.server.http.messages import Request, read_count
+from modelpad.server.models import ServedModel
+from modelpad.server.protocols.openinference.datatypes import (
+    DATATYPES,
+    DTYPES,
+    unpack_tensor,
+    wrong_field,
+)
+from modelpad.server.protocols.tensors import check_batch, count_elements, read_numbers
+
+HEADER_LENGTH = "inference-header-content-length"
+MAX_TIMEOUT = 2**63  # microseconds: what Triton's field holds
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What a client wants back: `outputs` as it named them, none for all; its own `id`."""
+
+    outputs: Sequence[Mapping[str, Any]] = ()
+    binary: bool = False
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A parsed request; its tensors are not checked against the model yet."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    options: OutputOptions
+    timeout_s: float | None = None
+
+
+def read(model: ServedModel, request: Request, body: bytes) -> Inputs[OutputOptions]:
+    """The tensors of a request.
+
+    Raises:
+        InvalidInput: it cannot be parsed, or does not fit the model.
+        TooLarge: there are too many numbers.
+    """
+    parsed = parse_request(model, request, body)
+    return Inputs(
+        tensors=check_batch(model, parsed.arrays),
+        timeout_s=parsed.timeout_s,
+        options=parsed.options,
+        held_bytes=request.reservation.size,
+    )
+
+
+def parse_request(model: ServedModel, request: Request, body: bytes) -> InferRequest:
+    """The request in a body; a header says where its JSON ends and binary tensors begin.
+
+    Raises `InvalidInput` when it cannot be parsed.
+    """
+    header_length = request.headers.get(HEADER_LENGTH)
+    if header_length is None:
+        return _read_head(request.parse_json(body), b"")
+    size = read_count(header_length)
+    if size is None or size > len(body):
+        given = header_length[:60]
+        raise InvalidInput(
+            f"Inference-Header-Content-Length is {given}, the body has {len(body)} bytes.",
+            field=HEADER_LENGTH,
+            expected="the length of the JSON head",
+            got=given,
+        )
+    if size == 0:
+        return _read_raw(model, body)
+    return _read_head(request.parse_json(body[:size]), memoryview(body)[size:])
+
+
+def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
+    if not isinstance(record, dict) or not isinstance(record.get("inputs"), list):
+        raise wrong_field("inputs", "a list of tensors", record)
+    arrays: dict[str, NDArray[Any]] = {}
+    place = 0
+    for each in record["inputs"]:
+        name, shape = _read_tensor_head(each)
+        size = _read_parameters(each).get("binary_data_size")
+        if name in arrays:
+            raise wrong_field("inputs", "each input once", f"{name!r} twice")
+        if size is not None:
+            if not isinstance(size, int) or size < 0 or place + size > len(tail):
+                raise wrong_field(
+                    "binary_data_size", f"at most the {len(tail)} bytes that came", size
+                )
+            arrays[name] = unpack_tensor(tail[place : place + size], each["datatype"], shape, name)
+            place += size
+        elif "data" in each:
+            arrays[name] = _read_data(each["data"], each["datatype"], shape, name)
+        else:
+            raise wrong_field("data", f"the data of {name!r}", "none")
+    if place != len(tail):
+        raise wrong_field("binary_data_size", f"the {len(tail)} bytes that came", f"{place} in all")
+    outputs = record.get("outputs") or []
+    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
+        raise wrong_field("outputs", "a list of objects", outputs)
+    for each in outputs:
+        _read_parameters(each)
+    options = _read_parameters(record)
+    timeout = options.get("timeout")
+    wanted = OutputOptions(
+        outputs,
+        bool(options.get("binary_data_output")),
+        "" if record.get("id") is None else str(record["id"]),
+    )
+    timeout_s = (
+        min(timeout, MAX_TIMEOUT) / 1e6 if isinstance(timeout, int) and timeout > 0 else None
+    )
+    return InferRequest(arrays, wanted, timeout_s)
+
+
+def _read_parameters(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = record.get("parameters") or {}
+    if not isinstance(options, dict):
+        raise wrong_field("parameters", "an object", options)
+    return options
+
+
+def _read_tensor_head(each: Any) -> tuple[str, list[int]]:
+    if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+        raise wrong_field("name", "each input's name", each)
+    name, shape, datatype = each["name"], each.get("shape"), each.get("datatype")
+    if not isinstance(shape, list) or not all(
+        isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
+    ):
+        raise wrong_field("shape", f"the shape of {name!r}, a list of whole numbers", shape)
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise wrong_field("datatype", f"one of {', '.join(DTYPES)}", datatype)
+    return name, shape
+
+
+def _read_data(data: Any, datatype: str, shape: list[int], name: str) -> NDArray[Any]:
+    if not isinstance(data, list):
+        raise wrong_field("data", f"a list of {name!r}'s elements", data)
+    array = read_numbers(data, name)
+    if datatype == "BYTES" and array.dtype.kind not in "OSU":
+        raise wrong_field("data", f"text for {name!r}", "numbers")
+    count = count_elements(shape, name)
+    if array.size != count:
+        raise wrong_field(
+            "data", f"{count} elements for {name!r} of shape {shape}", f"{array.size}"
+        )
+    array = array.reshape(shape)
+    if datatype == "BYTES" or array.dtype.kind not in "biuf":
+        if datatype != "BYTES":
+            raise wrong_field("data", f"numbers for {name!r}", "text")
+        return array
+    wanted = np.dtype(DTYPES[datatype])
+    if array.dtype.kind == "f" and wanted.kind != "f":
+        raise wrong_field("data", f"{datatype} for {name!r}", "fractions")
+    with np.errstate(over="ignore"):
+        ready = array.astype(wanted, copy=False)
+    held = np.isfinite(ready).all() if wanted.kind == "f" else np.array_equal(ready, array)
+    if not held:
+        raise wrong_field("data", f"numbers within {datatype} for {name!r}", "others")
+    return ready
+
+
+def _read_raw(model: ServedModel, body: bytes) -> InferRequest:
+    if len(model.inputs) != 1:
+        raise wrong_field("inputs", "a JSON head, as the model has several inputs", "a raw body")
+    info = model.inputs[0]
+    if info.dtype == "string":
+        return InferRequest({info.name: np.array([body], dtype=object)}, OutputOptions(binary=True))
+    free = [axis for axis, side in enumerate(info.shape[1:]) if side == -1]
+    item = math.prod(side for side in info.shape[1:] if side != -1)
+    size = item * np.dtype(info.dtype).itemsize
+    if free or not body or len(body) % size:
+        raise wrong_field("inputs", f"a multiple of {size} bytes", f"{len(body)} bytes")
+    shape = [len(body) // size, *info.shape[1:]]
+    array = unpack_tensor(body, DATATYPES[info.dtype], shape, info.name)
+    return InferRequest({info.name: array}, OutputOptions(binary=True))
