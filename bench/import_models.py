@@ -20,7 +20,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 
-from modelpad.convert import ImportRequest, convert_model, open_live
+from modelpad.convert import ImportRequest, convert_model, open_object
 from modelpad.convert.conversion import run_source
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.samples import decode_samples, make_samples, stack_samples
@@ -269,7 +269,7 @@ MODELS: dict[str, Callable[[], Made]] = {
 def measure(name: str) -> dict[str, Any]:
     """Imports one model."""
     model, request, example = MODELS[name]()
-    source = open_live(model, request, example)
+    source = open_object(model, request, example)
     begin = time.perf_counter()
     conversion = convert_model(source, "bench", request)
     seconds = time.perf_counter() - begin

@@ -154,7 +154,7 @@ def test_a_tensor_refuses_what_does_not_fit(dtype: str, value: list[Any], words:
 
 
 def test_a_signature_has_no_name_twice() -> None:
-    with pytest.raises(ValueError, match="repeat"):
+    with pytest.raises(ValueError, match="duplicate"):
         Signature((Sketch(), Sketch()), (Label("label", ("a", "b")),))
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from modelpad.bundle import Bundle
 from modelpad.bundle.locks import claim_folder
 from modelpad.errors import ModelNotFound, StoreError, UsageError, VersionNotFound
-from modelpad.store import LocalStore, find_bundle
+from modelpad.store import LocalStore, resolve_bundle
 
 PUSH = """
 import sys
@@ -118,9 +118,9 @@ def test_a_server_holds_the_newest_beside_what_the_name_means(
 ) -> None:
     for _ in range(4):
         store.push(digits)
-    assert store.plan("digits", keep).versions == set(range(5 - keep, 5))
+    assert store.desired_state("digits", keep).versions == set(range(5 - keep, 5))
     store.promote("digits", 2)
-    assert store.plan("digits", keep).versions == opened
+    assert store.desired_state("digits", keep).versions == opened
 
 
 def test_verify_names_the_damaged_file(store: LocalStore, digits: Bundle) -> None:
@@ -193,13 +193,13 @@ def test_leftovers_of_dead_processes_are_cleaned_by_a_push_and_only_then(
 
 
 def test_a_bundle_is_found_by_path_store_or_zoo(store: LocalStore, digits: Bundle) -> None:
-    assert find_bundle("digits", store.root).bundle.folder == digits.folder
-    assert find_bundle(str(digits.folder), store.root).name == "digits"
+    assert resolve_bundle("digits", store.root).bundle.folder == digits.folder
+    assert resolve_bundle(str(digits.folder), store.root).name == "digits"
     store.push(digits)
     store.push(digits)
-    assert find_bundle("digits", store.root).version == 2
+    assert resolve_bundle("digits", store.root).version == 2
     with pytest.raises(ModelNotFound) as raised:
-        find_bundle("digitz", store.root)
+        resolve_bundle("digitz", store.root)
     assert "digits" in raised.value.hint
 
 
@@ -208,10 +208,13 @@ def test_a_plan_keeps_as_many_of_the_newest_as_it_is_told(
 ) -> None:
     for _ in range(4):
         store.push(digits, "digits")
-    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2, 3)] == [
+    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2, 3)] == [
         [4],
         [3, 4],
         [2, 3, 4],
     ]
     store.promote("digits", 1)
-    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2)] == [[1], [1, 3, 4]]
+    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2)] == [
+        [1],
+        [1, 3, 4],
+    ]

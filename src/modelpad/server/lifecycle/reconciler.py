@@ -143,7 +143,7 @@ class Reconciler:
             self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
             return
         now = line.live if line is not None and line.live in have else max(have)
-        live = plan.live if plan.live in have else now
+        live = plan.default_version if plan.default_version in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
         wanted = (plan.versions | {live}) & set(have)
