@@ -24,7 +24,7 @@ from modelpad.engine import (
     allotted_cpus,
     find_best_batch,
 )
-from modelpad.engine.calibration import find_short_batch
+from modelpad.engine.calibration import find_inline_batch
 from modelpad.errors import (
     BundleInvalid,
     DeadlineExceeded,
@@ -73,14 +73,14 @@ def test_a_graph_that_is_not_the_signatures_is_refused(digits: Bundle, tmp_path:
     with pytest.raises(BundleInvalid, match="picture"):
         Session(bundle)
     broken = write_bundle(tmp_path / "y", manifest, {"model.onnx": b"no graph"})
-    with pytest.raises(BundleInvalid, match="cannot open"):
+    with pytest.raises(BundleInvalid, match="cannot load"):
         Session(broken)
 
 
 def test_a_full_queue_and_a_late_answer_are_refused(digits: Bundle) -> None:
     session = SlowSession(digits)
     values = session.sample_values(digits.manifest.samples[3].inputs)
-    batcher = Batcher(session, limits=QueueLimits(length=2, timeout_s=0.2))
+    batcher = Batcher(session, limits=QueueLimits(max_length=2, timeout_s=0.2))
 
     async def ask() -> None:
         first = [asyncio.create_task(batcher.answer(values)) for _ in range(2)]
@@ -269,7 +269,7 @@ def test_a_batch_that_takes_too_long_for_the_loop_goes_back_to_threads(
     digits: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(digits)
-    monkeypatch.setattr("modelpad.engine.batcher.LONGEST_INLINE_S", 0.0)
+    monkeypatch.setattr("modelpad.engine.batcher.MAX_INLINE_S", 0.0)
     batcher = Batcher(session, batches=BatchLimits(2))
     batcher.inline = True
     values = {"image": digits.path("samples/3.png").read_bytes()}
@@ -301,8 +301,8 @@ def test_a_batch_that_the_machine_held_up_stays_on_the_loop(digits: Bundle) -> N
 
 def test_a_short_batch_is_found_by_what_it_costs() -> None:
     costs = {1: 0.0003, 2: 0.0002, 4: 0.00016, 8: 0.00014, 16: 0.00013, 32: 0.00013}
-    assert find_short_batch(costs) == BatchLimits(16)
-    assert find_short_batch({1: 0.003, 2: 0.002, 4: 0.0011, 8: 0.001}) is None
-    assert find_short_batch({1: 0.003, 2: 0.003}) == BatchLimits(1)
-    assert find_short_batch({1: 0.1}) is None
-    assert find_short_batch({}) is None
+    assert find_inline_batch(costs) == BatchLimits(16)
+    assert find_inline_batch({1: 0.003, 2: 0.002, 4: 0.0011, 8: 0.001}) is None
+    assert find_inline_batch({1: 0.003, 2: 0.003}) == BatchLimits(1)
+    assert find_inline_batch({1: 0.1}) is None
+    assert find_inline_batch({}) is None

@@ -36,9 +36,9 @@ def make_budget(limit: int, *sleepers: Evictable) -> MemoryBudget:
 
 def wake(budget: MemoryBudget, sleeper: Evictable) -> None:
     if not sleeper.awake:
-        budget.make_room(sleeper)
+        budget.evict_for(sleeper)
         sleeper.awake = True
-    budget.note_use(sleeper)
+    budget.mark_used(sleeper)
 
 
 def test_the_least_recently_used_makes_room() -> None:
@@ -71,7 +71,7 @@ def test_what_has_gone_is_not_asked_to_sleep() -> None:
     a, b = Evictable("a", 60), Evictable("b", 60)
     budget = make_budget(100, a, b)
     wake(budget, a)
-    budget.forget(a)
+    budget.remove(a)
     wake(budget, b)
     assert a.awake
 

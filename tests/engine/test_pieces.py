@@ -14,7 +14,7 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.engine import Batcher, BatchLimits, BatchRecord, QueueLimits, Session
-from modelpad.engine.calibration import choose_piece
+from modelpad.engine.calibration import choose_chunk_size
 from modelpad.errors import DeadlineExceeded, ModelFailed, NotReady
 from modelpad.fields import Score, Signature, Tensor
 
@@ -252,7 +252,7 @@ def test_the_thread_survives_a_shortage_of_memory(
 
     async def ask() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("modelpad.engine.running.group_alike", raise_shortage)
+            patch.setattr("modelpad.engine.running.group_by_shape", raise_shortage)
             with pytest.raises(ModelFailed, match="memory"):
                 await batcher.run(numbers(1))
         assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
@@ -266,8 +266,8 @@ def raise_shortage(*_: object) -> Any:
 
 
 def test_a_piece_takes_a_few_milliseconds() -> None:
-    assert choose_piece({1: 0.001, 8: 0.0005}, 8) == 8
-    assert choose_piece({1: 0.0001, 32: 0.00001}, 32) == 400
-    assert choose_piece({}, 4) == 4
+    assert choose_chunk_size({1: 0.001, 8: 0.0005}, 8) == 8
+    assert choose_chunk_size({1: 0.0001, 32: 0.00001}, 32) == 400
+    assert choose_chunk_size({}, 4) == 4
     with pytest.raises(ValueError):
-        BatchLimits(8, piece=4)
+        BatchLimits(8, chunk_size=4)

@@ -450,7 +450,7 @@ def read_load_options(args: argparse.Namespace, workers: int, *, supervised: boo
     from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
 
-    limits = QueueLimits(length=-(-args.max_queue // workers), timeout_s=args.timeout)
+    limits = QueueLimits(max_length=-(-args.max_queue // workers), timeout_s=args.timeout)
     threads = max(1, allotted_cpus() // workers)
     share = int(args.memory_limit * 1024 * 1024) // workers
     memory = MemoryBudget(share) if share else None
