@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,8 @@ def test_a_full_batch_does_not_wait() -> None:
 def test_a_large_request_runs_alone() -> None:
     queue = [QueuedRequest(0.0, 9.0, items=50), QueuedRequest(0.0, 9.0)]
     assert decide(queue, 1.0, BatchLimits(16)).taken == (0,)
+
+
+def test_a_chunk_is_no_smaller_than_a_batch() -> None:
+    with pytest.raises(ValueError):
+        BatchLimits(8, chunk_size=4)
