@@ -20,10 +20,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 
-from modelpad.convert import ImportRequest, convert_model, open_live
+from modelpad.convert import ImportRequest, convert_model, open_object
 from modelpad.convert.conversion import run_source
 from modelpad.convert.input_plan import plan_inputs
-from modelpad.convert.samples import decode_samples, make_samples, stack_samples
+from modelpad.convert.samples import decode_samples, generate_samples, stack_samples
 from modelpad.convert.specs import parse_input
 
 Made = tuple[Any, ImportRequest, Any]
@@ -270,12 +270,12 @@ MODELS: dict[str, Callable[[], Made]] = {
 def measure(name: str) -> dict[str, Any]:
     """Imports one model and measures it."""
     model, request, example = MODELS[name]()
-    source = open_live(model, request, example)
+    source = open_object(model, request, example)
     begin = time.perf_counter()
     conversion = convert_model(source, "bench", request)
     seconds = time.perf_counter() - begin
     plans = plan_inputs(source, [parse_input(words) for words in request.inputs])
-    batch = stack_samples(decode_samples(make_samples(plans, 1), plans))
+    batch = stack_samples(decode_samples(generate_samples(plans, 1), plans))
     times = []
     for _ in range(7):
         start = time.perf_counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpad.bundle import write_bundle
-from modelpad.convert import Conversion, ImportRequest, convert_model, open_live
+from modelpad.convert import Conversion, ImportRequest, convert_model, open_object
 from modelpad.locations import locate_store
 from modelpad.store import Entry, LocalStore
 
@@ -53,7 +53,7 @@ def save(
     )
     target = LocalStore(locate_store(store, os.environ))
     target.check_writable()
-    conversion = convert_model(open_live(model, request, example), name, request)
+    conversion = convert_model(open_object(model, request, example), name, request)
     return push_conversion(target, conversion)
 
 

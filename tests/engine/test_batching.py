@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpad.engine.batching import BatchLimits, Waiting, decide
+from modelpad.engine.batching import BatchLimits, QueuedRequest, decide
 
 TIMES = st.floats(0, 100, allow_nan=False)
 WAITING = st.builds(
-    Waiting, arrived=TIMES, deadline=TIMES, items=st.integers(1, 40), gone=st.booleans()
+    QueuedRequest, arrived=TIMES, deadline=TIMES, items=st.integers(1, 40), cancelled=st.booleans()
 )
 QUEUES = st.lists(WAITING, max_size=40).map(lambda q: sorted(q, key=lambda w: w.arrived))
 LIMITS = st.builds(
@@ -20,26 +21,28 @@ LIMITS = st.builds(
 @given(QUEUES, TIMES, LIMITS)
 def test_nothing_runs_that_is_of_no_use(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, limits)
-    assert all(queue[place].deadline > now and not queue[place].gone for place in decision.taken)
-    assert all(queue[place].deadline <= now or queue[place].gone for place in decision.dropped)
-    assert not set(decision.taken) & set(decision.dropped)
+    assert all(
+        queue[place].deadline > now and not queue[place].cancelled for place in decision.selected
+    )
+    assert all(queue[at].deadline <= now or queue[at].cancelled for at in decision.dropped)
+    assert not set(decision.selected) & set(decision.dropped)
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
-    taken = decide(queue, now, limits).taken
-    assert list(taken) == sorted(taken)
-    total = sum(queue[place].items for place in taken)
-    assert total <= limits.max_batch_size or len(taken) == 1
-    useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.gone]
-    assert list(taken) == useful[: len(taken)]
+    selected = decide(queue, now, limits).selected
+    assert list(selected) == sorted(selected)
+    total = sum(queue[place].items for place in selected)
+    assert total <= limits.max_batch_size or len(selected) == 1
+    useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.cancelled]
+    assert list(selected) == useful[: len(selected)]
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, BatchLimits(limits.max_batch_size))
-    useful = any(each.deadline > now and not each.gone for each in queue)
-    assert bool(decision.taken) == useful
+    useful = any(each.deadline > now and not each.cancelled for each in queue)
+    assert bool(decision.selected) == useful
     assert decision.wait_until is None
 
 
@@ -47,19 +50,24 @@ def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  #
 def test_waiting_ends(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, limits)
     if decision.wait_until is not None:
-        assert not decision.taken
+        assert not decision.selected
         assert now < decision.wait_until <= max(w.arrived for w in queue) + limits.wait_s
         later = decide(queue, decision.wait_until, limits)
         assert later.wait_until is None
 
 
 def test_a_full_batch_does_not_wait() -> None:
-    queue = [Waiting(0.0, 9.0) for _ in range(4)]
-    assert decide(queue, 0.0, BatchLimits(4, 1.0)).taken == (0, 1, 2, 3)
+    queue = [QueuedRequest(0.0, 9.0) for _ in range(4)]
+    assert decide(queue, 0.0, BatchLimits(4, 1.0)).selected == (0, 1, 2, 3)
     assert decide(queue[:3], 0.0, BatchLimits(4, 1.0)).wait_until == 1.0
-    assert decide(queue, 0.0, BatchLimits(2, 1.0)).taken == (0, 1)
+    assert decide(queue, 0.0, BatchLimits(2, 1.0)).selected == (0, 1)
 
 
 def test_a_large_request_runs_alone() -> None:
-    queue = [Waiting(0.0, 9.0, items=50), Waiting(0.0, 9.0)]
-    assert decide(queue, 1.0, BatchLimits(16)).taken == (0,)
+    queue = [QueuedRequest(0.0, 9.0, items=50), QueuedRequest(0.0, 9.0)]
+    assert decide(queue, 1.0, BatchLimits(16)).selected == (0,)
+
+
+def test_a_chunk_is_no_smaller_than_a_batch() -> None:
+    with pytest.raises(ValueError):
+        BatchLimits(8, chunk_size=4)

@@ -46,7 +46,7 @@ def test_workers_share_queue_memory_and_cpus() -> None:
     models = replace(OPTIONS.models, max_loaded_bytes=300 * MB)
     options = replace(OPTIONS, models=models, limits=LimitOptions(max_queue=10, timeout_s=5.0))
     load = build_load_options(options, workers=3, supervised=True)
-    assert load.limits.length == 4  # never fewer than asked for, in all
+    assert load.limits.max_length == 4  # never fewer than asked for, in all
     assert load.limits.timeout_s == 5.0
     assert load.memory is not None
     assert load.memory.limit_bytes == 100 * MB

@@ -76,8 +76,8 @@ def test_a_version_that_failed_to_load_is_skipped(
     for _ in range(3):
         store.push(digits, "mine")
     for version in (2, 3):
-        store.note_failure("mine", version, "damaged")
+        store.record_failure("mine", version, "damaged")
     assert found(finder, "mine") == [("mine", 1)]
     assert found(finder, "mine@3") == [("mine", 3)]  # asked for by number
-    store.note_failure("mine", 1, "damaged")
+    store.record_failure("mine", 1, "damaged")
     assert found(finder, "mine") == [("mine", 3)]  # nothing better: its error is the answer

@@ -291,7 +291,7 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
         field = model.bundle.manifest.signature.inputs[0]
         target = f"{url}/predict/{model.name}"
         samples = [sample.inputs.get(field.name, {}) for sample in model.bundle.manifest.samples]
-        files = [sample["file"] for sample in samples if "file" in sample]
+        files = [str(sample["file"]) for sample in samples if "file" in sample]
         if field.kind == "text":
             commands.append(f"curl {target} -H 'content-type: text/plain' -d 'Say something.'")
         elif files:

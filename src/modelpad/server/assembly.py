@@ -121,7 +121,7 @@ def choose_worker_count(graph_bytes: int, device: str) -> int:
 def build_load_options(options: ServeOptions, workers: int, *, supervised: bool) -> LoadOptions:
     """How models are loaded by one of `workers` processes, with its share of queue and memory."""
     limits = options.limits
-    queue = QueueLimits(length=-(-limits.max_queue // workers), timeout_s=limits.timeout_s)
+    queue = QueueLimits(max_length=-(-limits.max_queue // workers), timeout_s=limits.timeout_s)
     threads = max(1, allotted_cpus() // workers)
     loaded_bytes = options.models.max_loaded_bytes // workers
     memory = MemoryBudget(loaded_bytes) if loaded_bytes else None

@@ -48,11 +48,11 @@ class ModelFinder:
         """The bundle of a name (`NAME`, `NAME@VERSION_OR_ALIAS`), a bundle's folder or a file.
 
         Raises:
-            ModelNotFound, VersionNotFound, BundleInvalid: as `find_bundle` does.
+            ModelNotFound, VersionNotFound, BundleInvalid: as `resolve_bundle` does.
             ConversionFailed, ParityFailed, MissingExtra: as `import_cached` does.
         """
         from modelpad.bundle import open_bundle
-        from modelpad.store import ResolvedBundle, find_bundle
+        from modelpad.store import ResolvedBundle, resolve_bundle
 
         path = Path(given)
         is_bundle = (path / "manifest.json").is_file()
@@ -63,7 +63,7 @@ class ModelFinder:
         if is_path and path.is_dir() and not (is_bundle or is_model_file):
             open_bundle(path)  # raises an error that says what is missing
         if is_bundle or not is_model_file:
-            return find_bundle(given, self.store)
+            return resolve_bundle(given, self.store)
         from modelpad.convert.cache import import_cached
 
         bundle = import_cached(path, self.cache / "imports", self.report)

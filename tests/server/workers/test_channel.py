@@ -36,7 +36,7 @@ class Loader:
         return plan.versions - {13}
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
-        self.applied.append((name, plan.live, sorted(versions)))
+        self.applied.append((name, plan.default_version, sorted(versions)))
 
     async def override(self, action: str, name: str) -> None:
         if name != "digits":
@@ -208,7 +208,7 @@ def test_versions_are_loaded_and_then_served() -> None:
             desired = await supervisor.receive()
             assert isinstance(desired, messages.DesiredStates)
             state = desired.states["digits"]
-            assert messages.read_live_version(bytes(state)) == 2
+            assert messages.read_default_version(bytes(state)) == 2
             supervisor.send(messages.PrepareVersions(1, "digits", state))
             assert await supervisor.receive() == messages.VersionsPrepared(1, [1, 2], complete=True)
             supervisor.send(messages.ServeVersions("digits", state, [1, 2]))

@@ -17,9 +17,9 @@ from modelpad.convert.input_plan import InputPlan
 from modelpad.convert.keras import KerasSource
 from modelpad.convert.output_plan import OutputPlan
 from modelpad.convert.parity import Parity, check_parity
-from modelpad.convert.source import Arrays
 from modelpad.datasets import Split
 from modelpad.fields import Image, Label, Signature, Sketch
+from modelpad.fields.arrays import Arrays
 from modelpad.recipes.digits.card import write_card
 from modelpad.recipes.digits.data import Splits
 from modelpad.recipes.digits.options import TrainOptions

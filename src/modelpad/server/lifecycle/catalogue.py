@@ -59,10 +59,10 @@ class Catalogue:
         bundle = self._store.open(f"{name}@{version}")
         return ServedModel.load(name, version, bundle, self._options)
 
-    def note_failure(self, name: str, version: int, reason: str | None) -> None:
+    def record_failure(self, name: str, version: int, reason: str | None) -> None:
         """Records why a version failed to load, for `modelpad models show`; None clears it."""
         if not self._is_given(name):
-            self._store.note_failure(name, version, reason)
+            self._store.record_failure(name, version, reason)
 
     def read_failure(self, name: str, version: int) -> str:
         """Why a version failed to load; "" when it did not."""
@@ -98,4 +98,4 @@ class Catalogue:
         if self._is_given(name):
             version = self._given[name].version
             return DesiredState(version, frozenset({version}))
-        return self._store.plan(name, self._keep)
+        return self._store.desired_state(name, self._keep)

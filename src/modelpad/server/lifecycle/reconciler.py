@@ -159,7 +159,7 @@ class Reconciler:
             self._retire_all(beside)  # none could be loaded, or an admin has unloaded it
             return
         now = current.default if current is not None and current.default in have else max(have)
-        default = plan.live if plan.live in have else now
+        default = plan.default_version if plan.default_version in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
         wanted = (plan.versions | {default}) & set(have)
@@ -199,7 +199,7 @@ class Reconciler:
 
     async def _note(self, name: str, version: int, reason: str | None) -> None:
         try:
-            await asyncio.to_thread(self.catalogue.note_failure, name, version, reason)
+            await asyncio.to_thread(self.catalogue.record_failure, name, version, reason)
         except StoreError as error:
             log.warning(
                 "%s: version %d: cannot record the failure: %s", name, version, error.message
@@ -274,7 +274,8 @@ def check_samples(model: ServedModel) -> None:
         prediction = session.answer(session.sample_values(sample.inputs))
         if labels and sample.expected is not None:
             checked += 1
-            wrong += prediction[labels[0]]["label"] != sample.expected
+            label = prediction[labels[0]]
+            wrong += not isinstance(label, dict) or label["label"] != sample.expected
     if wrong > checked / 2:
         raise ModelFailed(
             f"{wrong} of {checked} samples have another label than the bundle says.",

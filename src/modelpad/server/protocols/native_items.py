@@ -158,7 +158,7 @@ async def _predict_items(
     inference: Inference, model: ServedModel, items: Items, reservation: Reservation
 ) -> AsyncIterator[dict[str, Any]]:
     """The items' JSON in their order; a window of them at once, so that memory is bounded."""
-    window = max(1, min(MAX_AT_ONCE, model.batcher.limits.length // 2))
+    window = max(1, min(MAX_AT_ONCE, model.batcher.limits.max_length // 2))
     pending: deque[asyncio.Task[dict[str, Any]]] = deque()
     try:
         async for item, size in items:

@@ -146,14 +146,14 @@ FromSupervisor = (
 )
 
 
-class _LiveVersion(msgspec.Struct):
-    live: int
+class _DefaultVersion(msgspec.Struct):
+    default_version: int
 
 
 encode = msgspec.json.Encoder().encode
 read_from_worker = msgspec.json.Decoder(FromWorker).decode
 read_from_supervisor = msgspec.json.Decoder(FromSupervisor).decode
-_read_live = msgspec.json.Decoder(_LiveVersion).decode
+_read_default = msgspec.json.Decoder(_DefaultVersion).decode
 
 
 def write_line(message: FromWorker | FromSupervisor) -> bytes:
@@ -161,6 +161,6 @@ def write_line(message: FromWorker | FromSupervisor) -> bytes:
     return encode(message) + b"\n"
 
 
-def read_live_version(state: bytes) -> int:
+def read_default_version(state: bytes) -> int:
     """The version that the name refers to in an encoded `DesiredState`."""
-    return _read_live(state).live
+    return _read_default(state).default_version

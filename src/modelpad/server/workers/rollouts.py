@@ -19,7 +19,7 @@ from modelpad.server.workers.messages import (
     RequestDesiredStates,
     ServeVersions,
     VersionsPrepared,
-    read_live_version,
+    read_default_version,
 )
 
 READ_TIMEOUT_S = 30.0  # for a worker to read the store; then another is asked
@@ -124,7 +124,7 @@ class Rollouts:
         self, rollout: Rollout, members: frozenset[int], serving: Collection[int], now: float
     ) -> list[Action]:
         versions = sorted(rollout.loaded or ())
-        live = read_live_version(rollout.state)
+        live = read_default_version(rollout.state)
         if live in versions:
             self._versions[rollout.name] = live
         if members.issuperset(serving):
