@@ -21,8 +21,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import numpy as np
 
 from modelpad.convert import ImportRequest, convert_model, open_live
-from modelpad.convert.conversion import run_source
 from modelpad.convert.input_plan import plan_inputs
+from modelpad.convert.prove import run_source
 from modelpad.convert.samples import decode_samples, make_samples, stack_samples
 from modelpad.convert.specs import parse_input
 

@@ -6,16 +6,18 @@
 Frameworks are imported only by the module that knows them, when it is asked.
 """
 
-from modelpad.convert.conversion import Conversion, GraphFacts, convert_model
+from modelpad.convert.conversion import Conversion, convert_model
 from modelpad.convert.detect import name_format, open_source
 from modelpad.convert.live import open_live
 from modelpad.convert.onnx import external_files
+from modelpad.convert.prove import GraphFacts, Proved, prove
 from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
 
 __all__ = [
     "Conversion",
     "GraphFacts",
     "ImportRequest",
+    "Proved",
     "SourceModel",
     "TensorSpec",
     "convert_model",
@@ -23,4 +25,5 @@ __all__ = [
     "name_format",
     "open_live",
     "open_source",
+    "prove",
 ]

@@ -6,11 +6,8 @@ put preparation into the graph, simplify, prove parity, perhaps quantize and pro
 
 from __future__ import annotations
 
-import re
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.bundle import Manifest, Sample
-from modelpad.convert.graph import finish_graph, optimise, save_graph
 from modelpad.convert.input_plan import InputPlan, plan_inputs
 from modelpad.convert.output_plan import OutputPlan, plan_outputs
-from modelpad.convert.parity import TOLERANCE, Parity, check_parity
-from modelpad.convert.quantize import TOLERANCES, quantize_graph
+from modelpad.convert.parity import Parity
+from modelpad.convert.prove import GraphFacts, make_reference, prove, run_source
 from modelpad.convert.samples import (
     Values,
     decode_samples,
@@ -34,23 +30,11 @@ from modelpad.convert.samples import (
 )
 from modelpad.convert.source import Arrays, ImportRequest, SourceModel
 from modelpad.convert.specs import parse_input, parse_output
-from modelpad.convert.steps import apply_steps
-from modelpad.errors import ConversionFailed, ParityFailed, first_line
 from modelpad.fields import Label, Signature
-from modelpad.runtime import load_onnxruntime
 
 KEPT_SAMPLES = 6
 SAME = "the same for all samples, so parity proves little; give real ones: --samples"
 LARGEST_INLINE = 4096
-TIMED_RUNS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """A graph's size in bytes, and the median milliseconds of one prediction on one thread."""
-
-    bytes: int
-    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +48,6 @@ class Conversion:
     before: tuple[GraphFacts, Parity] | None = None
     notes: tuple[str, ...] = ()
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
-
-
-Proved = tuple[list[Path], Parity, GraphFacts]
-"""A graph's files, how near it is to its source, and its size and speed."""
 
 
 def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
@@ -85,21 +65,23 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     answers = run_source(source, inputs, stack_samples(samples[:7]))
     outputs = plan_outputs(source, [parse_output(words) for words in request.outputs], answers)
     outputs = keep_apart(inputs, outputs)
-    graph = optimise(finish_graph(source.export(), inputs, outputs))
-
-    def reference(batch: Arrays) -> Arrays:
-        raw = run_source(source, inputs, batch)
-        return {plan.field.name: apply_steps(plan.steps, raw[plan.spec.name]) for plan in outputs}
-
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
-    proof = Proof(reference, samples, outputs, Path(folder.name) / "model.onnx")
     try:
-        before, (paths, parity, facts) = prove_all(proof, graph, request)
+        proved = prove(
+            source,
+            inputs,
+            outputs,
+            samples,
+            Path(folder.name) / "model.onnx",
+            tolerance=request.tolerance,
+            quantize=request.quantize,
+        )
     except BaseException:
         folder.cleanup()
         raise
-    files: dict[str, bytes | Path] = {path.name: path for path in paths}
+    files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
     files |= source.files()
+    reference = make_reference(source, inputs, outputs)
     quantized = {"quantized": request.quantize} if request.quantize else {}
     manifest = Manifest(
         name=name,
@@ -109,61 +91,11 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
             tuple(plan.field for plan in inputs), tuple(plan.field for plan in outputs)
         ),
         source={"framework": source.framework, **source.facts, **quantized},
-        parity=parity.to_dict(),
+        parity=proved.parity.to_dict(),
         samples=keep_samples(given, inputs, outputs, reference, samples, files),
     )
     notes = write_notes(inputs, outputs, answers)
-    return Conversion(manifest, files, parity, facts, before, notes, folder)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a graph is held against: the source model's answers to decoded `samples`.
-
-    `path` is where the graph is written, weights beyond a protobuf's size beside it.
-    """
-
-    reference: Callable[[Arrays], Arrays]
-    samples: Sequence[Values]
-    outputs: Sequence[OutputPlan]
-    path: Path
-
-    def hold(self, graph: Any, tolerance: float) -> Proved:
-        """The graph's files, parity and facts.
-
-        Raises:
-            ConversionFailed: ONNX Runtime cannot open it.
-            ParityFailed: it fails, or does not answer as the source model does.
-        """
-        paths = save_graph(graph, self.path)
-        session = open_session(paths[0])
-        names = [plan.field.name for plan in self.outputs]
-        labels = [plan.field.name for plan in self.outputs if isinstance(plan.field, Label)]
-
-        def run(batch: Arrays) -> Arrays:
-            try:
-                return dict(zip(names, session.run(names, batch), strict=True))
-            except Exception as error:
-                raise name_failure(error, batch) from error
-
-        parity = check_parity(self.reference, run, self.samples, labels=labels, tolerance=tolerance)
-        size = sum(path.stat().st_size for path in paths)
-        return paths, parity, GraphFacts(size, measure_latency(run, self.samples))
-
-
-def prove_all(
-    proof: Proof, graph: Any, request: ImportRequest
-) -> tuple[tuple[GraphFacts, Parity] | None, Proved]:
-    """The graph, proved; quantized and proved again where asked for, with what it was before.
-
-    Raises as `Proof.hold` and `quantize_graph` do.
-    """
-    kind, given = request.quantize, request.tolerance
-    if not kind:
-        return None, proof.hold(graph, TOLERANCE if given is None else given)
-    _, parity, facts = proof.hold(graph, TOLERANCE)
-    wanted = TOLERANCES.get(kind, TOLERANCE) if given is None else given
-    return (facts, parity), proof.hold(quantize_graph(graph, kind, proof.samples), wanted)
+    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
 def write_notes(
@@ -206,22 +138,6 @@ def gather_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> list[
     return wrap_samples(request.samples, inputs)
 
 
-def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:
-    """The source model's own answers to decoded fields, prepared by NumPy.
-
-    Raises `ConversionFailed` when the model itself fails on them.
-    """
-    prepared = {plan.spec.name: apply_steps(plan.steps, batch[plan.field.name]) for plan in inputs}
-    try:
-        return source.run(prepared)
-    except Exception as error:
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
-        raise ConversionFailed(
-            f"The {source.framework} model itself fails on {shapes}: {first_line(error, 200)}",
-            hint="Describe its inputs with --input, or give --samples that fit it.",
-        ) from error
-
-
 def keep_one_shape(
     given: Sequence[Values], decoded: Sequence[Values]
 ) -> tuple[list[Values], list[Values]]:
@@ -232,49 +148,6 @@ def keep_one_shape(
 
     kept = [n for n, values in enumerate(decoded) if shapes(values) == shapes(decoded[0])]
     return [given[number] for number in kept], [decoded[number] for number in kept]
-
-
-def open_session(path: Path) -> Any:
-    """The graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
-    onnxruntime = load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ConversionFailed(
-            f"ONNX Runtime cannot open the converted graph: {first_line(error, 300)}",
-            hint="Please report this with the model's framework and version.",
-        ) from error
-
-
-def name_failure(error: Exception, batch: Arrays) -> ParityFailed:
-    """The error for a graph that fails where the source model does not; it names the node."""
-    words = str(error)
-    node = re.search(r"Name:'([^']*)'", words)
-    reason = re.search(r"Status Message: (.*)", words)
-    size = len(next(iter(batch.values())))
-    return ParityFailed(
-        f"The converted graph fails on a batch of {size}"
-        + (f" in the node {node[1]!r}" if node else "")
-        + f": {reason[1][:200] if reason else first_line(error, 200)}",
-        hint="The source model has a size fixed in it, perhaps that of its batch or sequence.",
-        node=node[1] if node else None,
-    )
-
-
-def measure_latency(run: Any, samples: Sequence[Values]) -> float:
-    """Median milliseconds of one prediction."""
-    batch = stack_samples(samples[:1])
-    times = []
-    for _ in range(TIMED_RUNS):
-        begin = time.perf_counter()
-        run(batch)
-        times.append(time.perf_counter() - begin)
-        if sum(times) > 3:
-            break
-    return 1000 * statistics.median(times)
 
 
 def name_task(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:
