@@ -17,6 +17,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
+    "recipes": "list what can be trained",
     "import": "turn a trained model of any framework into a version, with proof",
     "export": "write a version as files that other tools read: ONNX, Keras",
     "predict": "ask a model, without a server",
