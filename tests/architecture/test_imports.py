@@ -13,10 +13,11 @@ import modelpad
 
 PACKAGE = Path(modelpad.__file__).parent
 FLOORS = {
-    "cli": 5,
-    "server": 4,
-    "recipes": 4,
-    "deploy": 4,
+    "cli": 6,
+    "server": 5,
+    "recipes": 5,
+    "deploy": 5,
+    "training": 4,
     "store": 3,
     "client": 1,
     "engine": 2,
