@@ -18,6 +18,7 @@ from modelpad.datasets.catalogue import MNIST, CatalogueEntry, RemoteFile
 from modelpad.datasets.download import download_files, fetch_file
 from modelpad.datasets.idx import encode_idx
 from modelpad.datasets.mnist import load_mnist
+from modelpad.datasets.progress import ProgressUpdate
 from modelpad.errors import DataSetInvalid, DataSetNotFound
 
 CONTENT = np.random.default_rng(1).bytes(400_000)
@@ -77,13 +78,16 @@ def parts_in(folder: Path) -> list[Path]:
 def test_a_whole_file_is_kept_under_its_name_and_progress_ends_at_the_total(
     mirror: str, tmp_path: Path
 ) -> None:
-    seen: list[tuple[int, int]] = []
-    download_files(
-        entry_at(mirror), [FILE], tmp_path, progress=lambda done, total: seen.append((done, total))
-    )
+    updates: list[ProgressUpdate] = []
+    download_files(entry_at(mirror), [FILE], tmp_path, progress=updates.append)
     assert (tmp_path / "tiny" / "digits.gz").read_bytes() == BODY
-    assert seen[-1] == (len(BODY), len(BODY))
-    assert sorted(seen) == seen
+    assert updates[-1] == ProgressUpdate(
+        "download", "tiny", len(BODY), len(BODY), "bytes", finished=True
+    )
+    counts = [update.done for update in updates]
+    assert sorted(counts) == counts
+    assert {update.total for update in updates} == {len(BODY)}
+    assert [update.finished for update in updates[:-1]] == [False] * (len(updates) - 1)
     assert not parts_in(tmp_path / "tiny") or not parts_in(tmp_path / "tiny")[0].stat().st_size
 
 

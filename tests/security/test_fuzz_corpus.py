@@ -21,6 +21,7 @@ OPTIONAL = {
     "grpc_inference": "google.protobuf",
     "grpc_tensorflow": "google.protobuf",
     "onnx_file": "onnx",
+    "parquet_file": "pyarrow",
 }
 # Functions with such names turn bytes or text from outside into something else.
 DECODES = re.compile(
@@ -37,6 +38,8 @@ EXEMPT = {
     "convert.pytorch": "the command line; files are read by PyTorch after archives' checks",
     "convert.samples": "samples of the user's own",
     "convert.specs": "the command line of the user's own",
+    "datasets.dataset": "asks the images",
+    "datasets.inputs": "asks datasets.pictures",
     "engine.session": "asks the fields",
     "recipes": "its own files",
     "server.lifecycle.catalogue": "asks the store",

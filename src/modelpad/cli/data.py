@@ -1,88 +1,244 @@
-"""`modelpad data NAME_OR_PATH`: what is in a data set, and a contact sheet of it."""
+"""`modelpad data [NAME_OR_PATH]`: the named data sets, or what one data set holds."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.settings import Settings
+from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.datasets import DataSet
+    from modelpad.datasets import DataSet, InputKind, LoadOptions, Split
 
-EXAMPLE = """example:
+EXAMPLE = """examples:
+  modelpad data
   modelpad data mnist
-  modelpad data ./my-digits --sheet my-digits.png
+  modelpad data ./photographs --sheet photographs.png
+  modelpad data reviews.csv --target-column stars --task regression
+  modelpad data photographs.zip --sha256 9f86d081...
 """
+NAMED_CLASSES = 50
+NAMED_SKIPPED = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
-    parser.add_argument("name", metavar="NAME_OR_PATH", help="mnist, uci-digits, or a folder")
-    parser.add_argument("--sheet", metavar="PNG", help="where the contact sheet goes")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME_OR_PATH",
+        help="a named data set, a folder, a table (CSV, TSV, JSON Lines) or an archive;"
+        " without it, the named data sets are listed",
+    )
+    parser.add_argument("--sheet", metavar="PNG", help="where to write the contact sheet")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+    )
+    parser.add_argument(
+        "--input-column", metavar="NAME", help="the table's column of texts or image file names"
+    )
+    parser.add_argument(
+        "--target-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the table's column to predict; may be repeated",
+    )
+    parser.add_argument(
+        "--task",
+        choices=("classification", "multi-label", "regression", "unlabelled"),
+        help="what the target columns are",
+    )
+    parser.add_argument(
+        "--sha256", metavar="HEX", help="refuse the file unless it has this SHA-256"
     )
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints splits, classes and counts, and writes the contact sheet."""
-    from modelpad.datasets import contact_sheet, load_data
-
+    """Lists the named data sets, or describes one and writes its contact sheet."""
     settings = Settings.from_environment(args)
+    if args.name is None:
+        return list_data_sets(settings, as_json=args.json)
+    from modelpad.cli.progress import ProgressPrinter
+    from modelpad.datasets import load_data
+
     data = load_data(
         args.name,
         roots=settings.data_roots,
         cache=settings.cache,
-        progress=show_progress if sys.stderr.isatty() else None,
+        progress=ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json),
         on_unreadable="skip" if args.skip_unreadable else "refuse",
+        options=read_options(args),
     )
-    sheet = Path(args.sheet or f"{data.name}-samples.png")
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(data, sheet)
+    sheet = write_sheet(data, args.sheet)
+    facts = collect_facts(data)
     if args.json:
-        print(json.dumps(tell_facts(data) | {"sheet": str(sheet)}))
+        print(json.dumps(facts | {"sheet": None if sheet is None else str(sheet)}))
         return DONE
-    for line in tell_data(data):
+    for line in describe_data(data, facts):
         print(line)
-    print(f"Samples: {sheet}. Next: modelpad train digits --data {args.name}")
+    if sheet is not None:
+        print(f"Samples: {sheet}.")
+    if sheet is not None and data.task == "classification":
+        print(f"Next: modelpad train digits --data {args.name}")
     return DONE
 
 
-def tell_data(data: DataSet) -> list[str]:
-    """What is in a data set, in lines for a person."""
-    lines = [data.title, f"  {data.source}", f"  licence: {data.licence}"]
-    for name, split in data.splits().items():
-        shape = " x ".join(str(side) for side in split.shape)
-        lines.append(f"  {name}: {len(split):,} images of {shape}")
-        counts = data.count_classes(split).items()
-        lines.append("    " + ", ".join(f"{label} {count:,}" for label, count in counts))
-    lines += [f"  left out: {line}" for line in data.skipped[:5]]
-    if len(data.skipped) > 5:
-        lines.append(f"  left out: {len(data.skipped) - 5:,} more")
-    return lines
+def read_options(args: argparse.Namespace) -> LoadOptions:
+    """The options that say how to read a table or archive."""
+    from modelpad.datasets import LoadOptions, TableOptions
+
+    table = TableOptions(args.input_column, tuple(args.target_column), args.task)
+    return LoadOptions(table=table, sha256=args.sha256)
 
 
-def tell_facts(data: DataSet) -> dict[str, Any]:
-    """The same for programs."""
-    counts = {name: data.count_classes(split) for name, split in data.splits().items()}
+def write_sheet(data: DataSet, wanted: str | None) -> Path | None:
+    """Writes the contact sheet and returns its path; None for texts. Raises UsageError."""
+    from modelpad.datasets import TextInput, contact_sheet
+
+    if isinstance(data.train.kind, TextInput):
+        if wanted is not None:
+            raise UsageError(
+                f"{data.name} holds texts: there is no contact sheet of them.",
+                hint="Leave out --sheet.",
+            )
+        return None
+    return contact_sheet(data, Path(wanted or f"{data.name}-samples.png"))
+
+
+def list_data_sets(settings: Settings, *, as_json: bool) -> int:
+    """Prints the named data sets, and which of them are on this machine."""
+    facts = collect_catalogue(settings)
+    if as_json:
+        print(json.dumps(facts))
+        return DONE
+    for name, entry in facts.items():
+        print(f"{name:<12}{entry['title']}")
+        print(f"{'':<12}{entry['state']}")
+    print("Next: modelpad data NAME, or the path of a folder, table or archive.")
+    return DONE
+
+
+def collect_catalogue(settings: Settings) -> dict[str, dict[str, str | None]]:
+    """Title, licence, source, folder and state of every named data set."""
+    from modelpad.cli.progress import format_bytes
+    from modelpad.datasets import CATALOGUE, find_data_set
+
+    facts: dict[str, dict[str, str | None]] = {}
+    for name, entry in sorted(CATALOGUE.items()):
+        folder = find_data_set(entry, settings.data_roots, settings.cache)
+        if not entry.layout:
+            state = "comes with scikit-learn (the train extra)"
+        elif folder is not None:
+            state = f"in {folder}"
+        elif entry.mirrors:
+            state = f"not here; downloaded when used, {format_bytes(entry.download_bytes)}"
+        else:
+            state = f"not here; put {entry.layout} into a folder {name}/ inside MODELPAD_DATA"
+        facts[name] = {
+            "title": entry.title,
+            "licence": entry.licence,
+            "source": entry.source,
+            "folder": None if folder is None else str(folder),
+            "state": state,
+        }
+    return facts
+
+
+def collect_facts(data: DataSet) -> dict[str, object]:
+    """What is in a data set, for programs."""
+    from modelpad.datasets import checksum_files
+
+    base = data.location
+    if base is not None and not base.is_dir():
+        base = base.parent
+    splits = data.splits().items()
+    location = None if data.location is None else str(data.location)
     return {
         "name": data.name,
+        "title": data.title,
         "licence": data.licence,
         "source": data.source,
-        "splits": counts,
-        "shape": list(data.train.shape),
+        "location": location,
+        "task": data.task,
+        "counts": {name: len(split) for name, split in splits},
+        "splits": {name: data.count_classes(split) for name, split in splits},
+        "values": {name: describe_values(data, split) for name, split in splits},
+        "input": {name: describe_kind(split.kind) for name, split in splits},
+        "files": len(data.files),
+        "disk_bytes": sum(path.stat().st_size for path in data.files),
+        "sha256": None if base is None else checksum_files(data.files, base),
+        "verified": data.verified,
         "skipped": list(data.skipped),
     }
 
 
-def show_progress(done: int, total: int) -> None:
-    """One line that is written over."""
-    sys.stderr.write(f"\r{done / 1e6:.1f} of {total / 1e6:.1f} MB" + "\n" * (done >= total))
-    sys.stderr.flush()
+def describe_kind(kind: InputKind) -> dict[str, object]:
+    """What the inputs are, as JSON."""
+    from modelpad.datasets import TextInput
+
+    if isinstance(kind, TextInput):
+        return {"kind": "text"}
+    sides = {"height": kind.height, "width": kind.width}
+    return {"kind": "image", **sides, "channels": kind.channels}
+
+
+def describe_values(data: DataSet, split: Split) -> dict[str, list[float]]:
+    """The smallest and largest value of each target of a regression."""
+    if not len(split):
+        return {}
+    return {
+        name: [float(split.targets[:, place].min()), float(split.targets[:, place].max())]
+        for place, name in enumerate(data.value_names)
+    }
+
+
+def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
+    """What is in a data set, in lines for a person."""
+    from modelpad.cli.progress import format_bytes
+
+    lines = [data.title, f"  source: {data.source}", f"  licence: {data.licence}"]
+    if data.files:
+        size = format_bytes(float(str(facts["disk_bytes"])))
+        count = len(data.files)
+        lines.append(f"  on disk: {size}, {count:,} file{'s' * (count != 1)} in {data.location}")
+        lines.append(f"  SHA-256 of the list of files: {facts['sha256']}")
+    if data.verified:
+        lines.append("  verified: the content has the expected SHA-256")
+    for name, split in data.splits().items():
+        lines.append(f"  {name}: {len(split):,} {describe_inputs(split)}")
+        classes = data.count_classes(split)
+        if classes:
+            shown = [f"{label} {count:,}" for label, count in list(classes.items())[:NAMED_CLASSES]]
+            more = len(classes) - len(shown)
+            lines.append("    " + ", ".join(shown) + f", and {more:,} more classes" * bool(more))
+        for value, (low, high) in describe_values(data, split).items():
+            lines.append(f"    {value}: from {low:g} to {high:g}")
+    lines += [f"  left out: {line}" for line in data.skipped[:NAMED_SKIPPED]]
+    if len(data.skipped) > NAMED_SKIPPED:
+        lines.append(f"  left out: {len(data.skipped) - NAMED_SKIPPED:,} more")
+    return lines
+
+
+def describe_inputs(split: Split) -> str:
+    """`images, 28 x 28, grey`, `texts`, or the range of sizes where they vary."""
+    from modelpad.datasets import ImageFiles, ImageInput
+
+    kind = split.kind
+    if not isinstance(kind, ImageInput):
+        return "texts"
+    colour = "grey" if kind.channels == 1 else "RGB"
+    if kind.height is not None:
+        return f"images, {kind.width} x {kind.height}, {colour}"
+    if not isinstance(split.inputs, ImageFiles) or not len(split):
+        return "images"
+    (low_h, low_w), (high_h, high_w) = split.inputs.sizes.min(0), split.inputs.sizes.max(0)
+    return f"images, {low_w} to {high_w} wide, {low_h} to {high_h} high, {colour}"

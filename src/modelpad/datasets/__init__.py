@@ -1,38 +1,69 @@
-"""Named data sets, folders of pictures and pen strokes, loaded the same way and verified.
+"""Data sets by name or path: images, texts and tables, downloaded and verified, read lazily.
 
 data = load_data("mnist", roots=[Path("datasets")], cache=Path("cache"))
-data.train.images   # uint8 (60000, 28, 28)
-data.train.labels   # int64 (60000,)
+data.train.images    # uint8 (60000, 28, 28)
+data.train.labels    # int64 (60000,)
+
+data = load_data("photographs/")
+image, label = data.train[0]    # decoded now: uint8 (H, W, 3), and int64
 """
 
 from __future__ import annotations
 
-from modelpad.datasets.catalogue import CATALOGUE, CatalogueEntry, RemoteFile, data_set_names
+from modelpad.datasets.catalogue import (
+    CATALOGUE,
+    CatalogueEntry,
+    RemoteFile,
+    data_set_names,
+    find_data_set,
+)
+from modelpad.datasets.checksum import checksum_files
 from modelpad.datasets.contact_sheet import contact_sheet
-from modelpad.datasets.dataset import DataSet, Split
-from modelpad.datasets.download import Progress
-from modelpad.datasets.folder import FolderOptions, load_folder
+from modelpad.datasets.dataset import Batch, DataSet, Example, Split
+from modelpad.datasets.folder import load_folder
+from modelpad.datasets.inputs import ImageFiles, ImageInput, InputKind, TextInput, Texts
 from modelpad.datasets.load import load_data
 from modelpad.datasets.mnist import load_idx_folder, load_mnist
+from modelpad.datasets.options import TASKS, LoadOptions, OnUnreadable, TableOptions, Task
 from modelpad.datasets.pen_digits import PenDigit, draw_strokes, load_pen_strokes
+from modelpad.datasets.progress import Progress, ProgressUpdate
+from modelpad.datasets.table import load_table
 from modelpad.datasets.uci_digits import load_uci_digits
+from modelpad.datasets.unpack import UnpackLimits, unpack_archive
 
 __all__ = [
     "CATALOGUE",
+    "TASKS",
+    "Batch",
     "CatalogueEntry",
     "DataSet",
-    "FolderOptions",
+    "Example",
+    "ImageFiles",
+    "ImageInput",
+    "InputKind",
+    "LoadOptions",
+    "OnUnreadable",
     "PenDigit",
     "Progress",
+    "ProgressUpdate",
     "RemoteFile",
     "Split",
+    "TableOptions",
+    "Task",
+    "TextInput",
+    "Texts",
+    "UnpackLimits",
+    "checksum_files",
     "contact_sheet",
     "data_set_names",
     "draw_strokes",
+    "find_data_set",
     "load_data",
     "load_folder",
     "load_idx_folder",
     "load_mnist",
     "load_pen_strokes",
+    "load_table",
     "load_uci_digits",
+    "unpack_archive",
 ]

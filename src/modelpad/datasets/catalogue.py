@@ -1,9 +1,9 @@
 """The data sets that modelpad knows by name: their official addresses, contents and licences.
 
-A file is looked for in each root, `ROOT/NAME/FILE`, then in the cache, `CACHE/NAME/FILE`, and is
-downloaded into the cache only when neither has it. Files are known by the SHA-256 of their
-*decompressed* content: mirrors wrap the same content in different gzip files.
-Knows nothing of file formats or of how a download is done.
+A data set is looked up in each root, `ROOT/NAME/`, then in the cache, `CACHE/NAME/`. Missing files
+with an official address are downloaded into the cache; a data set without one has to be put there.
+Downloaded files are known by the SHA-256 of their *decompressed* content: mirrors wrap the same
+content in different gzip files. Knows nothing of file formats or of how a download is done.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelpad.errors import DataSetNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,12 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """What is known of a named data set. `mirrors` are tried in order, each ends with a slash."""
+    """A named data set.
+
+    `mirrors` are tried in order, each ends with a slash. `layout` says which files a folder of it
+    holds, for a person; empty when it comes with a package. `marker` is a file or folder that is
+    always among them.
+    """
 
     name: str
     title: str
@@ -32,10 +39,17 @@ class CatalogueEntry:
     source: str
     mirrors: tuple[str, ...] = ()
     files: tuple[RemoteFile, ...] = ()
+    layout: str = ""
+    marker: str = ""
 
     def addresses(self, file: RemoteFile) -> tuple[str, ...]:
         """Where `file` can be downloaded, in the order to try."""
         return tuple(mirror + file.name for mirror in self.mirrors)
+
+    @property
+    def download_bytes(self) -> int:
+        """The size of all its downloads; 0 when it cannot be downloaded."""
+        return sum(file.download_bytes for file in self.files)
 
 
 MNIST = CatalogueEntry(
@@ -69,6 +83,8 @@ MNIST = CatalogueEntry(
             4_542,
         ),
     ),
+    layout="the four IDX files of MNIST",
+    marker="train-images-idx3-ubyte.gz",
 )
 
 UCI_DIGITS = CatalogueEntry(
@@ -79,12 +95,65 @@ UCI_DIGITS = CatalogueEntry(
     " (the copy that ships with scikit-learn)",
 )
 
-CATALOGUE: dict[str, CatalogueEntry] = {entry.name: entry for entry in (MNIST, UCI_DIGITS)}
+FLOWERS = CatalogueEntry(
+    name="flowers",
+    title="Flowers: small photographs of five kinds",
+    licence="CC BY 2.0, each photograph by its author",
+    source="The flower photographs of TensorFlow's tutorials, resized to 128x128 by others",
+    layout="train/CLASS/*.jpg and test/CLASS/*.jpg, where CLASS is daisy, dandelion, rose,"
+    " sunflower and tulip",
+    marker="train/daisy",
+)
+
+ANTS_BEES = CatalogueEntry(
+    name="ants-bees",
+    title="Ants and bees: photographs",
+    licence="not stated by its source",
+    source="The photographs of PyTorch's transfer learning tutorial, short side 224 pixels",
+    layout="ants/*.jpg and bees/*.jpg",
+    marker="ants",
+)
+
+WIKIPEDIA = CatalogueEntry(
+    name="wikipedia",
+    title="Wikipedia: the lead sections of 10,031 English articles, by topic",
+    licence="CC BY-SA 4.0",
+    source="The authors of Wikipedia's vital articles, https://en.wikipedia.org",
+    layout='leads.jsonl.gz, one {"title", "text", "topic"} per line',
+    marker="leads.jsonl.gz",
+)
+
+CATALOGUE: dict[str, CatalogueEntry] = {
+    entry.name: entry for entry in (ANTS_BEES, FLOWERS, MNIST, UCI_DIGITS, WIKIPEDIA)
+}
 
 
 def data_set_names() -> tuple[str, ...]:
     """The names that `load_data` knows, sorted."""
     return tuple(sorted(CATALOGUE))
+
+
+def find_data_set(entry: CatalogueEntry, roots: Sequence[Path], cache: Path | None) -> Path | None:
+    """The first folder that holds the marker of a data set; None if none does."""
+    for folder in lookup_folders(entry.name, roots, cache):
+        if (folder / entry.marker).is_dir() or find_file(entry.marker, [folder]) is not None:
+            return folder
+    return None
+
+
+def require_data_set(entry: CatalogueEntry, roots: Sequence[Path], cache: Path | None) -> Path:
+    """The folder of a data set that cannot be downloaded. Raises DataSetNotFound."""
+    folder = find_data_set(entry, roots, cache)
+    if folder is None:
+        searched = lookup_folders(entry.name, roots, cache)
+        raise DataSetNotFound(
+            f"{entry.name} was not found, and it has no official download."
+            f" Searched: {', '.join(map(str, searched)) or 'no folder at all'}.",
+            hint=f"Put {entry.layout} into a folder {entry.name}/ and set MODELPAD_DATA to the"
+            " folder that contains it.",
+            folders=[str(folder) for folder in searched],
+        )
+    return folder
 
 
 def lookup_folders(name: str, roots: Sequence[Path], cache: Path | None) -> tuple[Path, ...]:

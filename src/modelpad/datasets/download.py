@@ -1,8 +1,8 @@
-"""Downloads that resume, show progress and are believed only once their content is verified.
+"""Downloads that resume, report progress and are kept only once their content is verified.
 
-A file grows aside, in `FILE.<mirror>.part`, and is renamed into place when the SHA-256 of its
-decompressed content is right; so a file under its own name is always whole. What a cut connection
-left is kept and continued by a `Range` request, now or in a later run. Knows no file formats.
+A file is written to `FILE.<mirror>.part`, which is renamed when the SHA-256 of its decompressed
+content is right, so a file under its own name is always complete. After a lost connection, the part
+is kept and continued with a `Range` request, now or in a later run. Knows no file formats.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import BinaryIO
 
 from modelpad import __version__
 from modelpad.datasets.catalogue import CatalogueEntry, RemoteFile
+from modelpad.datasets.progress import Progress, ProgressUpdate, ignore_progress
 from modelpad.errors import DataSetNotFound
 
-Progress = Callable[[int, int], None]
-"""Called with what is done and the total: bytes of a download, pictures of a folder."""
+ByteCount = Callable[[int], None]
+"""Called with how many bytes of a file are here."""
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16
@@ -32,7 +33,7 @@ MAX_CUTS = 8
 
 
 class DownloadFailed(Exception):
-    """One address did not give the file; the message says why. Never leaves this module."""
+    """A download from one address failed; the message says why. Never leaves this module."""
 
 
 def download_files(
@@ -43,34 +44,32 @@ def download_files(
 ) -> None:
     """Downloads `files` of `entry` into `CACHE/NAME/`; progress counts the bytes of all of them.
 
-    Raises DataSetNotFound, naming each file still missing and where to put it, when no mirror gives
-    a file, when it cannot be written, or when there is no cache to write it into.
+    Raises DataSetNotFound, naming each missing file and where to put it, when no mirror delivers a
+    file, when it cannot be written, or when there is no cache folder.
     """
     if cache is None:
         raise not_here(entry, files, None, ["there is no cache folder to download into"])
     folder = cache / entry.name
     total, done = sum(file.download_bytes for file in files), 0
+    show = progress or ignore_progress
+
+    def report(file_done: int) -> None:
+        show(ProgressUpdate("download", entry.name, min(done + file_done, total), total, "bytes"))
+
     for position, file in enumerate(files):
-
-        def report(
-            file_done: int, _: int, start: int = done, size: int = file.download_bytes
-        ) -> None:
-            if progress is not None:
-                progress(start + min(file_done, size), total)
-
         reasons: list[str] = []
         if not any(
             try_address(url, file, folder, report, reasons) for url in entry.addresses(file)
         ):
             raise not_here(entry, files[position:], folder, reasons)
         done += file.download_bytes
-        report(file.download_bytes, 0)
+    show(ProgressUpdate("download", entry.name, total, total, "bytes", finished=True))
 
 
 def try_address(
-    url: str, file: RemoteFile, folder: Path, progress: Progress, reasons: list[str]
+    url: str, file: RemoteFile, folder: Path, progress: ByteCount, reasons: list[str]
 ) -> bool:
-    """Whether `url` gave `file` into `folder`; if not, why is added to `reasons`."""
+    """Whether `file` was downloaded from `url`; if not, the reason is added to `reasons`."""
     try:
         fetch_file(url, file, folder, progress)
     except DownloadFailed as error:
@@ -79,11 +78,11 @@ def try_address(
     return True
 
 
-def fetch_file(url: str, file: RemoteFile, folder: Path, progress: Progress) -> Path:
-    """Downloads `url` to `folder/file.name`, going on where an earlier try was cut.
+def fetch_file(url: str, file: RemoteFile, folder: Path, progress: ByteCount) -> Path:
+    """Downloads `url` to `folder/file.name`, continuing an earlier incomplete download.
 
-    Raises DownloadFailed: the address cannot be reached, refuses, is cut off again and again, or
-    gives other content than `file.sha256`.
+    Raises DownloadFailed: the server cannot be reached, refuses, keeps closing the connection, or
+    sends content other than `file.sha256`.
     """
     mirror = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = folder / f"{file.name}.{mirror}.part"
@@ -91,15 +90,15 @@ def fetch_file(url: str, file: RemoteFile, folder: Path, progress: Progress) -> 
         folder.mkdir(parents=True, exist_ok=True)
         with claim_part(part) as (path, stream):
             resumed = stream.seek(0, os.SEEK_END) > 0
-            receive_whole(url, stream, progress)
+            receive_all(url, stream, progress)
             if hash_content(path) != file.sha256 and resumed:
-                # The beginning came from another run: the fault may lie there, so take all anew.
+                # The part from an earlier run may be what is damaged: start again.
                 stream.truncate(0)
-                receive_whole(url, stream, progress)
+                receive_all(url, stream, progress)
             if (found := hash_content(path)) != file.sha256:
                 path.unlink()
                 raise DownloadFailed(
-                    f"gives other content (SHA-256 {found[:12]}..., not {file.sha256[:12]}...)"
+                    f"sends other content (SHA-256 {found[:12]}..., not {file.sha256[:12]}...)"
                 )
             os.fsync(stream.fileno())
             return path.replace(folder / file.name)
@@ -109,7 +108,7 @@ def fetch_file(url: str, file: RemoteFile, folder: Path, progress: Progress) -> 
 
 @contextmanager
 def claim_part(part: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """The file `part`, open at its end and locked; a private one when another process has it."""
+    """The file `part`, open and locked; a private one when another process has locked it."""
     stream = part.open("a+b")
     if not lock_file(stream):
         stream.close()
@@ -120,7 +119,7 @@ def claim_part(part: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def lock_file(stream: BinaryIO) -> bool:
-    """Whether this process alone holds the open file from now on (true where locks are unknown)."""
+    """Whether this process now holds the lock (always true where there are no file locks)."""
     try:
         import fcntl
     except ImportError:
@@ -132,17 +131,17 @@ def lock_file(stream: BinaryIO) -> bool:
     return True
 
 
-def receive_whole(url: str, stream: BinaryIO, progress: Progress) -> None:
-    """Receives what `stream` lacks of `url`, asking again after every cut that brought something.
+def receive_all(url: str, stream: BinaryIO, progress: ByteCount) -> None:
+    """Receives the rest of `url` into `stream`, reconnecting as long as there is progress.
 
-    Raises DownloadFailed when a try brings nothing or after MAX_CUTS cuts.
+    Raises DownloadFailed when a request brings no new bytes, or after MAX_CUTS connections.
     """
     for _ in range(MAX_CUTS):
         before = stream.seek(0, os.SEEK_END)
         try:
             if receive(url, stream, progress):
                 return
-            problem = f"the connection was cut after {stream.tell():,} bytes"
+            problem = f"the connection was cut off after {stream.tell():,} bytes"
         except (http.client.HTTPException, OSError) as error:
             problem = describe(error)
         if stream.seek(0, os.SEEK_END) <= before:
@@ -150,48 +149,48 @@ def receive_whole(url: str, stream: BinaryIO, progress: Progress) -> None:
     raise DownloadFailed(problem)
 
 
-def receive(url: str, stream: BinaryIO, progress: Progress) -> bool:
-    """One request for the rest of `url`, appended to `stream`; whether it is whole now."""
+def receive(url: str, stream: BinaryIO, progress: ByteCount) -> bool:
+    """One request for the rest of `url`, appended to `stream`; whether it is complete now."""
     have = stream.seek(0, os.SEEK_END)
     headers = {"User-Agent": f"modelpad/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return True  # nothing is left to send; the checksum decides
+            return True  # the server has no more bytes; the checksum decides
         raise
-    with answer:
-        if answer.status != http.HTTPStatus.PARTIAL_CONTENT or not starts_at(answer, have):
+    with response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT or not starts_at(response, have):
             stream.truncate(0)
             have = 0
-        return append_body(answer, stream, have, progress)
+        return append_body(response, stream, have, progress)
 
 
 def append_body(
-    answer: http.client.HTTPResponse, stream: BinaryIO, have: int, progress: Progress
+    response: http.client.HTTPResponse, stream: BinaryIO, have: int, progress: ByteCount
 ) -> bool:
-    """Appends the body of `answer` after `have` bytes; false when it ended before its length."""
-    length = answer.headers.get("Content-Length")
+    """Appends the body of `response` to `have` bytes; false when it ended before its length."""
+    length = response.headers.get("Content-Length")
     total = have + int(length) if length else 0
-    while chunk := answer.read(CHUNK_BYTES):
+    while chunk := response.read(CHUNK_BYTES):
         stream.write(chunk)
         have += len(chunk)
-        progress(have, total)
+        progress(have)
     stream.flush()
     return have >= total
 
 
-def starts_at(answer: http.client.HTTPResponse, start: int) -> bool:
-    """Whether a partial answer really begins where it was asked to."""
-    return answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+def starts_at(response: http.client.HTTPResponse, start: int) -> bool:
+    """Whether a partial response begins at the byte that was requested."""
+    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
 def hash_content(path: Path) -> str:
-    """SHA-256 of the decompressed content of a gzip file; "" when it is not a whole gzip file."""
+    """SHA-256 of the decompressed content of a gzip file; "" when that is incomplete or damaged."""
     digest = hashlib.sha256()
     try:
         with gzip.open(path, "rb") as content:
@@ -203,9 +202,9 @@ def hash_content(path: Path) -> str:
 
 
 def describe(error: Exception) -> str:
-    """Why a request failed, in words for a person."""
+    """Why a request failed, for a person."""
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return f"the server responds {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
         return f"cannot be reached ({error.reason})"
     if isinstance(error, OSError) and error.strerror:
@@ -216,11 +215,11 @@ def describe(error: Exception) -> str:
 def not_here(
     entry: CatalogueEntry, files: Sequence[RemoteFile], folder: Path | None, reasons: list[str]
 ) -> DataSetNotFound:
-    """The error for files that can be had nowhere; it says which to put where."""
+    """The error for files that cannot be obtained; it says which to put where."""
     names = ", ".join(file.name for file in files)
     place = f"{folder}/" if folder else f"a folder {entry.name}/ inside MODELPAD_DATA"
     return DataSetNotFound(
-        f"{entry.name} is not here and cannot be downloaded: {'; '.join(reasons)}.",
+        f"{entry.name} was not found and cannot be downloaded: {'; '.join(reasons)}.",
         hint=f"Put {names} into {place}, or use uci-digits, which needs no download.",
         files=[file.name for file in files],
         folder=str(folder) if folder else None,

@@ -1,8 +1,8 @@
-"""The IDX format of the MNIST files, read strictly and written for tests and own data.
+"""The IDX format of the MNIST files, read strictly, and written for tests and for data of your own.
 
 Two zero bytes, one byte of type, one byte with the number of dimensions, each dimension as a
-big-endian uint32, then the values. Only unsigned bytes (type 8) are read: that is what pictures and
-labels are kept in. Knows nothing of what the values mean.
+big-endian uint32, then the values. Only unsigned bytes (type 8) are read: images and labels
+are stored as these. Knows nothing of what the values mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNSIGNED_BYTE = 8
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_CONTENT_BYTES = 4 << 30
 CHUNK_BYTES = 1 << 20
-REPLACE_HINT = "Delete it and get it again: what is missing cannot be repaired."
+REPLACE_HINT = "Delete it and get it again from its source."
 
 
 def read_content(path: Path, *, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
@@ -52,10 +52,10 @@ def read_content(path: Path, *, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
 
 
 def parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
-    """The array in `content`, uint8, of the shape its header says. `path` names it in errors.
+    """The array in `content`, uint8, of the shape that its header declares; `path` is for errors.
 
     Raises DataSetInvalid for an empty file, a wrong magic number, an unsupported type, and for
-    content shorter or longer than the header says.
+    content shorter or longer than the header declares.
     """
     if len(content) < 4:
         raise damaged(path, f"is truncated: {len(content)} bytes, less than an IDX header")

@@ -1,6 +1,6 @@
-"""MNIST from its four official IDX files, and any other data set kept in the same four files.
+"""MNIST from its four official IDX files, and any other data set in files of the same names.
 
-Finds the files, has missing ones downloaded, verifies and reads them. Knows nothing of HTTP.
+Finds, downloads, verifies and reads them. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from modelpad.datasets.catalogue import (
     lookup_folders,
 )
 from modelpad.datasets.dataset import DataSet, Split
-from modelpad.datasets.download import Progress, download_files
+from modelpad.datasets.download import download_files
 from modelpad.datasets.idx import parse_idx, read_content, read_idx
+from modelpad.datasets.progress import Progress
 from modelpad.errors import DataSetInvalid
 
 FILE_NAMES = tuple(file.name for file in MNIST.files)
@@ -33,16 +34,17 @@ def load_mnist(
     progress: Progress | None = None,
     entry: CatalogueEntry = MNIST,
 ) -> DataSet:
-    """MNIST: 60,000 train and 10,000 test pictures, uint8 (N, 28, 28), white ink on black.
+    """MNIST: 60,000 train and 10,000 test images, uint8 (N, 28, 28), white ink on black.
 
     Files missing from `roots` and `cache` are downloaded into the cache. Raises DataSetNotFound
-    when they can be had nowhere, DataSetInvalid when one is truncated, damaged or not official.
+    when that fails, DataSetInvalid when a file is truncated, damaged or not the official one.
     """
     folders = lookup_folders(entry.name, roots, cache)
     missing = [file for file in entry.files if find_file(file.name, folders) is None]
     if missing:
         download_files(entry, missing, cache, progress)
-    arrays = [read_verified(file, folders) for file in entry.files]
+    paths = [require_file(file.name, folders) for file in entry.files]
+    arrays = [read_verified(*pair) for pair in zip(paths, entry.files, strict=True)]
     return DataSet(
         name=entry.name,
         title=entry.title,
@@ -51,29 +53,34 @@ def load_mnist(
         classes=tuple("0123456789"),
         train=join_split(arrays[0], arrays[1]),
         test=join_split(arrays[2], arrays[3]),
+        location=paths[0].parent,
+        files=tuple(paths),
+        verified=True,
     )
 
 
 def load_idx_folder(folder: Path) -> DataSet:
-    """A data set of yours in four files named as MNIST's, for example Fashion-MNIST.
+    """Any data set in four files named as MNIST's, for example Fashion-MNIST.
 
     The classes are the numbers from 0 to the largest label. Raises DataSetInvalid.
     """
-    paths = [find_file(name, [folder]) for name in FILE_NAMES]
-    for name, path in zip(FILE_NAMES, paths, strict=True):
+    paths: list[Path] = []
+    for name in FILE_NAMES:
+        path = find_file(name, [folder])
         if path is None:
             raise DataSetInvalid(
                 f"{folder} lacks {name}.",
-                hint=f"Put that file beside the other IDX files: {', '.join(FILE_NAMES)}.",
+                hint=f"Put that file next to the other IDX files: {', '.join(FILE_NAMES)}.",
                 path=str(folder),
             )
-    arrays = [read_idx(path) for path in paths if path is not None]
+        paths.append(path)
+    arrays = [read_idx(path) for path in paths]
     train, test = join_split(*arrays[:2]), join_split(*arrays[2:])
     count = 1 + max((int(split.labels.max()) for split in (train, test) if len(split)), default=-1)
     if count < 2:
         raise DataSetInvalid(
             f"{folder} holds {count} class{'' if count == 1 else 'es'}.",
-            hint="A classifier needs two classes at least.",
+            hint="A classifier needs at least two classes.",
             path=str(folder),
         )
     return DataSet(
@@ -84,6 +91,8 @@ def load_idx_folder(folder: Path) -> DataSet:
         classes=tuple(str(label) for label in range(count)),
         train=train,
         test=test,
+        location=folder,
+        files=tuple(paths),
     )
 
 
@@ -92,18 +101,24 @@ def holds_idx_files(folder: Path) -> bool:
     return any(find_file(name, [folder]) is not None for name in FILE_NAMES)
 
 
-def read_verified(file: RemoteFile, folders: Sequence[Path]) -> NDArray[np.uint8]:
-    """The array in `file`, found in `folders`, once its content is proved to be the official one.
-
-    Raises DataSetInvalid: truncated and malformed files are told apart before the checksum is.
-    """
-    path = find_file(file.name, folders)
+def require_file(name: str, folders: Sequence[Path]) -> Path:
+    """The first file called `name` in `folders`. Raises DataSetInvalid when it disappeared."""
+    path = find_file(name, folders)
     if path is None:
         raise DataSetInvalid(
-            f"{file.name} was there a moment ago and is gone.",
+            f"{name} was deleted while it was about to be read.",
             hint="Another program may be cleaning that folder: try again.",
-            path=str(folders[-1] / file.name),
+            path=str(folders[-1] / name),
         )
+    return path
+
+
+def read_verified(path: Path, file: RemoteFile) -> NDArray[np.uint8]:
+    """The array in `path` after checking that its content is the official one.
+
+    Raises DataSetInvalid; truncated and malformed files are recognised before the checksum is
+    compared.
+    """
     content = read_content(path)
     array = parse_idx(content, path)
     found = hashlib.sha256(content).hexdigest()
@@ -111,8 +126,8 @@ def read_verified(file: RemoteFile, folders: Sequence[Path]) -> NDArray[np.uint8
         raise DataSetInvalid(
             f"{path} is damaged: its content is not the official one"
             f" (SHA-256 {found[:12]}..., expected {file.sha256[:12]}...).",
-            hint="Delete it and run again to have it downloaded."
-            " For data of your own in these files, give the path of its folder.",
+            hint="Delete it and run again to download it."
+            " To use other data in files of these names, give the path of their folder.",
             path=str(path),
             expected=file.sha256,
             got=found,
@@ -121,11 +136,11 @@ def read_verified(file: RemoteFile, folders: Sequence[Path]) -> NDArray[np.uint8
 
 
 def join_split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    """One split of pictures (N, H, W) and labels (N,). Raises DataSetInvalid on other shapes."""
+    """One split of images (N, H, W) and labels (N,). Raises DataSetInvalid on other shapes."""
     if images.ndim != 3 or labels.ndim != 1:
         raise DataSetInvalid(
-            f"The pictures have shape {images.shape} and the labels {labels.shape},"
+            f"The images have shape {images.shape} and the labels {labels.shape},"
             " not (N, height, width) and (N,).",
-            hint="Check that the files of pictures and labels are not exchanged.",
+            hint="Check that the files of images and labels are not swapped.",
         )
     return Split(images, labels.astype(np.int64))

@@ -49,8 +49,8 @@ def load_pen_strokes(roots: Sequence[Path]) -> list[PenDigit]:
     if path is None:
         searched = ", ".join(str(folder) for folder in folders) or "no folder at all"
         raise DataSetNotFound(
-            f"pen-digits is not here: {FILE_NAME} was looked for in {searched}.",
-            hint=f"Put it into pen-digits/{FILE_NAME} of a folder and set MODELPAD_DATA to that.",
+            f"pen-digits was not found: {FILE_NAME} is in none of: {searched}.",
+            hint=f"Put it at FOLDER/pen-digits/{FILE_NAME} and set MODELPAD_DATA to FOLDER.",
         )
     content = read_content(path)
     try:

@@ -1,15 +1,15 @@
-"""Picture files as arrays, many at once; what cannot be read comes back with its reason.
+"""Image files as arrays, many at a time; a file that cannot be read is returned with the reason.
 
-Decodes in a few threads (Pillow lets go of the interpreter while it decodes) and keeps the order.
+Decodes in a few threads (Pillow releases the interpreter lock while it decodes), keeps the order.
 Knows nothing of classes or splits.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-MAX_PIXELS = 100_000_000
-BATCH_FILES = 256
+MAX_PIXELS = 89_000_000  # just below where Pillow itself would print a warning
+MAX_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that is no readable picture, and why."""
+    """A file that cannot be read as an image, and why."""
 
     reason: str
 
@@ -38,27 +38,30 @@ def read_pictures(
 ) -> Iterator[NDArray[np.uint8] | Unreadable]:
     """Each file in turn as uint8, (H, W) grey or (H, W, 3) RGB, or Unreadable.
 
-    `size` is (height, width) to resize to, smoothly; None keeps each picture's own. `channels` is 1
-    or 3; None keeps grey pictures grey and makes RGB of all others.
+    `size` is (height, width) to resize to, smoothly; None keeps each image's own. `channels` is 1
+    or 3; None keeps grey images grey and converts all others to RGB. At most two images per thread
+    are decoded ahead of the caller.
     """
     from PIL import Image
 
     Image.init()
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
     waiting = iter(files)
-    with (
-        warnings.catch_warnings(),
-        ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
-    ):
-        # A picture over Pillow's own limit warns; ours is stated in `read_picture`.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        while batch := list(islice(waiting, BATCH_FILES)):
-            yield from pool.map(lambda path: read_picture(path, size, channels), batch)
+    pending: deque[Future[NDArray[np.uint8] | Unreadable]] = deque()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        while True:
+            for path in islice(waiting, 2 * threads - len(pending)):
+                pending.append(pool.submit(read_picture, path, size, channels))
+            if not pending:
+                return
+            yield pending.popleft().result()
 
 
 def read_picture(
     path: Path, size: tuple[int, int] | None = None, channels: int | None = None
 ) -> NDArray[np.uint8] | Unreadable:
-    """One picture file as uint8, (H, W) or (H, W, 3), upright, or Unreadable. See above."""
+    """One image file as uint8, (H, W) or (H, W, 3), upright, or Unreadable; see
+    `read_pictures`."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -75,7 +78,7 @@ def read_picture(
             plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(plain, np.uint8)
     except UnidentifiedImageError:
-        return Unreadable("not a picture")
+        return Unreadable("not an image")
     except Image.DecompressionBombError:
         return Unreadable(f"over {MAX_PIXELS:,} pixels")
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -83,7 +86,7 @@ def read_picture(
 
 
 def flatten_picture(picture: Image, channels: int | None) -> Image:
-    """A picture of any mode as grey ("L") or "RGB" on white paper where it is transparent."""
+    """An image of any mode as grey ("L") or "RGB", on white where it is transparent."""
     from PIL import Image
 
     if picture.mode.startswith("I") or picture.mode == "F":

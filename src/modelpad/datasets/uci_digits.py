@@ -1,4 +1,4 @@
-"""The 1,797 digits of 8x8 pixels that ship with scikit-learn: real handwriting with no download."""
+"""The 1,797 digits of 8x8 pixels that ship with scikit-learn: no download needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TEST_SHARE = 0.2
 def load_uci_digits() -> DataSet:
     """UCI's digits, uint8 (N, 8, 8), white ink on black, scaled from 0..16 to 0..255.
 
-    They have no official split here: the last fifth of every class is the test set, so that
-    neighbours in the file, often of one writer, stay on one side. Raises MissingExtra.
+    There is no official split: the last fifth of every class is the test set, so that neighbours
+    in the file, often by one writer, stay in one split. Raises MissingExtra.
     """
     try:
         from sklearn.datasets import load_digits
