@@ -98,7 +98,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and says what to type next."""
-    from modelpad.cli.data import show_progress
+    from modelpad.cli.progress import ProgressPrinter
     from modelpad.store import LocalStore
     from modelpad.training.pipeline import train
     from modelpad.training.run import TrainRequest
@@ -122,10 +122,8 @@ def run(args: argparse.Namespace) -> int:
         roots=settings.data_roots,
         cache=settings.cache,
     )
-    progress = show_progress if sys.stderr.isatty() else None
-    outcome = train(
-        recipe, options, request, out=sys.stderr, store=store, download_progress=progress
-    )
+    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
+    outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
     version = outcome.entry.version if outcome.entry else 0
     if args.json:
         facts = {"name": name, "version": version, "run": str(folder)}

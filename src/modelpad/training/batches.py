@@ -6,25 +6,13 @@ So an epoch that is trained again after a crash is the same epoch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import keras
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from modelpad.training.augment import Augment
+from modelpad.training.image_splits import Examples
 from modelpad.training.seeding import derive_seed
-
-
-class Images(Protocol):
-    """uint8 images (N, H, W[, C]), in memory or read when they are indexed."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """The images at these indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +26,25 @@ class BatchPlan:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """(images, targets): float32 (B, H, W[, C]) 0..255, and `targets` of the same items.
+    """(images, targets): float32 (B, H, W[, C]) 0..255, and what the loss takes.
 
     What does not fill a batch is left out of an epoch, another part each time.
     """
 
-    def __init__(self, images: Images, targets: NDArray[np.generic], plan: BatchPlan) -> None:
+    def __init__(self, examples: Examples, plan: BatchPlan) -> None:
         super().__init__()
-        self._images, self._plan = images, plan
-        self._targets = torch.from_numpy(targets)
+        self._examples, self._plan = examples, plan
+        self._targets = torch.from_numpy(examples.targets)
         self._epoch = plan.first_epoch
         self._shuffle()
 
     def __len__(self) -> int:
-        return max(1, len(self._images) // self._plan.size)
+        return max(1, len(self._examples.labels) // self._plan.size)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         plan = self._plan
         chosen = self._order[index * plan.size : (index + 1) * plan.size]
-        batch = torch.from_numpy(self._images[chosen.numpy()]).float()
+        batch = torch.from_numpy(self._examples.read(chosen.numpy())).float()
         if plan.augment is not None:
             random = _generator(plan.seed, self._epoch, index)
             batch = plan.augment(batch, random)
@@ -69,7 +57,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _shuffle(self) -> None:
         random = _generator(self._plan.seed, self._epoch)
-        self._order = torch.randperm(len(self._images), generator=random)
+        self._order = torch.randperm(len(self._examples.labels), generator=random)
 
 
 def _generator(*parts: int) -> torch.Generator:

@@ -5,6 +5,7 @@ Validation comes out of the training split; an official test split is kept as it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,28 @@ from modelpad.training.run import Run
 from modelpad.training.splits import hold_out, validation_share
 
 TEST_SHARE = 0.2
+
+
+Encode = Callable[[NDArray[np.int64]], NDArray[np.generic]]
+"""Labels (N,) as a loss takes them, such as one-hot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Images to learn from: `read` gets those at some indices, uint8 (B, H, W[, C]).
+
+    `labels` is int64 (N,), `targets` the same as the loss takes them.
+    """
+
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    labels: NDArray[np.int64]
+    targets: NDArray[np.generic]
+
+    def take(self, indices: NDArray[np.int64]) -> Examples:
+        """The examples at `indices`; reads none."""
+        return Examples(
+            lambda chosen: self.read(indices[chosen]), self.labels[indices], self.targets[indices]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,14 @@ class ImageSplits:
     def images(self, split: Split) -> NDArray[np.uint8]:
         """uint8 (N, *item_shape)."""
         return split.images.reshape(len(split), *self.item_shape)
+
+    def examples(self, split: Split, encode: Encode) -> Examples:
+        """A part to learn from; image files are read batch by batch."""
+
+        def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+            return self.images(split.take(indices))
+
+        return Examples(read, split.labels, encode(split.labels))
 
     def inputs(self, split: Split) -> NDArray[np.float32]:
         """float32 (N, *item_shape), 0..255."""

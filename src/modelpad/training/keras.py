@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.custom import Custom
+from modelpad.training.image_splits import Examples
 from modelpad.training.metrics import accuracy
 from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
@@ -52,51 +53,46 @@ def fit(
     run.restore_best(lambda folder: model.load_weights(folder / WEIGHTS))
 
 
-def cross_validate(
-    run: Run,
-    make_model: Callable[[int], keras.Model],
-    plan: BatchPlan,
-    examples: Arrays,
-    labels: NDArray[np.int64],
-) -> list[float]:
-    """The accuracy on each of five folds, of models trained on the other four.
-
-    `examples` are images (N, ...) and the targets that the loss takes; `make_model` compiles a new
-    model for a number of steps.
-    """
-    images, targets = examples
-    found = []
-    for fold, (learned, held) in enumerate(make_folds(labels, np.random.default_rng(run.seed))):
-        keras.utils.set_random_seed(derive_seed(run.seed, fold))
-        batches = Batches(images[learned], targets[learned], plan)
-        model = make_model(len(batches) * run.epochs)
-        model.fit(batches, epochs=run.epochs, shuffle=False, verbose=0)
-        found.append(accuracy(labels[held], predict(model, images[held].astype(np.float32))))
-        run.say(f"fold {fold + 1}/{FOLDS}  accuracy {found[-1]:.4f}")
-    return found
+MakeModel = Callable[[int], keras.Model]
+"""Makes a compiled model for a training of so many steps."""
 
 
 def estimate_accuracy(
-    run: Run,
-    make_model: Callable[[int], keras.Model],
-    plan: BatchPlan,
-    examples: Arrays,
-    labels: NDArray[np.int64],
+    run: Run, make_model: MakeModel, examples: Examples, plan: BatchPlan
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """`cross_validated_accuracy` and a note on it, where one test split is too small to believe.
 
     Nothing from 200 examples on.
     """
-    if len(labels) >= SMALL:
+    count = len(examples.labels)
+    if count >= SMALL:
         return {}, ()
-    run.say(f"Only {len(labels)} examples: cross-validating with {FOLDS} folds first.")
-    found = run.pin("folds", lambda: cross_validate(run, make_model, plan, examples, labels))
+    run.say(f"Only {count} examples: cross-validating with {FOLDS} folds first.")
+    found = run.pin("folds", lambda: cross_validate(run, make_model, examples, plan))
     note = (
-        f"With only {len(labels)} examples one test split says little:"
+        f"With only {count} examples one test split says little:"
         f" cross_validated_accuracy is the mean of {FOLDS} folds,"
         f" which range from {min(found):.1%} to {max(found):.1%}."
     )
     return {"cross_validated_accuracy": float(np.mean(found))}, (note,)
+
+
+def cross_validate(
+    run: Run, make_model: MakeModel, examples: Examples, plan: BatchPlan
+) -> list[float]:
+    """The accuracy on each of five folds, of models trained on the other four."""
+    found = []
+    folds = make_folds(examples.labels, np.random.default_rng(run.seed))
+    for fold, (learned, held) in enumerate(folds):
+        keras.utils.set_random_seed(derive_seed(run.seed, fold))
+        batches = Batches(examples.take(learned), plan)
+        model = make_model(len(batches) * run.epochs)
+        # At the end, Keras puts the weights that the optimizer averaged into the model.
+        model.fit(batches, epochs=run.epochs, shuffle=False, verbose=0)
+        scores = predict(model, examples.read(held).astype(np.float32))
+        found.append(accuracy(examples.labels[held], scores))
+        run.say(f"fold {fold + 1}/{FOLDS}  accuracy {found[-1]:.4f}")
+    return found
 
 
 def predict(model: keras.Model, items: NDArray[np.float32]) -> NDArray[np.float32]:

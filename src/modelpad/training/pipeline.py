@@ -53,7 +53,7 @@ def train(
     *,
     out: TextIO,
     store: LocalStore | None = None,
-    download_progress: Progress | None = None,
+    data_progress: Progress | None = None,
 ) -> Outcome:
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
 
@@ -70,7 +70,7 @@ def train(
         "limit": request.limit,
         **_flatten(asdict(options)),  # type: ignore[call-overload]
     }
-    run = Run(request, facts, out, download_progress)
+    run = Run(request, facts, out, data_progress)
     start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed():

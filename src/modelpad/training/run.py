@@ -30,7 +30,7 @@ from modelpad.training.progress import ProgressBar
 from modelpad.training.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from modelpad.datasets import DataSet, Progress
+    from modelpad.datasets import DataSet, LoadOptions, Progress
     from modelpad.training.tracking import Tracker
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Run:
         request: TrainRequest,
         facts: Mapping[str, object],
         out: TextIO,
-        download_progress: Progress | None = None,
+        data_progress: Progress | None = None,
     ) -> None:
         self.request, self.out = request, out
         self.folder, self.seed = request.folder, request.seed
@@ -93,7 +93,7 @@ class Run:
         self.epochs = 0
         self.stopped = False
         self.data_name = request.data
-        self._download_progress = download_progress
+        self._data_progress = data_progress
         self._facts = json.loads(json.dumps(dict(facts)))
         self._checkpoint = self._find_checkpoint()
         state = self._checkpoint.state if self._checkpoint else {}
@@ -108,13 +108,10 @@ class Run:
         self.out.write(f"{line}\n")
         self.out.flush()
 
-    def load_data(
-        self, *, size: tuple[int, int] | None = None, channels: int | None = None
-    ) -> DataSet:
+    def load_data(self, options: LoadOptions | None = None) -> DataSet:
         """The data set that was asked for, downloaded with progress if need be.
 
-        `size` (height, width) and `channels` apply to folders of pictures. Raises as
-        `modelpad.datasets.load_data`.
+        Raises as `modelpad.datasets.load_data`.
         """
         from modelpad.datasets import load_data
 
@@ -122,10 +119,9 @@ class Run:
             self.request.data,
             roots=self.request.roots,
             cache=self.request.cache,
-            progress=self._download_progress,
+            progress=self._data_progress,
             on_unreadable="skip" if self.request.skip_unreadable else "refuse",
-            size=size,
-            channels=channels,
+            options=options,
         )
         self.data_name = data.name
         return data

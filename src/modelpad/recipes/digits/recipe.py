@@ -46,11 +46,11 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         custom.compile(model, arch.optimizer(steps))
         return model
 
-    pool = splits.images(splits.pool), custom.encode(splits.pool.labels)
-    estimate, note = estimate_accuracy(run, make_model, plan, pool, splits.pool.labels)
+    pool = splits.examples(splits.pool, custom.encode)
+    estimate, note = estimate_accuracy(run, make_model, pool, plan)
 
     keras.utils.set_random_seed(run.seed)
-    batches = Batches(splits.images(learned), custom.encode(learned.labels), plan)
+    batches = Batches(splits.examples(learned, custom.encode), plan)
     model = make_model(len(batches) * run.epochs)
     fit(model, run, custom, batches, (splits.inputs(held), custom.encode(held.labels)))
 
