@@ -36,7 +36,7 @@ def test_values_of_flags_build_nested_options() -> None:
 def test_a_type_that_no_flag_can_have_is_named() -> None:
     @dataclass(frozen=True)
     class Strange:
-        field: list[str] | dict[str, str] = option([], "strange")  # type: ignore[assignment]
+        field: Literal["a"] | list[str] | None = option(None, "strange")
 
     with pytest.raises(TypeError, match="cannot be a command-line option"):
         read_flags(Strange)
