@@ -154,6 +154,7 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
     assert graphs[0] == graphs[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path) -> None:
     process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
     stop_after_epoch(process, 1, signal.SIGINT)

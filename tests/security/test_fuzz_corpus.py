@@ -41,7 +41,7 @@ EXEMPT = {
     "datasets.dataset": "asks the images",
     "datasets.inputs": "asks datasets.pictures",
     "engine.session": "asks the fields",
-    "recipes": "its own files",
+    "training": "its own files",
     "server.lifecycle.catalogue": "asks the store",
     "server.grpc.calls": "reads what the target of its protocol gives it; zlib and a length",
     "server.grpc.listener": "asks the call for its messages",

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from modelpad import datasets
 from modelpad.bundle import open_bundle
 from modelpad.cli.main import main
-from modelpad.datasets import load_uci_digits
-from modelpad.errors import TrainingFailed
+from modelpad.datasets import Progress, ProgressUpdate, load_uci_digits
+from modelpad.errors import DataSetNotFound, TrainingFailed
 from modelpad.recipes import RECIPES
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
@@ -70,6 +71,21 @@ def test_the_help_of_a_recipe_shows_its_options_alone(capsys: pytest.CaptureFixt
     assert "a toy that tells 8x8 digits apart" in told
     assert "handwritten digits" in told
     assert "--strength" not in told
+
+
+@pytest.mark.usefixtures("toy")
+def test_downloads_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def download(name: str, *, progress: Progress, **options: Any) -> None:
+        progress(ProgressUpdate("download", name, 0, 11_600_000, "bytes"))
+        raise DataSetNotFound("The connection was cut.")
+
+    monkeypatch.setattr(datasets, "load_data", download)
+    assert main(["train", "toy", "--store", str(tmp_path), "--runs", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "Downloading uci-digits (11.6 MB)" in told
+    assert "The connection was cut." in told
 
 
 def loop(folder: Path, **asked: Any) -> Outcome:

@@ -44,7 +44,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
     for flag in read_flags(recipe.options):
         add_flag(own, flag)
     shared = parser.add_argument_group("options of every training")
-    sets = ", ".join(recipe.data_sets)
+    sets = " or ".join(filter(None, [", ".join(recipe.data_sets[:-1]), recipe.data_sets[-1]]))
     shared.add_argument(
         "--data",
         default=recipe.data_sets[0],
@@ -52,9 +52,14 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
         help=f"what to learn from: {sets} (%(default)s)",
     )
     shared.add_argument("--name", help=f"the model's name in the store ({recipe.name})")
-    shared.add_argument("--epochs", type=int, metavar="N", help="passes over the data (its own)")
     shared.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="makes it repeatable (%(default)s)"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the data; by default the recipe decides",
+    )
+    shared.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of all random numbers (%(default)s)"
     )
     shared.add_argument(
         "--resume", action="store_true", help="continue after the last epoch that was saved"

@@ -29,7 +29,7 @@ class KerasOptions:
     """What every Keras recipe accepts: a name that Keras knows, or an object of the user's own."""
 
     loss: str | None = option(
-        None, "a Keras loss, or your own (the recipe's)", metavar="NAME|FILE.py:OBJECT"
+        None, "a Keras loss, or your own, instead of the recipe's", metavar="NAME|FILE.py:OBJECT"
     )
     metric: tuple[str, ...] = option(
         (), "also measure this Keras metric, or your own; repeatable", metavar="NAME|FILE.py:OBJECT"

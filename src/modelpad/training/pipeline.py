@@ -73,9 +73,8 @@ def train(
     run = Run(request, facts, out, data_progress)
     start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
-    with run.interrupts.installed():
-        with _naming_the_extra(recipe.extra):
-            trained = recipe.load_train()(options, run)
+    with run.interrupts.installed(), _naming_the_extra(recipe.extra):
+        trained = recipe.load_train()(options, run)
         run.end_training()
         bundle = finish(run, trained, time.monotonic() - start)
         warnings = tuple(filter(None, [explain_size(bundle)]))
