@@ -128,10 +128,10 @@ def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def stop_after_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> None:
+def stop_after(process: subprocess.Popen[str], beginning: str, how: int) -> None:
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith(f"epoch {epoch}/"):
+        if line.startswith(beginning):
             break
     process.send_signal(how)
 
@@ -140,7 +140,7 @@ def stop_after_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> No
 def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
     whole = start_training(tmp_path / "whole")
     killed = start_training(tmp_path / "killed")
-    stop_after_epoch(killed, 2, signal.SIGKILL)
+    stop_after(killed, "epoch 2/", signal.SIGKILL)
     killed.communicate()
     assert whole.communicate(timeout=280)[0]
     resumed = start_training(tmp_path / "killed", "--resume")
@@ -155,9 +155,10 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["epoch 1/1", "Parity"])
+def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) -> None:
     process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
-    stop_after_epoch(process, 1, signal.SIGINT)
+    stop_after(process, line, signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
     assert json.loads(output)["test_accuracy"] > 0.2
@@ -167,7 +168,7 @@ def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     process = start_training(tmp_path, "--name", "stopped")
-    stop_after_epoch(process, 2, signal.SIGINT)
+    stop_after(process, "epoch 2/", signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
     assert json.loads(output)["test_accuracy"] > 0.2
