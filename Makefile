@@ -1,19 +1,23 @@
-# make demo   set up, train on real digits, serve the page
-# make test   set up, run all tests
-# make check  ruff and mypy
-# make peers  the environments of the servers that `make bench` compares modelpad with
-# make fuzz TARGET=picture SECONDS=300   looks for inputs that a decoder does not survive
-# make lock   pins the dependencies of a release, with hashes
-# make test-frameworks   the tests that need TensorFlow, fastai or KServe, in environments of their own
+# make demo    set up, train on real digits, serve the page
+# make test    set up, run all tests
+# make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
+# make check   run ruff and mypy
+# make bench   run all benchmarks
+# make peers   create the environments of the servers that `make bench` compares modelpad with
+# make fuzz TARGET=picture SECONDS=300   search for inputs that crash or hang a decoder
+# make lock    pin the dependencies of a release, with hashes
+# make protos  compile the gRPC definitions
+# make clean   delete environments, caches and the demo
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PORT ?= 8080
-# A short run for the demo: the default recipe alone takes a few minutes more and is more accurate.
+# Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test test-frameworks check bench peers fuzz lock clean
+.PHONY: demo test test-frameworks check bench peers fuzz lock protos clean
+
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
 	then data=mnist; epochs=$(DEMO_EPOCHS); else data=uci-digits; epochs=40; fi; \
@@ -24,7 +28,7 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# Frameworks that are too heavy, or too particular, for the one environment.
+# Frameworks that are too large, or too picky about versions, for the main environment.
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
@@ -41,7 +45,7 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	failed=""; for name in cold_start drawn_digits import_models serving overload hostile soak train_digits; \
 	do $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; \
-	test -z "$$failed" || { echo "Without a figure:$$failed"; exit 1; }
+	test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }
 
 peers: $(VENV)/.dev
 	$(BIN)/python bench/serving.py --setup --environments $(VENV)-peers | sh
@@ -49,7 +53,7 @@ peers: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -W ignore -m fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
 
-# For every platform and Python version at once; of the index that uv is configured with.
+# One lock for every platform and Python version, from the index that uv is configured with.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
   --custom-compile-command "make lock" pyproject.toml
 lock: | $(VENV)/bin/python
@@ -68,7 +72,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
 	touch $@
 
-# fastai asks for torchvision, which its core does not use: without it, file by file.
+# fastai depends on torchvision, which its core does not use: install its other dependencies only.
 $(VENV)/.fastai: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/fastai \
 	  fastai==2.8.12 fastcore==2.2.39 fastprogress==1.0.3 fasttransform==0.0.5 fastdownload==0.0.8 \
@@ -84,7 +88,7 @@ $(VENV)-tensorflow/.ready: pyproject.toml
 	  --no-deps tensorflow-serving-api
 	touch $@
 
-# KServe's client comes with all of KServe: Kubernetes' client, pandas, FastAPI.
+# KServe's client pulls in all of KServe: the Kubernetes client, pandas, FastAPI.
 $(VENV)-kserve/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-kserve
 	$(VENV)-kserve/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
@@ -94,7 +98,7 @@ $(VENV)-kserve/.ready: pyproject.toml
 clean:
 	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# After a change of a .proto: what gRPC reads at run time (needs grpcio-tools).
+# Run after changing a .proto file; gRPC reads the result at run time (needs grpcio-tools).
 protos:
 	cd src/modelpad/server/protocols/protos && $(abspath $(BIN))/python -m grpc_tools.protoc -I. \
 	  --include_imports --descriptor_set_out=protos.binpb *.proto

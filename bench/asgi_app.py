@@ -1,4 +1,4 @@
-"""The app over the bundled digits, for `http_servers.py`."""
+"""An ASGI app that serves the bundled digits, for `http_servers.py`."""
 
 from modelpad.bundle import open_bundle
 from modelpad.server import App, ModelTable, ServedModel

@@ -1,7 +1,7 @@
-"""Cold start, memory, size and `--help` of `modelpad serve digits`, as a user meets them.
+"""Cold start and memory of `modelpad serve digits`, install size, and `--help` latency.
 
-Starts the command ten times, each time until the first prediction is answered; then asks 1,000
-times and reads the memory (PSS) of the process tree.
+Starts the server ten times and measures the time until its first prediction; then sends 1,000
+requests and reads the memory (PSS) of the process tree.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure_cold_start(store: str) -> float:
 
 
 def measure_memory(store: str, *options: str) -> float:
-    """MB (PSS) of the whole tree."""
+    """PSS of the process tree in MB."""
     process = start(store, *options)
     wait_for_answer()
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
@@ -77,7 +77,7 @@ def measure_help() -> float:
 
 
 def measure_install() -> float:
-    """MB of site-packages after `pip install .` into an environment of its own."""
+    """Size in MB of a fresh `pip install .`, dependencies included."""
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(

@@ -1,6 +1,6 @@
-"""Drawn digits: every pen stroke of the held-out writers, drawn and sent through the API.
+"""Accuracy on drawn digits: pen strokes of held-out writers, drawn and sent to the API.
 
-Needs MODELPAD_DATA with pen-digits/. Prints the accuracy on writers that the model never saw.
+Needs MODELPAD_DATA with pen-digits/. The model never saw these writers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CANVAS = 280
 
 
 def draw(digit: PenDigit, rng: np.random.Generator) -> bytes:
-    """A PNG of the digit as a person draws on the page's pad: varied size, place and brush."""
+    """A PNG of the digit as someone might draw it on the page: random size, position and brush."""
     size = float(rng.uniform(80, 230))
     room = CANVAS - size - 10
     picture = draw_strokes(

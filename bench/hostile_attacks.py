@@ -1,7 +1,7 @@
-"""The attacks of `hostile.py`: each a function that ends by itself, against a server on loopback.
+"""The attacks of `hostile.py`: each is a function that attacks a server on loopback.
 
-An attack gets a `Target`, whose `key` is None where the attacker has none, and runs until its time
-is over. All ignore what the server answers, and go on when it closes a connection.
+An attack gets a `Target`, whose `key` is None if the attacker has none, and returns when its time
+is up. All ignore the server's responses and carry on when it closes a connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 MB = 1024 * 1024
-WIDE = 100_000  # floats that the model `wide` answers for each row
+WIDE = 100_000  # floats per row in the output of the model `wide`
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
@@ -27,7 +27,7 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to attack, until when (`time.monotonic`), and the key, if there is one."""
+    """Where to attack, until when (`time.monotonic`), and with which key, if any."""
 
     port: int
     grpc_port: int
@@ -36,27 +36,27 @@ class Target:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there is time left."""
+        """Whether the attack has time left."""
         return time.monotonic() < self.end
 
     def connect(self, port: int = 0) -> socket.socket:
-        """A connection to HTTP, or to that port."""
+        """A connection to `port`, or to the HTTP port."""
         return socket.create_connection(("127.0.0.1", port or self.port), timeout=5)
 
     def write(self, path: str, body: bytes, kind: str, *lines: str, length: int = -1) -> bytes:
-        """A request, whose body may be said to be longer than it is."""
+        """A POST request; `length` can claim a longer body than it has."""
         head = [f"POST {path} HTTP/1.1", "host: localhost", f"content-type: {kind}"]
         head += [f"content-length: {len(body) if length < 0 else length}", *lines]
         head += [f"x-api-key: {self.key}"] if self.key else []
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
     def hold(self) -> None:
-        """Waits until the end."""
+        """Sleeps until the attack ends."""
         time.sleep(max(0.0, self.end - time.monotonic()))
 
 
 def at_once(number: int, act: Callable[[], object]) -> None:
-    """Runs `act` on so many threads, whatever it raises of the network."""
+    """Runs `act` on several threads, ignoring network errors."""
 
     def run() -> None:
         with contextlib.suppress(OSError):
@@ -70,7 +70,7 @@ def at_once(number: int, act: Callable[[], object]) -> None:
 
 
 def ask(target: Target, request: bytes) -> bytes:
-    """The beginning of the answer to a request on a connection of its own; b"" without one."""
+    """Sends a request on a new connection; returns the start of the response, or b""."""
     with contextlib.suppress(OSError), target.connect() as connection:
         connection.sendall(request)
         connection.settimeout(max(0.1, target.end - time.monotonic()))
@@ -83,7 +83,7 @@ def ask(target: Target, request: bytes) -> bytes:
 
 
 def grpc_bombs(target: Target) -> None:
-    """Six gzip messages of 30 KB, each of 16 million empty tensors, again and again."""
+    """Six gzip messages of 30 KB with 16 million empty tensors each."""
     import grpc
 
     message = b"\x2a\x00" * 16_000_000
@@ -104,7 +104,7 @@ def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
 
 
 def literals(*headers: tuple[str, str]) -> bytes:
-    """Short headers as literals (HPACK)."""
+    """Short headers as HPACK literals."""
     return b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in headers
@@ -112,7 +112,7 @@ def literals(*headers: tuple[str, str]) -> bytes:
 
 
 def call_headers(target: Target) -> bytes:
-    """The headers of a call."""
+    """The headers of an inference call."""
     keys = [("x-api-key", target.key)] if target.key else []
     return literals(
         (":method", "POST"), (":scheme", "http"), (":path", INFER), (":authority", "here"),
@@ -121,7 +121,7 @@ def call_headers(target: Target) -> bytes:
 
 
 def grpc_headers(target: Target) -> None:
-    """Eight connections that send headers of one call without end."""
+    """Eight connections that send endless headers for one call."""
     more = frame(9, 0, 1, literals(("x-a", "b" * 10)) * 900)
 
     def flood() -> None:
@@ -135,7 +135,7 @@ def grpc_headers(target: Target) -> None:
 
 
 def grpc_resets(target: Target) -> None:
-    """Four connections that begin calls and reset them at once."""
+    """Four connections that start calls and reset them immediately."""
     headers = call_headers(target)
 
     def flood() -> None:
@@ -152,7 +152,7 @@ def grpc_resets(target: Target) -> None:
 
 
 def grpc_stalled(target: Target) -> None:
-    """100 calls whose message of 31 MB has begun, as far as the windows allow."""
+    """100 calls that send a 31 MB message as far as the flow control windows allow."""
     size = 31 * MB
     head = b"\0" + struct.pack(">I", size)
 
@@ -188,14 +188,14 @@ def _gone() -> bytes:
 
 
 def json_bombs(target: Target) -> None:
-    """Eight bodies of 32 MB of empty lists at once, again and again."""
+    """Eight concurrent 32 MB bodies of empty lists, over and over."""
     body = b'{"instances":[' + b"[]," * ((32 * MB - 64) // 3) + b"[]]}"
     request = target.write("/v1/models/digits:predict", body, "application/json")
     at_once(8, lambda: _repeat(target, request))
 
 
 def json_bombs_gzip(target: Target) -> None:
-    """The same, packed: 32 KB each on the wire."""
+    """The same with gzip: 32 KB each on the wire."""
     body = gzip.compress(b'{"instances":[' + b"[]," * ((32 * MB - 64) // 3) + b"[]]}")
     request = target.write(
         "/v1/models/digits:predict", body, "application/json", "content-encoding: gzip"
@@ -209,7 +209,7 @@ def _repeat(target: Target, request: bytes) -> None:
 
 
 def wrong_pictures(target: Target) -> None:
-    """80 pictures of 30 MB that are none, one after the other."""
+    """80 invalid 30 MB pictures, one after the other."""
     request = target.write("/predict/digits", PNG_HEAD + os.urandom(30 * MB), "image/png")
     for _ in range(80):
         if target.goes_on:
@@ -217,7 +217,7 @@ def wrong_pictures(target: Target) -> None:
 
 
 def stalled_uploads(target: Target) -> None:
-    """100 bodies of 31 MB that stop before their last byte."""
+    """100 bodies of 31 MB that never send their last byte."""
     request = target.write("/predict/digits", bytes(31 * MB), "image/png", length=31 * MB + 1)
 
     def stall() -> None:
@@ -229,7 +229,7 @@ def stalled_uploads(target: Target) -> None:
 
 
 def long_paths(target: Target) -> None:
-    """80 paths of 64 KB, each another, again and again."""
+    """80 threads that request distinct 64 KB paths, over and over."""
 
     def flood() -> None:
         number = 0
@@ -242,7 +242,7 @@ def long_paths(target: Target) -> None:
 
 
 def silent_sockets(target: Target) -> None:
-    """2,100 connections that say nothing, more than there are files for."""
+    """2,100 connections that send nothing, more than the server may have open files."""
     held = []
     for _ in range(2100):
         with contextlib.suppress(OSError):
@@ -253,7 +253,7 @@ def silent_sockets(target: Target) -> None:
 
 
 def dripping_lines(target: Target) -> None:
-    """A JSON line of 28 MB, then bytes as chunks of one, 250 a second, on four connections."""
+    """Four connections that send a 28 MB JSON line, then 250 one-byte chunks a second."""
     head = target.write("/predict/digits", b"", "application/x-ndjson")
     head = head.replace(b"content-length: 0", b"transfer-encoding: chunked")
     start = b'{"image": "' + b"A" * (28 * MB)
@@ -269,14 +269,14 @@ def dripping_lines(target: Target) -> None:
 
 
 def looping_graph(target: Target) -> None:
-    """Twelve requests at once to a graph that never ends."""
+    """Twelve concurrent requests to a graph that never finishes."""
     body = json.dumps({"instances": [[1e12]]}).encode()
     request = target.write("/v1/models/loop:predict", body, "application/json")
     at_once(12, lambda: ask(target, request))
 
 
 def many_rows(target: Target) -> None:
-    """Requests of 10,000 rows of a picture each, one after the other."""
+    """Requests with 10,000 rows each, one after the other."""
     rows = [[0.0]] * 10_000
     body = json.dumps({"instances": rows}).encode()
     request = target.write("/v1/models/loop:predict", body, "application/json")
@@ -284,18 +284,18 @@ def many_rows(target: Target) -> None:
 
 
 def many_floats(target: Target) -> None:
-    """Requests whose JSON answer has ten million floats, one after the other."""
+    """Requests whose JSON response has ten million floats, one after the other."""
     _repeat(target, write_wide(target, 10_000_000 // WIDE))
 
 
 def write_wide(target: Target, rows: int) -> bytes:
-    """A request for so many rows of the wide model."""
+    """A request with `rows` rows for the model `wide`."""
     body = json.dumps({"instances": [[0.1]] * rows}).encode()
     return target.write("/v1/models/wide:predict", body, "application/json")
 
 
 def failed_keys(target: Target) -> None:
-    """Keys tried on 16 connections as fast as they are refused."""
+    """16 connections that try keys as fast as they are rejected."""
 
     def flood() -> None:
         number = 0
@@ -314,7 +314,7 @@ def failed_keys(target: Target) -> None:
 
 
 def slow_readers(target: Target) -> None:
-    """50 requests for a JSON answer of a million floats, which nobody reads."""
+    """50 requests for a JSON response of a million floats that is never read."""
     request = write_wide(target, 1_000_000 // WIDE)
 
     def hold() -> None:
@@ -328,7 +328,7 @@ def slow_readers(target: Target) -> None:
 
 
 def pipelined(target: Target) -> None:
-    """50 connections that send requests without reading an answer."""
+    """50 connections that send requests without reading responses."""
     requests = target.write("/predict/digits", b"{}", "application/json") * 200
 
     def flood() -> None:
@@ -342,7 +342,7 @@ def pipelined(target: Target) -> None:
 
 
 def header_floods(target: Target) -> None:
-    """100 connections that send headers of 60 KB without their end."""
+    """100 connections that send 60 KB of headers and never finish them."""
     lines = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(59))
 
     def flood() -> None:
@@ -356,17 +356,17 @@ def header_floods(target: Target) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """An attack, and what server it is for."""
+    """An attack, and the server it needs."""
 
     act: Callable[[Target], None]
     keyed: bool = False  # the attacker has a valid key
     tls: bool = False
-    files: int = 0  # that the server may have open; 0: as many as there may be
+    files: int = 0  # limit of the server's open files; 0: the system's own
     timeout_s: int = 30
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """The name on the command line."""
         kind = "-with-key" if self.keyed and self.act.__name__.startswith("grpc") else ""
         return self.act.__name__.replace("_", "-") + kind
 
@@ -396,12 +396,12 @@ ATTACKS = (
 
 
 def list_names() -> Iterator[str]:
-    """Those of all attacks."""
+    """The names of all attacks."""
     return (each.name for each in ATTACKS)
 
 
 def main() -> None:
-    """Runs the attack of that name, when a line on standard input says until when."""
+    """Runs the named attack until the time given by a line on standard input."""
     name, port, grpc_port, key = sys.argv[1:]
     attack = next(each for each in ATTACKS if each.name == name)
     print("ready", flush=True)

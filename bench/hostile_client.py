@@ -1,7 +1,7 @@
-"""The client of `hostile.py` that behaves: a small prediction at a time, at a fixed rate.
+"""The well-behaved client of `hostile.py`: small predictions at a fixed rate.
 
-Prints, when its time is over, when each was due and the seconds until its answer, or none where
-none came. It is a process of its own, so that an attack shares nothing with it but the machine.
+At the end it prints when each prediction was due and its latency in seconds, null without a
+response. It is a separate process, so that it shares only the machine with an attack.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Answers = list[tuple[float, float | None]]
 
 
 def behave(port: int, tls: bool, key: str, first: float, end: float, answers: Answers) -> None:
-    """A thread's share of the rate; late answers delay what it asks next, and count as late."""
+    """One thread's share of the rate. A late response delays the next request, which then counts
+    as late too."""
     headers = {"x-api-key": key}
     request = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png", headers)
     connection: socket.socket | None = None
@@ -47,7 +48,7 @@ def behave(port: int, tls: bool, key: str, first: float, end: float, answers: An
 
 
 def connect(port: int, tls: bool) -> socket.socket:
-    """A connection, over TLS with a server whose certificate nobody signed."""
+    """A connection, with TLS if the server has its self-signed certificate."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     if not tls:
         return connection
@@ -57,7 +58,7 @@ def connect(port: int, tls: bool) -> socket.socket:
 
 
 def predict(connection: socket.socket, request: bytes) -> bool:
-    """Whether a prediction is answered with 200. Raises `OSError` when none comes."""
+    """Whether a prediction gets 200. Raises `OSError` without a response."""
     connection.sendall(request)
     answer = b""
     while True:
@@ -72,7 +73,7 @@ def predict(connection: socket.socket, request: bytes) -> bool:
 
 
 def main() -> None:
-    """Begins when a line on standard input says until when."""
+    """Runs until the time given by a line on standard input."""
     port, tls, key = int(sys.argv[1]), sys.argv[2] == "1", sys.argv[3]
     print("ready", flush=True)
     end = float(sys.stdin.readline())
@@ -91,7 +92,7 @@ def main() -> None:
     for each in threads:
         each.join(max(0.0, end + PATIENCE_S - time.monotonic()))
     print(json.dumps(answers[:]), flush=True)
-    os._exit(0)  # a thread may still wait for a server that says nothing
+    os._exit(0)  # a thread may still be waiting for the server
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models for `hostile.py`: one that never ends, and one that answers far more than it is asked."""
+"""Models for `hostile.py`: one that never finishes, and one with huge outputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from modelpad.fields import Signature, Tensor
 
 
 def write_models(folder: Path) -> list[str]:
-    """`loop`, which runs for as many rounds as it is told, and `wide`; the folders of both."""
+    """Writes `loop`, whose input sets how often it iterates, and `wide`; returns both folders."""
     return [str(write_loop(folder)), str(write_wide(folder))]
 
 
 def write_loop(folder: Path) -> Path:
-    """Counts to the largest of its numbers, an addition each."""
+    """A graph that counts to the largest number in the batch, one addition at a time."""
     value = helper.make_tensor_value_info
     one = numpy_helper.from_array(np.array([1.0], np.float32), "one")
     body = helper.make_graph(
@@ -46,7 +46,7 @@ def write_loop(folder: Path) -> Path:
 
 
 def write_wide(folder: Path) -> Path:
-    """Answers `WIDE` copies of each row's number."""
+    """A graph that returns `WIDE` copies of each row's number."""
     ones = numpy_helper.from_array(np.ones((1, WIDE), np.float32), "ones")
     nodes = [helper.make_node("Mul", ["x", "ones"], ["y"])]
     return _write(folder, "wide", nodes, [ones], ("x", (1,)), ("y", (WIDE,)))

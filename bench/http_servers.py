@@ -1,6 +1,6 @@
-"""modelpad's app on its own wire, and as the ASGI app that it is on other HTTP servers.
+"""modelpad's app on its own HTTP server, and as an ASGI app on others.
 
-Needs: pip install uvicorn granian hypercorn. One process each, logs off, a PNG a request.
+Needs: pip install uvicorn granian hypercorn. One process each, no logs, one PNG per request.
 """
 
 from __future__ import annotations

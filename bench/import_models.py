@@ -1,8 +1,8 @@
-"""Imports models of many kinds, random or just trained, and prints how near the graph is to each.
+"""Imports models of many kinds and compares each graph with its source model.
 
-For each: the largest difference to the source model at batches of 1 and 7, agreement of labels, the
-size of the graph, and milliseconds of one prediction on one thread, of the graph and of the source.
-`--table` prints the table of docs/import.md. Name models to import only these.
+For each model: the largest difference in batches of 1 and 7, label agreement, the size of the
+graph, and milliseconds per prediction on one thread, for the graph and the source. The models are
+random or briefly trained. `--table` prints the table of docs/import.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Made = tuple[Any, ImportRequest, Any]
 
 
 def application(name: str, side: int, scale: str) -> Callable[[], Made]:
-    """One of `keras.applications`, with random weights."""
+    """A model from `keras.applications` with random weights."""
 
     def make() -> Made:
         import keras
@@ -45,9 +45,10 @@ def application(name: str, side: int, scale: str) -> Callable[[], Made]:
 
 
 def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
-    """Random weights that let signals through, as trained ones do: without, all answers are alike.
+    """Random weights that let signals through, as in a trained model; else all outputs are alike.
 
-    Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
+    Kernels are initialised as in He et al. (2015); normalisation layers get the statistics of
+    random pictures.
     """
     rng = np.random.default_rng(0)
     normalisations = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
@@ -267,7 +268,7 @@ MODELS: dict[str, Callable[[], Made]] = {
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Imports one model."""
+    """Imports one model and measures it."""
     model, request, example = MODELS[name]()
     source = open_live(model, request, example)
     begin = time.perf_counter()
@@ -294,7 +295,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def write_table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """The rows as a Markdown table."""
     lines = [
         "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -310,8 +311,12 @@ def write_table(rows: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
-    parser.add_argument("--table", action="store_true", help="print the table, not JSON")
+    parser.add_argument(
+        "models", nargs="*", default=list(MODELS), metavar="MODEL", help="models to import (all)"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print a Markdown table instead of JSON"
+    )
     args = parser.parse_args()
     np.random.seed(0)
     import torch

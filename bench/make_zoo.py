@@ -1,4 +1,4 @@
-"""Makes the bundle that ships with modelpad from a training's own, without the Keras files.
+"""Copies the bundle of a training run into the package, without the Keras files.
 
 usage: python bench/make_zoo.py runs/digits-best/bundle
 """

@@ -1,4 +1,7 @@
-"""A load at times set beforehand: a late answer delays no other request, and counts as late."""
+"""An open-loop load generator: requests follow a fixed schedule, however slow the responses.
+
+A slow response does not delay the requests after it, and its latency counts from when it was due.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,25 @@ from dataclasses import dataclass, field
 from modelpad.client.load import HEAD_END, LENGTH, Load
 
 TICK_S = 0.001
-LAST_ANSWERS_S = 5.0
+DRAIN_S = 5.0
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a pace: takes what is due next whenever it is free."""
+    """One connection of an open loop; sends the next due request whenever it is free."""
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(self, source: OpenLoop) -> None:
+        self.source = source
         self.buffer = b""
         self.due: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.pace.give(self)
+        self.source.release(self)
 
-    def ask(self, due: float) -> None:
+    def send(self, due: float) -> None:
         self.due = due
-        self.transport.write(self.pace.request)
+        self.transport.write(self.source.request)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -38,21 +41,22 @@ class Connection(asyncio.Protocol):
             return
         assert self.due is not None
         status = int(self.buffer[9:12])
-        self.pace.load.statuses[status] += 1
+        self.source.load.statuses[status] += 1
         if status == 200:
-            self.pace.load.latencies_s.append(time.perf_counter() - self.due)
+            self.source.load.latencies_s.append(time.perf_counter() - self.due)
         self.buffer, self.due = b"", None
-        self.pace.give(self)
+        self.source.release(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.pace.lose(self)
+        self.source.discard(self)
 
 
 @dataclass(slots=True)
-class Pace:
-    """One request at a fixed rate over a few connections; `load` can be exchanged at any time.
+class OpenLoop:
+    """Sends one request at a fixed rate over a pool of connections.
 
-    Latencies are those of good answers, from the time when each was due.
+    Results go to `load`, which can be swapped at any time. Only successful responses have a
+    latency, measured from the time when the request was due.
     """
 
     port: int
@@ -60,18 +64,20 @@ class Pace:
     rate_per_s: float
     load: Load
     idle: deque[Connection] = field(default_factory=deque)
-    waiting: deque[float] = field(default_factory=deque)
+    overdue: deque[float] = field(default_factory=deque)
     missing: int = 0
-    over: bool = False
+    finished: bool = False
 
-    def give(self, connection: Connection) -> None:
-        if self.waiting:
-            connection.ask(self.waiting.popleft())
+    def release(self, connection: Connection) -> None:
+        """Gives a free connection the oldest overdue request, or returns it to the pool."""
+        if self.overdue:
+            connection.send(self.overdue.popleft())
         else:
             self.idle.append(connection)
 
-    def lose(self, connection: Connection) -> None:
-        if self.over:
+    def discard(self, connection: Connection) -> None:
+        """Counts a broken connection, which `run` replaces."""
+        if self.finished:
             return
         self.load.broken += 1
         self.missing += 1
@@ -79,10 +85,10 @@ class Pace:
             self.idle.remove(connection)
 
     async def run(self, connections: int, seconds: float) -> int:
-        """Asks for so long, and waits a little for the last answers; how many never came."""
+        """Sends requests for `seconds`, then waits briefly; returns how many got no response."""
         loop = asyncio.get_running_loop()
         self.missing = connections
-        asked, begin = 0, time.perf_counter()
+        sent, begin = 0, time.perf_counter()
         while (now := time.perf_counter()) < begin + seconds:
             while self.missing:
                 self.missing -= 1
@@ -92,18 +98,18 @@ class Pace:
                     self.load.broken += 1
                     self.missing += 1
                     break
-            while (due := begin + asked / self.rate_per_s) <= now:
-                asked += 1
+            while (due := begin + sent / self.rate_per_s) <= now:
+                sent += 1
                 if self.idle:
-                    self.idle.popleft().ask(due)
+                    self.idle.popleft().send(due)
                 else:
-                    self.waiting.append(due)
+                    self.overdue.append(due)
             await asyncio.sleep(TICK_S)
-        end = time.perf_counter() + LAST_ANSWERS_S
+        end = time.perf_counter() + DRAIN_S
         while len(self.idle) < connections and time.perf_counter() < end:
             await asyncio.sleep(TICK_S)
-        self.over = True
-        unanswered = connections - len(self.idle) + len(self.waiting)
+        self.finished = True
+        unanswered = connections - len(self.idle) + len(self.overdue)
         for connection in self.idle:
             connection.transport.close()
         return unanswered

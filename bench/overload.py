@@ -1,13 +1,13 @@
-"""A server that is asked far more than it can answer, and one whose versions change all the time.
+"""A server under heavy overload, and one whose versions change constantly.
 
-Capacity is what 64 connections get; goodput is what is answered well under overload, as a share of
-it. The load comes from the same cores, so what it costs itself is told too: `share_of_rest` is
-goodput as a share of the capacity that the rest of the processors would have.
+Capacity is the throughput at 64 connections; goodput is the rate of successful responses under
+overload, also given as a share of capacity. The load generator runs on the same cores, so
+`share_of_rest` is goodput as a share of what the remaining CPU time could serve.
 
-`dear` and `middling`: models of some 20 and 5 ms are offered ten times their capacity, at times set
-beforehand. `digits`: 600 connections ask a model of a sixth of a millisecond, each again at once
-when it is refused. `swaps`: a thousand promotions and traffic changes while 16 connections ask;
-every answer must be whole.
+`dear` and `middling`: models that take about 20 and 5 ms get ten times their capacity, as an open
+loop. `digits`: 600 connections use a model that takes a sixth of a millisecond, and retry at once
+when rejected. `swaps`: a thousand promotions and traffic changes while 16 connections send
+requests; none may fail.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from modelpad.engine import allotted_cpus
 from modelpad.fields import Score, Signature, Tensor
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
-from open_loop import Pace
+from open_loop import OpenLoop
 
 DIGITS = zoo_bundles()["digits"]
 PICTURE = (DIGITS / "samples" / "7.png").read_bytes()
@@ -54,7 +54,7 @@ def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
 
 
 def write_heavy(folder: Path, tiles: int) -> Path:
-    """A bundle of five convolutions of random weights over so many copies of a small picture."""
+    """A bundle with five random convolutions over `tiles` x `tiles` copies of a small picture."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -85,23 +85,23 @@ def write_heavy(folder: Path, tiles: int) -> Path:
 
 
 def offer(port: int, request: bytes, rate_per_s: float, seconds: float) -> Load:
-    """So many requests a second, whatever becomes of them."""
-    pace = Pace(port, request, rate_per_s, Load())
-    asyncio.run(pace.run(CONNECTIONS, seconds))
-    pace.load.seconds = seconds
-    return pace.load
+    """Sends requests at a fixed rate, however they are answered."""
+    source = OpenLoop(port, request, rate_per_s, Load())
+    asyncio.run(source.run(CONNECTIONS, seconds))
+    source.load.seconds = seconds
+    return source.load
 
 
 def measure(work: Callable[[], Load]) -> tuple[Load, float]:
-    """A load, and how many processors it left to the server."""
+    """The result of a load, and how many CPUs it left for the server."""
     begin, used = time.perf_counter(), time.process_time()
     done = work()
     took = (time.process_time() - used) / (time.perf_counter() - begin)
     return done, allotted_cpus() - took
 
 
-def overload(model: str, request: bytes, seconds: float, *, paced: bool) -> dict[str, Any]:
-    """`paced`: ten times its capacity is offered; else 600 connections ask again at once."""
+def overload(model: str, request: bytes, seconds: float, *, open_loop: bool) -> dict[str, Any]:
+    """`open_loop`: ten times the capacity at a fixed rate; else 600 connections that retry."""
     process, port = start_server(model, "--poll-interval", "0", quiet=True)
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
 
@@ -112,7 +112,7 @@ def overload(model: str, request: bytes, seconds: float, *, paced: bool) -> dict
         load(port, request, 64, 3)
         capacity, free = measure(lambda: load(port, request, 64, 8))
         before = weigh()
-        if paced:
+        if open_loop:
             done, left = measure(lambda: offer(port, request, 10 * capacity.answers_per_s, seconds))
         else:
             done, left = measure(lambda: load(port, request, 600, seconds))
@@ -168,25 +168,29 @@ def swaps(count: int) -> dict[str, Any]:
         thread.join()
         process.terminate()
         process.wait()
-    told = {str(status): number for status, number in statuses.items()}
-    return {"changes": dict(changes), "answers": told, "broken": broken}
+    result = {str(status): number for status, number in statuses.items()}
+    return {"changes": dict(changes), "answers": result, "broken": broken}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", default=[*TILES, "digits", "swaps"])
-    parser.add_argument("--seconds", type=float, default=60, help="of overload (%(default)s)")
+    parser.add_argument(
+        "what", nargs="*", default=[*TILES, "digits", "swaps"], help="which parts to run (all)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="duration of each overload (%(default)s)"
+    )
     args = parser.parse_args()
     for what in args.what:
         if what in TILES:
             with tempfile.TemporaryDirectory() as folder:
                 model = str(write_heavy(Path(folder), TILES[what]))
-                told = overload(model, HEAVY_REQUEST, args.seconds, paced=True)
+                result = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True)
         elif what == "digits":
-            told = overload("digits", DIGITS_REQUEST, args.seconds, paced=False)
+            result = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False)
         else:
-            told = swaps(SWAPS)
-        print(json.dumps({what: told}), flush=True)
+            result = swaps(SWAPS)
+        print(json.dumps({what: result}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The servers compared: what each needs installed, how it starts, what it is asked, its tuning.
+"""The servers to compare: packages, start command, endpoints and tuning of each.
 
-The apps are in `peers/`, the measuring is in `serving.py`. Batches and workers were tried with and
-without on two cores, where a server has them, and what was better at 64 connections kept.
+The apps are in `peers/`; `serving.py` measures them. Where a server supports batching or several
+workers, both settings were tried on two cores and the faster one at 64 connections was kept.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ OWN_PATHS = {
 }
 
 
-def speaks(path: str) -> dict[str, str]:
-    """A peer that was written for this: every body but protocol v2's, all on one path."""
+def single_path(path: str) -> dict[str, str]:
+    """The endpoints of an app in `peers/`: every body except v2 JSON, all on one path."""
     return dict.fromkeys(("raw float32", "nested JSON", "PNG"), path)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server is tuned, as the table shows it; all have one ONNX Runtime thread a session."""
+    """How a server is tuned, for the table; all use one ONNX Runtime thread per session."""
 
     workers: str
     batch: str
     loop: str
     json: str
-    more: str = ""
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server to compare; `packages` begins with its own, and without any it is in this Python."""
+    """A server to compare; `packages` lists its own first, or is empty to use this Python."""
 
     command: str
     paths: dict[str, str]
@@ -53,7 +53,7 @@ class Peer:
 
     @property
     def distribution(self) -> str:
-        """What is asked for its version."""
+        """The package whose version is reported."""
         return self.packages[0].split("[")[0] if self.packages else "modelpad"
 
 
@@ -61,47 +61,57 @@ PEERS = {
     "modelpad": Peer(
         "modelpad serve digits --no-open --poll-interval 0 --port {port}",
         OWN_PATHS,
-        Settings("1 process a processor", "measured", "asyncio", "msgspec"),
+        Settings("1 process per CPU", "measured", "asyncio", "msgspec"),
     ),
     "granian": Peer(
         "granian --interface rsgi --workers 2 --loop uvloop --no-ws --no-log --port {port}"
         " granian_app:app",
-        speaks("/predict"),
-        Settings("2 processes", "none", "uvloop", "orjson", "by hand, on RSGI"),
+        single_path("/predict"),
+        Settings("2 processes", "none", "uvloop", "orjson", "hand-written, on RSGI"),
         ("granian", "uvloop"),
     ),
     "FastAPI": Peer(
         "uvicorn fastapi_app:app --workers 2 --port {port} --loop uvloop --http httptools"
         " --no-access-log --log-level error",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 processes", "none", "uvloop", "orjson", "uvicorn, httptools"),
         ("fastapi", "uvicorn", "httptools", "uvloop"),
     ),
     "Flask": Peer(
         "gunicorn -w 2 --threads 2 -b 127.0.0.1:{port} flask_app:app",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 processes of 2 threads", "none", "threads", "orjson", "gunicorn"),
         ("flask", "gunicorn"),
     ),
     "mosec": Peer(
         "python mosec_app.py --port {port} --log-level error",
-        speaks("/inference"),
+        single_path("/inference"),
         Settings(
-            "2 processes", "16, 1 ms", "tokio", "orjson", "one alone is faster without batches"
+            "2 processes",
+            "16, 1 ms",
+            "tokio",
+            "orjson",
+            "single requests are faster without batches",
         ),
         ("mosec",),
     ),
     "LitServe": Peer(
         "python litserve_app.py {port} 2 2 16",
-        speaks("/predict"),
-        Settings("2 fronts, 2 workers", "16, 1 ms", "uvloop", "orjson", "its ZeroMQ queue is off"),
+        single_path("/predict"),
+        Settings(
+            "2 front ends, 2 workers", "16, 1 ms", "uvloop", "orjson", "its ZeroMQ queue is off"
+        ),
         ("litserve", "uvloop", "httptools"),
     ),
     "BentoML": Peer(
         "bentoml serve bentoml_app:Digits --port {port} --quiet",
-        speaks("/digits/predict"),
+        single_path("/digits/predict"),
         Settings(
-            "2 processes", "none", "uvloop", "orjson", "a mounted app; its typed API took 1.6 times"
+            "2 processes",
+            "none",
+            "uvloop",
+            "orjson",
+            "a mounted app; the typed API took 1.6 times the CPU",
         ),
         ("bentoml", "uvloop", "httptools"),
         {"BENTOML_DO_NOT_TRACK": "True"},
@@ -109,7 +119,7 @@ PEERS = {
     ),
     "Ray Serve": Peer(
         "python ray_app.py {port} 2 16",
-        speaks("/predict"),
+        single_path("/predict"),
         Settings("2 replicas", "16, no wait", "uvloop", "orjson", "HAProxy, throughput-optimized"),
         ("ray[serve]",),
         {
@@ -124,15 +134,17 @@ PEERS = {
         "python mlserver_app.py {port} 0 0",
         {"flat v2 JSON": V2},
         Settings("1 process", "none", "uvloop", "orjson", "its parallel workers were slower"),
-        ("mlserver", "uvloop<0.22"),  # its workers ask for a loop as newer ones do not allow
+        ("mlserver", "uvloop<0.22"),  # newer versions break its workers
     ),
     "Triton": Peer(
         "python triton_app.py {port} 1 16",
         {"raw float32": V2, "flat v2 JSON": V2},
-        Settings("C++ front, 1 worker", "16, no wait", "its own", "its own", "PyTriton; sockets"),
+        Settings(
+            "C++ front end, 1 worker", "16, no wait", "its own", "its own", "PyTriton; sockets"
+        ),
         ("nvidia-pytriton",),
-        # Through its shared-memory store, pictures of 3 kB took 1.6 times the processor time;
-        # and that store fails where the system's libpython is not the environment's.
+        # With its shared-memory store, 3 kB images took 1.6 times the CPU time. The store also
+        # fails if the system's libpython is not the environment's.
         {"PYTRITON_NO_TENSORSTORE": "1"},
         patience_s=120,
     ),
@@ -140,14 +152,14 @@ PEERS = {
 
 
 def environment_of(name: str, peer: Peer, environments: Path) -> Path:
-    """The folder of programs of the peer's Python."""
+    """The `bin` folder of the peer's environment."""
     if not peer.packages:
         return Path(sys.executable).parent
     return (environments / name.lower().replace(" ", "-") / "bin").absolute()
 
 
 def write_setup(environments: Path) -> str:
-    """Shell commands that make an environment for each peer."""
+    """Shell commands that create an environment for each peer."""
     lines = ["set -e"]
     for name, peer in PEERS.items():
         if peer.packages:
@@ -159,7 +171,7 @@ def write_setup(environments: Path) -> str:
 
 
 def read_version(programs: Path, distribution: str) -> str:
-    """The version installed there of a distribution."""
+    """The version of a distribution that is installed in an environment."""
     code = f"from importlib.metadata import version; print(version({distribution!r}))"
     done = subprocess.run(
         [programs / "python", "-c", code], capture_output=True, text=True, check=True

@@ -1,8 +1,8 @@
-"""A server under measurement: started, waited for, weighed, and ended with all it started.
+"""A server under test: starts it, waits for it, measures its processes and stops them all.
 
-Servers leave daemons that forsake their parent and its process group. Where Linux allows it, this
-process adopts them (prctl's child subreaper), so that they are weighed and ended with the rest.
-Knows nothing of HTTP beyond the first bytes of an answer.
+Some servers start daemons that leave their parent and its process group. On Linux this process
+adopts them (prctl's child subreaper), so that they are measured and stopped with the rest. Knows
+nothing about HTTP except the first bytes of a response.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ LOG_BYTES = 2000
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of every descendant whose own parent ends."""
+    """Makes this process the parent of every descendant whose own parent exits."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def heed_termination() -> None:
-    """Lets SIGTERM end this process as Ctrl-C does, so that its servers are ended too."""
+def exit_on_sigterm() -> None:
+    """Makes SIGTERM act like Ctrl-C, so that servers are stopped as well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Server:
-    """One server and the whole tree of its processes; use it in a `with`, one at a time."""
+    """One server and its process tree. A context manager; use one at a time."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         adopt_orphans()
@@ -61,12 +61,12 @@ class Server:
         self.stop()
 
     def wait_for_answer(self, port: int, request: bytes, patience_s: float) -> None:
-        """Until the server answers the request with 200; RuntimeError with its log if never."""
+        """Waits until the request gets 200. Raises `RuntimeError` with the log on timeout."""
         end = time.monotonic() + patience_s
-        seen = "no answer"
+        seen = "no response"
         while time.monotonic() < end:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server stopped: {self.read_log()}")
+                raise RuntimeError(f"the server exited: {self.read_log()}")
             try:
                 with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
                     connection.sendall(request)
@@ -80,27 +80,27 @@ class Server:
         raise RuntimeError(f"{seen} within {patience_s:.0f} s: {self.read_log()}")
 
     def read_log(self) -> str:
-        """The end of what the server printed."""
+        """The last part of the server's output."""
         size = self.log.seek(0, os.SEEK_END)
         self.log.seek(max(0, size - LOG_BYTES))
         return self.log.read().decode(errors="replace").strip()
 
     def tree(self) -> list[psutil.Process]:
-        """The server's living processes, adopted ones too."""
+        """The server's running processes, adopted ones included."""
         return [
             each for each in psutil.Process().children(recursive=True) if each not in self.before
         ]
 
     def cpu_seconds(self) -> float:
-        """Processor time of the whole tree until now, in user and in system mode."""
+        """User and system CPU time of the process tree so far."""
         return sum(sum(each.cpu_times()[:2]) for each in skip_ended(self.tree()))
 
     def memory_bytes(self, kind: str = "pss") -> int:
-        """PSS of the whole tree, in which what is shared is counted once; or "uss", the private."""
+        """PSS of the process tree (counts shared memory once), or "uss", its private memory."""
         return sum(getattr(each.memory_full_info(), kind) for each in skip_ended(self.tree()))
 
     def stop(self) -> None:
-        """Asks the server to end, then the rest of the tree, then ends what is left by force."""
+        """Terminates the server, then the rest of its tree, then kills whatever is left."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -116,7 +116,7 @@ class Server:
 
 
 def skip_ended(tree: list[psutil.Process]) -> Iterator[psutil.Process]:
-    """Those that can still be asked for their figures: neither gone nor zombies."""
+    """The processes that can still be measured: neither gone nor zombies."""
     for each in tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             if each.status() != psutil.STATUS_ZOMBIE:

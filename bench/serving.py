@@ -1,16 +1,16 @@
 """modelpad against other servers: the same graph, load generator, bodies and machine, in one run.
 
-Each peer has an environment of its own, FOLDER/NAME (`--environments`); all of them are made by
+Each peer runs in its own environment, FOLDER/NAME (`--environments`). To create them all:
 
     python bench/serving.py --setup | sh
 
-which prints what it installs (`peer.py` is where that and every setting is written down). A peer
-without its environment, or that does not start, is left out, and why is told. Before it is measured
-each server must name the ten digits that come with modelpad, in every kind of body that it speaks.
+`peer.py` lists what each installs and how it is tuned. A peer without an environment, or that does
+not start, is skipped with a message. Before it is measured, each server must classify the ten
+digits that ship with modelpad correctly, in every kind of body that it accepts.
 
-For each server and body: answers a second, p50 and p99 at 1, 16 and 64 connections, processor
-seconds of the whole process tree per 1,000 answers, memory (PSS), and the time from start to first
-answer. `--table` prints the tables of docs/benchmarks.md.
+For each server and body this measures responses per second, p50 and p99 at 1, 16 and 64
+connections, CPU seconds of the process tree per 1,000 responses, memory (PSS), and the time from
+start to first response. `--table` prints the tables of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from modelpad.client.load import run_load, write_request
 from modelpad.engine import Session, find_best_batch
 from modelpad.zoo import zoo_bundles
 from peer import PEERS, V2, Peer, environment_of, read_version, write_setup
-from processes import Server, heed_termination
+from processes import Server, exit_on_sigterm
 
 GRAPH = zoo_bundles()["digits"] / "model.onnx"
 PORT = 8475
@@ -46,7 +46,7 @@ ENVIRONMENTS = ".venv-peers"
 
 
 def make_bodies(digit: int = 7) -> dict[str, tuple[bytes, str]]:
-    """Body and content type, by name, of the picture of a digit."""
+    """Request bodies with a picture of `digit`, by name, each with its content type."""
     picture = Image.open(zoo_bundles()["digits"] / "samples" / f"{digit}.png").convert("L")
     pixels = np.asarray(picture.resize((28, 28)), np.float32)
     file = io.BytesIO()
@@ -63,46 +63,46 @@ def make_bodies(digit: int = 7) -> dict[str, tuple[bytes, str]]:
 
 
 def make_headers(body: str, path: str) -> dict[str, str]:
-    """Protocol v2 wants to be told that bytes are nothing but a tensor."""
+    """For protocol v2, the header that says that the body is raw bytes without JSON."""
     return {"inference-header-content-length": "0"} if (body, path) == ("raw float32", V2) else {}
 
 
-def check_answers(peer: Peer) -> None:
-    """Asks for all ten digits in every kind of body; RuntimeError at the first wrong answer."""
+def check_predictions(peer: Peer) -> None:
+    """Sends all ten digits in every kind of body. Raises `RuntimeError` for a wrong label."""
     for digit in range(10):
         bodies = make_bodies(digit)
         for body, path in peer.paths.items():
             content, kind = bodies[body]
-            label = ask_label(path, content, {"content-type": kind} | make_headers(body, path))
+            label = predict_label(path, content, {"content-type": kind} | make_headers(body, path))
             if label != str(digit):
-                raise RuntimeError(f"{body} of a {digit} was answered {label}")
+                raise RuntimeError(f"{body}: a {digit} was classified as {label}")
 
 
-def ask_label(path: str, content: bytes, headers: dict[str, str]) -> str:
-    """The label answered, in modelpad's and the peers' JSON, v2's JSON or v2's binary form."""
+def predict_label(path: str, content: bytes, headers: dict[str, str]) -> str:
+    """The predicted label, from modelpad's or a peer's JSON, v2 JSON or v2 binary tensors."""
     connection = HTTPConnection("127.0.0.1", PORT, timeout=10)
     try:
         connection.request("POST", path, content, headers)
         answer = connection.getresponse()
-        told = answer.read()
+        result = answer.read()
     finally:
         connection.close()
     if answer.status != 200:
-        raise RuntimeError(f"{path} answered {answer.status}: {told[:200]!r}")
+        raise RuntimeError(f"{path} returned {answer.status}: {result[:200]!r}")
     if size := answer.headers["inference-header-content-length"]:
-        return str(np.frombuffer(told[int(size) :], np.float32).argmax())
-    values = json.loads(told)
+        return str(np.frombuffer(result[int(size) :], np.float32).argmax())
+    values = json.loads(result)
     if "outputs" in values:
         return str(np.argmax(values["outputs"][0]["data"]))
     return str(values["label"])
 
 
 def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[str, Any]:
-    """All figures of one server; RuntimeError says why there are none."""
+    """All results for one server. Raises `RuntimeError` if it cannot be measured."""
     programs = environment_of(name, peer, environments)
     words = peer.command.format(port=PORT).split()
     if not (programs / words[0]).exists():
-        raise RuntimeError("it is not installed; see --setup")
+        raise RuntimeError("not installed; see --setup")
     version = read_version(programs, peer.distribution)
     environment = {
         "MODEL": str(GRAPH),
@@ -123,7 +123,7 @@ def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[s
     ) as server:
         server.wait_for_answer(PORT, next(iter(requests.values())), peer.patience_s)
         cold_start_s = time.perf_counter() - begin
-        check_answers(peer)
+        check_predictions(peer)
         return {
             "version": version,
             "settings": asdict(peer.settings),
@@ -136,7 +136,7 @@ def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[s
 
 
 def measure_body(server: Server, request: bytes, seconds: float) -> dict[str, Any]:
-    """The figures of one body, by the number of connections."""
+    """The results for one kind of body, by the number of connections."""
 
     def load(connections: int, duration: float) -> Any:
         return asyncio.run(
@@ -144,41 +144,41 @@ def measure_body(server: Server, request: bytes, seconds: float) -> dict[str, An
         )
 
     load(16, WARM_S)
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for connections in CONNECTIONS:
         before = server.cpu_seconds()
         done = load(connections, seconds)
         used = server.cpu_seconds() - before
         answers = done.statuses[200]
-        told[str(connections)] = {
+        result[str(connections)] = {
             "answers_per_s": round(done.answers_per_s),
             "p50_ms": round(done.percentile_ms(0.5), 2),
             "p99_ms": round(done.percentile_ms(0.99), 2),
             "cpu_s_per_1000": round(1000 * used / max(1, answers), 3),
             "failed": sum(done.statuses.values()) - answers + done.broken,
         }
-    return told
+    return result
 
 
-def measure_floor() -> dict[str, float]:
-    """Processor seconds of the bare session for 1,000 items: alone, and at its best batch."""
+def measure_session() -> dict[str, float]:
+    """CPU seconds of the bare session per 1,000 items: one by one, and at the best batch size."""
     session = Session(open_bundle(zoo_bundles()["digits"]))
     sample = {"image": np.zeros((1, 28, 28), np.float32)}
     best, costs = find_best_batch(session, sample, budget_s=2)
-    told = {"alone": costs[1], f"batch {best.max_batch_size}": costs[best.max_batch_size]}
-    return {name: round(1000 * cost, 3) for name, cost in told.items()}
+    result = {"alone": costs[1], f"batch {best.max_batch_size}": costs[best.max_batch_size]}
+    return {name: round(1000 * cost, 3) for name, cost in result.items()}
 
 
 def write_table(rows: dict[str, Any]) -> str:
-    """The rows in Markdown: at 64 connections, and the latency at one."""
+    """A Markdown table: results at 64 connections, and latency at one."""
     lines = [
-        "| server | body | answers/s | processor s per 1,000 | p50 / p99 ms at 1 | memory, MB |"
+        "| server | body | responses/s | CPU s per 1,000 | p50 / p99 ms at 1 | memory, MB |"
         " cold start, s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
-        for body, told in row["bodies"].items():
-            many, one = told["64"], told["1"]
+        for body, result in row["bodies"].items():
+            many, one = result["64"], result["1"]
             failed = f" ({many['failed']} failed)" if many["failed"] else ""
             lines.append(
                 f"| {name} | {body} | {many['answers_per_s']:,}{failed} |"
@@ -189,9 +189,9 @@ def write_table(rows: dict[str, Any]) -> str:
 
 
 def write_settings(rows: dict[str, Any]) -> str:
-    """How each was tuned, in Markdown."""
+    """A Markdown table of how each server was tuned."""
     lines = [
-        "| server | version | workers | batch | loop | JSON | more |",
+        "| server | version | workers | batch | loop | JSON | notes |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
@@ -203,19 +203,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("peers", nargs="*", help=f"only these of: {', '.join(PEERS)}")
-    parser.add_argument("--environments", default=ENVIRONMENTS, help="their folder (%(default)s)")
-    parser.add_argument("--setup", action="store_true", help="print how they are made, and stop")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each load (%(default)s)")
-    parser.add_argument("--table", action="store_true", help="print the tables, not JSON")
+    parser.add_argument("peers", nargs="*", help=f"servers to measure (all): {', '.join(PEERS)}")
+    parser.add_argument(
+        "--environments", default=ENVIRONMENTS, help="folder of the environments (%(default)s)"
+    )
+    parser.add_argument(
+        "--setup", action="store_true", help="print the commands that create the environments"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="duration of each load (%(default)s)"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print Markdown tables instead of JSON"
+    )
     args = parser.parse_args()
     environments = Path(args.environments)
     if args.setup:
         print(write_setup(environments))
         return
     if unknown := set(args.peers) - set(PEERS):
-        parser.error(f"no peer is named {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    heed_termination()
+        parser.error(f"unknown peer: {', '.join(sorted(unknown))}; choose from {', '.join(PEERS)}")
+    exit_on_sigterm()
     rows: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     for name in args.peers or PEERS:
@@ -224,13 +232,13 @@ def main() -> None:
             rows[name] = measure(name, PEERS[name], environments, args.seconds)
         except (RuntimeError, OSError, HTTPException, subprocess.CalledProcessError) as error:
             left_out[name] = str(error)
-            print(f"  left out: {error}", file=sys.stderr)
+            print(f"  skipped: {error}", file=sys.stderr)
     if args.table:
         print(write_table(rows), write_settings(rows), sep="\n\n")
-        print(f"\nThe bare session: {measure_floor()} processor s per 1,000.")
+        print(f"\nBare session: {measure_session()} CPU s per 1,000.")
     else:
-        told = {"servers": rows, "left_out": left_out, "session": measure_floor()}
-        print(json.dumps(told, indent=1))
+        result = {"servers": rows, "left_out": left_out, "session": measure_session()}
+        print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""`modelpad serve digits` for minutes at 80 % of what it can answer, and its memory meanwhile.
+"""Soak test: `modelpad serve digits` for minutes at 80 % of its capacity, watching its memory.
 
-Capacity is measured first: 16 connections that ask without a pause, in three kinds of body at once.
-Then each kind is asked at 80 % of its rate, at times set beforehand: an answer that is late delays
-no other request, and its latency counts from when it was due. Every few seconds the memory of the
-whole process tree is taken, with p50 and p99 since the last look. The slope is that of a straight
-line (least squares) through the memory after a warm-up, for PSS and for USS: PSS also changes when
-programs start or end that share libraries with the server, USS (what is private) does not.
+Capacity is measured first, with 16 connections that send three kinds of body without a pause. Then
+each kind is sent at 80 % of its rate, as an open loop (see `open_loop.py`). Every few seconds the
+memory of the process tree is sampled, with p50 and p99 since the last sample. The slope is a least
+squares fit through the memory after a warm-up, for PSS and for USS: PSS also changes when programs
+that share libraries with the server start or exit; USS (private memory) does not.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from modelpad.client.load import Load, run_load, write_request
-from open_loop import Pace
+from open_loop import OpenLoop
 from peer import OWN_PATHS
-from processes import Server, heed_termination
+from processes import Server, exit_on_sigterm
 from serving import make_bodies, make_headers
 
 CONNECTIONS = {"raw float32": 6, "nested JSON": 5, "PNG": 5}
@@ -37,7 +36,7 @@ WARM_S = 1.0
 async def measure_capacity(
     port: int, requests: dict[str, bytes], seconds: float
 ) -> dict[str, float]:
-    """Good answers a second of each body, all asked at once."""
+    """Successful responses per second for each kind of body, all at the same time."""
     loads = await asyncio.gather(
         *(
             run_load("127.0.0.1", port, each, connections=CONNECTIONS[body], seconds=seconds)
@@ -48,23 +47,25 @@ async def measure_capacity(
 
 
 async def soak(
-    server: Server, paces: dict[str, Pace], seconds: float, every_s: float
+    server: Server, sources: dict[str, OpenLoop], seconds: float, every_s: float
 ) -> tuple[list[dict[str, float]], Load, int]:
-    """A look every few seconds; all answers; how many requests were never answered."""
-    asking = asyncio.gather(*(pace.run(CONNECTIONS[body], seconds) for body, pace in paces.items()))
-    looks: list[dict[str, float]] = []
+    """A sample every few seconds, the whole load, and how many requests got no response."""
+    running = asyncio.gather(
+        *(source.run(CONNECTIONS[body], seconds) for body, source in sources.items())
+    )
+    samples: list[dict[str, float]] = []
     total = Load()
     begin = last = time.perf_counter()
-    while not asking.done():
-        await asyncio.wait([asking], timeout=every_s)
+    while not running.done():
+        await asyncio.wait([running], timeout=every_s)
         memory = await asyncio.to_thread(server.memory_bytes)
         private = await asyncio.to_thread(server.memory_bytes, "uss")
-        load, now = next(iter(paces.values())).load, time.perf_counter()
+        load, now = next(iter(sources.values())).load, time.perf_counter()
         load.seconds, last = now - last, now
         fresh = Load()
-        for pace in paces.values():
-            pace.load = fresh
-        looks.append(
+        for source in sources.values():
+            source.load = fresh
+        samples.append(
             {
                 "second": round(now - begin, 1),
                 "pss_mb": round(memory / 1e6, 2),
@@ -78,22 +79,24 @@ async def soak(
         total.statuses += load.statuses
         total.broken += load.broken
         total.seconds += load.seconds
-    return looks, total, sum(await asking)
+    return samples, total, sum(await running)
 
 
-def tell_memory(looks: list[dict[str, float]], kind: str, warm_up_s: float) -> dict[str, Any]:
-    """MB at first, after the warm-up and at last; MB an hour after it, where looks are enough."""
-    later = [(each["second"], each[kind]) for each in looks if each["second"] > warm_up_s]
-    told = {"first": looks[0][kind], "warm": None, "last": looks[-1][kind], "per_hour": None}
+def summarise_memory(
+    samples: list[dict[str, float]], kind: str, warm_up_s: float
+) -> dict[str, Any]:
+    """MB at the start, after the warm-up and at the end; MB per hour after the warm-up."""
+    later = [(each["second"], each[kind]) for each in samples if each["second"] > warm_up_s]
+    result = {"first": samples[0][kind], "warm": None, "last": samples[-1][kind], "per_hour": None}
     if len(later) >= 3:
         seconds, memory = zip(*later, strict=True)
-        told["warm"] = memory[0]
-        told["per_hour"] = round(3600 * float(np.polyfit(seconds, memory, 1)[0]), 2)
-    return told
+        result["warm"] = memory[0]
+        result["per_hour"] = round(3600 * float(np.polyfit(seconds, memory, 1)[0]), 2)
+    return result
 
 
 def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict[str, Any]:
-    """Starts the server, soaks it, ends it."""
+    """Runs the soak test against a server of its own."""
     bodies = make_bodies()
     requests = {
         body: write_request(
@@ -107,10 +110,11 @@ def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict
         asyncio.run(measure_capacity(port, requests, WARM_S))
         capacity = asyncio.run(measure_capacity(port, requests, CAPACITY_S))
         load = Load()
-        paces = {
-            body: Pace(port, requests[body], SHARE * rate, load) for body, rate in capacity.items()
+        sources = {
+            body: OpenLoop(port, requests[body], SHARE * rate, load)
+            for body, rate in capacity.items()
         }
-        looks, total, unanswered = asyncio.run(soak(server, paces, 60 * minutes, every_s))
+        samples, total, unanswered = asyncio.run(soak(server, sources, 60 * minutes, every_s))
     return {
         "minutes": minutes,
         "capacity_per_s": {body: round(rate) for body, rate in capacity.items()},
@@ -122,44 +126,48 @@ def measure(minutes: float, port: int, every_s: float, warm_up_s: float) -> dict
         "unanswered": unanswered,
         "p50_ms": round(total.percentile_ms(0.5), 2),
         "p99_ms": round(total.percentile_ms(0.99), 2),
-        "pss_mb": tell_memory(looks, "pss_mb", warm_up_s),
-        "uss_mb": tell_memory(looks, "uss_mb", warm_up_s),
-        "looks": looks,
+        "pss_mb": summarise_memory(samples, "pss_mb", warm_up_s),
+        "uss_mb": summarise_memory(samples, "uss_mb", warm_up_s),
+        "samples": samples,
     }
 
 
-def write_table(told: dict[str, Any]) -> str:
-    """One row of Markdown under its head."""
-    pss = told["pss_mb"]
+def write_table(result: dict[str, Any]) -> str:
+    """A Markdown table with one row."""
+    pss = result["pss_mb"]
     cells = [
-        f"{told['minutes']:g}",
-        f"{told['offered_per_s']:,}",
-        ", ".join(f"{number:,} of {status}" for status, number in told["answers"].items()),
-        f"{told['broken']}, {told['unanswered']}",
-        f"{told['p50_ms']:.2f} / {told['p99_ms']:.2f}",
+        f"{result['minutes']:g}",
+        f"{result['offered_per_s']:,}",
+        ", ".join(f"{number:,} of {status}" for status, number in result["answers"].items()),
+        f"{result['broken']}, {result['unanswered']}",
+        f"{result['p50_ms']:.2f} / {result['p99_ms']:.2f}",
         f"{pss['first']}, {pss['warm']}, {pss['last']}",
-        f"{pss['per_hour']} / {told['uss_mb']['per_hour']}",
+        f"{pss['per_hour']} / {result['uss_mb']['per_hour']}",
     ]
     head = (
-        "| minutes | offered a second | answers | broken, unanswered | p50 / p99 ms |"
-        " PSS at first, warm, at last, MB | MB an hour, PSS / USS |"
+        "| minutes | offered/s | responses | broken, unanswered | p50 / p99 ms |"
+        " PSS at start, warm, at end, MB | MB per hour, PSS / USS |"
     )
     return f"{head}\n{'| --- ' * len(cells)}|\n| {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak (%(default)s)")
-    parser.add_argument("--port", type=int, default=8477, help="the server's (%(default)s)")
-    parser.add_argument("--every", type=float, default=5.0, help="seconds a look (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration (%(default)s)")
+    parser.add_argument("--port", type=int, default=8477, help="the server's port (%(default)s)")
     parser.add_argument(
-        "--warm-up", type=float, default=60.0, help="seconds left out of the slope (%(default)s)"
+        "--every", type=float, default=5.0, help="seconds between samples (%(default)s)"
     )
-    parser.add_argument("--table", action="store_true", help="print a row, not JSON")
+    parser.add_argument(
+        "--warm-up", type=float, default=60.0, help="seconds excluded from the slope (%(default)s)"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print a Markdown table instead of JSON"
+    )
     args = parser.parse_args()
-    heed_termination()
-    told = measure(args.minutes, args.port, args.every, args.warm_up)
-    print(write_table(told) if args.table else json.dumps(told, indent=1))
+    exit_on_sigterm()
+    result = measure(args.minutes, args.port, args.every, args.warm_up)
+    print(write_table(result) if args.table else json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Trains each architecture on MNIST as described and prints its test accuracy and seconds.
+"""Trains each architecture on MNIST and prints its test accuracy and training time.
 
-Needs MNIST (MODELPAD_DATA, or a download). Name architectures to train only these.
+Needs MNIST (in MODELPAD_DATA, or a download). Pass architecture names to train only those.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Folders for targets that read files; they go when the process ends."""
+"""Temporary folders for targets that read files; deleted when the process exits."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-MEMORY = Path("/dev/shm")  # many times faster than a disk
+MEMORY = Path("/dev/shm")  # much faster than a disk
 KEPT: list[TemporaryDirectory[str]] = []
 
 

@@ -1,4 +1,4 @@
-"""Models without a graph: real signatures, and zeros for outputs, so that only decoding counts."""
+"""Models without a graph: real signatures, but all outputs are zeros, to fuzz only decoding."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LOOP = asyncio.new_event_loop()
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine to its end, on one loop for all inputs."""
+    """Runs a coroutine to completion, on one loop for all inputs."""
     return LOOP.run_until_complete(work)
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Takes a refusal, which has to be one that can be sent."""
+def allow_errors() -> Iterator[None]:
+    """Accepts a `ModelpadError`, if it can be turned into a response."""
     try:
         yield
     except ModelpadError as error:
@@ -36,8 +36,8 @@ def refusals() -> Iterator[None]:
         respond_words(error, error.words)
 
 
-class Runner:
-    """Answers as a model's batcher does, with zeros."""
+class ZeroBatcher:
+    """Stands in for a model's batcher; every output is zero."""
 
     def __init__(self, model: Any, signature: Signature) -> None:
         self.model = model
@@ -45,7 +45,7 @@ class Runner:
         self.limits = SimpleNamespace(length=64)
 
     async def run(self, arrays: Mapping[str, Any], **_: Any) -> dict[str, Any]:
-        """A batch of outputs; the inputs must be as the graph says."""
+        """A batch of outputs. Asserts that the inputs match the graph."""
         count = len(next(iter(arrays.values())))
         for info in self.model.inputs:
             array, wanted = arrays[info.name], info.dtype
@@ -62,10 +62,10 @@ class Runner:
         }
 
     async def answer(self, values: Mapping[str, object], **_: Any) -> dict[str, Any]:
-        """One item, decoded and encoded by the fields."""
+        """One item, decoded and encoded by its fields."""
         fields = {field.name: field for field in self.signature.inputs}
         if set(values) != set(fields):
-            raise InvalidInput("The names do not fit.")
+            raise InvalidInput("The names do not match the model's inputs.")
         arrays = {name: np.asarray(fields[name].decode(values[name]))[None] for name in fields}
         outputs = await self.run(arrays)
         return {
@@ -74,18 +74,18 @@ class Runner:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """As the batcher's."""
+        """Does nothing; the real batcher keeps its model loaded."""
         yield
 
 
 def make_model(
     name: str, inputs: list[TensorInfo], outputs: list[TensorInfo], signature: Signature
 ) -> Any:
-    """What the protocols see of a served model."""
+    """The part of a served model that the protocols use."""
     manifest = SimpleNamespace(signature=signature, name=name)
     bundle = SimpleNamespace(manifest=manifest)
     model = SimpleNamespace(name=name, version=1, inputs=inputs, outputs=outputs, bundle=bundle)
-    model.batcher = Runner(model, signature)
+    model.batcher = ZeroBatcher(model, signature)
     return model
 
 
@@ -127,7 +127,7 @@ MODELS = [
 
 
 def make_request(body: bytes, **headers: str) -> Request:
-    """A POST request with this body; underscores in names of headers are hyphens."""
+    """A POST request with this body; underscores in header names become hyphens."""
 
     async def read() -> tuple[bytes, bool]:
         return body, False

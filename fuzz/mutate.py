@@ -1,4 +1,4 @@
-"""Mutations of bytes, for machines without a fuzzer: the same seed gives the same inputs."""
+"""Byte mutations, for machines without Atheris; the same seed gives the same inputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 MAX_BYTES = 1 << 14
-# What parsers stumble over: borders of numbers, brackets, line ends, encodings.
+# Classic parser trouble: boundary numbers, brackets, line ends, encodings.
 TOKENS = [
     *(str(number).encode() for number in (0, -1, 1, 2**31, 2**32, 2**63, -(2**63), 2**64, 2**70)),
     *(b"1e400", b"-1e400", b"1e-400", b"NaN", b"Infinity", b"-0", b"0.5", b"9" * 400),
@@ -21,7 +21,7 @@ TOKENS = [
 
 
 def mutate(data: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    """A variant of `data`, a few steps away; parts of `others` may come in."""
+    """`data` after a few random edits, some of which splice in parts of `others`."""
     body = bytearray(data)
     for _ in range(1 << chance.randrange(5)):
         step = chance.randrange(9)
@@ -52,7 +52,7 @@ def mutate(data: bytes, others: Sequence[bytes], chance: random.Random) -> bytes
 
 
 def _replace_number(body: bytearray, chance: random.Random) -> None:
-    """Another number in place of the digits after some place."""
+    """Replaces a random number in the body with another one."""
     digits = b"0123456789"
     starts = [place for place, byte in enumerate(body) if byte in digits]
     if not starts:
@@ -64,7 +64,7 @@ def _replace_number(body: bytearray, chance: random.Random) -> None:
 
 
 def mutate_forever(corpus: Sequence[bytes], seed: int) -> Iterator[bytes]:
-    """Variants of a corpus, without end."""
+    """An endless stream of mutations of a corpus."""
     chance = random.Random(seed)
     while True:
         yield mutate(chance.choice(corpus), corpus, chance)

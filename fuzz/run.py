@@ -1,7 +1,8 @@
 """Fuzzes one target: `python -m fuzz.run TARGET [--seconds N] [--seed N]`.
 
-Uses Atheris, which is guided by coverage, where it is installed, else mutations of the corpus. An
-input that raises what it may not, or takes too long, is stored in the corpus as a regression test.
+Uses Atheris, which is guided by coverage, if it is installed, otherwise mutations of the corpus.
+An input that raises an unexpected error, or takes too long, is saved in the corpus as a regression
+test.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ MAX_CRASHES = 20
 
 
 def keep(name: str, data: bytes) -> Path:
-    """Stores an input that failed."""
+    """Saves an input that failed."""
     path = CORPUS / name / f"crash-{hashlib.sha256(data).hexdigest()[:12]}"
     path.write_bytes(data)
     return path
 
 
 def locate(error: BaseException) -> str:
-    """Where an error was raised, so that one defect is reported once."""
+    """Where an error was raised, so that each bug is reported once."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} {frame.filename}:{frame.lineno}"
 
 
 def run_mutations(name: str, seconds: float, seed: int) -> int:
-    """Runs mutated inputs for a time; answers how many defects they found."""
+    """Runs mutated inputs for `seconds`; returns how many bugs they found."""
     fuzz = load_target(name).fuzz
     corpus = list(read_corpus(name).values())
     end, count, found = time.monotonic() + seconds, 0, set()
@@ -55,19 +56,19 @@ def run_mutations(name: str, seconds: float, seed: int) -> int:
             if where not in found:
                 print(f"{keep(name, data)}\n    {where}: {str(error)[:200]}", flush=True)
             found.add(where)
-    print(f"{name}: {count:,} inputs in {seconds:g} s (mutations), {len(found)} defects")
+    print(f"{name}: {count:,} inputs in {seconds:g} s (mutations), {len(found)} bugs")
     return len(found)
 
 
 def run_atheris(name: str, seconds: float, seed: int) -> int:
-    """The same by Atheris, in a process of its own, as it ends the process."""
+    """The same with Atheris, in a child process, because Atheris exits its process."""
     with TemporaryDirectory() as folder:
         process = multiprocessing.get_context("spawn").Process(
             target=_serve_atheris, args=(name, seconds, seed, folder)
         )
         process.start()
         process.join()
-        for artifact in Path(folder).glob("artifact-*"):  # a crash of native code is one, too
+        for artifact in Path(folder).glob("artifact-*"):  # crashes of native code included
             print(keep(name, artifact.read_bytes()))
     return int(process.exitcode != 0)
 
@@ -92,12 +93,14 @@ def _serve_atheris(name: str, seconds: float, seed: int, folder: str) -> None:
 
 
 def main() -> int:
-    """0 when nothing was found."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz.run", description=__doc__)
-    parser.add_argument("target", choices=NAMES)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mutations", action="store_true", help="even where Atheris is installed")
+    """Returns 0 if no bug was found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz.run", description=(__doc__ or "").partition("\n\n")[2]
+    )
+    parser.add_argument("target", choices=NAMES, metavar="TARGET", help=", ".join(NAMES))
+    parser.add_argument("--seconds", type=float, default=60, help="how long to run (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--mutations", action="store_true", help="do not use Atheris")
     args = parser.parse_args()
     guided = find_spec("atheris") is not None and not args.mutations
     run = run_atheris if guided else run_mutations

@@ -1,6 +1,6 @@
-"""BentoML: an app mounted in its service, which speaks any body; its typed API speaks JSON alone.
+"""BentoML: an app mounted in its service, because its typed API accepts only JSON.
 
-The typed API was tried too, with and without batches: 1.6 times the processor time either way.
+The typed API took 1.6 times the CPU time, with and without batching.
 """
 
 import bentoml

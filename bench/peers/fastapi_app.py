@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn: the way most people write it, with the fast JSON it can have."""
+"""FastAPI on uvicorn, as most people would write it, with orjson."""
 
 import orjson
 from fastapi import FastAPI, Request, Response

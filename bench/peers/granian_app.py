@@ -1,4 +1,4 @@
-"""Written by hand on granian's own interface (RSGI): as little as a server can do."""
+"""A hand-written app on granian's own interface (RSGI): the bare minimum of a server."""
 
 import orjson
 from model import answer, decode, predict

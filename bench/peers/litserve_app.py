@@ -1,7 +1,7 @@
-"""LitServe: batches, two workers behind one front.
+"""LitServe: batching, two workers behind one front end.
 
-LitServe reads every body as JSON or a form unless `decode_request` names another type. Here that is
-the bytes and their kind, which FastAPI, under LitServe, takes from the request.
+LitServe reads every body as JSON or a form unless `decode_request` declares another type. Here it
+is the body and its content type, which FastAPI, on which LitServe is built, takes from the request.
 """
 
 import sys

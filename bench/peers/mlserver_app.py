@@ -1,4 +1,4 @@
-"""MLServer: its own JSON of protocol v2, one runtime written for the graph."""
+"""MLServer: v2 JSON only, with a custom runtime for the graph."""
 
 import asyncio
 import sys

@@ -1,6 +1,6 @@
-"""What every peer does with a request: the same graph, the same decoding, the same answer.
+"""What every peer does with a request: the same decoding, graph and response.
 
-MODEL is the path of the graph; it takes `image` (batch, 28, 28) 0..255 and gives `label`.
+MODEL is the path of the graph, which takes `image` (batch, 28, 28) 0..255 and returns `label`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ session = onnxruntime.InferenceSession(
 
 
 def decode(body: bytes, kind: str, loads: Any) -> np.ndarray:
-    """float32 (28, 28): raw float32, a PNG of that size, or nested lists of JSON."""
+    """A float32 array (28, 28) from raw float32, a PNG of that size, or nested JSON lists."""
     if kind == "application/octet-stream":
         return np.frombuffer(body, np.float32).reshape(28, 28)
     if kind == "image/png":
@@ -38,6 +38,6 @@ def predict(batch: np.ndarray) -> np.ndarray:
 
 
 def answer(scores: np.ndarray) -> dict[str, Any]:
-    """What is sent back."""
+    """The response, before it is encoded as JSON."""
     best = int(scores.argmax())
     return {"label": str(best), "scores": scores.tolist()}

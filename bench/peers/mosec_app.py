@@ -1,4 +1,4 @@
-"""mosec: its own Rust front, batches of 16, two workers."""
+"""mosec: a Rust front end, batches of 16, two workers."""
 
 import os
 import sys

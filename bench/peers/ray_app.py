@@ -1,4 +1,4 @@
-"""Ray Serve: two replicas that HAProxy asks directly, without a Python proxy between."""
+"""Ray Serve: two replicas directly behind HAProxy, without a Python proxy in between."""
 
 import logging
 import sys

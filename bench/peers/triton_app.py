@@ -1,4 +1,4 @@
-"""Triton through PyTriton: its C++ front and batcher, ONNX Runtime called back in Python."""
+"""Triton via PyTriton: its C++ front end and batcher call ONNX Runtime in Python."""
 
 import sys
 

@@ -19,17 +19,17 @@ Fuzz = Callable[[bytes], None]
 
 
 def load_target(name: str) -> ModuleType:
-    """A target's module. Raises `ImportError` where an optional package is missing."""
+    """Imports a target. Raises `ImportError` if an optional package is missing."""
     return import_module(f"fuzz.targets.{name}")
 
 
 def read_corpus(name: str) -> dict[str, bytes]:
-    """A target's inputs by file name."""
+    """A target's inputs, by file name."""
     return {path.name: path.read_bytes() for path in sorted((CORPUS / name).iterdir())}
 
 
 def run_input(fuzz: Fuzz, data: bytes) -> BaseException | None:
-    """What a target raised on this input that it may not raise."""
+    """The unexpected error that a target raised for this input, if any."""
     try:
         fuzz(data)
     except ModelpadError:

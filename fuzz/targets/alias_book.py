@@ -1,4 +1,4 @@
-"""`aliases.json` of a model in the store."""
+"""A model's `aliases.json` in the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ for version in (1, 2):
 
 
 def fuzz(data: bytes) -> None:
-    """Plans what a server would load."""
+    """Works out what a server should load."""
     (STORE.root / "model" / "aliases.json").write_bytes(data)
     plan = STORE.plan("model", 2)
     assert plan.versions <= {1, 2}, plan

@@ -1,4 +1,4 @@
-"""Pictures as text: base64 and `data:` URLs."""
+"""Pictures as base64 text and `data:` URLs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of JSON for every kind of field, and raw bytes for text."""
+"""JSON values for every kind of field, and raw bytes for text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIELDS: list[Field] = [
 
 
 def fuzz(data: bytes) -> None:
-    """Decodes the value with every field, and writes tensors again."""
+    """Decodes the value with every field, and re-encodes tensors."""
     with suppress(ModelpadError):
         Text("value", 40).decode(data)
     value = parse_json(data)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fuzz.models import MODELS, make_request, refusals, run
+from fuzz.models import MODELS, allow_errors, make_request, run
 from modelpad.server.protocols import generate
 
 DECODERS = ("modelpad.server.protocols.generate",)
 
 
 def fuzz(data: bytes) -> None:
-    """Asks every model."""
+    """Sends the input to every model."""
     for model in MODELS:
-        with refusals():
+        with allow_errors():
             run(generate.generate(model, make_request(data)))

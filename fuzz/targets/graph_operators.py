@@ -1,4 +1,4 @@
-"""The operators of an ONNX graph, read from its bytes before it is run on the event loop."""
+"""The operators of an ONNX graph, which decide whether it may run on the event loop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ FILE = make_folder() / "model.onnx"
 
 
 def fuzz(data: bytes) -> None:
-    """Whatever the bytes are, the answer is yes or no."""
+    """Expects a yes or no, whatever the bytes are."""
     FILE.write_bytes(data)
     assert is_bounded(FILE, {"input"}) in (True, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from fuzz.models import MODELS, refusals, run
+from fuzz.models import MODELS, allow_errors, run
 from modelpad.server.protocols import grpc_tensorflow
 from modelpad.server.protocols.protobuf import load_message
 
@@ -12,13 +12,13 @@ DECODERS = ("modelpad.server.protocols.grpc_tensorflow", "modelpad.server.protoc
 
 
 def fuzz(data: bytes) -> None:
-    """Asks every model, and writes its answer."""
+    """Sends the request to every model and writes the response."""
     try:
         request = load_message("tensorflow.serving.PredictRequest").FromString(data)
     except DecodeError:
-        return  # gRPC itself refuses it
+        return  # gRPC itself rejects it
     for model in MODELS:
-        with refusals():
+        with allow_errors():
             for array in run(grpc_tensorflow.infer(model, request)).values():
                 grpc_tensorflow.write_tensor(array)
     for name, proto in request.inputs.items():

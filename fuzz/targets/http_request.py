@@ -1,4 +1,4 @@
-"""HTTP/1.1: what one client sends on a connection, at once and in pieces."""
+"""HTTP/1.1: the bytes of one connection, all at once and in pieces."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DECODERS = (
 )
 DATE = re.compile(rb"date: [^\r]*\r\n")
 STATUS = re.compile(rb"^HTTP/1\.1 ([2-5]\d\d) ", re.MULTILINE)
-TURNS = 12  # of the loop: enough for any answer
+TURNS = 12  # of the event loop: enough for any response
 PIECES = 32
 
 failures: list[str] = []
 
 
 class Recorder(logging.Handler):
-    """An error that the server logs is one that it did not expect."""
+    """Collects logged errors, which the server did not expect."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.ERROR:
@@ -44,7 +44,7 @@ LOOP.set_exception_handler(lambda _, context: failures.append(repr(context)))
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Records what the server logs, in place of its usual log."""
+    """Sends the server's log to `recorder` only."""
     propagate, log.propagate = log.propagate, False
     log.addHandler(recorder)
     try:
@@ -55,7 +55,7 @@ def recording() -> Iterator[None]:
 
 
 class Wire(asyncio.Transport):
-    """A client without a socket."""
+    """A transport without a socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Wire(asyncio.Transport):
 
 
 async def answer(request: Request) -> Response:
-    """Reads all that there is to read of a request."""
+    """Reads everything in a request."""
     try:
         body = await request.body()
         told = {"method": request.method, "path": request.path, "query": request.query()}
@@ -101,7 +101,7 @@ async def answer(request: Request) -> Response:
 
 
 def give(connection: Connection, data: bytes) -> None:
-    """What a transport does with bytes that came."""
+    """Passes received bytes to the connection, as a transport does."""
     while data:
         buffer = connection.get_buffer(-1)
         part, data = data[: len(buffer)], data[len(buffer) :]
@@ -110,7 +110,7 @@ def give(connection: Connection, data: bytes) -> None:
 
 
 async def converse(pieces: list[bytes]) -> bytes:
-    """What one client gets for what it sends."""
+    """The bytes that a client gets back."""
     wire = Wire()
     connection = Connection(HttpServer(answer, LIMITS), LOOP)
     connection.connection_made(wire)
@@ -131,7 +131,7 @@ async def converse(pieces: list[bytes]) -> bytes:
 
 
 def fuzz(data: bytes) -> None:
-    """Raises `AssertionError` for a failure in the log, or responses that depend on the pieces."""
+    """Asserts that nothing is logged and that responses do not depend on the pieces."""
     failures.clear()
     size = max(1, len(data) // PIECES)
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
@@ -140,5 +140,5 @@ def fuzz(data: bytes) -> None:
     assert not failures, failures[0]
     for sent in (whole, parts):
         assert not sent or sent.startswith(b"HTTP/1.1 "), sent[:80]
-    # How a client's bytes are cut must not change which requests they are.
+    # The way the bytes are split must not change how they are parsed.
     assert STATUS.findall(whole) == STATUS.findall(parts), (whole, parts)

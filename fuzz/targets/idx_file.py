@@ -1,4 +1,4 @@
-"""IDX files of pictures and labels, plain and as gzip."""
+"""IDX files of pictures and labels, with and without gzip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_CONTENT_BYTES = 1 << 20
 
 
 def fuzz(data: bytes) -> None:
-    """Reads the file alone, and as each part of a data set."""
+    """Reads the file on its own, and as each file of a data set."""
     path = FOLDER / mnist.FILE_NAMES[0]
     for name in mnist.FILE_NAMES:
         (FOLDER / name).write_bytes(data)

@@ -1,4 +1,4 @@
-"""An ONNX file: its operators' domains, and where its tensors keep their data."""
+"""An ONNX file: operator domains and external data."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ for path in (FOLDER / "weights", ROOT / "outside"):
 
 
 def is_inside(path: Path) -> bool:
-    """Whether a path stays in the model's folder."""
+    """Whether a path is inside the model's folder."""
     return path.resolve().is_relative_to(FOLDER.resolve())
 
 
 def fuzz(data: bytes) -> None:
-    """No tensor may lead out of the folder."""
+    """Asserts that no tensor refers to a file outside the folder."""
     FILE.write_bytes(data)
     assert all(map(is_inside, external_files(FILE)))
     try:

@@ -1,4 +1,4 @@
-"""The file of written digits as strokes, JSON, plain or as gzip."""
+"""The JSON file of handwritten digits as pen strokes, with and without gzip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture files: as an image, a sketch, and a file of a data set."""
+"""Image files, as an image input, a sketch, and part of a data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECODERS = (
     "modelpad.fields.preparation",
     "modelpad.datasets.pictures",
 )
-MAX_PIXELS = 1 << 16  # larger pictures say nothing new, slowly
+MAX_PIXELS = 1 << 16  # larger pictures are slow and find nothing new
 FIELDS = (Image("a", 8, 8, 3), Image("b", None, None, 1), Sketch("c"))
 FILE = make_folder() / "picture"
 

@@ -1,4 +1,4 @@
-"""A zip archive of a foreign model, looked at before a framework opens it."""
+"""A zip archive of an imported model, checked before a framework opens it."""
 
 from __future__ import annotations
 

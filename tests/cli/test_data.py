@@ -83,8 +83,11 @@ def test_an_archive_is_unpacked_with_a_line_at_start_and_end(
     run_modelpad: Any, tmp_path: Path, folder: Path
 ) -> None:
     (folder / "dog" / "9.png").unlink()
-    archive = shutil.make_archive(str(tmp_path / "zoo"), "gztar", folder)
+    zipped = shutil.make_archive(str(tmp_path / "pets"), "zip", folder)
     cache = {"MODELPAD_CACHE": str(tmp_path / "cache")}
+    done = run_modelpad("data", zipped, **cache)
+    assert done.stderr.startswith("Unpacking pets.zip (")
+    archive = shutil.make_archive(str(tmp_path / "zoo"), "gztar", folder)
     done = run_modelpad("data", archive, **cache)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "Unpacking zoo.tar.gz"

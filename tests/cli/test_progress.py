@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_a_shorter_line_covers_the_longer_one_before() -> None:
     assert len(short) == len(long)
 
 
+def test_an_error_ends_the_line() -> None:
+    stream = io.StringIO()
+    with suppress(OSError), ProgressPrinter(stream, live=True) as printer:
+        printer(download(1))
+        raise OSError
+    assert stream.getvalue().endswith("\n")
+
+
 def test_elsewhere_only_start_and_end_are_printed() -> None:
     text = print_all([download(0), download(2), download(10, finished=True)], live=False)
     assert text == "Downloading mnist (10.0 MB)\nDownloaded mnist: 10.0 MB in 2 s\n"
@@ -68,7 +77,7 @@ def test_images_are_counted_as_images_and_only_on_a_terminal() -> None:
         for done in (1, 1000, 3861)
     ]
     text = print_all(updates, live=True)
-    assert "Reading flowers: 1,000 images of 3,861 images (26 %)" in text
+    assert "Reading flowers: 1,000 of 3,861 images (26 %)" in text
     assert "MB" not in text
     assert print_all(updates, live=False) == ""
 

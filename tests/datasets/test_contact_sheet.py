@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from modelpad.datasets.contact_sheet import contact_sheet, fit_cell, group_items
-from modelpad.datasets.dataset import DataSet, Split
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.folder import load_folder
 from modelpad.datasets.inputs import Texts
 from modelpad.datasets.options import Task
+from modelpad.datasets.split import Split
 from modelpad.errors import DataSetInvalid, ModelpadError
 
 

@@ -70,14 +70,15 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.cli.progress import ProgressPrinter
     from modelpad.datasets import load_data
 
-    data = load_data(
-        args.name,
-        roots=settings.data_roots,
-        cache=settings.cache,
-        progress=ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json),
-        on_unreadable="skip" if args.skip_unreadable else "refuse",
-        options=read_options(args),
-    )
+    with ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json) as progress:
+        data = load_data(
+            args.name,
+            roots=settings.data_roots,
+            cache=settings.cache,
+            progress=progress,
+            on_unreadable="skip" if args.skip_unreadable else "refuse",
+            options=read_options(args),
+        )
     sheet = write_sheet(data, args.sheet)
     facts = collect_facts(data)
     if args.json:

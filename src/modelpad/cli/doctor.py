@@ -17,6 +17,7 @@ from modelpad.cli.settings import Settings
 
 EXAMPLE = """example:
   modelpad doctor
+  modelpad doctor --json
 """
 BASE = ("numpy", "onnxruntime", "pillow", "httptools", "msgspec", "python-multipart")
 TRAINING = ("torch", "keras", "onnx", "onnxscript", "h5py", "scikit-learn", "matplotlib")
@@ -24,7 +25,7 @@ TRAINING = ("torch", "keras", "onnx", "onnxscript", "h5py", "scikit-learn", "mat
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: `state` is ok, note (works without it) or bad."""
+    """The result of one check; `state` is ok, note (optional and missing) or bad."""
 
     state: str
     what: str
@@ -39,8 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line a finding; 1 when something that must work does not."""
-    findings = list(examine(Settings.from_environment(args)))
+    """Prints one line per finding; returns 1 if anything essential does not work."""
+    findings = list(check_all(Settings.from_environment(args)))
     if args.json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:
@@ -50,55 +51,55 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if any(finding.state == "bad" for finding in findings) else DONE
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Looks at Python, packages, ONNX Runtime, the store, the data and the zoo."""
+def check_all(settings: Settings) -> Iterator[Finding]:
+    """Checks Python, packages, ONNX Runtime, the bundled model, the store and data folders."""
     python = platform.python_version()
     yield Finding(
         "ok" if sys.version_info >= (3, 11) else "bad",
         f"modelpad {__version__} on Python {python}, {platform.system()} {platform.machine()}",
     )
     for package in BASE:
-        yield _examine_package(package, "bad", "pip install modelpad")
+        yield _check_package(package, "bad", "pip install modelpad")
     for package in TRAINING:
-        yield _examine_package(package, "note", "for training: pip install 'modelpad[train]'")
-    yield from _examine_engine()
-    yield _examine_store(settings)
+        yield _check_package(package, "note", "for training: pip install 'modelpad[train]'")
+    yield from _check_engine()
+    yield _check_store(settings)
     for root in settings.data_roots:
         found = root.is_dir()
         yield Finding(
             "ok" if found else "bad",
             f"data folder {root}",
-            "" if found else "missing: see MODELPAD_DATA",
+            "" if found else "not found; check MODELPAD_DATA",
         )
 
 
-def _examine_package(name: str, state: str, hint: str) -> Finding:
+def _check_package(name: str, state: str, hint: str) -> Finding:
     try:
         return Finding("ok", f"{name} {version(name)}")
     except PackageNotFoundError:
         return Finding(state, f"{name} is not installed", hint)
 
 
-def _examine_engine() -> Iterator[Finding]:
+def _check_engine() -> Iterator[Finding]:
     from modelpad.engine import Session, allotted_cpus
     from modelpad.errors import ModelpadError
     from modelpad.store import find_bundle
 
-    yield Finding("ok", f"{allotted_cpus()} processors allotted")
+    yield Finding("ok", f"{allotted_cpus()} CPUs available")
     try:
         from pathlib import Path
 
         session = Session(find_bundle("digits", Path(os.devnull)).bundle)
         session.warm_up()
-        yield Finding("ok", "the digits that come with modelpad answer")
+        yield Finding("ok", "the bundled digits model works")
     except (ModelpadError, ImportError) as error:
-        yield Finding("bad", f"the digits that come with modelpad fail: {error}")
+        yield Finding("bad", f"the bundled digits model fails: {error}")
 
 
-def _examine_store(settings: Settings) -> Finding:
+def _check_store(settings: Settings) -> Finding:
     folder = settings.store
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Finding("ok", f"store {settings.store}")
-    return Finding("bad", f"store {settings.store} cannot be written", "choose another: --store")
+    return Finding("bad", f"store {settings.store} is not writable", "choose another with --store")

@@ -1,4 +1,4 @@
-"""`modelpad export MODEL --to FORMAT FOLDER`: a version back to files that other tools read."""
+"""`modelpad export MODEL --to FORMAT DIR`: writes a version as files for other tools."""
 
 from __future__ import annotations
 
@@ -20,18 +20,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
     parser.add_argument(
-        "model", metavar="MODEL", help="NAME, NAME@VERSION, a bundle's folder or a model's file"
+        "model",
+        metavar="MODEL",
+        help="NAME, NAME@VERSION, a bundle folder or a trained model's file",
     )
-    parser.add_argument("folder", metavar="DIR", help="a folder that does not exist yet")
     parser.add_argument(
-        "--to", required=True, choices=("onnx", "keras"), help="onnx: any; keras: from Keras only"
+        "folder", metavar="DIR", help="the folder to write to; must be new or empty"
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "keras"),
+        help="onnx: the graph and its signature; keras: the Keras files, if the model has them",
     )
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the files and names them."""
+    """Writes the files and prints their names."""
     from modelpad.convert.export import export_bundle
 
     found = find_model(args.model, Settings.from_environment(args))

@@ -1,4 +1,4 @@
-"""`modelpad import SOURCE [WEIGHTS]`: a trained model of any framework becomes a version."""
+"""`modelpad import SOURCE [WEIGHTS]`: imports a trained model from any framework."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ EXAMPLE = """example:
   modelpad import net.pt2 --name net --input image:224x224x3,scale=imagenet
   modelpad import forest.skops --name forest --samples rows.csv
 
---input is KIND[:SHAPE][,KEY=VALUE...], once for each input, NAME=KIND... by name:
-  image:224x224x3   scale=0..1|-1..1|imagenet|caffe|none|1/255  mean= std= order=bgr layout=nchw
-  sketch:28x28      a drawing pad; takes the same
-  tensor:float32[4] a side that is free is ?; range=0..9999 for whole numbers
-  text              for models that take strings
---output is, once for each output:
-  labels:cat,dog    or labels:@names.txt, a class a line; from=logits, top=5
+--input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
+  image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
+                     mean=, std=, order=bgr, layout=nchw
+  sketch:28x28       a drawing pad; same keys as image
+  tensor:float32[4]  ? is a variable dimension; range=0..9999
+                     bounds generated whole numbers
+  text               for models that take strings; max=
+
+--output SPEC, once per output:
+  labels:cat,dog     or labels:@names.txt, one class per line;
+                     from=logits, top=5
   image, tensor, score
 """
 
@@ -39,24 +43,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
     parser.add_argument("source", metavar="SOURCE", help="the model's file or folder")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="its weights, where apart")
-    parser.add_argument("--name", help="the model's name in the store (the file's)")
-    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="see below")
-    parser.add_argument("--output", action="append", default=[], metavar="SPEC", help="see below")
     parser.add_argument(
-        "--samples", metavar="PATH", help="examples to prove parity with: pictures, .npz, .csv, ..."
+        "weights", metavar="WEIGHTS", nargs="?", help="its weights, if they are in a separate file"
+    )
+    parser.add_argument("--name", help="the model's name in the store (from the file name)")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="kind, shape and preprocessing of an input; see below",
     )
     parser.add_argument(
-        "--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the PyTorch module of the weights"
+        "--output",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="kind and labels of an output; see below",
     )
     parser.add_argument(
-        "--quantize", choices=("int8", "fp16"), help="a smaller graph, calibrated on the samples"
+        "--samples",
+        metavar="PATH",
+        help="examples for the parity check: a folder of images, .npz, .csv, .txt or .jsonl",
+    )
+    parser.add_argument(
+        "--module",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="function that builds the PyTorch module for a weights file",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=("int8", "fp16"),
+        help="make the graph smaller, calibrated on the samples",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         metavar="T",
-        help="largest difference, as a share (0.001; fp16: 0.02, int8: 0.2)",
+        help="largest accepted relative difference (0.001; fp16: 0.02, int8: 0.2)",
     )
     parser.add_argument(
         "--trust",
@@ -67,21 +91,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=float,
         default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help="stop after so many seconds (3600; 0: no limit)",
+        metavar="SECONDS",
+        help="give up after this many seconds; 0: no limit (3600)",
     )
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Opens, converts, proves, pushes, and says what to type next."""
+    """Converts the model, checks parity, saves the bundle, and prints what to do next."""
     from modelpad.store import LocalStore
 
     if args.timeout < 0:
-        raise UsageError("--timeout must not be below 0.", hint="0 means no limit.")
+        raise UsageError("--timeout must be 0 or more.", hint="0 means no limit.")
     if args.tolerance is not None and not args.tolerance >= 0:
-        raise UsageError("--tolerance must not be below 0.", hint="For example: --tolerance 0.01")
+        raise UsageError("--tolerance must be 0 or more.", hint="For example: --tolerance 0.01")
     path = Path(args.source)
     store = LocalStore(Settings.from_environment(args).store)
     store.check_writable()
@@ -90,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
-    """Imports one file, and prints what came of it."""
+    """Imports one file and prints the result."""
     from modelpad.api import push_conversion
     from modelpad.convert import ImportRequest, convert_model, open_source
 
@@ -104,24 +128,24 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
         tolerance=args.tolerance,
         quantize=args.quantize,
     )
-    say = _keep_silent if args.json else _print_progress
-    say(f"Reading {path.name} ...")
+    report = _discard if args.json else _print_progress
+    report(f"Reading {path.name} ...")
     source = open_source(path, request)
-    say(f"{path.name}: {tell_source(source)}")
-    say("Converting and comparing ...")
+    report(f"{path.name}: {describe_source(source)}")
+    report("Converting and comparing ...")
     conversion = convert_model(source, args.name or name_after(path), request)
     entry = push_conversion(store, conversion)
     if args.json:
-        print(json.dumps({"name": entry.name, "version": entry.version} | tell_facts(conversion)))
+        print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))
         return
-    for line in tell_conversion(conversion):
+    for line in describe_conversion(conversion):
         print(line)
     print(f"Saved as {entry.name} version {entry.version}.")
     print(f"Next: modelpad serve {entry.name}")
 
 
-def tell_source(source: SourceModel) -> str:
-    """`keras Sequential, 1,199,882 parameters, keras 3.15.0`."""
+def describe_source(source: SourceModel) -> str:
+    """For example: `keras Sequential, 1,199,882 parameters, keras 3.15.0`."""
     facts = dict(source.facts)
     words = [f"{source.framework} {facts.pop('model', 'model')}"]
     parameters = facts.pop("parameters", 0)
@@ -130,35 +154,35 @@ def tell_source(source: SourceModel) -> str:
     return ", ".join([*words, *(f"{key} {value}" for key, value in facts.items() if value)])
 
 
-def tell_conversion(conversion: Conversion) -> list[str]:
-    """What came out, in lines for a person."""
+def describe_conversion(conversion: Conversion) -> list[str]:
+    """The result of an import, as lines of text."""
     signature = conversion.manifest.signature
-    lines = [f"  in   {field.name}: {tell_field(field)}" for field in signature.inputs]
-    lines += [f"  out  {field.name}: {tell_field(field)}" for field in signature.outputs]
+    lines = [f"  in   {field.name}: {describe_field(field)}" for field in signature.inputs]
+    lines += [f"  out  {field.name}: {describe_field(field)}" for field in signature.outputs]
     lines += [f"  note {note}" for note in conversion.notes]
     parity = conversion.parity
     agreement = (
         ""
         if parity.label_agreement is None
-        else f", labels agree on {100 * parity.label_agreement:.1f} %"
+        else f", labels agree {100 * parity.label_agreement:.1f} %"
     )
     lines.append(
-        f"Parity on {parity.samples} samples at batch 1 and 7: largest difference"
+        f"Parity on {parity.samples} samples at batch sizes 1 and 7: largest difference"
         f" {parity.largest_difference:.1e}{agreement}."
     )
     if conversion.before:
         facts, before = conversion.before
         lines.append(
-            f"Before: {_tell_graph(facts)}, largest difference {before.largest_difference:.1e}."
+            f"Before: {_describe_graph(facts)}, largest difference {before.largest_difference:.1e}."
         )
     lines.append(
-        f"{'After' if conversion.before else 'model.onnx'}: {_tell_graph(conversion.facts)}."
+        f"{'After' if conversion.before else 'model.onnx'}: {_describe_graph(conversion.facts)}."
     )
     return lines
 
 
-def tell_field(field: Any) -> str:
-    """`image 224 x 224 x 3`, `labels cat, dog`."""
+def describe_field(field: Any) -> str:
+    """For example: `image 224 x 224 x 3`, `labels cat, dog`."""
     record = field.to_dict()
     if field.kind == "label":
         classes = record["classes"]
@@ -175,8 +199,8 @@ def tell_field(field: Any) -> str:
     return str(field.kind)
 
 
-def tell_facts(conversion: Conversion) -> dict[str, Any]:
-    """The same for programs."""
+def list_facts(conversion: Conversion) -> dict[str, Any]:
+    """The result of an import, for `--json`."""
     from dataclasses import asdict
 
     facts: dict[str, Any] = {
@@ -190,13 +214,13 @@ def tell_facts(conversion: Conversion) -> dict[str, Any]:
     return facts
 
 
-def _tell_graph(facts: GraphFacts) -> str:
-    return f"{facts.bytes / 1e6:.2f} MB, {facts.latency_ms:.2f} ms a prediction on one thread"
+def _describe_graph(facts: GraphFacts) -> str:
+    return f"{facts.bytes / 1e6:.2f} MB, {facts.latency_ms:.2f} ms per prediction on one thread"
 
 
 def _print_progress(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def _keep_silent(words: str) -> None:
+def _discard(words: str) -> None:
     pass

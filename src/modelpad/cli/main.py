@@ -24,7 +24,7 @@ COMMANDS = {
     "serve": "serve models: a page for people, an API for programs",
     "bench": "measure how fast a model is served on this machine",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
-    "data": "look at a data set and write a contact sheet of it",
+    "data": "list data sets, or describe one",
     "doctor": "check this machine and say what to install",
 }
 

@@ -1,4 +1,4 @@
-"""`modelpad models ...`: what is in the store, and what to do with it."""
+"""`modelpad models`: lists and manages the models in the store."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ EXAMPLE = """example:
   modelpad models alias digits production 2
   modelpad models rollback digits
 """
+MODEL_HELP = "NAME, NAME@VERSION or NAME@ALIAS"
+COMMON: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("--store", {"metavar": "DIR"}, "the store's folder (MODELPAD_STORE)"),
+    ("--json", {"action": "store_true"}, "print JSON"),
+    ("--debug", {"action": "store_true"}, "show the traceback of an error"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,57 +36,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common_options(parser)
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)
 
-    def add(name: str, action: Any, words: str, *arguments: tuple[str, str]) -> Any:
-        command = actions.add_parser(name, help=words, description=words[0].upper() + words[1:])
-        command.epilog = " ".join(
-            ["example: modelpad models", name, *(example for _, example in arguments)]
+    def add(name: str, action: Any, words: str, *arguments: tuple[str, str, str]) -> Any:
+        """An action with positional arguments, each with its help text and an example value."""
+        command = actions.add_parser(
+            name,
+            help=words,
+            description=f"{words[0].upper()}{words[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        for argument, _ in arguments:
-            command.add_argument(argument, metavar=argument.upper())
-        # The same options after the action: SUPPRESS leaves what came before it alone.
-        command.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS)
-        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
-        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
+        examples = (example for *_, example in arguments)
+        command.epilog = "\n  ".join(["example:", " ".join(["modelpad models", name, *examples])])
+        for argument, explanation, _ in arguments:
+            command.add_argument(argument, metavar=argument.upper(), help=explanation)
+        # The same options after the action: SUPPRESS keeps the value given before it.
+        for option, settings, explanation in COMMON:
+            command.add_argument(option, **settings, default=argparse.SUPPRESS, help=explanation)
         command.set_defaults(action=action)
         return command
 
+    name = ("name", "the model's name", "digits")
+    version = ("version", "a version number or an alias", "2")
+    model = ("model", MODEL_HELP, "digits@2")
     add("list", list_models, "list models, versions and aliases")
-    add("show", show_model, "show one model's card", ("model", "digits@2"))
-    add(
-        "alias",
-        set_alias,
-        "let an alias mean a version",
-        ("name", "digits"),
-        ("alias", "production"),
-        ("version", "2"),
-    )
-    add(
-        "promote",
-        promote,
-        "let a version be what the name means, for all requests",
-        ("name", "digits"),
-        ("version", "2"),
-    )
-    share = add("traffic", share_traffic, "share requests among versions", ("name", "digits"))
-    share.epilog += " 1=90 2=10"
-    share.add_argument(
+    add("show", show_model, "show one version's details", model)
+    alias = ("alias", "the alias, such as production or staging", "staging")
+    add("alias", set_alias, "point an alias at a version", name, alias, version)
+    add("promote", promote, "send all requests for a model to one version", name, version)
+    split = add("traffic", split_traffic, "split requests among versions", name)
+    split.epilog += " 1=90 2=10"
+    split.add_argument(
         "shares",
         metavar="VERSION=PERCENT",
         nargs="*",
-        help="1=90 2=10; none: all to what NAME means",
+        help="percentage of requests for a version; omit all to end the split",
     )
-    add(
-        "shadow",
-        set_shadow,
-        "let a version get a copy of each request; 0: none",
-        ("name", "digits"),
-        ("version", "2"),
-    )
-    add("rollback", roll_back, "go back to the version before", ("name", "digits"))
-    add("verify", verify, "check every file's checksum")
-    add("push", push, "copy a bundle's folder into the store", ("folder", "./digits"))
-    add("pull", pull, "copy a version out", ("model", "digits@2"), ("folder", "./digits"))
-    add("remove", remove, "remove one version", ("model", "digits@1"))
+    target = ("version", "a version number or an alias; 0 turns shadowing off", "2")
+    add("shadow", set_shadow, "send a version a copy of each request", name, target)
+    add("rollback", roll_back, "return to the previous version", name)
+    add("verify", verify, "verify the checksum of every file")
+    add("push", push, "copy a bundle into the store", ("folder", "the bundle's folder", "./digits"))
+    folder = ("folder", "where to write it; must not exist yet", "./digits")
+    add("pull", pull, "copy a version out of the store", model, folder)
+    add("remove", remove, "remove one version", ("model", MODEL_HELP, "digits@1"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,14 +89,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def list_models(store: LocalStore, args: argparse.Namespace) -> int:
-    """A line a version."""
+    """Prints one line per version."""
     rows = list_versions(store)
     if args.json:
         print(json.dumps({"models": rows}))
         return DONE
     if not rows:
         print(f"The store {store.root} is empty.")
-        print("Next: modelpad train digits, or modelpad serve for the digits that come with it.")
+        print("Next: modelpad train digits, or modelpad serve for the bundled digits.")
         return DONE
     table = [("MODEL", "VERSION", "TRAFFIC", "ALIASES", "CREATED", "METRICS")]
     table += [
@@ -121,7 +118,7 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
 
 
 def list_versions(store: LocalStore) -> list[dict[str, Any]]:
-    """Every version in the store with what is said of it, by name, as JSON shows it."""
+    """Every version in the store, sorted by name, as shown with `--json`."""
     rows: list[dict[str, Any]] = []
     for name in sorted(store.names()):
         aliases, plan = store.aliases(name), store.plan(name)
@@ -146,11 +143,12 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
 
 def _write_traffic(row: Mapping[str, Any]) -> str:
     share = [f"{row['traffic']} %"] if row["traffic"] else []
-    return ", ".join([*share, *(["shadow"] if row["shadow"] else [])])
+    shadow = ["shadow"] if row["shadow"] else []
+    return ", ".join([*share, *shadow])
 
 
 def show_model(store: LocalStore, args: argparse.Namespace) -> int:
-    """Its manifest, readable."""
+    """Prints one version's manifest."""
     from modelpad.store import find_bundle
 
     found = find_bundle(args.model, store.root)
@@ -180,21 +178,21 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
 
 
 def set_alias(store: LocalStore, args: argparse.Namespace) -> int:
-    """`models alias digits production 2`."""
+    """Points an alias at a version."""
     version = store.resolve(f"{args.name}@{args.version}").version
     store.set_alias(args.name, args.alias, version)
-    return _say(args, f"{args.name}@{args.alias} is version {version} now.", args.name, version)
+    return _report(args, f"{args.name}@{args.alias} is now version {version}.", args.name, version)
 
 
 def promote(store: LocalStore, args: argparse.Namespace) -> int:
-    """All requests for the name go to that version."""
+    """Makes a version the one that the name alone refers to."""
     version = store.resolve(f"{args.name}@{args.version}").version
     store.promote(args.name, version)
-    return _say(args, f"{args.name} is version {version} now.", args.name, version)
+    return _report(args, f"{args.name} is now version {version}.", args.name, version)
 
 
-def share_traffic(store: LocalStore, args: argparse.Namespace) -> int:
-    """Shares of requests, in percent."""
+def split_traffic(store: LocalStore, args: argparse.Namespace) -> int:
+    """Splits requests among versions, in percent."""
     shares = {}
     for word in args.shares:
         version, equals, percent = word.partition("=")
@@ -203,50 +201,55 @@ def share_traffic(store: LocalStore, args: argparse.Namespace) -> int:
         shares[int(version)] = int(percent)
     store.set_traffic(args.name, shares)
     live = store.resolve(args.name).version
-    told = ", ".join(f"{share} % to version {version}" for version, share in shares.items())
-    return _say(args, f"{args.name}: {told or f'all to version {live}'}.", args.name, live)
+    split = ", ".join(f"{share} % to version {version}" for version, share in shares.items())
+    words = f"{args.name}: {split or f'all requests to version {live}'}."
+    return _report(args, words, args.name, live)
 
 
 def set_shadow(store: LocalStore, args: argparse.Namespace) -> int:
-    """A version that is asked everything and never heard."""
+    """Sends a version a copy of each request, or ends that."""
     version = None if args.version == "0" else store.resolve(f"{args.name}@{args.version}").version
     store.set_shadow(args.name, version)
-    words = f"version {version} gets a copy of each request" if version else "no shadow"
-    return _say(args, f"{args.name}: {words}.", args.name, version or 0)
+    words = f"version {version} shadows all requests" if version else "shadowing is off"
+    return _report(args, f"{args.name}: {words}.", args.name, version or 0)
 
 
 def roll_back(store: LocalStore, args: argparse.Namespace) -> int:
-    """`models rollback digits`."""
+    """Returns to the previous version."""
     entry = store.rollback(args.name)
     words = f"{args.name} is back on version {entry.version}."
-    return _say(args, words, args.name, entry.version)
+    return _report(args, words, args.name, entry.version)
 
 
 def verify(store: LocalStore, args: argparse.Namespace) -> int:
-    """Every version's checksums; 1 when one is damaged."""
+    """Verifies all checksums; returns 1 if a file is damaged."""
     findings = store.verify()
     if args.json:
         print(json.dumps({"findings": [str(finding) for finding in findings]}))
     else:
         for finding in findings:
             print(finding)
-        print("Damaged: remove it, then train or push it again." if findings else "All is well.")
+        print(
+            "Remove damaged versions, then train or push them again."
+            if findings
+            else "All files are intact."
+        )
     return FAILED if findings else DONE
 
 
 def push(store: LocalStore, args: argparse.Namespace) -> int:
-    """`models push ./digits`."""
+    """Copies a bundle into the store."""
     from pathlib import Path
 
     from modelpad.bundle import open_bundle
 
     entry = store.push(open_bundle(Path(args.folder)))
     words = f"Pushed {entry.name} as version {entry.version}. Next: modelpad serve {entry.name}"
-    return _say(args, words, entry.name, entry.version)
+    return _report(args, words, entry.name, entry.version)
 
 
 def pull(store: LocalStore, args: argparse.Namespace) -> int:
-    """`models pull digits@2 ./digits`."""
+    """Copies a version out of the store."""
     from pathlib import Path
 
     from modelpad.bundle import write_bundle
@@ -255,20 +258,22 @@ def pull(store: LocalStore, args: argparse.Namespace) -> int:
     found = find_bundle(args.model, store.root)
     target = Path(args.folder)
     if target.exists():
-        raise StoreError(f"{target} exists already.", hint="Give a folder that does not exist yet.")
+        raise StoreError(
+            f"{target} already exists.", hint="Choose a folder that does not exist yet."
+        )
     files = {name: found.bundle.path(name) for name in found.bundle.manifest.files}
     write_bundle(target, found.bundle.manifest, files)
-    return _say(args, f"Copied to {target}.", found.name, found.version)
+    return _report(args, f"Copied to {target}.", found.name, found.version)
 
 
 def remove(store: LocalStore, args: argparse.Namespace) -> int:
-    """`models remove digits@1`."""
+    """Removes one version."""
     entry = store.resolve(args.model)
     store.remove(f"{entry.name}@{entry.version}")
-    return _say(args, f"Removed {entry.name}@{entry.version}.", entry.name, entry.version)
+    return _report(args, f"Removed {entry.name}@{entry.version}.", entry.name, entry.version)
 
 
-def _say(args: argparse.Namespace, words: str, name: str, version: int) -> int:
+def _report(args: argparse.Namespace, words: str, name: str, version: int) -> int:
     print(json.dumps({"name": name, "version": version}) if args.json else words)
     return DONE
 

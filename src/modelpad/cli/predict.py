@@ -1,4 +1,4 @@
-"""`modelpad predict MODEL INPUT...`: ask a model, without a server."""
+"""`modelpad predict MODEL INPUT...`: makes predictions without a server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from modelpad.foreign_json import load_json
 
 if TYPE_CHECKING:
     from modelpad.engine import Session
+    from modelpad.store import ResolvedBundle
 
 EXAMPLE = """example:
   modelpad predict digits seven.png
   modelpad predict digits@3 *.png --json
+  modelpad predict iris '[5.1, 3.5, 1.4, 0.2]'
 """
 
 
@@ -29,15 +31,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="NAME, NAME@VERSION, a bundle's folder or a trained model's file",
+        help="NAME, NAME@VERSION, a bundle folder or a trained model's file",
     )
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="a file, or text or JSON itself")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="a file; for text and numbers also the text or the JSON list itself",
+    )
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints an answer a line; an input that fails is named, and the others still answered."""
+    """Prints one prediction per line. An input that fails is reported on standard error."""
     from modelpad.engine import Session
 
     found = find_model(args.model, Settings.from_environment(args))
@@ -45,20 +52,20 @@ def run(args: argparse.Namespace) -> int:
     failed = False
     for given in args.inputs:
         try:
-            answer = session.answer({session.signature.inputs[0].name: read_input(session, given)})
+            outputs = session.answer({session.signature.inputs[0].name: read_input(session, given)})
         except ModelpadError as error:
             failed = True
             print(f"{given}: {error.message} {error.hint}".rstrip(), file=sys.stderr)
             continue
-        print(_write_json(found, given, answer) if args.json else _write_line(given, answer))
+        print(_write_json(found, given, outputs) if args.json else _write_line(given, outputs))
     return FAILED if failed else DONE
 
 
 def read_input(session: Session, given: str) -> object:
-    """The value that one argument means: a file's content, or the text or JSON itself.
+    """The input value for one argument: a file's content, or the text or JSON itself.
 
     Raises:
-        InvalidInput: the model takes a picture and there is no such file.
+        InvalidInput: an image file cannot be read, or the value is not UTF-8 or JSON.
     """
     kind = session.signature.inputs[0].kind
     path = Path(given)
@@ -68,15 +75,15 @@ def read_input(session: Session, given: str) -> object:
         except OSError as error:
             raise InvalidInput(
                 f"The file cannot be read: {error.strerror}.",
-                hint="Give the path of a picture.",
+                hint="Give the path of an image.",
                 field=session.signature.inputs[0].name,
-                expected="a picture's path",
+                expected="the path of an image",
                 got=given,
             ) from error
     try:
         text = path.read_text("utf-8") if path.is_file() else given
     except UnicodeDecodeError as error:
-        raise InvalidInput("The file is not UTF-8.", hint="Save it as UTF-8.") from error
+        raise InvalidInput("The file is not valid UTF-8.", hint="Save it as UTF-8.") from error
     except OSError:
         text = given
     if kind == "text":
@@ -84,12 +91,14 @@ def read_input(session: Session, given: str) -> object:
     try:
         return load_json(text)
     except ValueError as error:
-        raise InvalidInput(f"This is not JSON: {error}.", hint="Give [1, 2, ...].") from error
+        raise InvalidInput(
+            f"The input is not valid JSON: {error}.", hint="Give a list such as [1, 2, 3]."
+        ) from error
 
 
-def _write_line(given: str, answer: dict[str, Any]) -> str:
+def _write_line(given: str, outputs: dict[str, Any]) -> str:
     words = []
-    for value in answer.values():
+    for value in outputs.values():
         if isinstance(value, dict) and "confidence" in value:
             words.append(f"{value['label']}  {100 * value['confidence']:.1f} %")
         else:
@@ -97,10 +106,10 @@ def _write_line(given: str, answer: dict[str, Any]) -> str:
     return "  ".join([given, *words])
 
 
-def _write_json(found: Any, given: str, answer: dict[str, Any]) -> str:
+def _write_json(found: ResolvedBundle, given: str, outputs: dict[str, Any]) -> str:
     head = {"input": given, "model": found.name, "version": found.version}
-    if len(answer) == 1:
-        value = next(iter(answer.values()))
+    if len(outputs) == 1:
+        value = next(iter(outputs.values()))
         if isinstance(value, dict):
             return json.dumps(head | value)
-    return json.dumps(head | {"outputs": answer})
+    return json.dumps(head | {"outputs": outputs})

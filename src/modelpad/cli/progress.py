@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class ProgressPrinter:
     """A `Progress` that prints to `stream`, which is standard error for a command.
 
     `live` rewrites one line several times a second; otherwise only start and end are printed, and
-    nothing for reading. `now` returns seconds.
+    nothing for reading. `now` returns seconds. As a context manager it ends a line that an error
+    left unfinished.
     """
 
     def __init__(
@@ -63,6 +65,19 @@ class ProgressPrinter:
             self._printed_s = elapsed_s
             self._rewrite(describe(update, update.done - self._started_done, elapsed_s))
 
+    def __enter__(self) -> ProgressPrinter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live and self._current is not None:
+            self._print_line("")
+            self._current = None
+
     def _rewrite(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
@@ -80,13 +95,15 @@ def describe_start(update: ProgressUpdate) -> str:
 
 
 def describe(update: ProgressUpdate, gained: int, elapsed_s: float) -> str:
-    """`Downloading mnist: 5.2 of 11.6 MB (45 %), 2.1 MB/s, 3 s left`."""
+    """`Downloading mnist: 5.2 MB of 11.6 MB (45 %), 2.1 MB/s, 3 s left`."""
     done = format_amount(update.done, update.unit)
     rate = gained / elapsed_s if elapsed_s > 0 else 0.0
-    parts = [f"{VERBS[update.action][0]} {update.subject}: {done}"]
     if update.total:
+        if update.unit != "bytes":
+            done = f"{update.done:,}"
         total = format_amount(update.total, update.unit)
-        parts[0] += f" of {total} ({100 * update.done / update.total:.0f} %)"
+        done += f" of {total} ({100 * update.done / update.total:.0f} %)"
+    parts = [f"{VERBS[update.action][0]} {update.subject}: {done}"]
     if rate > 0:
         parts.append(f"{format_amount(rate, update.unit)}/s")
         if update.total:

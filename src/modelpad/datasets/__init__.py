@@ -19,7 +19,7 @@ from modelpad.datasets.catalogue import (
 )
 from modelpad.datasets.checksum import checksum_files
 from modelpad.datasets.contact_sheet import contact_sheet
-from modelpad.datasets.dataset import Batch, DataSet, Example, Split
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.folder import load_folder
 from modelpad.datasets.inputs import ImageFiles, ImageInput, InputKind, TextInput, Texts
 from modelpad.datasets.load import load_data
@@ -27,6 +27,7 @@ from modelpad.datasets.mnist import load_idx_folder, load_mnist
 from modelpad.datasets.options import TASKS, LoadOptions, OnUnreadable, TableOptions, Task
 from modelpad.datasets.pen_digits import PenDigit, draw_strokes, load_pen_strokes
 from modelpad.datasets.progress import Progress, ProgressUpdate
+from modelpad.datasets.split import Batch, Example, Split
 from modelpad.datasets.table import load_table
 from modelpad.datasets.uci_digits import load_uci_digits
 from modelpad.datasets.unpack import UnpackLimits, unpack_archive

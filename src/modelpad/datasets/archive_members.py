@@ -115,6 +115,12 @@ def list_zip(path: Path) -> Iterator[Member]:
             )
 
 
+def measure_zip(path: Path) -> int:
+    """The size of all members together, as the archive declares it."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
 def list_tar(path: Path, kind: ArchiveKind) -> Iterator[Member]:
     """The members of a tar archive, plain or compressed, in one pass over it."""
     with (

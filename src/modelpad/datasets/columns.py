@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.datasets.class_folders import sort_names
-from modelpad.datasets.dataset import Targets
 from modelpad.datasets.options import TableOptions, Task
+from modelpad.datasets.split import Targets
 from modelpad.datasets.table_file import Cell
 from modelpad.errors import DataSetInvalid
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.datasets.dataset import DataSet, Item, Split, no_images
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.inputs import ImageInput
+from modelpad.datasets.split import Item, Split, no_images
 from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.datasets.class_folders import Layout, survey_folder
-from modelpad.datasets.dataset import DataSet, Split
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.image_check import check_images
 from modelpad.datasets.options import LoadOptions, OnUnreadable
 from modelpad.datasets.progress import Progress
+from modelpad.datasets.split import Split
 from modelpad.errors import DataSetInvalid
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from modelpad.datasets.archive_members import detect_archive
 from modelpad.datasets.catalogue import (
-    ANTS_BEES,
     CATALOGUE,
-    FLOWERS,
     MNIST,
     UCI_DIGITS,
     WIKIPEDIA,
@@ -31,7 +29,7 @@ from modelpad.datasets.progress import Progress
 from modelpad.datasets.table import find_tables, load_table
 from modelpad.datasets.table_file import is_table
 from modelpad.datasets.uci_digits import load_uci_digits
-from modelpad.datasets.unpack import check_sha256, hash_file, unpack_archive
+from modelpad.datasets.unpack import hash_file, require_sha256, unpack_archive
 from modelpad.errors import DataSetInvalid, DataSetNotFound, suggest_name
 
 WIKIPEDIA_COLUMNS = TableOptions("text", ("topic",), "classification")
@@ -67,12 +65,12 @@ def load_data(
     if entry is UCI_DIGITS:
         return load_uci_digits()
     folder = require_data_set(entry, roots, cache)
-    if entry in (FLOWERS, ANTS_BEES):
-        return describe(load_folder(folder, options, on_unreadable, progress), entry, folder)
-    assert entry is WIKIPEDIA
-    table = find_file(entry.marker, [folder])
-    assert table is not None
-    return describe(load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS)), entry, folder)
+    if entry is WIKIPEDIA:
+        table = find_file(entry.marker, [folder]) or folder / entry.marker
+        data = load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS))
+    else:  # flowers, ants-bees
+        data = load_folder(folder, options, on_unreadable, progress)
+    return describe(data, entry, folder)
 
 
 def describe(data: DataSet, entry: CatalogueEntry, folder: Path) -> DataSet:
@@ -105,7 +103,7 @@ def load_path(
         return load_directory(path, cache, options, on_unreadable, progress)
     if is_table(path):
         if options.sha256 is not None:
-            check_sha256(path, options.sha256)
+            require_sha256(path, hash_file(path), options.sha256)
         table = load_table(path, None, options, on_unreadable, progress)
         return replace(table, verified=options.sha256 is not None)
     folder = open_archive(path, cache, options.sha256, progress)
@@ -159,8 +157,10 @@ def open_archive(
             f"{path} has to be unpacked, but there is no cache folder.",
             hint="Set MODELPAD_CACHE to a folder, or unpack the archive yourself.",
         )
-    folder = cache / "unpacked" / hash_file(path)[:32]
-    return unpack_archive(path, folder, sha256=sha256, progress=progress)
+    found = hash_file(path)
+    if sha256 is not None:
+        require_sha256(path, found, sha256)
+    return unpack_archive(path, cache / "unpacked" / found, progress=progress)
 
 
 def detect_file(path: Path) -> str | None:

@@ -19,10 +19,11 @@ from modelpad.datasets.catalogue import (
     find_file,
     lookup_folders,
 )
-from modelpad.datasets.dataset import DataSet, Split
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.download import download_files
 from modelpad.datasets.idx import parse_idx, read_content, read_idx
 from modelpad.datasets.progress import Progress
+from modelpad.datasets.split import Split
 from modelpad.errors import DataSetInvalid
 
 FILE_NAMES = tuple(file.name for file in MNIST.files)

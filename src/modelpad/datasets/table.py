@@ -22,11 +22,12 @@ from modelpad.datasets.columns import (
     plan_columns,
     read_targets,
 )
-from modelpad.datasets.dataset import DataSet, Split
+from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.image_check import check_images
 from modelpad.datasets.inputs import Inputs, Texts
 from modelpad.datasets.options import LoadOptions, OnUnreadable
 from modelpad.datasets.progress import Progress
+from modelpad.datasets.split import Split
 from modelpad.datasets.table_file import Cell, is_table, read_column_names, read_columns
 from modelpad.errors import DataSetInvalid
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.datasets.catalogue import UCI_DIGITS
-from modelpad.datasets.dataset import DataSet, Split
+from modelpad.datasets.dataset import DataSet
+from modelpad.datasets.split import Split
 from modelpad.errors import MissingExtra
 
 TEST_SHARE = 0.2

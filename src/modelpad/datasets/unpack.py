@@ -23,6 +23,7 @@ from modelpad.datasets.archive_members import (
     holds_tar,
     list_tar,
     list_zip,
+    measure_zip,
     open_stream,
 )
 from modelpad.datasets.progress import Progress, ProgressUpdate, ignore_progress
@@ -65,7 +66,7 @@ def unpack_archive(
     pyarrow. Nothing is left behind in any of these cases.
     """
     if sha256 is not None:
-        check_sha256(path, sha256)
+        require_sha256(path, hash_file(path), sha256)
     if folder.is_dir():
         return folder
     limits = limits or UnpackLimits()
@@ -99,6 +100,7 @@ def unpack_into(path: Path, staging: Path, quota: Quota) -> None:
 
         unpack_parquet(path, staging, quota)
     elif kind == "zip":
+        quota.expect(measure_zip(path))
         write_members(list_zip(path), staging, quota)
     elif kind == "tar" or holds_tar(path, kind):
         write_members(list_tar(path, kind), staging, quota)
@@ -157,10 +159,16 @@ class Quota:
     done_bytes: int = 0
     declared_bytes: int = 0
     members: int = 0
+    total_bytes: int | None = None
     allowed_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.allowed_bytes = self.limits.allowed_bytes(self.archive.stat().st_size)
+
+    def expect(self, total_bytes: int) -> None:
+        """Checks the size of all members before the first is written."""
+        self._check(total_bytes)
+        self.total_bytes = total_bytes
 
     def count_member(self, declared_bytes: int) -> None:
         """Counts a member before it is written, by the size that the archive declares."""
@@ -178,7 +186,8 @@ class Quota:
         """Counts bytes before they are written."""
         self.done_bytes += count
         self._check(self.done_bytes)
-        self.progress(ProgressUpdate("unpack", self.archive.name, self.done_bytes, None, "bytes"))
+        done, total = self.done_bytes, self.total_bytes
+        self.progress(ProgressUpdate("unpack", self.archive.name, done, total, "bytes"))
 
     def finish(self) -> None:
         """Reports the end."""
@@ -232,9 +241,8 @@ def hash_file(path: Path) -> str:
         ) from error
 
 
-def check_sha256(path: Path, expected: str) -> None:
-    """Raises DataSetInvalid unless the file has the SHA-256 `expected`."""
-    found = hash_file(path)
+def require_sha256(path: Path, found: str, expected: str) -> None:
+    """Raises DataSetInvalid unless the SHA-256 that was found is the expected one."""
     if found != expected.strip().lower():
         raise DataSetInvalid(
             f"{path} has SHA-256 {found[:12]}..., not {expected[:12]}... as expected.",

@@ -194,7 +194,7 @@ def test_a_wrong_key_is_told_and_another_can_be_typed(keyed: Any, open_tab: Any)
     tab.page.goto(f"{keyed.url}/#digits")
     enter_key(tab.page, "not-the-key")
     alert = tab.page.get_by_role("alert")
-    alert.get_by_text("not known").wait_for()
+    alert.get_by_text("Unknown API key").wait_for()
     assert tab.page.evaluate("sessionStorage.length") == 0
     for _ in range(12):
         with tab.page.expect_response("**/models"):
@@ -212,7 +212,7 @@ def test_a_key_that_no_header_can_carry_is_told(keyed: Any, open_tab: Any) -> No
     tab = open_tab()
     tab.page.goto(keyed.url)
     enter_key(tab.page, "schlüssel-→-ключ")
-    tab.page.get_by_role("alert").get_by_text("not known").wait_for()
+    tab.page.get_by_role("alert").get_by_text("Unknown API key").wait_for()
 
 
 @pytest.mark.browser

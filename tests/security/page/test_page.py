@@ -89,7 +89,7 @@ def test_even_a_report_that_is_framed_runs_nothing(
     tab.page.goto(foreign_site.url)
     tab.page.wait_for_timeout(500)
     words = [frame.evaluate("document.body?.innerText ?? ''") for frame in tab.page.frames[1:]]
-    assert not any("Opening" in text or "Served by" in text for text in words)
+    assert not any("Loading" in text or "Served by" in text for text in words)
     tab.page.goto(infected.url)
     assert tab.page.evaluate("localStorage.getItem('pwned')") is None
 
@@ -193,7 +193,7 @@ def test_every_widget_works_under_the_policy(
     page.set_input_files("input[type=file]", str(widgets[0] / "samples" / "a.png"))
     page.wait_for_selector("#answer img")
     page.get_by_role("button", name="Camera").click()
-    page.get_by_text("camera cannot be used").wait_for()
+    page.get_by_text("camera is not available").wait_for()
 
     choose("grid")
     page.locator(".samples button").click()

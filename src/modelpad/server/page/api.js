@@ -1,8 +1,8 @@
-// The server's API, as this page uses it.
+// The part of the server's API that the page uses.
 
 import { currentKey, keyHeader, obtainKey, wantsKey } from "./key.js";
 
-// Pixels cannot run anything; an SVG opened by its blob: URL would be a page of this origin.
+// Bitmaps cannot run scripts; an SVG opened by its blob: URL would be a page on this origin.
 const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
 
 export class ApiError extends Error {
@@ -16,7 +16,7 @@ export class ApiError extends Error {
 const fail = async (response) => {
   const { error } = await response.json().catch(() => ({}));
   const needsKey = wantsKey(response);
-  throw new ApiError(error?.message ?? `The server answered ${response.status}.`, needsKey ? "" : error?.hint, needsKey);
+  throw new ApiError(error?.message ?? `The server responded with status ${response.status}.`, needsKey ? "" : error?.hint, needsKey);
 };
 
 const reach = (request) => request.catch((error) => {
@@ -24,10 +24,10 @@ const reach = (request) => request.catch((error) => {
   throw new ApiError("The server cannot be reached.", "Is it still running?");
 });
 
-// Where an address comes from a bundle it may be anything, and the key must go to this server alone.
+// A URL from a bundle could be anything, but the key must be sent to this server only.
 const own = (url) => {
   const target = new URL(url, location.origin);
-  if (target.origin !== location.origin) throw new ApiError("This address is not one of this server's.", target.origin);
+  if (target.origin !== location.origin) throw new ApiError("This URL is not on this server.", target.origin);
   return target;
 };
 
@@ -56,29 +56,29 @@ export const predict = async (model, values, signal) =>
 export const readAsDataUrl = (blob) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result);
-  reader.onerror = () => reject(new ApiError("The file cannot be read.", "Choose another."));
+  reader.onerror = () => reject(new ApiError("The file cannot be read.", "Choose another file."));
   reader.readAsDataURL(blob);
 });
 
-// The address of a picture of a bundle's report; null for a path that leaves the bundle.
+// The URL of a report picture; null for a path that leaves the bundle.
 export const fileUrl = (model, file) => {
   const parts = String(file).split("/");
   if (parts.some((part) => ["", ".", ".."].includes(part))) return null;
   return `/models/${encodeURIComponent(model)}/files/${parts.map(encodeURIComponent).join("/")}`;
 };
 
-const files = new Map(); // by address, as long as the page
+const files = new Map(); // by URL, for as long as the page is open
 
 export const readFile = (url) => {
   if (!files.has(url)) {
-    const coming = ask(url).then((response) => response.blob());
-    coming.catch(() => files.delete(url));
-    files.set(url, coming);
+    const loading = ask(url).then((response) => response.blob());
+    loading.catch(() => files.delete(url));
+    files.set(url, loading);
   }
   return files.get(url);
 };
 
-// Shows a file of this server in an <img>, which itself could not send a key.
+// Shows a file from this server in an <img>, which cannot send an API key itself.
 export const showPicture = async (image, url) => {
   try {
     const blob = await readFile(url);

@@ -1,4 +1,4 @@
-// The page: one model at a time, its widgets built from its signature.
+// The page: shows one model at a time, with widgets generated from its signature.
 
 import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView } from "./card.js";
@@ -15,7 +15,7 @@ const showError = (error, retry) =>
   make("div", { class: error.needsKey ? "error notice" : "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null,
     error.needsKey ? make("button", { type: "button", onclick: retry }, "Enter a key") : null);
 
-// A sample in a few words: a text as it is, numbers without their tail.
+// A short label for a sample: the text itself, or rounded numbers.
 const inShort = (value) => {
   const words = typeof value === "string" ? value : JSON.stringify(value, (_, one) => (typeof one === "number" ? Number(one.toPrecision(4)) : one)).replaceAll(",", ", ");
   return words.length > 40 ? `${words.slice(0, 39)}…` : words;
@@ -35,9 +35,9 @@ const sampleButton = (sample, widgets, report) => {
   return make("button", { type: "button", title, "aria-label": title, onclick: show }, image);
 };
 
-// A card that makes no sense must not take the model with it.
+// An invalid card must not keep the model from being shown.
 const safeCard = (model) => {
-  try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model's card cannot be shown."); }
+  try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model card cannot be shown."); }
 };
 
 const showModel = (model) => {
@@ -58,7 +58,7 @@ const showModel = (model) => {
     try {
       const answer = await predict(model.name, values, mine.signal);
       result.replaceChildren(...showAnswer(answer),
-        make("p", { class: "took" }, `Answered in ${Math.round(performance.now() - start)} ms by ${answer.model}, version ${answer.version}.`));
+        make("p", { class: "took" }, `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`));
       status.textContent = describeAnswer(answer);
     } catch (error) {
       if (error.name !== "AbortError") report(error, ask);
@@ -71,20 +71,20 @@ const showModel = (model) => {
     make("div", { class: "try" },
       make("section", { class: "panel", "aria-label": "Input" }, Object.values(widgets).map(({ element }) => element),
         model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets, report))) : null),
-      make("section", { class: "panel answer", "aria-label": "Answer" }, make("h2", {}, "Answer"), result, status)),
+      make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, status)),
     snippets(model), safeCard(model) ?? "");
 };
 
 const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let kept = null;
-try { kept = localStorage.getItem("theme"); } catch { /* private windows have none */ }
+try { kept = localStorage.getItem("theme"); } catch { /* storage is blocked */ }
 chooseTheme(kept ?? (dark.matches ? "dark" : "light"));
 dark.addEventListener("change", () => { if (!kept) chooseTheme(dark.matches ? "dark" : "light"); });
 document.querySelector("#theme").addEventListener("click", () => {
   kept = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   chooseTheme(kept);
-  try { localStorage.setItem("theme", kept); } catch { /* it lasts as long as the page */ }
+  try { localStorage.setItem("theme", kept); } catch { /* the choice lasts until the page is closed */ }
 });
 
 const forget = document.querySelector("#forget");

@@ -1,4 +1,4 @@
-// The model's card: data, figures, curves, confusion matrix, mistakes, limits.
+// The model card: data, metrics, learning curves, confusion matrix, mistakes, limitations.
 
 import { fileUrl, showPicture } from "./api.js";
 import { make, percent, svg } from "./dom.js";
@@ -35,12 +35,12 @@ const confusionChart = ({ labels, matrix }) => {
     const at = { x: left + answer * size, y: left + truth * size };
     return [
       svg("rect", { class: "cell", ...at, width: size - 2, height: size - 2, rx: 4, "fill-opacity": strength.toFixed(2) },
-        svg("title", {}, `${labels[truth]} answered as ${labels[answer]}: ${number}`)),
+        svg("title", {}, `${labels[truth]} predicted as ${labels[answer]}: ${number}`)),
       svg("text", { class: strength > 0.6 ? "on" : "off", x: at.x + size / 2 - 1, y: at.y + size / 2 + 3, "text-anchor": "middle" }, String(number)),
     ];
   })).flat();
-  return make("figure", { class: "plain" }, make("h3", {}, "Confusion: truth down, answer across"),
-    svg("svg", { viewBox: `0 0 ${edge} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was answered as each other" },
+  return make("figure", { class: "plain" }, make("h3", {}, "Confusion matrix: rows are true classes, columns are predictions"),
+    svg("svg", { viewBox: `0 0 ${edge} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
       labels.map((label, index) => svg("text", { x: left + index * size + size / 2, y: left - 8, "text-anchor": "middle" }, label.slice(0, 5))),
       labels.map((label, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, label.slice(0, 4))), cells));
 };
@@ -60,10 +60,10 @@ export const cardView = (model) => {
   const facts = { ...card.metrics, parameters: card.parameters?.toLocaleString("en"), ...card.training };
   const shown = Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object");
   return make("section", { class: "panel wide", id: "card" },
-    make("h2", {}, "The model's card"),
+    make("h2", {}, "Model card"),
     make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value))))),
-    list("Learned from", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
-    list("Limits", card.limits), list("Notes", card.notes),
+    list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
+    list("Limitations", card.limits), list("Notes", card.notes),
     make("div", { class: "charts" },
       card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
       card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null,

@@ -1,4 +1,4 @@
-// The API's description, readable: one fold an operation, made from /openapi.json.
+// The API reference, generated from /openapi.json: one collapsible section per operation.
 
 import { readJson } from "./api.js";
 
@@ -18,7 +18,7 @@ const schemaBlock = (title, schema) => {
 const statusTable = (responses) => {
   const table = make("table");
   const head = make("tr");
-  head.append(make("th", "status"), make("th", "means"));
+  head.append(make("th", "Status"), make("th", "Meaning"));
   table.append(head);
   for (const [status, answer] of Object.entries(responses)) {
     const row = make("tr");
@@ -38,12 +38,12 @@ const fold = (method, path, operation, named) => {
   if (operation.description) inside.append(make("p", operation.description));
   if (operation.requestBody) {
     const content = operation.requestBody.content;
-    inside.append(make("p", `Takes: ${Object.keys(content).join(", ")}`));
+    inside.append(make("p", `Accepts: ${Object.keys(content).join(", ")}`));
     inside.append(schemaBlock("JSON body", resolve(content["application/json"].schema, named)));
   }
   inside.append(statusTable(operation.responses));
   const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
-  if (operation.requestBody && answer) inside.append(schemaBlock("Answer", resolve(answer, named)));
+  if (operation.requestBody && answer) inside.append(schemaBlock("Response", resolve(answer, named)));
   details.append(summary, inside);
   details.open = path.startsWith("/predict");
   return details;
@@ -52,7 +52,7 @@ const fold = (method, path, operation, named) => {
 const about = document.querySelector("#about");
 try {
   const api = await readJson("/openapi.json");
-  about.textContent = `${api.info.description}. Version ${api.info.version}; the machine-readable form is /openapi.json.`;
+  about.textContent = `${api.info.description}. Version ${api.info.version}. The OpenAPI document is at /openapi.json.`;
   const operations = document.querySelector("#operations");
   const rows = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => [method, path, operation]));
@@ -60,5 +60,5 @@ try {
   rows.sort(([, a], [, b]) => rank(a) - rank(b));
   operations.append(...rows.map((row) => fold(...row, api.components.schemas)));
 } catch (error) {
-  about.textContent = `The description could not be read: ${error.message}`;
+  about.textContent = `The API description could not be loaded: ${error.message}`;
 }

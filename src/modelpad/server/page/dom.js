@@ -1,4 +1,4 @@
-// Elements in one line each; attributes only, so that the page's content policy holds.
+// Creates elements in one line, with attributes only, as the Content-Security-Policy requires.
 
 const SVG = "http://www.w3.org/2000/svg";
 

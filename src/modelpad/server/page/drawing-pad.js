@@ -1,5 +1,5 @@
-// A pad to draw on: mouse, touch, pen and keyboard. Strokes are kept as vectors and drawn dark on
-// white at SIZE pixels for the model, whatever the screen shows.
+// A drawing pad for mouse, touch, pen and keyboard. Strokes are stored as vectors; the model gets
+// them dark on white at SIZE pixels, whatever the screen's resolution.
 
 import { make } from "./dom.js";
 
@@ -9,7 +9,7 @@ const STEP = 6;
 export const drawingPad = (field, onChange) => {
   const canvas = make("canvas", {
     class: "pad", width: 2 * SIZE, height: 2 * SIZE, tabindex: 0, role: "application",
-    "aria-label": `Drawing pad for ${field.name}. Draw with the pointer, or move with the arrow keys and draw with the space bar held on or off.`,
+    "aria-label": `Drawing pad for ${field.name}. Draw with the pointer, or move with the arrow keys and press the space bar to start and stop drawing.`,
     "aria-describedby": `${field.name}-keys`,
   });
   const context = canvas.getContext("2d");
@@ -103,7 +103,7 @@ export const drawingPad = (field, onChange) => {
 
   const element = make("div", { class: "field" }, canvas,
     make("div", { class: "tools" }, undo, clear, make("label", { for: brush.id }, "Brush", brush)),
-    make("p", { class: "hint", id: `${field.name}-keys` }, "Draw with mouse, finger or pen. By keyboard: arrows move, space puts the pen down and lifts it, Ctrl+Z undoes, Delete clears."));
+    make("p", { class: "hint", id: `${field.name}-keys` }, "Draw with a mouse, finger or pen. On the keyboard: arrow keys move, space lowers and lifts the pen, Ctrl+Z undoes, Delete clears."));
   redraw();
   return {
     element,

@@ -13,11 +13,11 @@ const imageInput = (field, onChange) => {
   const put = (value) => {
     stop();
     url = value;
-    shown.replaceChildren(make("img", { src: value, alt: `The picture for ${field.name}` }));
+    shown.replaceChildren(make("img", { src: value, alt: `The image for ${field.name}` }));
     onChange();
   };
   const take = async (blob) => put(await readAsDataUrl(blob));
-  const rest = () => shown.replaceChildren("Drop, paste or choose a picture.");
+  const rest = () => shown.replaceChildren("Drop, paste or choose an image.");
   const camera = make("button", { type: "button", onclick: async () => {
     if (stream) {
       const video = shown.querySelector("video");
@@ -31,8 +31,8 @@ const imageInput = (field, onChange) => {
       const video = make("video", { autoplay: true, playsinline: true, muted: true });
       video.srcObject = stream;
       shown.replaceChildren(video);
-      camera.textContent = "Take the picture";
-    } catch { shown.replaceChildren("The camera cannot be used here."); }
+      camera.textContent = "Take picture";
+    } catch { shown.replaceChildren("The camera is not available."); }
   } }, "Camera");
   shown.addEventListener("dragover", (event) => { event.preventDefault(); shown.classList.add("over"); });
   shown.addEventListener("dragleave", () => shown.classList.remove("over"));
@@ -58,7 +58,7 @@ const imageInput = (field, onChange) => {
 
 const textBox = (field, onChange) => {
   let timer = 0;
-  const box = make("textarea", { id: `${field.name}-text`, maxlength: field.max_length, placeholder: "Write something …",
+  const box = make("textarea", { id: `${field.name}-text`, maxlength: field.max_length, placeholder: "Type some text …",
     oninput: () => { clearTimeout(timer); timer = setTimeout(onChange, 350); } });
   return {
     element: make("div", { class: "field" }, make("label", { for: box.id }, field.name), box),
@@ -81,7 +81,7 @@ const tensorEditor = (field, onChange) => {
     };
   }
   let timer = 0;
-  const box = make("textarea", { id: `${field.name}-json`, class: "code", spellcheck: "false", placeholder: "[1.0, 2.0, …] as JSON",
+  const box = make("textarea", { id: `${field.name}-json`, class: "code", spellcheck: "false", placeholder: "JSON, for example [1.0, 2.0, …]",
     oninput: () => { clearTimeout(timer); timer = setTimeout(onChange, 350); } });
   return {
     element: make("div", { class: "field" }, make("label", { for: box.id }, `${field.name}: ${words}`), box),

@@ -1,4 +1,4 @@
-// The API key, where the server needs one: kept for this tab alone, and asked for in a dialog.
+// The API key, if the server needs one: entered in a dialog and kept for this tab only.
 
 import { make } from "./dom.js";
 
@@ -8,7 +8,7 @@ const SENDABLE = /^[\x20-\x7e\xa0-\xff]+$/; // what a header can carry
 let key = null;
 let asking = null;
 const listeners = [];
-try { key = sessionStorage.getItem(NAME); } catch { /* where storage is off, the key lasts as long as the page */ }
+try { key = sessionStorage.getItem(NAME); } catch { /* storage is blocked: the key lasts until the page is closed */ }
 
 const keep = (value) => {
   key = value;
@@ -24,17 +24,17 @@ export const forgetKey = () => keep(null);
 export const onKeyChange = (listener) => { listeners.push(listener); listener(); };
 export const keyHeader = (value = key) => (value ? { "x-api-key": value } : {});
 
-// The header says that a key would change the response: it comes with 401, and with 429 after wrong keys.
+// This header asks for a key: the server sends it with 401, and with 429 after wrong keys.
 export const wantsKey = (response) => /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
 
-// What is wrong with a key, in words; "" when the server accepts it.
+// What is wrong with a key; "" if the server accepts it.
 const check = async (candidate) => {
-  if (!SENDABLE.test(candidate)) return "This API key is not known. Check it and try again.";
+  if (!SENDABLE.test(candidate)) return "Unknown API key. Check it and try again.";
   const response = await fetch("/models", { method: "HEAD", headers: keyHeader(candidate), cache: "no-store" }).catch(() => null);
   if (!response) return "The server cannot be reached. Is it still running?";
   if (!wantsKey(response)) return "";
-  if (response.status !== 429) return "This API key is not known. Check it and try again.";
-  return `Too many wrong keys came from your address. Try again in ${response.headers.get("retry-after")} seconds.`;
+  if (response.status !== 429) return "Unknown API key. Check it and try again.";
+  return `Too many wrong keys from your address. Try again in ${response.headers.get("retry-after")} seconds.`;
 };
 
 const openDialog = (message) => new Promise((resolve) => {
@@ -53,11 +53,11 @@ const openDialog = (message) => new Promise((resolve) => {
     make("label", { for: "key" }, "API key"),
     make("div", { class: "key-row" }, input, show),
     problem,
-    make("p", { class: "key-note", id: "key-note" }, "It stays in this tab until you close it, and is sent to this server only."),
+    make("p", { class: "key-note", id: "key-note" }, "The key is kept in this tab until you close it, and sent to this server only."),
     make("div", { class: "key-actions" }, make("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), go));
   const dialog = make("dialog", { class: "key", "aria-labelledby": "key-title" },
     make("h2", { id: "key-title" }, "This server is protected"),
-    make("p", { class: "key-lead" }, "Ask the person who runs it for a key."), form);
+    make("p", { class: "key-lead" }, "Ask the person who runs it for an API key."), form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     go.disabled = true;
@@ -74,10 +74,10 @@ const openDialog = (message) => new Promise((resolve) => {
   dialog.showModal();
 });
 
-// Asks for a key, once for all who wait; the answer is whether there is another than `used`.
+// Asks for a key, once for all pending requests; returns whether the key is now a different one.
 export const obtainKey = async (used) => {
   if (key === used) {
-    asking ??= openDialog(used ? "Your API key is not accepted any more." : "").finally(() => { asking = null; });
+    asking ??= openDialog(used ? "Your API key is no longer accepted." : "").finally(() => { asking = null; });
     await asking;
   }
   return key !== used;

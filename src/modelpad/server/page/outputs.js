@@ -1,8 +1,8 @@
-// How each kind of answer is shown.
+// Shows each kind of output.
 
 import { make, percent, svg } from "./dom.js";
 
-const MOST_BARS = 10;
+const MAX_BARS = 10;
 
 const bar = (share) =>
   svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -10,7 +10,7 @@ const bar = (share) =>
     svg("rect", { class: "fill", width: Math.max(100 * share, 0.4), height: 14, rx: 3 }));
 
 export const labelBars = (answer) => {
-  const rows = Object.entries(answer.scores).slice(0, MOST_BARS);
+  const rows = Object.entries(answer.scores).slice(0, MAX_BARS);
   return [
     make("p", { class: `verdict${answer.label.length > 3 ? " long" : ""}` },
       make("strong", { id: "label" }, answer.label), make("span", { id: "confidence" }, percent(answer.confidence))),
@@ -22,13 +22,13 @@ export const labelBars = (answer) => {
   ];
 };
 
-// A number alone, with a bar where it is a share.
+// A single number, with a bar if it is between 0 and 1.
 const scoreMeter = (name, value) => [
   make("p", { class: "verdict long" }, make("strong", { id: "score" }, String(Number(value.toPrecision(5)))), make("span", {}, name)),
   ...(value >= 0 && value <= 1 ? [make("div", { class: "meter" }, bar(value))] : []),
 ];
 
-// Numbers of one row as a table, of more as they are written.
+// A short list of numbers as a table, anything else as JSON.
 const numbers = (value) =>
   Array.isArray(value) && value.length <= 64 && value.every((one) => typeof one === "number")
     ? make("ol", { class: "values", start: 0 }, value.map((one) => make("li", {}, String(Number(one.toPrecision(5))))))
@@ -46,9 +46,9 @@ export const showAnswer = (answer) =>
   answer.scores ? labelBars(answer) : Object.entries(answer.outputs).flatMap(([name, value]) => anyOutput(name, value));
 
 export const describeAnswer = (answer) =>
-  answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The answer is here.";
+  answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The prediction is ready.";
 
 export const blankBars = (field) =>
   make("div", { class: "waiting" },
-    make("p", { class: "verdict" }, make("strong", { "aria-hidden": "true" }, "?"), make("span", {}, "waiting for your input")),
-    field?.classes ? make("p", { class: "hint" }, `It knows: ${field.classes.slice(0, 20).join(", ")}${field.classes.length > 20 ? ", …" : ""}`) : null);
+    make("p", { class: "verdict" }, make("strong", { "aria-hidden": "true" }, "?"), make("span", {}, "waiting for input")),
+    field?.classes ? make("p", { class: "hint" }, `Classes: ${field.classes.slice(0, 20).join(", ")}${field.classes.length > 20 ? ", …" : ""}`) : null);

@@ -1,9 +1,9 @@
-// How to ask the same from a program: curl, Python, JavaScript.
+// Code that sends the same request: curl, Python, JavaScript.
 
 import { make } from "./dom.js";
 import { currentKey } from "./key.js";
 
-// Names come from the bundle and the text is pasted into a shell or a program: as literals alone.
+// Names come from the bundle and end up in a shell or a program, so they are quoted as literals.
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 const literal = JSON.stringify;
 
@@ -48,6 +48,6 @@ export const snippets = (model) => {
     for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.textContent === name));
   };
   select("curl");
-  return make("section", { class: "panel wide" }, make("h2", {}, "Ask from a program"),
+  return make("section", { class: "panel wide" }, make("h2", {}, "Use the API"),
     make("div", { class: "tabs" }, make("div", { role: "tablist", class: "tabs", "aria-label": "Language" }, tabs), copy), code);
 };
