@@ -14,7 +14,7 @@ for version in (1, 2):
 def fuzz(data: bytes) -> None:
     """Works out what a server should load."""
     (STORE.root / "model" / "aliases.json").write_bytes(data)
-    plan = STORE.plan("model", 2)
+    plan = STORE.desired_state("model", 2)
     assert plan.versions <= {1, 2}, plan
     assert sum(plan.traffic.values()) in (0, 100)
     STORE.resolve("model@" + data[:30].decode("utf-8", "replace"))

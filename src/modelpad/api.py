@@ -10,7 +10,7 @@ from typing import Any
 
 from modelpad.bundle import write_bundle
 from modelpad.cli.settings import Settings
-from modelpad.convert import Conversion, ImportRequest, convert_model, open_live
+from modelpad.convert import Conversion, ImportRequest, convert_model, open_object
 from modelpad.store import Entry, LocalStore
 
 
@@ -53,7 +53,7 @@ def save(
     )
     target = LocalStore(Settings.from_environment(Namespace(store=store)).store)
     target.check_writable()
-    conversion = convert_model(open_live(model, request, example), name, request)
+    conversion = convert_model(open_object(model, request, example), name, request)
     return push_conversion(target, conversion)
 
 

@@ -71,9 +71,10 @@ def test_imports_are_light(name: str) -> None:
 
 def test_serving_imports_no_training_framework() -> None:
     code = (
-        "import sys; from modelpad.server import App; from modelpad.store import find_bundle;"
+        "import sys; from modelpad.server import App; from modelpad.store import resolve_bundle;"
         "from pathlib import Path; from modelpad.engine import Session;"
-        "Session(find_bundle('digits', Path('/nonexistent')).bundle).warm_up(); print(*sys.modules)"
+        "nowhere = Path('/nonexistent');"
+        "Session(resolve_bundle('digits', nowhere).bundle).warm_up(); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "keras", "sklearn", "matplotlib"} & set(done.stdout.split())

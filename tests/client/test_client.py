@@ -209,7 +209,7 @@ def test_a_server_that_is_another(body: bytes) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         client = modelpad.Client(f"http://127.0.0.1:{running.server_port}")
-        with client, pytest.raises(ModelFailed, match="not one of modelpad's"):
+        with client, pytest.raises(ModelFailed, match="not from a modelpad server"):
             client.predict("hello")
         running.shutdown()
 
@@ -225,11 +225,11 @@ def test_what_a_gate_before_the_server_says() -> None:
     assert (error.message, error.hint) == ("Not you.", "Ask an admin.")
 
 
-def test_none_at_once_is_a_mistake(server: Any) -> None:
+def test_none_concurrency_is_a_mistake(server: Any) -> None:
     async def ask() -> None:
         async with modelpad.AsyncClient(server.url) as client:
-            async for _ in client.predict_many([b""], at_once=0):
+            async for _ in client.predict_many([b""], concurrency=0):
                 pass
 
-    with pytest.raises(ValueError, match="at_once"):
+    with pytest.raises(ValueError, match="concurrency"):
         asyncio.run(ask())

@@ -141,7 +141,7 @@ def test_a_module_without_an_example_says_what_to_give(tmp_path: Path, net: Any)
     import modelpad
     from modelpad.errors import UsageError
 
-    with pytest.raises(UsageError, match="does not tell what it takes") as caught:
+    with pytest.raises(UsageError, match="does not declare its input shapes") as caught:
         modelpad.save(net, "net", store=tmp_path / "store")
     assert "example" in caught.value.hint
 

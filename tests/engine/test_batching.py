@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpad.engine.batching import BatchLimits, Waiting, decide
+from modelpad.engine.batching import BatchLimits, QueuedRequest, decide
 
 TIMES = st.floats(0, 100, allow_nan=False)
 WAITING = st.builds(
-    Waiting, arrived=TIMES, deadline=TIMES, items=st.integers(1, 40), gone=st.booleans()
+    QueuedRequest, arrived=TIMES, deadline=TIMES, items=st.integers(1, 40), cancelled=st.booleans()
 )
 QUEUES = st.lists(WAITING, max_size=40).map(lambda q: sorted(q, key=lambda w: w.arrived))
 LIMITS = st.builds(
@@ -20,8 +21,10 @@ LIMITS = st.builds(
 @given(QUEUES, TIMES, LIMITS)
 def test_nothing_runs_that_is_of_no_use(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, limits)
-    assert all(queue[place].deadline > now and not queue[place].gone for place in decision.taken)
-    assert all(queue[place].deadline <= now or queue[place].gone for place in decision.dropped)
+    assert all(
+        queue[place].deadline > now and not queue[place].cancelled for place in decision.taken
+    )
+    assert all(queue[at].deadline <= now or queue[at].cancelled for at in decision.dropped)
     assert not set(decision.taken) & set(decision.dropped)
 
 
@@ -31,14 +34,14 @@ def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type:
     assert list(taken) == sorted(taken)
     total = sum(queue[place].items for place in taken)
     assert total <= limits.max_batch_size or len(taken) == 1
-    useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.gone]
+    useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.cancelled]
     assert list(taken) == useful[: len(taken)]
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, BatchLimits(limits.max_batch_size))
-    useful = any(each.deadline > now and not each.gone for each in queue)
+    useful = any(each.deadline > now and not each.cancelled for each in queue)
     assert bool(decision.taken) == useful
     assert decision.wait_until is None
 
@@ -54,12 +57,17 @@ def test_waiting_ends(queue, now, limits) -> None:  # type: ignore[no-untyped-de
 
 
 def test_a_full_batch_does_not_wait() -> None:
-    queue = [Waiting(0.0, 9.0) for _ in range(4)]
+    queue = [QueuedRequest(0.0, 9.0) for _ in range(4)]
     assert decide(queue, 0.0, BatchLimits(4, 1.0)).taken == (0, 1, 2, 3)
     assert decide(queue[:3], 0.0, BatchLimits(4, 1.0)).wait_until == 1.0
     assert decide(queue, 0.0, BatchLimits(2, 1.0)).taken == (0, 1)
 
 
 def test_a_large_request_runs_alone() -> None:
-    queue = [Waiting(0.0, 9.0, items=50), Waiting(0.0, 9.0)]
+    queue = [QueuedRequest(0.0, 9.0, items=50), QueuedRequest(0.0, 9.0)]
     assert decide(queue, 1.0, BatchLimits(16)).taken == (0,)
+
+
+def test_a_chunk_is_no_smaller_than_a_batch() -> None:
+    with pytest.raises(ValueError):
+        BatchLimits(8, chunk_size=4)

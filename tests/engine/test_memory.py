@@ -1,4 +1,4 @@
-"""Graphs within a limit of memory: opened when asked, the least recently used closed for others."""
+"""The memory budget: graphs are loaded on use, and the least recently used are evicted."""
 
 from __future__ import annotations
 
@@ -16,72 +16,72 @@ MB = 1 << 20
 
 
 class Evictable:
-    """Takes so much while it is awake."""
+    """A model of a given size."""
 
     def __init__(self, title: str, graph_bytes: int, *, busy: bool = False) -> None:
         self.title, self.graph_bytes, self.busy = title, graph_bytes, busy
-        self.awake = False
+        self.loaded = False
 
     def evict(self) -> bool:
-        self.awake = self.busy
+        self.loaded = self.busy
         return not self.busy
 
 
-def make_budget(limit: int, *sleepers: Evictable) -> MemoryBudget:
+def make_budget(limit: int, *models: Evictable) -> MemoryBudget:
     def measure() -> int:
-        return sum(each.graph_bytes for each in sleepers if each.awake)
+        return sum(each.graph_bytes for each in models if each.loaded)
 
     return MemoryBudget(limit, measure)
 
 
-def wake(budget: MemoryBudget, sleeper: Evictable) -> None:
-    if not sleeper.awake:
-        budget.make_room(sleeper)
-        sleeper.awake = True
-    budget.note_use(sleeper)
+def use(budget: MemoryBudget, model: Evictable) -> None:
+    if not model.loaded:
+        budget.evict_for(model)
+        model.loaded = True
+    budget.mark_used(model)
 
 
-def test_the_least_recently_used_makes_room() -> None:
+def test_the_least_recently_used_is_evicted() -> None:
     a, b, c = Evictable("a", 40), Evictable("b", 40), Evictable("c", 40)
     budget = make_budget(100, a, b, c)
-    wake(budget, a)
-    wake(budget, b)
-    wake(budget, a)
-    wake(budget, c)
-    assert [each.awake for each in (a, b, c)] == [True, False, True]
+    use(budget, a)
+    use(budget, b)
+    use(budget, a)
+    use(budget, c)
+    assert [each.loaded for each in (a, b, c)] == [True, False, True]
 
 
-def test_what_is_in_use_stays() -> None:
+def test_a_model_in_use_is_not_evicted() -> None:
     a, b, c = Evictable("a", 40, busy=True), Evictable("b", 40), Evictable("c", 40)
     budget = make_budget(100, a, b, c)
     for each in (a, b, c):
-        wake(budget, each)
-    assert [each.awake for each in (a, b, c)] == [True, False, True]
+        use(budget, each)
+    assert [each.loaded for each in (a, b, c)] == [True, False, True]
 
 
-def test_one_that_is_too_large_is_opened_alone() -> None:
+def test_a_model_over_the_limit_is_loaded_alone() -> None:
     a, b = Evictable("a", 40), Evictable("b", 400)
     budget = make_budget(100, a, b)
-    wake(budget, a)
-    wake(budget, b)
-    assert [a.awake, b.awake] == [False, True]
+    use(budget, a)
+    use(budget, b)
+    assert [a.loaded, b.loaded] == [False, True]
 
 
-def test_what_has_gone_is_not_asked_to_sleep() -> None:
+def test_a_removed_model_is_not_evicted() -> None:
     a, b = Evictable("a", 60), Evictable("b", 60)
     budget = make_budget(100, a, b)
-    wake(budget, a)
-    budget.forget(a)
-    wake(budget, b)
-    assert a.awake
+    use(budget, a)
+    budget.remove(a)
+    use(budget, b)
+    assert a.loaded
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_is_measured() -> None:
     assert 10 * MB < resident_bytes() < 10_000 * MB
 
 
-def test_a_session_sleeps_and_wakes(digits: Bundle) -> None:
+def test_an_evicted_session_loads_itself_again(digits: Bundle) -> None:
     session = Session(digits, memory=MemoryBudget(10_000 * MB))
     assert not session.is_open
     values = {"image": digits.path("samples/3.png").read_bytes()}
@@ -93,8 +93,8 @@ def test_a_session_sleeps_and_wakes(digits: Bundle) -> None:
     assert session.answer(values)["label"]["label"] == "3"
 
 
-def test_sessions_in_a_tight_budget_answer_from_many_threads(digits: Bundle) -> None:
-    """Whoever sleeps for another is opened again: nobody is closed while it answers."""
+def test_a_tight_budget_works_from_many_threads(digits: Bundle) -> None:
+    """Evicted sessions are loaded again, and none is evicted while it is in use."""
     budget = MemoryBudget(1)
     sessions = [Session(digits, memory=budget) for _ in range(3)]
     values = {"image": digits.path("samples/5.png").read_bytes()}
@@ -114,7 +114,7 @@ def test_sessions_in_a_tight_budget_answer_from_many_threads(digits: Bundle) -> 
     assert sum(session.is_open for session in sessions) <= 3
 
 
-def test_what_changed_on_disk_is_not_opened(digits: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_that_changed_on_disk_is_not_loaded(digits: Bundle, tmp_path: Path) -> None:
     files = {name: digits.path(name) for name in digits.manifest.files}
     copy = write_bundle(tmp_path / "copy", digits.manifest, files)
     session = Session(copy, memory=MemoryBudget(10_000 * MB))

@@ -89,7 +89,7 @@ def test_a_size_that_comes_from_values_is_not_one_that_comes_from_shapes_is(tmp_
 def test_what_is_no_model_is_not(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    assert not is_bounded(path, ["x"]) or content == b"no model"
+    assert not is_bounded(path, ["x"])
     assert not is_bounded(tmp_path / "missing.onnx", ["x"])
 
 

@@ -33,7 +33,7 @@ EXEMPT = {
     "client": "reads what the server says that the caller chose",
     "convert.input_plan": "the command line of the user's own",
     "convert.keras": "what keras_config checks, after archives' checks",
-    "convert.live": "objects of the user's own program",
+    "convert.objects": "objects of the user's own program",
     "convert.output_plan": "the command line of the user's own",
     "convert.pytorch": "the command line; files are read by PyTorch after archives' checks",
     "convert.samples": "samples of the user's own",

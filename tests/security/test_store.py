@@ -187,12 +187,12 @@ def test_a_removed_version_takes_the_note_of_its_failure_along(
 ) -> None:
     store.push(digits)
     store.push(digits)
-    store.note_failure("digits", 1, "it hangs")
+    store.record_failure("digits", 1, "it hangs")
     store.remove("digits@1")
     assert store.read_failure("digits", 1) is None
-    store.note_failure("digits", 1, "a server that has not heard")
+    store.record_failure("digits", 1, "a server that has not heard")
     assert store.read_failure("digits", 1) is None
-    store.note_failure("unknown", 1, "nobody's")
+    store.record_failure("unknown", 1, "nobody's")
     assert store.names() == ["digits"]
 
 
@@ -341,7 +341,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         lambda store, digits: store.promote("digits", 1),
         lambda store, digits: store.rollback("digits"),
         lambda store, digits: store.set_traffic("digits", {1: 100}),
-        lambda store, digits: store.note_failure("digits", 1, "no"),
+        lambda store, digits: store.record_failure("digits", 1, "no"),
         lambda store, digits: store.push(digits),
     ],
     ids=["remove", "promote", "rollback", "traffic", "failure", "push"],

@@ -26,7 +26,7 @@ from modelpad.server import App, LoadOptions, ModelTable, ServedModel
 from modelpad.server.lifecycle.catalogue import Catalogue
 from modelpad.server.lifecycle.overrides import Overrides
 from modelpad.server.lifecycle.reconciler import Reconciler
-from modelpad.store import LocalStore, find_bundle
+from modelpad.store import LocalStore, resolve_bundle
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_version_that_is_not_open_in_time_stays_out(
     """Its graph may hang: nobody waits for it for ever, nor tries it again."""
 
     async def follow() -> None:
-        found = find_bundle("digits", store.root)
+        found = resolve_bundle("digits", store.root)
         app = App(ModelTable([ServedModel.load("digits", 1, found.bundle)]))
         catalogue = Catalogue(store.root, ["digits"], [found], Overrides(), LoadOptions())
         app.reconciler = Reconciler(app, catalogue, 0)

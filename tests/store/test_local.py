@@ -1,9 +1,8 @@
-"""The store: versions, aliases, and what survives being killed."""
+"""The local store: versions, aliases, and recovery from killed processes."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from modelpad.bundle import Bundle
 from modelpad.bundle.locks import claim_folder
 from modelpad.errors import ModelNotFound, StoreError, UsageError, VersionNotFound
-from modelpad.store import LocalStore, find_bundle
+from modelpad.store import LocalStore
 
 PUSH = """
 import sys
@@ -76,7 +75,7 @@ def test_some_words_cannot_be_aliases(store: LocalStore, digits: Bundle, alias: 
         store.set_alias("digits", alias, 1)
 
 
-def test_unknown_names_are_answered_with_the_nearest(store: LocalStore, digits: Bundle) -> None:
+def test_errors_for_unknown_names_suggest_the_nearest(store: LocalStore, digits: Bundle) -> None:
     store.push(digits)
     with pytest.raises(ModelNotFound, match="digit") as raised:
         store.resolve("digit")
@@ -87,7 +86,7 @@ def test_unknown_names_are_answered_with_the_nearest(store: LocalStore, digits: 
 
 
 @given(st.text(max_size=40))
-def test_any_reference_is_answered_or_not_found(reference: str) -> None:
+def test_any_reference_is_resolved_or_not_found(reference: str) -> None:
     with pytest.raises(ModelNotFound):
         LocalStore(Path("/nonexistent")).resolve(reference)
 
@@ -100,7 +99,7 @@ def test_a_removed_number_is_never_used_again(store: LocalStore, digits: Bundle)
     assert store.push(digits).version == 3
 
 
-def test_what_an_alias_means_is_not_removed(store: LocalStore, digits: Bundle) -> None:
+def test_a_version_with_an_alias_is_not_removed(store: LocalStore, digits: Bundle) -> None:
     store.push(digits)
     store.set_alias("digits", "production", 1)
     with pytest.raises(StoreError, match="production") as raised:
@@ -113,14 +112,14 @@ def test_what_an_alias_means_is_not_removed(store: LocalStore, digits: Bundle) -
 
 
 @pytest.mark.parametrize(("keep", "opened"), [(1, {2}), (2, {2, 3, 4}), (3, {2, 3, 4})])
-def test_a_server_holds_the_newest_beside_what_the_name_means(
+def test_the_desired_state_has_the_newest_versions_and_the_default(
     store: LocalStore, digits: Bundle, keep: int, opened: set[int]
 ) -> None:
     for _ in range(4):
         store.push(digits)
-    assert store.plan("digits", keep).versions == set(range(5 - keep, 5))
+    assert store.desired_state("digits", keep).versions == set(range(5 - keep, 5))
     store.promote("digits", 2)
-    assert store.plan("digits", keep).versions == opened
+    assert store.desired_state("digits", keep).versions == opened
 
 
 def test_verify_names_the_damaged_file(store: LocalStore, digits: Bundle) -> None:
@@ -158,13 +157,22 @@ def test_processes_pushing_at_once_take_different_versions(
     assert store.verify() == []
 
 
+def count_staged(store: LocalStore) -> int:
+    """The files and folders that pushes have staged so far."""
+    folder = store.root / "digits"
+    staged = [path for path in folder.iterdir() if path.name.startswith(".staging-")]
+    return sum(len(files) + 1 for path in staged for _, _, files in os.walk(path))
+
+
 def test_a_kill_at_any_moment_leaves_the_store_valid(store: LocalStore, digits: Bundle) -> None:
-    chance = random.Random(4)
-    for _ in range(30):
+    store.push(digits)
+    for number in range(30):
         process = push_in_process(store, digits, 1000)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 0.03))
+        end = time.monotonic() + 15
+        while count_staged(store) < number % 15:
+            assert time.monotonic() < end, "nothing is staged"
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert store.verify() == []
@@ -192,26 +200,16 @@ def test_leftovers_of_dead_processes_are_cleaned_by_a_push_and_only_then(
     assert not alive.exists()
 
 
-def test_a_bundle_is_found_by_path_store_or_zoo(store: LocalStore, digits: Bundle) -> None:
-    assert find_bundle("digits", store.root).bundle.folder == digits.folder
-    assert find_bundle(str(digits.folder), store.root).name == "digits"
-    store.push(digits)
-    store.push(digits)
-    assert find_bundle("digits", store.root).version == 2
-    with pytest.raises(ModelNotFound) as raised:
-        find_bundle("digitz", store.root)
-    assert "digits" in raised.value.hint
-
-
-def test_a_plan_keeps_as_many_of_the_newest_as_it_is_told(
-    store: LocalStore, digits: Bundle
-) -> None:
+def test_the_desired_state_keeps_the_newest_versions(store: LocalStore, digits: Bundle) -> None:
     for _ in range(4):
         store.push(digits, "digits")
-    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2, 3)] == [
+    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2, 3)] == [
         [4],
         [3, 4],
         [2, 3, 4],
     ]
     store.promote("digits", 1)
-    assert [sorted(store.plan("digits", keep).versions) for keep in (1, 2)] == [[1], [1, 3, 4]]
+    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2)] == [
+        [1],
+        [1, 3, 4],
+    ]

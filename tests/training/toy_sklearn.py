@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from modelpad.convert import ImportRequest, open_live
+from modelpad.convert import ImportRequest, open_object
 from modelpad.fields import Tensor
 from modelpad.training.card import Card, describe_data
 from modelpad.training.classification import plan_fields
@@ -36,7 +36,7 @@ def train(options: Options, run: Run) -> Trained:
     model.fit(inputs, data.train.labels)
 
     scores = model.predict_proba(tested).astype(np.float32)
-    source = open_live(model, ImportRequest())
+    source = open_object(model, ImportRequest())
     planned, outputs = plan_fields(source, Tensor("pixels", "float32", (64,)), data.classes)
     return Trained(
         source=source,

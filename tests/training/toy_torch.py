@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modelpad.convert import ImportRequest, open_live
+from modelpad.convert import ImportRequest, open_object
 from modelpad.convert.input_plan import InputPlan
 from modelpad.convert.output_plan import OutputPlan
 from modelpad.convert.steps import Softmax
@@ -79,7 +79,7 @@ def train(options: Options, run: Run) -> Trained:
 
     net.eval()
     tested = data.test.images.reshape(-1, 64) / np.float32(255)
-    source = open_live(net, ImportRequest(), tested[:2])
+    source = open_object(net, ImportRequest(), tested[:2])
     with torch.no_grad():
         scores = net(torch.from_numpy(tested)).numpy()
     label = Label("label", data.classes)

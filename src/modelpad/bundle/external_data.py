@@ -1,7 +1,7 @@
-"""Which files an ONNX graph keeps its weights in, read without the `onnx` package.
+"""Finds the files in which an ONNX graph stores its weights, without the `onnx` package.
 
-ONNX Runtime opens whatever file a tensor names, so a bundle's reader has to know these names. The
-graph is a protobuf message; only the fields on the way to a tensor's `external_data` are read.
+ONNX Runtime opens any file that a tensor names, so opening a bundle must check these names first.
+Of the graph's protobuf message, only the fields that lead to a tensor's `external_data` are read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modelpad.bundle.protobuf import walk
 
-# onnx.proto: for each message, the fields that lead to tensors, by their numbers.
+# Field numbers of onnx.proto: for each message, the fields that lead to tensors.
 FIELDS: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -35,30 +35,30 @@ KEY, VALUE = 1, 2  # of an Entry
 
 
 def find_locations(path: Path) -> set[str]:
-    """The values of `location` of all tensors in the graph at `path`, as they are written.
+    """Every tensor's `location` in the graph at `path`, unmodified.
 
     Raises:
-        ValueError: it is not a protobuf message.
-        OSError: it cannot be read.
+        ValueError: the file is not a protobuf message.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         if path.stat().st_size == 0:
-            raise ValueError("it is empty")
+            raise ValueError("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
             if body.find(b"location") < 0:
-                return set()  # as in nearly every graph, at the speed of memory
+                return set()  # true of nearly every graph, and fast
             return set(_walk(body))
 
 
 def _walk(body: mmap.mmap) -> Iterator[str]:
-    left = [("Model", 0, len(body))]
-    while left:
-        kind, start, end = left.pop()
-        inner = FIELDS[kind]
+    messages = [("Model", 0, len(body))]
+    while messages:
+        kind, start, end = messages.pop()
+        children = FIELDS[kind]
         entry: dict[int, str] = {}
         for number, first, last in walk(body, start, end):
-            if number in inner:
-                left.append((inner[number], first, last))
+            if number in children:
+                messages.append((children[number], first, last))
             elif kind == "Entry" and number in (KEY, VALUE):
                 entry[number] = body[first:last].decode("utf-8")
         if entry.get(KEY) == "location":

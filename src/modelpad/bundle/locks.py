@@ -1,8 +1,8 @@
-"""Locks on files and folders that end with the process that holds them, SIGKILL included.
+"""Locks on files and folders that are released when their process ends, even by SIGKILL.
 
-On POSIX they are `flock` locks: the kernel releases them, so a lock that can be taken proves that
-its last holder is done or dead. Windows locks a byte of the file; its folders cannot be locked, and
-there (and on file systems without locks) a folder is taken for dead by its age.
+On POSIX they are `flock` locks, which the kernel releases: a lock that can be acquired proves that
+its last holder has finished or died. On Windows a byte of the file is locked. Folders cannot be
+locked there, nor on file systems without locks; a folder then counts as abandoned by its age.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ else:
 
 MAX_WAIT_S = 30.0
 FIRST_SLEEP_S, MAX_SLEEP_S = 0.0005, 0.02
-# Where nothing proves that a folder is dead, it has to be this old.
-DEAD_AGE_S = 3600.0
+# Where folders cannot be locked, one counts as abandoned at this age.
+ABANDONED_AGE_S = 3600.0
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Holds the lock file `path`, which is created where it is missing; waits for other holders.
+    """Holds the lock file `path`, creating it if necessary; waits for other holders.
 
-    Threads exclude each other as processes do. The same thread must not take a lock twice.
+    Threads exclude each other as processes do. The lock is not reentrant.
 
     Raises:
         StoreError: another process has held it for `MAX_WAIT_S`.
@@ -54,13 +54,13 @@ def _acquire(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
         try:
-            # A lock on a file that was replaced or deleted meanwhile excludes nobody.
+            # A lock on a file that has been replaced or deleted meanwhile excludes nobody.
             if _try_lock(descriptor) and _is_at(descriptor, path):
                 return descriptor
             if time.monotonic() > end:
                 raise StoreError(
                     f"Another process has held the lock {path} for {MAX_WAIT_S:g} seconds.",
-                    hint="Wait for the other modelpad, or end it, and try again.",
+                    hint="Wait for the other modelpad process, or stop it, and try again.",
                 )
         except BaseException:
             os.close(descriptor)
@@ -72,9 +72,9 @@ def _acquire(path: Path) -> int:
 
 @contextmanager
 def claim_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder `PREFIX<pid>-<hex>` in `parent` that `remove_dead` leaves alone until the end.
+    """A new folder `PREFIX<pid>-<hex>` in `parent`, protected from `remove_abandoned`.
 
-    It is meant to be renamed when it is complete; otherwise it is removed. Raises `OSError`.
+    The caller renames it when it is complete; otherwise it is removed on exit. Raises `OSError`.
     """
     while True:
         folder = parent / f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
@@ -82,7 +82,7 @@ def claim_folder(parent: Path, prefix: str) -> Iterator[Path]:
         try:
             descriptor = _lock_folder(folder)
         except (BlockingIOError, FileNotFoundError):
-            continue  # `remove_dead` was faster than the lock
+            continue  # `remove_abandoned` removed it before it was locked
         if descriptor is None or _is_at(descriptor, folder):
             break
         os.close(descriptor)
@@ -94,27 +94,27 @@ def claim_folder(parent: Path, prefix: str) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def remove_dead(parent: Path, prefix: str) -> None:
-    """Removes the folders that `claim_folder` made in `parent` for processes that are dead now.
+def remove_abandoned(parent: Path, prefix: str) -> None:
+    """Removes folders in `parent` that `claim_folder` created for processes that have died.
 
-    What cannot be removed stays. Symbolic links are not followed.
+    Errors are ignored. Symbolic links are not followed.
     """
     ours = re.compile(re.escape(prefix) + r"\d+-[0-9a-f]{12}")
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if ours.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
-                    _remove_if_dead(Path(entry.path))
+                    _remove_if_abandoned(Path(entry.path))
 
 
-def _remove_if_dead(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
     descriptor = _lock_folder(folder)
     if descriptor is None:
-        if time.time() - folder.stat().st_mtime > DEAD_AGE_S:
+        if time.time() - folder.stat().st_mtime > ABANDONED_AGE_S:
             shutil.rmtree(folder)
         return
     try:
-        # The lock is held during the removal, so that no process can claim the folder.
+        # The lock is held during removal, so that no process can claim the folder.
         if _is_at(descriptor, folder):
             shutil.rmtree(folder)
     finally:
@@ -122,9 +122,9 @@ def _remove_if_dead(folder: Path) -> None:
 
 
 def _lock_folder(folder: Path) -> int | None:
-    """The descriptor that locks the folder; None where folders cannot be locked.
+    """A descriptor that holds the folder's lock; None if folders cannot be locked here.
 
-    Raises `BlockingIOError` when another process holds it.
+    Raises `BlockingIOError` if another process holds it.
     """
     if sys.platform == "win32":
         return None
@@ -152,7 +152,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether `path` is what the descriptor has open."""
+    """Whether the descriptor's file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
     except FileNotFoundError:

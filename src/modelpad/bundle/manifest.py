@@ -1,4 +1,4 @@
-"""The manifest: what a bundle says of itself. `docs/bundle-format.md` specifies it."""
+"""The manifest: a bundle's metadata. `docs/bundle-format.md` specifies the format."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 from modelpad.errors import BundleInvalid
 from modelpad.fields import Signature
-from modelpad.foreign_json import load_json
+from modelpad.foreign_json import (
+    Json,
+    as_object,
+    integer_at,
+    list_at,
+    load_json,
+    object_at,
+    text_at,
+)
 
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -20,7 +27,7 @@ REWRITE = "Write the bundle again from its source model."
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file of the bundle: its SHA-256 in hex and its size in bytes."""
+    """The SHA-256 (in hex) and the size of a file in the bundle."""
 
     sha256: str
     bytes: int
@@ -28,15 +35,15 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example: each input as `{"file": path}` or `{"value": JSON}`, and the right answer."""
+    """An example: each input as `{"file": path}` or `{"value": JSON}`, and the expected output."""
 
-    inputs: Mapping[str, Mapping[str, Any]]
-    expected: Any = None
+    inputs: Mapping[str, Mapping[str, Json]]
+    expected: Json = None
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about a model version but its files' content."""
+    """Everything about a model version except the content of its files."""
 
     name: str
     task: str
@@ -45,10 +52,10 @@ class Manifest:
     summary: str = ""
     licence: str = ""
     created: str = ""
-    source: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Json] = field(default_factory=dict)
+    training: Mapping[str, Json] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    parity: Mapping[str, Any] | None = None
+    parity: Mapping[str, Json] | None = None
     samples: tuple[Sample, ...] = ()
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     format: int = FORMAT
@@ -56,13 +63,13 @@ class Manifest:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise BundleInvalid(
-                f"{self.name!r} is not a model's name.",
+                f"{self.name!r} is not a valid model name.",
                 hint="Use lower-case letters, digits, '.', '_' and '-'; at most 64 characters.",
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The manifest as its JSON holds it."""
-        prepared = {f.name: f.preparation() for f in self.signature.inputs}
+    def to_dict(self) -> dict[str, Json]:
+        """The content of `manifest.json`."""
+        preparations = {f.name: f.preparation() for f in self.signature.inputs}
         return {
             "format": self.format,
             "name": self.name,
@@ -72,12 +79,18 @@ class Manifest:
             "licence": self.licence,
             "created": self.created,
             "signature": self.signature.to_dict(),
-            "preparation": {name: steps for name, steps in prepared.items() if steps},
-            "source": dict(self.source),
-            "training": dict(self.training),
-            "metrics": dict(self.metrics),
-            "parity": None if self.parity is None else dict(self.parity),
-            "samples": [{"inputs": dict(s.inputs), "expected": s.expected} for s in self.samples],
+            "preparation": {name: steps for name, steps in preparations.items() if steps},
+            "source": {**self.source},
+            "training": {**self.training},
+            "metrics": {**self.metrics},
+            "parity": None if self.parity is None else {**self.parity},
+            "samples": [
+                {
+                    "inputs": {name: {**value} for name, value in sample.inputs.items()},
+                    "expected": sample.expected,
+                }
+                for sample in self.samples
+            ],
             "files": {
                 path: {"sha256": record.sha256, "bytes": record.bytes}
                 for path, record in self.files.items()
@@ -85,7 +98,7 @@ class Manifest:
         }
 
     def to_json(self) -> bytes:
-        """The bytes of `manifest.json`: UTF-8, keys sorted, two spaces, a newline at the end."""
+        """`manifest.json`: UTF-8, sorted keys, indented by two spaces, with a final newline."""
         text = json.dumps(
             self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
         )
@@ -93,70 +106,90 @@ class Manifest:
 
     @classmethod
     def from_json(cls, body: bytes) -> Manifest:
-        """The manifest in these bytes.
+        """Parses `manifest.json`.
 
         Raises:
-            BundleInvalid: not JSON, of another format version, or a part makes no sense.
+            BundleInvalid: not JSON, another format version, or an invalid value.
         """
         try:
             record = load_json(body)
         except ValueError as error:
             raise BundleInvalid(f"manifest.json is not JSON: {error}.", hint=REWRITE) from error
         if not isinstance(record, dict):
-            raise BundleInvalid("manifest.json is not an object.", hint=REWRITE)
+            raise BundleInvalid("manifest.json is not a JSON object.", hint=REWRITE)
         if record.get("format") != FORMAT:
             raise BundleInvalid(
-                f"The bundle's format is {record.get('format')!r}; this modelpad reads {FORMAT}.",
-                hint="Install the modelpad that wrote it, or a newer one.",
+                f"The bundle has format {record.get('format')!r}; this modelpad reads {FORMAT}.",
+                hint="Install the version of modelpad that wrote it, or a newer one.",
             )
         try:
             manifest = cls._from_record(record)
-            manifest.to_json()  # NaN, infinity and lone surrogates cannot be written again
+            manifest.to_json()  # rejects NaN, infinity and lone surrogates
             return manifest
         except (
             *(ArithmeticError, AttributeError, LookupError),
             *(RecursionError, TypeError, ValueError),
         ) as error:
             raise BundleInvalid(
-                f"manifest.json makes no sense: {type(error).__name__} {error}.", hint=REWRITE
+                f"manifest.json is invalid: {type(error).__name__} {error}.", hint=REWRITE
             ) from error
 
     @classmethod
-    def _from_record(cls, record: dict[str, Any]) -> Manifest:
-        files = {}
-        for path, file in record["files"].items():
-            check_path(path)
-            files[path] = FileRecord(str(file["sha256"]), int(file["bytes"]))
-        samples = tuple(Sample(dict(s["inputs"]), s.get("expected")) for s in record["samples"])
-        for sample in samples:
-            for value in sample.inputs.values():
-                if "file" in value and value["file"] not in files:
-                    raise ValueError(f"a sample's file {value['file']!r} is not listed")
-                if not {"file", "value"} & set(value):
-                    raise ValueError("a sample's input has neither file nor value")
+    def _from_record(cls, record: dict[str, Json]) -> Manifest:
+        files = _read_files(record)
         return cls(
-            name=record["name"],
-            task=str(record["task"]),
-            signature=Signature.from_dict(record["signature"]),
-            title=str(record["title"]),
-            summary=str(record["summary"]),
-            licence=str(record["licence"]),
-            created=str(record["created"]),
-            source=dict(record["source"]),
-            training=dict(record["training"]),
-            metrics={name: float(value) for name, value in record["metrics"].items()},
-            parity=record["parity"],
-            samples=samples,
+            name=text_at(record, "name"),
+            task=text_at(record, "task"),
+            signature=Signature.from_dict(object_at(record, "signature")),
+            title=text_at(record, "title"),
+            summary=text_at(record, "summary"),
+            licence=text_at(record, "licence"),
+            created=text_at(record, "created"),
+            source=object_at(record, "source"),
+            training=object_at(record, "training"),
+            metrics=_read_metrics(record),
+            parity=None if record["parity"] is None else object_at(record, "parity"),
+            samples=tuple(_read_sample(each, files) for each in list_at(record, "samples")),
             files=files,
         )
 
 
+def _read_files(record: dict[str, Json]) -> dict[str, FileRecord]:
+    files = {}
+    for path, value in object_at(record, "files").items():
+        check_path(path)
+        file = as_object(value, path)
+        files[path] = FileRecord(text_at(file, "sha256"), integer_at(file, "bytes"))
+    return files
+
+
+def _read_metrics(record: dict[str, Json]) -> dict[str, float]:
+    metrics = {}
+    for name, value in object_at(record, "metrics").items():
+        if not isinstance(value, int | float):
+            raise TypeError(f"the metric {name} is not a number")
+        metrics[name] = float(value)
+    return metrics
+
+
+def _read_sample(record: Json, files: Mapping[str, FileRecord]) -> Sample:
+    sample = as_object(record, "a sample")
+    inputs = {}
+    for name, value in object_at(sample, "inputs").items():
+        inputs[name] = as_object(value, name)
+        if "file" in inputs[name] and text_at(inputs[name], "file") not in files:
+            raise ValueError(f"the sample file {inputs[name]['file']!r} is not listed")
+        if not {"file", "value"} & set(inputs[name]):
+            raise ValueError("a sample input has neither file nor value")
+    return Sample(inputs, sample.get("expected"))
+
+
 def check_path(path: str) -> None:
-    """Raises `BundleInvalid` unless `path` stays inside the bundle, in plain form."""
+    """Raises `BundleInvalid` unless `path` is a plain relative path inside the bundle."""
     parts = PurePosixPath(path).parts
     plain = path == "/".join(parts) and "\\" not in path and ":" not in path and "\0" not in path
     if not parts or not plain or ".." in parts or path.startswith("/") or path == "manifest.json":
         raise BundleInvalid(
             f"The bundle lists a file {path!r}, which is not a plain path inside it.",
-            hint="Do not use this bundle unless you know who made it.",
+            hint="Do not use this bundle unless you trust its author.",
         )

@@ -1,7 +1,7 @@
-"""Walks a protobuf message by its wire format, without its schema and without copying it.
+"""Iterates over a protobuf message by its wire format, without a schema and without copying.
 
-https://protobuf.dev/programming-guides/encoding/. Enough of it to find the messages, texts and
-bytes inside an ONNX graph, which may be larger than memory, in a process without `onnx`.
+See https://protobuf.dev/programming-guides/encoding/. This covers what is needed to find messages,
+strings and bytes in an ONNX graph that may be larger than memory, without the `onnx` package.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ MAX_SHIFT = 63
 
 
 def walk(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The fields of a message that have a length: the number of each, where it starts and ends.
+    """The length-delimited fields of a message: number, start and end of each.
 
-    Raises `ValueError` for bytes that are not a message.
+    Raises `ValueError` if the bytes are not a message.
     """
     at = start
     while at < end:
@@ -33,13 +33,13 @@ def walk(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[int, i
             yield number, at, at + size
             at += size
         else:
-            raise ValueError(f"a field is of the unknown kind {wire}")
+            raise ValueError(f"a field has the unsupported wire type {wire}")
     if at != end:
-        raise ValueError("a message ends within a field")
+        raise ValueError("a message ends inside a field")
 
 
 def read_varint(data: mmap.mmap | bytes, at: int, end: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends. Raises `ValueError`."""
+    """A varint (seven bits per byte) and the position after it. Raises `ValueError`."""
     value = shift = 0
     while at < end and shift <= MAX_SHIFT:
         byte = data[at]
@@ -48,4 +48,4 @@ def read_varint(data: mmap.mmap | bytes, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise ValueError("a number does not end")
+    raise ValueError("a varint is not terminated")

@@ -1,4 +1,4 @@
-"""Opens a bundle's folder, and verifies it."""
+"""Opens and verifies a bundle's folder."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import hashlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from modelpad.bundle.external_data import find_locations
 from modelpad.bundle.manifest import FileRecord, Manifest
 from modelpad.errors import BundleInvalid, ChecksumMismatch
-from modelpad.foreign_json import load_json
+from modelpad.foreign_json import Json, load_json
 
 GRAPH = "model.onnx"
-AGAIN = "Push or train it again; a good copy cannot be made from a damaged one."
+RESTORE = "The bundle is damaged. Push or train it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,41 +24,41 @@ class Bundle:
     manifest: Manifest
 
     def path(self, name: str) -> Path:
-        """A listed file's path.
+        """The path of a file in the manifest.
 
-        Raises `BundleInvalid` when the manifest does not list it, or a part of the path is a link.
+        Raises `BundleInvalid` if the manifest does not list it, or part of the path is a link.
         """
         if name not in self.manifest.files:
-            raise BundleInvalid(f"The bundle {self.folder} has no {name}.", hint=AGAIN)
-        check_plain(self.folder, name)
+            raise BundleInvalid(f"The bundle {self.folder} has no {name}.", hint=RESTORE)
+        check_regular(self.folder, name)
         return self.folder / name
 
     @property
     def graph_bytes(self) -> int:
-        """The size of the graph, with the weights that lie beside it."""
+        """The size of the graph, including weights in separate files."""
         files = self.manifest.files.items()
         return sum(record.bytes for name, record in files if name.startswith(GRAPH))
 
-    def read_json(self, name: str) -> Any:
-        """A listed JSON file. Raises `BundleInvalid` when it is not JSON."""
+    def read_json(self, name: str) -> Json:
+        """The content of a JSON file in the manifest. Raises `BundleInvalid`."""
         try:
             return load_json(self.path(name).read_bytes())
         except (OSError, ValueError) as error:
-            raise BundleInvalid(f"{name} cannot be read: {error}.", hint=AGAIN) from error
+            raise BundleInvalid(f"{name} cannot be read: {error}.", hint=RESTORE) from error
 
 
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
-    """The bundle in `folder`; with `verify`, every file's size and SHA-256 are checked.
+    """The bundle in `folder`.
 
-    `folder` itself may be a link; nothing inside it may. With `verify`, the graph may keep weights
-    only in files that the manifest lists.
+    With `verify`, every file's size and SHA-256 are checked, and that the graph stores weights only
+    in files that the manifest lists. `folder` itself may be a link; nothing inside it may.
 
     Raises:
-        BundleInvalid: no manifest, one that makes no sense, a file that is missing or not a plain
-            one, or a graph with weights in other files.
-        ChecksumMismatch: a file is not the one that was written; the error names it.
+        BundleInvalid: the manifest is missing or invalid, a file is missing or not a regular file,
+            or the graph stores weights in other files.
+        ChecksumMismatch: a file has changed; the error names it.
     """
-    check_plain(folder, "manifest.json")
+    check_regular(folder, "manifest.json")
     try:
         body = (folder / "manifest.json").read_bytes()
     except OSError as error:
@@ -69,30 +68,33 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
         ) from error
     bundle = Bundle(folder, Manifest.from_json(body))
     if GRAPH not in bundle.manifest.files:
-        raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=AGAIN)
+        raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=RESTORE)
     if verify:
         for name, record in bundle.manifest.files.items():
-            check_plain(folder, name)
+            check_regular(folder, name)
             _verify_file(folder / name, name, record)
         _verify_locations(bundle)
     return bundle
 
 
-def check_plain(folder: Path, name: str) -> None:
-    """Raises `BundleInvalid` unless `name` is a regular file in real folders, or is not there."""
+def check_regular(folder: Path, name: str) -> None:
+    """Raises `BundleInvalid` if any part of `name` is a link or something else irregular.
+
+    A missing file is not an error here.
+    """
     parts = PurePosixPath(name).parts
     for count in range(1, len(parts) + 1):
         path = folder.joinpath(*parts[:count])
         try:
             mode = path.lstat().st_mode
         except OSError:
-            return  # reading it will say what is wrong
-        wanted = stat.S_ISREG if count == len(parts) else stat.S_ISDIR
-        if not wanted(mode):
+            return  # reading it will raise the error
+        is_expected = stat.S_ISREG if count == len(parts) else stat.S_ISDIR
+        if not is_expected(mode):
             where = path.relative_to(folder).as_posix()
-            kind = "a link" if stat.S_ISLNK(mode) else "not a plain file or folder"
+            kind = "a link" if stat.S_ISLNK(mode) else "not a regular file or folder"
             raise BundleInvalid(
-                f"{where} is {kind}.", hint="A bundle holds plain files and folders only."
+                f"{where} is {kind}.", hint="A bundle may contain only regular files and folders."
             )
 
 
@@ -100,12 +102,12 @@ def _verify_locations(bundle: Bundle) -> None:
     try:
         locations = find_locations(bundle.folder / GRAPH)
     except (OSError, ValueError) as error:
-        raise BundleInvalid(f"{GRAPH} is not an ONNX graph: {error}.", hint=AGAIN) from error
+        raise BundleInvalid(f"{GRAPH} is not an ONNX graph: {error}.", hint=RESTORE) from error
     unlisted = sorted(locations - set(bundle.manifest.files))
     if unlisted:
         raise BundleInvalid(
-            f"{GRAPH} keeps weights in {unlisted[0]!r}, which manifest.json does not list.",
-            hint="Do not use this bundle unless you know who made it.",
+            f"{GRAPH} stores weights in {unlisted[0]!r}, which manifest.json does not list.",
+            hint="Do not use this bundle unless you trust its author.",
             file=unlisted[0],
         )
 
@@ -117,12 +119,12 @@ def _verify_file(path: Path, name: str, record: FileRecord) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BundleInvalid(
-            f"The bundle's file {name} cannot be read: {error.strerror}.", hint=AGAIN, file=name
+            f"The bundle's file {name} cannot be read: {error.strerror}.", hint=RESTORE, file=name
         ) from error
     if size != record.bytes or digest != record.sha256:
         raise ChecksumMismatch(
             f"The bundle's file {name} is not the one that was written"
             f" ({size:,} bytes; {record.bytes:,} expected).",
-            hint=AGAIN,
+            hint=RESTORE,
             file=name,
         )

@@ -1,4 +1,4 @@
-"""Writes a bundle: aside first, then renamed into place, so that half of one is never seen."""
+"""Writes a bundle into a staging folder and renames it into place, so that it appears at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from modelpad.bundle.locks import claim_folder, remove_dead
+from modelpad.bundle.locks import claim_folder, remove_abandoned
 from modelpad.bundle.manifest import FileRecord, Manifest, check_path
 from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
 from modelpad.errors import BundleInvalid, StoreError
@@ -19,20 +19,20 @@ STAGING = ".staging-"
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
-    """Writes `files` (content, or a path to copy) and the manifest as a new folder.
+    """Writes `files` (content, or a path to copy) and the manifest to a new folder.
 
-    Checksums are computed here. What was staged is removed when anything fails.
+    Checksums are computed here. If anything fails, nothing is left behind.
 
     Raises:
-        BundleInvalid: no `model.onnx`, or a file's name leaves the folder.
-        StoreError: the folder exists, or cannot be written.
+        BundleInvalid: `model.onnx` is missing, or a file name points outside the folder.
+        StoreError: the folder exists or cannot be written.
     """
     with stage_bundle(folder.parent, manifest, files) as staged:
         try:
             staged.rename(folder)
         except OSError as error:
             raise StoreError(
-                f"The bundle cannot be put at {folder}: {error.strerror}.",
+                f"The bundle cannot be written to {folder}: {error.strerror}.",
                 hint="Choose a folder that does not exist yet.",
             ) from error
     sync_folder(folder.parent)
@@ -43,34 +43,34 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | P
 def stage_bundle(
     parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path]
 ) -> Iterator[Path]:
-    """A complete bundle, synced to disk, in a hidden folder of `parent`, to be renamed.
+    """A complete bundle, synced to disk, in a hidden folder of `parent`, for the caller to rename.
 
-    It is removed at the end unless it was renamed. What killed processes left staged in `parent` is
-    removed too. Raises as `write_bundle`.
+    Unless renamed, it is removed on exit. Staging folders of killed processes in `parent` are
+    removed too. Raises like `write_bundle`.
     """
     if GRAPH not in files:
         raise BundleInvalid(f"A bundle needs {GRAPH}.", hint="Export the model to ONNX first.")
     with ExitStack() as stack:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            remove_dead(parent, STAGING)
+            remove_abandoned(parent, STAGING)
             staged = stack.enter_context(claim_folder(parent, STAGING))
             records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
             created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
-            whole = replace(manifest, files=records, created=created)
-            _write_synced(staged / "manifest.json", whole.to_json())
-            for each in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
-                sync_folder(each)
+            complete = replace(manifest, files=records, created=created)
+            _write_synced(staged / "manifest.json", complete.to_json())
+            for folder in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
+                sync_folder(folder)
         except OSError as error:
             raise StoreError(
                 f"{parent} cannot be written: {error.strerror}.",
-                hint="Check its rights and the space left, or choose another: --store DIR.",
+                hint="Check permissions and free space, or choose another folder: --store DIR.",
             ) from error
         yield staged
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the folder's entries survive a power cut, where the system can."""
+    """Flushes the folder's entries to disk, so that they survive a power cut (POSIX only)."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

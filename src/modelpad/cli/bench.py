@@ -104,7 +104,7 @@ def write_sample(bundle: Bundle, name: str) -> bytes:
     kinds = {field.name: field.kind for field in bundle.manifest.signature.inputs}
     values: dict[str, Any] = {}
     for field, value in inputs.items():
-        path = bundle.path(value["file"]) if "file" in value else None
+        path = bundle.path(str(value["file"])) if "file" in value else None
         if path is not None and len(inputs) == 1:
             return write_request("127.0.0.1", f"/predict/{name}", path.read_bytes(), "image/png")
         values[field] = encode_value(path or value["value"], kinds[field])

@@ -83,13 +83,13 @@ def _check_package(name: str, state: str, hint: str) -> Finding:
 def _check_engine() -> Iterator[Finding]:
     from modelpad.engine import Session, allotted_cpus
     from modelpad.errors import ModelpadError
-    from modelpad.store import find_bundle
+    from modelpad.store import resolve_bundle
 
     yield Finding("ok", f"{allotted_cpus()} CPUs available")
     try:
         from pathlib import Path
 
-        session = Session(find_bundle("digits", Path(os.devnull)).bundle)
+        session = Session(resolve_bundle("digits", Path(os.devnull)).bundle)
         session.warm_up()
         yield Finding("ok", "the bundled digits model works")
     except (ModelpadError, ImportError) as error:

@@ -121,8 +121,8 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
     """Every version in the store, sorted by name, as shown with `--json`."""
     rows: list[dict[str, Any]] = []
     for name in sorted(store.names()):
-        aliases, plan = store.aliases(name), store.plan(name)
-        traffic = plan.traffic or {plan.live: 100}
+        aliases, plan = store.aliases(name), store.desired_state(name)
+        traffic = plan.traffic or {plan.default_version: 100}
         for version in store.versions(name):
             manifest = store.open(f"{name}@{version}", verify=False).manifest
             names = sorted(alias for alias, target in aliases.items() if target == version)
@@ -149,9 +149,9 @@ def _write_traffic(row: Mapping[str, Any]) -> str:
 
 def show_model(store: LocalStore, args: argparse.Namespace) -> int:
     """Prints one version's manifest."""
-    from modelpad.store import find_bundle
+    from modelpad.store import resolve_bundle
 
-    found = find_bundle(args.model, store.root)
+    found = resolve_bundle(args.model, store.root)
     manifest = found.bundle.manifest
     if args.json:
         print(json.dumps({"version": found.version} | manifest.to_dict()))
@@ -253,9 +253,9 @@ def pull(store: LocalStore, args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from modelpad.bundle import write_bundle
-    from modelpad.store import find_bundle
+    from modelpad.store import resolve_bundle
 
-    found = find_bundle(args.model, store.root)
+    found = resolve_bundle(args.model, store.root)
     target = Path(args.folder)
     if target.exists():
         raise StoreError(

@@ -450,7 +450,7 @@ def read_load_options(args: argparse.Namespace, workers: int, *, supervised: boo
     from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus
     from modelpad.server import LoadOptions
 
-    limits = QueueLimits(length=-(-args.max_queue // workers), timeout_s=args.timeout)
+    limits = QueueLimits(max_length=-(-args.max_queue // workers), timeout_s=args.timeout)
     threads = max(1, allotted_cpus() // workers)
     share = int(args.memory_limit * 1024 * 1024) // workers
     memory = MemoryBudget(share) if share else None
@@ -468,7 +468,7 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
         field = model.bundle.manifest.signature.inputs[0]
         target = f"{url}/predict/{model.name}"
         samples = [sample.inputs.get(field.name, {}) for sample in model.bundle.manifest.samples]
-        files = [sample["file"] for sample in samples if "file" in sample]
+        files = [str(sample["file"]) for sample in samples if "file" in sample]
         if field.kind == "text":
             lines.append(f"curl {target} -H 'content-type: text/plain' -d 'Say something.'")
         elif files:

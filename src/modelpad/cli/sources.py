@@ -46,11 +46,11 @@ def find_model(given: str, settings: Settings) -> ResolvedBundle:
     """The bundle that `given` means, of a foreign model's file too.
 
     Raises:
-        ModelNotFound, VersionNotFound, BundleInvalid: as `find_bundle` does.
+        ModelNotFound, VersionNotFound, BundleInvalid: as `resolve_bundle` does.
         ConversionFailed, ParityFailed, MissingExtra: as `modelpad import` does.
     """
     from modelpad.bundle import open_bundle
-    from modelpad.store import find_bundle
+    from modelpad.store import resolve_bundle
 
     path = Path(given)
     is_bundle = (path / "manifest.json").is_file()
@@ -61,7 +61,7 @@ def find_model(given: str, settings: Settings) -> ResolvedBundle:
     if is_path and path.is_dir() and not (is_bundle or looks_foreign):
         open_bundle(path)  # says what it lacks
     if is_bundle or not looks_foreign:
-        return find_bundle(given, settings.store)
+        return resolve_bundle(given, settings.store)
     return import_once(path, settings.cache / "imports")
 
 

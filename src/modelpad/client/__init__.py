@@ -1,4 +1,4 @@
-"""The client of a modelpad server; knows the API, and nothing of what is behind it."""
+"""The client of a modelpad server. It knows only the HTTP API."""
 
 from modelpad.client.client import AsyncClient, Client
 from modelpad.client.values import Answer

@@ -1,4 +1,4 @@
-"""`modelpad.Client`: ask a server from Python, with typed values and patience."""
+"""`modelpad.Client`: predictions from a server, with typed values and retries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, TypedDict
 
-from modelpad.client.values import Answer, decode_answer, encode_inputs, knows_outputs
+from modelpad.client.values import Answer, Model, decode_answer, encode_inputs, knows_outputs
 from modelpad.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -25,11 +26,15 @@ from modelpad.errors import (
     Unauthorized,
     UnknownHost,
 )
+from modelpad.foreign_json import Json, text_at
 
-AGAIN = (429, 503)
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
-AT_ONCE = 8
-AHEAD = 4  # times as many are begun, so that a slow one holds up no other
+if TYPE_CHECKING:
+    import httpx
+
+RETRIED = (429, 503)
+FIRST_WAIT_S, MAX_WAIT_S = 0.1, 10.0
+CONCURRENCY = 8
+LOOKAHEAD = 4  # started requests per concurrent one, so that a slow one does not delay others
 ERRORS: dict[int, type[ModelpadError]] = {
     401: Unauthorized,
     403: Forbidden,
@@ -43,16 +48,16 @@ ERRORS: dict[int, type[ModelpadError]] = {
 }
 
 
-def read_error(status: int, record: Any) -> ModelpadError:
-    """The error that a server told, as the one that it raised."""
-    told = record.get("error", {}) if isinstance(record, dict) else {}
-    told = told if isinstance(told, dict) else {"message": str(told)}
-    message = told.get("message") or f"The server answered {status}."
-    details = {key: value for key, value in told.items() if key not in ("message", "hint")}
-    return ERRORS.get(status, ModelFailed)(message, hint=told.get("hint", ""), **details)
+def read_error(status: int, record: Json) -> ModelpadError:
+    """The exception for an error response."""
+    error = record.get("error", {}) if isinstance(record, dict) else {}
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    message = str(error.get("message") or f"The server returned {status}.")
+    details = {key: value for key, value in error.items() if key not in ("message", "hint")}
+    return ERRORS.get(status, ModelFailed)(message, hint=str(error.get("hint", "")), **details)
 
 
-def _load_httpx() -> Any:
+def _load_httpx() -> ModuleType:
     try:
         import httpx
     except ImportError as error:
@@ -60,13 +65,22 @@ def _load_httpx() -> Any:
     return httpx
 
 
-class _Asker:
-    """What both clients share: where they ask, with which key and patience; the models once known.
+class _Settings(TypedDict):
+    """Arguments of `httpx.Client` and `httpx.AsyncClient`."""
 
-    They name their class of httpx, as httpx is an extra that may be missing.
-    """
+    headers: dict[str, str]
+    timeout: float
 
-    _http_class: ClassVar[str]
+
+class _Content(TypedDict, total=False):
+    """Arguments of a request with httpx."""
+
+    content: bytes
+    headers: dict[str, str]
+
+
+class _Session:
+    """What both clients share: the server's address, the retry policy and the known models."""
 
     def __init__(
         self,
@@ -79,20 +93,21 @@ class _Asker:
         """Raises `MissingExtra` without the `client` extra."""
         self._httpx = _load_httpx()
         self._url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
-        self._models: dict[str, Mapping[str, Any]] = {}
+        self._models: dict[str, Model] = {}
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = getattr(self._httpx, self._http_class)(headers=headers, timeout=timeout_s)
+        self._settings: _Settings = {"headers": headers, "timeout": timeout_s}
 
-    def _keep_models(self, record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        if "models" not in record:
-            raise _not_ours()
-        self._models = {model["name"]: model for model in record["models"]}
+    def _keep_models(self, record: dict[str, Json]) -> list[Model]:
+        models = record.get("models")
+        if not isinstance(models, list):
+            raise _unexpected()
+        self._models = {text_at(m, "name"): m for m in models if isinstance(m, dict)}
         return list(self._models.values())
 
     def _knows(self, name: str | None) -> bool:
         return name in self._models if name else bool(self._models)
 
-    def _pick(self, name: str | None) -> Mapping[str, Any]:
+    def _pick(self, name: str | None) -> Model:
         """The model of that name, or the only one. Raises `ModelNotFound`."""
         if name is None and len(self._models) == 1:
             return next(iter(self._models.values()))
@@ -105,17 +120,17 @@ class _Asker:
             known=sorted(self._models),
         )
 
-    def _judge(self, attempt: int, outcome: Any) -> float | None:
-        """How long to wait before the next try; None when `outcome`, an answer, is to be read.
+    def _retry_delay(self, attempt: int, outcome: httpx.Response | Exception) -> float | None:
+        """The seconds until the next attempt; None if the response is final.
 
-        `outcome` may also be what httpx raised in place of an answer. Raises `DeadlineExceeded`
-        when the server took too long, `NotReady` when it was not reached by the last try either.
+        `outcome` is a response or an exception of httpx. Raises `DeadlineExceeded` on a time-out,
+        and `NotReady` if the last attempt did not reach the server.
         """
         last = attempt >= self._retries
         if isinstance(outcome, self._httpx.TimeoutException):
             raise DeadlineExceeded(
-                f"No answer from {self._url} within {self._timeout_s:g} s.",
-                hint="Give more time: timeout_s=60",
+                f"{self._url} did not respond within {self._timeout_s:g} s.",
+                hint="Allow more time: timeout_s=60",
                 timeout_s=self._timeout_s,
             ) from outcome
         if isinstance(outcome, Exception):
@@ -124,31 +139,41 @@ class _Asker:
                     f"{self._url} cannot be reached: {outcome}.", hint="Is it running?"
                 ) from outcome
             return _wait_s(attempt, None)
-        # Waiting does not make a wrong key valid: the server says so with this header, also in 429.
+        # A wrong API key does not become valid: the server sends this header, also with 429.
         wants_key = "www-authenticate" in outcome.headers
-        if outcome.status_code in AGAIN and not wants_key and not last:
+        if outcome.status_code in RETRIED and not wants_key and not last:
             return _wait_s(attempt, outcome.headers.get("retry-after"))
         return None
 
 
 def _wait_s(attempt: int, retry_after: str | None) -> float:
-    """How long before the next try: as the server says, else twice as long each time."""
+    """The server's Retry-After, else exponential backoff with jitter."""
     if retry_after and retry_after.isdecimal():
-        return min(LONGEST_WAIT_S, float(retry_after))
-    wait: float = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+        return min(MAX_WAIT_S, float(retry_after))
+    wait: float = min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt)
     return wait * random.uniform(0.5, 1.0)
 
 
-class Client(_Asker):
-    """Asks a server. Connections are kept; 429 and 503 are tried again, with growing patience.
+class Client(_Session):
+    """A client of a server. It reuses connections, and retries on 429 and 503 with backoff.
 
         with modelpad.Client("http://127.0.0.1:8080") as client:
             client.predict(Path("seven.png")).label
 
-    Safe to use from several threads.
+    It is thread-safe.
     """
 
-    _http_class = "Client"
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 4,
+    ) -> None:
+        """Raises `MissingExtra` without the `client` extra."""
+        super().__init__(url, api_key=api_key, timeout_s=timeout_s, retries=retries)
+        self._http: httpx.Client = self._httpx.Client(**self._settings)
 
     def __enter__(self) -> Client:
         return self
@@ -160,45 +185,47 @@ class Client(_Asker):
         """Closes the connections."""
         self._http.close()
 
-    def models(self) -> list[Mapping[str, Any]]:
-        """What the server has: names, versions, fields, cards."""
-        return self._keep_models(self._ask("GET", "/models"))
+    def models(self) -> list[Model]:
+        """The server's models, with their names, versions, fields and cards."""
+        return self._keep_models(self._send("GET", "/models"))
 
-    def predict(self, value: Any = None, *, model: str | None = None, **inputs: Any) -> Answer:
-        """One answer. `value` is for a model of one input; several go by their names.
+    def predict(
+        self, value: object = None, *, model: str | None = None, **inputs: object
+    ) -> Answer:
+        """One prediction. `value` is for a model with one input; `inputs` are for several, by name.
 
-        A picture is a `Path`, bytes, a Pillow image or a uint8 array; a tensor an array or lists; a
-        text a string.
+        A picture is a `Path`, bytes, a Pillow image or a uint8 array. A tensor is an array or
+        nested lists. Text is a string.
 
         Raises:
-            InvalidInput, TooLarge, ModelNotFound, Unauthorized: the server does not take it.
-            Overloaded, NotReady, DeadlineExceeded: it had no time, also after all tries.
-            ModelFailed: it failed.
+            InvalidInput, TooLarge, ModelNotFound, Unauthorized: the server rejects the request.
+            Overloaded, NotReady, DeadlineExceeded: the server is busy, even after all retries.
+            ModelFailed: the prediction failed.
         """
         found = self._find(model)
         body = encode_inputs(found, value, inputs)
-        record = self._ask("POST", f"/predict/{found['name']}", body)
-        if not knows_outputs(found, record):  # another version has taken over
+        record = self._send("POST", f"/predict/{text_at(found, 'name')}", body)
+        if not knows_outputs(found, record):  # the server has loaded another version
             self.models()
-            found = self._pick(found["name"])
+            found = self._pick(text_at(found, "name"))
         return decode_answer(found, record)
 
     def predict_many(
-        self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
+        self, values: Iterable[object], *, model: str | None = None, concurrency: int = CONCURRENCY
     ) -> Iterator[Answer]:
-        """Answers in the order of `values` (dictionaries by input name for several inputs).
+        """Predictions in the order of `values`, which are dictionaries for several inputs.
 
-        Values are taken as they are needed, so there may be any number of them.
+        Values are consumed lazily, so there may be any number of them.
         """
         from concurrent.futures import Future, ThreadPoolExecutor
 
         found = self._find(model)
         waiting: deque[Future[Answer]] = deque()
-        with ThreadPoolExecutor(at_once) as threads:
+        with ThreadPoolExecutor(concurrency) as threads:
             try:
                 for value in values:
-                    waiting.append(threads.submit(self._predict_one, found["name"], value))
-                    if len(waiting) >= AHEAD * at_once:
+                    waiting.append(threads.submit(self._predict_one, text_at(found, "name"), value))
+                    if len(waiting) >= LOOKAHEAD * concurrency:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -206,34 +233,47 @@ class Client(_Asker):
                 for each in waiting:
                     each.cancel()
 
-    def _predict_one(self, name: str, value: Any) -> Answer:
+    def _predict_one(self, name: str, value: object) -> Answer:
         if isinstance(value, dict):
             return self.predict(model=name, **value)
         return self.predict(value, model=name)
 
-    def _find(self, name: str | None) -> Mapping[str, Any]:
+    def _find(self, name: str | None) -> Model:
         if not self._knows(name):
             self.models()
         return self._pick(name)
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        attempt, sent = 0, _write(body)
+    def _send(
+        self, method: str, path: str, body: dict[str, object] | None = None
+    ) -> dict[str, Json]:
+        attempt, content = 0, _write(body)
         while True:
+            outcome: httpx.Response | Exception
             try:
-                outcome = self._http.request(method, self._url + path, **sent)
+                outcome = self._http.request(method, self._url + path, **content)
             except self._httpx.TransportError as error:
                 outcome = error
-            wait_s = self._judge(attempt, outcome)
-            if wait_s is None:
+            wait_s = self._retry_delay(attempt, outcome)
+            if wait_s is None and not isinstance(outcome, Exception):
                 return _read(outcome)
-            time.sleep(wait_s)
+            time.sleep(wait_s or 0.0)
             attempt += 1
 
 
-class AsyncClient(_Asker):
-    """`Client` for asyncio: the same calls, awaited."""
+class AsyncClient(_Session):
+    """`Client` for asyncio: the same methods, awaited."""
 
-    _http_class = "AsyncClient"
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 4,
+    ) -> None:
+        """Raises `MissingExtra` without the `client` extra."""
+        super().__init__(url, api_key=api_key, timeout_s=timeout_s, retries=retries)
+        self._http: httpx.AsyncClient = self._httpx.AsyncClient(**self._settings)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -245,42 +285,42 @@ class AsyncClient(_Asker):
         """Closes the connections."""
         await self._http.aclose()
 
-    async def models(self) -> list[Mapping[str, Any]]:
-        """What the server has: names, versions, fields, cards."""
-        return self._keep_models(await self._ask("GET", "/models"))
+    async def models(self) -> list[Model]:
+        """The server's models, with their names, versions, fields and cards."""
+        return self._keep_models(await self._send("GET", "/models"))
 
     async def predict(
-        self, value: Any = None, *, model: str | None = None, **inputs: Any
+        self, value: object = None, *, model: str | None = None, **inputs: object
     ) -> Answer:
-        """One answer; see `Client.predict`."""
+        """One prediction. See `Client.predict`."""
         found = await self._find(model)
         body = encode_inputs(found, value, inputs)
-        record = await self._ask("POST", f"/predict/{found['name']}", body)
+        record = await self._send("POST", f"/predict/{text_at(found, 'name')}", body)
         if not knows_outputs(found, record):
             await self.models()
-            found = self._pick(found["name"])
+            found = self._pick(text_at(found, "name"))
         return decode_answer(found, record)
 
     async def predict_many(
-        self, values: Iterable[Any], *, model: str | None = None, at_once: int = AT_ONCE
+        self, values: Iterable[object], *, model: str | None = None, concurrency: int = CONCURRENCY
     ) -> AsyncIterator[Answer]:
-        """Answers in the order of `values`; see `Client.predict_many`."""
+        """Predictions in the order of `values`. See `Client.predict_many`."""
         found = await self._find(model)
-        if at_once < 1:
-            raise ValueError("at_once must be at least 1")
-        gate = asyncio.Semaphore(at_once)
+        if concurrency < 1:
+            raise ValueError("concurrency must be at least 1")
+        gate = asyncio.Semaphore(concurrency)
 
-        async def one(value: Any) -> Answer:
+        async def one(value: object) -> Answer:
             async with gate:
                 named = value if isinstance(value, dict) else {}
                 alone = None if isinstance(value, dict) else value
-                return await self.predict(alone, model=found["name"], **named)
+                return await self.predict(alone, model=text_at(found, "name"), **named)
 
         waiting: deque[asyncio.Task[Answer]] = deque()
         try:
             for value in values:
                 waiting.append(asyncio.create_task(one(value)))
-                if len(waiting) >= AHEAD * at_once:
+                if len(waiting) >= LOOKAHEAD * concurrency:
                     yield await waiting.popleft()
             while waiting:
                 yield await waiting.popleft()
@@ -288,26 +328,29 @@ class AsyncClient(_Asker):
             for task in waiting:
                 task.cancel()
 
-    async def _find(self, name: str | None) -> Mapping[str, Any]:
+    async def _find(self, name: str | None) -> Model:
         if not self._knows(name):
             await self.models()
         return self._pick(name)
 
-    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        attempt, sent = 0, _write(body)
+    async def _send(
+        self, method: str, path: str, body: dict[str, object] | None = None
+    ) -> dict[str, Json]:
+        attempt, content = 0, _write(body)
         while True:
+            outcome: httpx.Response | Exception
             try:
-                outcome = await self._http.request(method, self._url + path, **sent)
+                outcome = await self._http.request(method, self._url + path, **content)
             except self._httpx.TransportError as error:
                 outcome = error
-            wait_s = self._judge(attempt, outcome)
-            if wait_s is None:
+            wait_s = self._retry_delay(attempt, outcome)
+            if wait_s is None and not isinstance(outcome, Exception):
                 return _read(outcome)
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(wait_s or 0.0)
             attempt += 1
 
 
-def _write(body: Any) -> dict[str, Any]:
+def _write(body: dict[str, object] | None) -> _Content:
     if body is None:
         return {}
     try:
@@ -319,17 +362,17 @@ def _write(body: Any) -> dict[str, Any]:
     return {"content": content, "headers": {"content-type": "application/json"}}
 
 
-def _read(answer: Any) -> Any:
+def _read(response: httpx.Response) -> dict[str, Json]:
     try:
-        record = answer.json()
+        record: Json = response.json()
     except ValueError:
         record = None
-    if answer.status_code != 200:
-        raise read_error(answer.status_code, record)
+    if response.status_code != 200:
+        raise read_error(response.status_code, record)
     if not isinstance(record, dict):
-        raise _not_ours()
+        raise _unexpected()
     return record
 
 
-def _not_ours() -> ModelFailed:
-    return ModelFailed("The answer is not one of modelpad's.", hint="Check the URL.")
+def _unexpected() -> ModelFailed:
+    return ModelFailed("The response is not from a modelpad server.", hint="Check the URL.")

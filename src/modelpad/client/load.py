@@ -1,4 +1,4 @@
-"""A load generator as lean as HTTP allows: the same bytes again and again on many connections."""
+"""A minimal HTTP load generator: it repeats the same request on many connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD_END = b"\r\n\r\n"
 
 @dataclass(slots=True)
 class Load:
-    """What came of a load: seconds an answer, answers by status, seconds in all."""
+    """The result of a load test: latencies, responses by status, and the duration in seconds."""
 
     latencies_s: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -23,25 +23,25 @@ class Load:
 
     @property
     def answers_per_s(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return self.statuses[200] / self.seconds if self.seconds else 0.0
 
     @property
     def failed(self) -> int:
-        """Answers that were not good, and connections that broke."""
+        """The number of failed responses and broken connections."""
         return self.statuses.total() - self.statuses[200] + self.broken
 
     def percentile_ms(self, share: float) -> float:
-        """The latency, in milliseconds, that `share` of the answers stayed under."""
+        """The latency in milliseconds that a `share` of the responses did not exceed."""
         ordered = sorted(self.latencies_s)
-        place = min(len(ordered) - 1, int(share * len(ordered)))
-        return 1000 * ordered[place] if ordered else float("nan")
+        index = min(len(ordered) - 1, int(share * len(ordered)))
+        return 1000 * ordered[index] if ordered else float("nan")
 
 
 def write_request(
     host: str, path: str, body: bytes, content_type: str, headers: dict[str, str] | None = None
 ) -> bytes:
-    """A whole HTTP/1.1 request."""
+    """A complete HTTP/1.1 request."""
     lines = [f"POST {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
     lines += [f"content-type: {content_type}"] if content_type else []
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -58,9 +58,9 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.ask()
+        self.send()
 
-    def ask(self) -> None:
+    def send(self) -> None:
         self.begin = time.perf_counter()
         if self.begin >= self.end:
             self.transport.close()
@@ -79,7 +79,7 @@ class _Client(asyncio.Protocol):
         self.load.latencies_s.append(time.perf_counter() - self.begin)
         self.load.statuses[int(self.buffer[9:12])] += 1
         self.buffer = b""
-        self.ask()
+        self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.begin < self.end:
@@ -91,7 +91,7 @@ class _Client(asyncio.Protocol):
 async def run_load(
     host: str, port: int, request: bytes, *, connections: int, seconds: float
 ) -> Load:
-    """Asks on `connections` at once, each the next as soon as the last is answered."""
+    """Sends requests on several connections, each as soon as the previous response arrives."""
     loop = asyncio.get_running_loop()
     load = Load()
     begin = time.perf_counter()

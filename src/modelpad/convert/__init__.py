@@ -1,14 +1,14 @@
-"""Foreign models in, bundles with a proof of parity out; one module a framework.
+"""Converts models of other frameworks to bundles, with a parity check. One module per framework.
 
     source = open_source(Path("model.keras"), request)
     conversion = convert_model(source, "digits", request)
 
-Frameworks are imported only by the module that knows them, when it is asked.
+A framework is imported only by its own module, when it is needed.
 """
 
 from modelpad.convert.conversion import Conversion, convert_model
-from modelpad.convert.detect import name_format, open_source
-from modelpad.convert.live import open_live
+from modelpad.convert.detect import detect_format, open_source
+from modelpad.convert.objects import open_object
 from modelpad.convert.onnx import external_files
 from modelpad.convert.prove import GraphFacts, Proved, prove
 from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
@@ -21,9 +21,9 @@ __all__ = [
     "SourceModel",
     "TensorSpec",
     "convert_model",
+    "detect_format",
     "external_files",
-    "name_format",
-    "open_live",
+    "open_object",
     "open_source",
     "prove",
 ]

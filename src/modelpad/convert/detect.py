@@ -1,4 +1,4 @@
-"""From a path to the converter that can open it, by what the file holds rather than its name."""
+"""Finds the converter for a file, by its content rather than its name."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from importlib import import_module
 from pathlib import Path
 
 from modelpad.convert.source import ImportRequest, SourceModel
-from modelpad.errors import ConversionFailed, NotTrusted, UsageError
+from modelpad.errors import ConversionFailed, UsageError
 from modelpad.foreign_json import load_json
 
 HEAD_BYTES = 4096
-FORMS = (
-    "It reads Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
+SUPPORTED = (
+    "Supported: Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
     " TorchScript .pt with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops),"
     " XGBoost (.json, .ubj), LightGBM (.txt) and .onnx."
 )
-# The module and function that open each format; only that module is imported.
+# The module and function that open each format. Only that module is imported.
 OPENERS = {
     "keras": ("keras", "open_keras"),
     "keras-json": ("keras", "open_keras"),
@@ -24,10 +24,10 @@ OPENERS = {
     "onnx": ("onnx", "open_onnx"),
     "pickle": ("pickles", "open_pickle"),
     "pt2": ("pytorch", "open_exported"),
-    "safetensors": ("pytorch", "open_state"),
+    "safetensors": ("torch_weights", "open_weights"),
     "saved-model": ("tensorflow", "open_tensorflow"),
     "skops": ("sklearn", "open_skops"),
-    "state-dict": ("pytorch", "open_state"),
+    "state-dict": ("torch_weights", "open_weights"),
     "tflite": ("tensorflow", "open_tensorflow"),
     "torchscript": ("pytorch", "open_script"),
     "xgboost": ("xgboost", "open_xgboost"),
@@ -35,34 +35,34 @@ OPENERS = {
 
 
 def open_source(path: Path, request: ImportRequest) -> SourceModel:
-    """The foreign model in `path`, opened by its framework's converter.
+    """Opens the model in `path` with its framework's converter.
 
     Raises:
-        ConversionFailed: there is no such file, or nobody knows what it is.
+        ConversionFailed: the file does not exist or its format is unknown.
         NotTrusted: it would run code, and `request.trust` is not set.
         MissingExtra: its framework is not installed.
-        UsageError: weights are given to a format that holds its own.
+        UsageError: separate weights are given for a format that contains its own.
     """
     if not path.exists():
         raise ConversionFailed(f"There is no file {path}.", hint="Check the path.")
-    kind = name_format(path)
-    if request.weights is not None and kind != "keras-json":
+    format_name = detect_format(path)
+    if request.weights is not None and format_name != "keras-json":
         raise UsageError(
             f"{path.name} needs no second file.",
-            hint="Only a Keras architecture (.json) takes its weights from another file.",
+            hint="Only a Keras architecture (.json) has its weights in a separate file.",
         )
-    if kind not in OPENERS:
-        raise ConversionFailed(f"{path.name} is of no kind that modelpad knows.", hint=FORMS)
-    module, function = OPENERS[kind]
+    if format_name not in OPENERS:
+        raise ConversionFailed(f"The format of {path.name} is not supported.", hint=SUPPORTED)
+    module, function = OPENERS[format_name]
     opener = getattr(import_module(f"modelpad.convert.{module}"), function)
     opened: SourceModel = opener(path, request)
     return opened
 
 
-def name_format(path: Path) -> str:
-    """The format of a file or folder: `keras`, `pt2`, `onnx`, ...; "" when unknown.
+def detect_format(path: Path) -> str:
+    """The format of a file or folder, a key of `OPENERS`; "" if unknown.
 
-    Raises `ConversionFailed` when it cannot be read, or is empty.
+    Raises `ConversionFailed` if the file cannot be read or is empty.
     """
     if path.is_dir():
         return "saved-model" if (path / "saved_model.pb").is_file() else ""
@@ -71,18 +71,18 @@ def name_format(path: Path) -> str:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ConversionFailed(
-            f"{path} cannot be read: {error.strerror}.", hint="Check its rights."
+            f"{path} cannot be read: {error.strerror}.", hint="Check its permissions."
         ) from error
     if not head:
         raise ConversionFailed(f"{path.name} is empty.", hint="Save the model again.")
     if head.startswith(b"PK\x03\x04"):
-        return _name_zip(path)
+        return _detect_zip(path)
     if head.startswith(b"\x89HDF"):
         return "keras"
     if head[4:8] == b"TFL3":
         return "tflite"
     if head.lstrip().startswith((b"{", b"[")):
-        return _name_json(path)
+        return _detect_json(path)
     if head.startswith(b"tree\n") or b"\nversion=v" in head[:200]:
         return "lightgbm"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
@@ -94,13 +94,13 @@ def name_format(path: Path) -> str:
     return "onnx" if path.suffix == ".onnx" or head[:1] == b"\x08" else ""
 
 
-def _name_zip(path: Path) -> str:
+def _detect_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise ConversionFailed(
-            f"{path.name} cannot be read: {error}.", hint="Check that the file is whole."
+            f"{path.name} cannot be read: {error}.", hint="Check that the file is complete."
         ) from error
     ends = {"/".join(name.split("/")[1:]) or name for name in names}
     if {"config.json", "metadata.json"} <= set(names):
@@ -114,27 +114,18 @@ def _name_zip(path: Path) -> str:
     return "state-dict" if "data.pkl" in ends else ""
 
 
-def _name_json(path: Path) -> str:
+def _detect_json(path: Path) -> str:
     with path.open("rb") as file:
         if file.read(1) == b"{" and file.read(1) in (b"L", b"l", b"i", b"U"):
-            return "xgboost"  # Universal Binary JSON: a length follows the brace
+            return "xgboost"  # Universal Binary JSON, with a length after the brace
     try:
         record = load_json(path.read_bytes())
     except ValueError as error:
         raise ConversionFailed(
-            f"{path.name} is not JSON: {error}.", hint="Check that the file is whole."
+            f"{path.name} is not JSON: {error}.", hint="Check that the file is complete."
         ) from error
     if isinstance(record, dict) and "learner" in record:
         return "xgboost"
     if isinstance(record, dict) and "class_name" in record:
         return "keras-json"
     return ""
-
-
-def refuse_pickle(path: Path) -> NotTrusted:
-    """The error for a file that runs whatever it says when it is opened."""
-    return NotTrusted(
-        f"{path.name} is a pickle, which runs whatever code it holds when it is opened.",
-        hint="If you made it or trust who did, import it with --trust.",
-        found=["pickle"],
-    )

@@ -1,4 +1,4 @@
-"""A bundle back to files that other tools read: ONNX with its signature, or Keras."""
+"""Exports a bundle to files for other tools: ONNX with its signature, or Keras."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ KERAS_FILES = ("architecture.json", "model.weights.h5")
 
 
 def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
-    """Writes the model into `folder`, which must be new or empty; answers what was written.
+    """Writes the model into `folder`, which must be new or empty. Returns the files.
 
-    `onnx` gives the graph, with its preparation inside, and `signature.json`; `keras` gives
-    `model.keras` and the two files that it is made of, as it was trained, without preparation.
+    `onnx` writes the graph, including preprocessing, and `signature.json`. `keras` writes
+    `model.keras`, its architecture and its weights, as trained, without preprocessing.
 
     Raises:
-        UsageError: the folder holds something, or the format is unknown.
+        UsageError: the folder is not empty, or the format is unknown.
         ConversionFailed: the model did not come from Keras.
-        NotTrusted: its layers are not all Keras's own.
+        NotTrusted: the model has custom layers.
         MissingExtra: Keras is not installed.
     """
     if form not in FORMATS:
-        raise UsageError(f"There is no format {form!r}.", hint=f"One of: {', '.join(FORMATS)}.")
+        raise UsageError(f"Unknown format {form!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty.", hint="Give a folder that does not exist yet.")
+        raise UsageError(f"{folder} is not empty.", hint="Choose a folder that does not exist yet.")
     if form == "keras" and any(name not in bundle.manifest.files for name in KERAS_FILES):
         framework = (bundle.manifest.source or {}).get("framework", "another framework")
         why = "" if framework == "keras" else f": it came from {framework}"
@@ -55,9 +55,13 @@ def _export_keras(bundle: Bundle, folder: Path) -> list[Path]:
 
     load_keras()
     config = bundle.read_json("architecture.json")
+    if not isinstance(config, dict):
+        raise ConversionFailed(
+            "architecture.json is not a JSON object.", hint="Import the model again."
+        )
     model = build_from_config(config, "architecture.json")
     load_weights(model, bundle.path("model.weights.h5"))
-    whole = folder / "model.keras"
-    model.save(whole)
+    archive = folder / "model.keras"
+    model.save(archive)
     copies = [Path(shutil.copyfile(bundle.path(name), folder / name)) for name in KERAS_FILES]
-    return [whole, *copies]
+    return [archive, *copies]

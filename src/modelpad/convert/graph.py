@@ -1,6 +1,6 @@
-"""What is done to an ONNX graph between the framework's export and the bundle.
+"""Transforms an exported ONNX graph into a bundle's graph.
 
-Works on `onnx.ModelProto`; knows nothing of where the graph came from.
+It works on `onnx.ModelProto` and knows nothing of frameworks.
 """
 
 from __future__ import annotations
@@ -10,30 +10,37 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from modelpad.convert.input_plan import InputPlan
 from modelpad.convert.output_plan import OutputPlan
-from modelpad.convert.source import TensorSpec
+from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.steps import Step
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
-from modelpad.fields import Field
+from modelpad.fields import Field, Image, Sketch, Tensor
+from modelpad.fields.arrays import Array
 from modelpad.runtime import disable_telemetry, load_onnxruntime
 
-# What our own steps need, what older graphs are brought to, and the newest that every ONNX Runtime
-# we allow (1.20) runs.
-OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 21
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+# The oldest opset that our own steps support, the one to which older graphs are upgraded, and the
+# newest that every supported ONNX Runtime (from 1.20) runs.
+MIN_OPSET, OPSET, MAX_OPSET = 13, 17, 21
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
-INLINE_BYTES = 1_900_000_000  # a protobuf holds less than 2 GiB
+MAX_INLINE_BYTES = 1_900_000_000  # a protobuf message is limited to 2 GiB
 BATCH = "batch"
 
+PlanT = TypeVar("PlanT", InputPlan, OutputPlan)
 
-def load_onnx() -> Any:
+
+def load_onnx() -> ModuleType:
     """The `onnx` package. Raises `MissingExtra`.
 
-    The exporters that use it may import ONNX Runtime themselves, so its telemetry is disabled here.
+    Exporters that use it may import ONNX Runtime themselves, so its telemetry is disabled here.
     """
     disable_telemetry()
     try:
@@ -43,23 +50,26 @@ def load_onnx() -> Any:
     return onnx
 
 
-def finish_graph(model: Any, inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> Any:
-    """The model with any number of items at once, preparation before and finishing after it.
+def finish_graph(
+    model: ModelProto, inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
+) -> ModelProto:
+    """Adds pre- and postprocessing to a model and makes its batch axis dynamic.
 
-    Its inputs and outputs are the fields'. Raises `ConversionFailed` when the graph makes no sense.
+    Its inputs and outputs become those of the fields. Raises `ConversionFailed` if the resulting
+    graph is invalid.
     """
     onnx = load_onnx()
     model = upgrade_opset(model)
     graph = model.graph
-    strip_notes(graph)
+    strip_metadata(graph)
     names = {value.name for value in graph.input} - {value.name for value in graph.initializer}
     extra = names - {plan.spec.name for plan in inputs}
     if extra:
         raise ConversionFailed(
-            f"The converted graph takes inputs that the model does not name: {sorted(extra)}.",
-            hint="Please report this with the model's framework and version.",
+            f"The converted graph has unexpected inputs: {sorted(extra)}.",
+            hint="Please report this, with the model's framework and version.",
         )
-    free_batch(graph, [plan.spec.name for plan in inputs])
+    make_batch_dynamic(graph, [plan.spec.name for plan in inputs])
     fields = {plan.field.name for plan in inputs} | {plan.field.name for plan in outputs}
     for value in sorted(fields & value_names(graph)):
         rename_value(graph, value, unused_name(graph, f"{value}_inner"))
@@ -75,53 +85,57 @@ def finish_graph(model: Any, inputs: Sequence[InputPlan], outputs: Sequence[Outp
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ConversionFailed(
-            f"The converted graph makes no sense: {first_line(error)}",
-            hint="Please report this with the model's framework and version.",
+            f"The converted graph is invalid: {first_line(error)}",
+            hint="Please report this, with the model's framework and version.",
         ) from error
     return model
 
 
-def upgrade_opset(model: Any) -> Any:
-    """The model in an opset that ONNX Runtime and our own steps can use.
+def upgrade_opset(model: ModelProto) -> ModelProto:
+    """The model in an opset that ONNX Runtime and our own steps support.
 
-    Raises `ConversionFailed` when ONNX has no way from the model's opset to that.
+    Raises `ConversionFailed` if ONNX cannot convert it to one.
     """
     onnx = load_onnx()
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None:
         model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
         return model
-    if OLDEST_OPSET <= opset <= NEWEST_OPSET:
+    if MIN_OPSET <= opset <= MAX_OPSET:
         return model
     try:
-        return onnx.version_converter.convert_version(model, OPSET)
+        upgraded: ModelProto = onnx.version_converter.convert_version(model, OPSET)
+        return upgraded
     except Exception as error:
-        if opset > NEWEST_OPSET:
-            return model  # whether it runs is for ONNX Runtime to say
+        if opset > MAX_OPSET:
+            return model  # ONNX Runtime may support it
         raise ConversionFailed(
-            f"The graph is of opset {opset} and cannot be brought to {OPSET}: {first_line(error)}",
+            f"The graph's opset {opset} cannot be converted to {OPSET}: {first_line(error)}",
             hint="Export the model again with a newer opset.",
         ) from error
 
 
-def name_ends(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Any:
-    """The model with its inputs and outputs, in order, named as the specs are.
+def rename_io(
+    model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> ModelProto:
+    """Names the graph's inputs and outputs, in order, like the specs.
 
-    Raises `ConversionFailed` when there are more or fewer.
+    Raises `ConversionFailed` if the counts differ.
     """
     graph = model.graph
     constants = {value.name for value in graph.initializer}
-    takes = [value for value in graph.input if value.name not in constants]
-    for values, specs in ((takes, inputs), (graph.output, outputs)):
+    graph_inputs = [value for value in graph.input if value.name not in constants]
+    sides = (("inputs", graph_inputs, inputs), ("outputs", [*graph.output], outputs))
+    for side, values, specs in sides:
         if len(values) != len(specs):
             raise ConversionFailed(
-                f"The exported graph has {len(values)} inputs or outputs, the model {len(specs)}:"
+                f"The exported graph has {len(values)} {side}, but the model has {len(specs)}:"
                 f" {', '.join(value.name for value in values)}.",
-                hint="An input that the model never uses cannot be kept: take it out.",
+                hint="Remove inputs that the model never uses.",
             )
-    for values, specs in ((takes, inputs), (graph.output, outputs)):
+    for _, values, specs in sides:
         for index, value in enumerate(values):
-            rename_value(graph, value.name, unused_name(graph, f"end/{index}"))
+            rename_value(graph, value.name, unused_name(graph, f"io/{index}"))
         for value, spec in zip(values, specs, strict=True):
             if spec.name in value_names(graph):
                 rename_value(graph, spec.name, unused_name(graph, f"{spec.name}_inner"))
@@ -129,8 +143,8 @@ def name_ends(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[Tensor
     return model
 
 
-def keep_outputs(model: Any, names: Mapping[str, str]) -> Any:
-    """The model with only the outputs that `names` has, renamed to its values."""
+def select_outputs(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
+    """Keeps only the outputs in `names`, renamed to its values."""
     graph = model.graph
     kept = [value for value in graph.output if value.name in names]
     copies = [type(value).FromString(value.SerializeToString()) for value in kept]
@@ -144,57 +158,64 @@ def keep_outputs(model: Any, names: Mapping[str, str]) -> Any:
     return model
 
 
-def strip_notes(graph: Any) -> None:
-    """Takes out what exporters note for people: source paths, stack traces."""
-    for each in subgraphs(graph):
-        each.doc_string = ""
-        for node in each.node:
+def strip_metadata(graph: GraphProto) -> None:
+    """Removes exporters' comments, such as source paths and stack traces."""
+    for subgraph in subgraphs(graph):
+        subgraph.doc_string = ""
+        for node in subgraph.node:
             node.doc_string = ""
             del node.metadata_props[:]
 
 
-def subgraphs(graph: Any) -> Iterator[Any]:
-    """The graph and every graph inside its nodes."""
+def subgraphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """The graph and all graphs nested in its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            for each in inner:
-                yield from subgraphs(each)
+            nested = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+            for subgraph in nested:
+                yield from subgraphs(subgraph)
 
 
-def value_names(graph: Any) -> set[str]:
-    """Every value's name, also of graphs inside."""
-    names = set()
-    for each in subgraphs(graph):
-        names |= {value.name for value in (*each.input, *each.output, *each.initializer)}
-        for node in each.node:
+def value_names(graph: GraphProto) -> set[str]:
+    """The names of all values, including nested graphs."""
+    names: set[str] = set()
+    for subgraph in subgraphs(graph):
+        names |= {value.name for value in (*subgraph.input, *subgraph.output)}
+        names |= {tensor.name for tensor in subgraph.initializer}
+        for node in subgraph.node:
             names |= {*node.input, *node.output}
     return names - {""}
 
 
-def unused_name(graph: Any, wanted: str) -> str:
-    """`wanted`, or with a number after it."""
-    taken, name, number = value_names(graph), wanted, 1
-    while name in taken:
+def unused_name(graph: GraphProto, base: str) -> str:
+    """`base`, with a number appended if it is in use."""
+    used, name, number = value_names(graph), base, 1
+    while name in used:
         number += 1
-        name = f"{wanted}{number}"
+        name = f"{base}{number}"
     return name
 
 
-def rename_value(graph: Any, old: str, new: str) -> None:
-    """Renames one value everywhere in a graph and the graphs inside."""
-    for each in subgraphs(graph):
-        for node in each.node:
+def rename_value(graph: GraphProto, old: str, new: str) -> None:
+    """Renames a value everywhere in a graph and its nested graphs."""
+    for subgraph in subgraphs(graph):
+        for node in subgraph.node:
             node.input[:] = [new if name == old else name for name in node.input]
             node.output[:] = [new if name == old else name for name in node.output]
-        for value in (*each.input, *each.output, *each.value_info, *each.initializer):
+        for value in (*subgraph.input, *subgraph.output, *subgraph.value_info):
             if value.name == old:
                 value.name = new
+        for tensor in subgraph.initializer:
+            if tensor.name == old:
+                tensor.name = new
 
 
-def free_batch(graph: Any, inputs: Sequence[str]) -> None:
-    """Lets the first side of inputs and outputs be any number, where an export has fixed it."""
+def make_batch_dynamic(graph: GraphProto, inputs: Sequence[str]) -> None:
+    """Makes the batch axis of inputs and outputs dynamic where an exporter has fixed it.
+
+    Reshapes to a fixed batch size are changed accordingly.
+    """
     onnx = load_onnx()
     fixed: set[int] = set()
     for value in graph.input:
@@ -218,58 +239,59 @@ def free_batch(graph: Any, inputs: Sequence[str]) -> None:
             tensor = constants[node.input[1]]
             shape = onnx.numpy_helper.to_array(tensor)
             if shape.size and shape.flat[0] in fixed and not (shape == -1).any():
-                freed = np.concatenate([[-1], shape[1:]]).astype(np.int64)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(freed, tensor.name))
+                dynamic = np.concatenate([[-1], shape[1:]]).astype(np.int64)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(dynamic, tensor.name))
 
 
-def prepend_steps(graph: Any, plan: InputPlan) -> None:
-    """Puts a plan's steps before the model's own input."""
+def prepend_steps(graph: GraphProto, plan: InputPlan) -> None:
+    """Inserts a plan's steps before the model's input."""
     if not plan.steps:
         rename_value(graph, plan.spec.name, plan.field.name)
         return
     position = [value.name for value in graph.input].index(plan.spec.name)
-    add = NodeAdder(graph, plan.field.name)
-    add.steps(plan.steps, plan.field.name)
-    add.nodes[-1].output[0] = plan.spec.name
-    nodes = [*add.nodes, *graph.node]
+    builder = NodeBuilder(graph, plan.field.name)
+    builder.add_steps(plan.steps, plan.field.name)
+    builder.nodes[-1].output[0] = plan.spec.name
+    nodes = [*builder.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.input[position]
     graph.input.insert(position, describe_input(plan.field))
 
 
-def append_steps(graph: Any, plan: OutputPlan) -> None:
-    """Puts a plan's steps after the model's own output."""
+def append_steps(graph: GraphProto, plan: OutputPlan) -> None:
+    """Adds a plan's steps after the model's output."""
     onnx = load_onnx()
     if plan.steps:
-        add = NodeAdder(graph, plan.field.name)
-        add.steps(plan.steps, plan.spec.name)
-        add.nodes[-1].output[0] = plan.field.name
-        graph.node.extend(add.nodes)
+        builder = NodeBuilder(graph, plan.field.name)
+        builder.add_steps(plan.steps, plan.spec.name)
+        builder.nodes[-1].output[0] = plan.field.name
+        graph.node.extend(builder.nodes)
     elif plan.spec.name in {value.name for value in graph.input}:
         graph.node.append(onnx.helper.make_node("Identity", [plan.spec.name], [plan.field.name]))
     else:
         rename_value(graph, plan.spec.name, plan.field.name)
 
 
-def describe_input(field: Field) -> Any:
-    """The graph input of a field: its dtype and shape behind a free batch."""
-    shape: tuple[int | None, ...]
-    record = field.to_dict()
-    dtype = "float32"
-    if field.kind == "sketch":
-        shape = (record["size"], record["size"])
-    elif field.kind == "image":
-        shape = (record["height"], record["width"], record["channels"])
-    elif field.kind == "tensor":
-        shape, dtype = tuple(record["shape"]), record["dtype"]
-    else:
-        shape, dtype = (), "string"
+def describe_input(field: Field) -> ValueInfoProto:
+    """A field as a graph input, with a dynamic batch axis."""
+    shape, dtype = _item_type(field)
     return describe_value(field.name, dtype, (None, *shape))
 
 
-def describe_value(name: str, dtype: str, shape: Sequence[int | None]) -> Any:
-    """An input or output of a graph; the first side is the batch, None is free."""
+def _item_type(field: Field) -> tuple[Shape, str]:
+    """The shape and dtype of one decoded item."""
+    if isinstance(field, Sketch):
+        return (field.size, field.size), "float32"
+    if isinstance(field, Image):
+        return (field.height, field.width, field.channels), "float32"
+    if isinstance(field, Tensor):
+        return field.shape, field.dtype
+    return (), "string"
+
+
+def describe_value(name: str, dtype: str, shape: Shape) -> ValueInfoProto:
+    """An input or output of a graph. `shape` starts with the batch axis."""
     onnx = load_onnx()
     sides = [
         BATCH if axis == 0 else f"{name}_{axis}" if side is None else side
@@ -280,26 +302,31 @@ def describe_value(name: str, dtype: str, shape: Sequence[int | None]) -> Any:
         if dtype == "string"
         else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     )
-    return onnx.helper.make_tensor_value_info(name, element, sides)
+    value: ValueInfoProto = onnx.helper.make_tensor_value_info(name, element, sides)
+    return value
 
 
-class NodeAdder:
-    """Collects the nodes of some steps; their constants go into the graph."""
+class NodeBuilder:
+    """Builds the nodes of some steps. Constants are added to the graph, nodes to `nodes`."""
 
-    def __init__(self, graph: Any, prefix: str) -> None:
+    def __init__(self, graph: GraphProto, prefix: str) -> None:
         self.graph, self.prefix = graph, prefix
-        self.nodes: list[Any] = []
+        self.nodes: list[NodeProto] = []
 
-    def steps(self, steps: Sequence[Step], value: str) -> str:
-        """Adds all steps after `value`; answers the last value's name."""
+    def add_steps(self, steps: Sequence[Step], value: str) -> str:
+        """Adds nodes for all steps, starting from `value`; returns the name of the result."""
         for step in steps:
             value = step.add(self, value)
         return value
 
     def __call__(
-        self, op: str, inputs: Sequence[str], constants: Sequence[Any] = (), **attributes: Any
+        self,
+        op: str,
+        inputs: Sequence[str],
+        constants: Sequence[Array] = (),
+        **attributes: int | Sequence[int],
     ) -> str:
-        """Adds a node and answers its output's name."""
+        """See `steps.AddNode`."""
         onnx = load_onnx()
         number = len(self.nodes)
         names = list(inputs)
@@ -312,10 +339,10 @@ class NodeAdder:
         return output
 
 
-def optimise(model: Any) -> Any:
-    """The graph as ONNX Runtime simplifies it with standard operators; as it is where it cannot.
+def optimise(model: ModelProto) -> ModelProto:
+    """The graph with ONNX Runtime's basic optimisations, unless they fail or add custom operators.
 
-    Constants are folded, and batch normalisation goes into the convolution before it.
+    Constants are folded, and batch normalisation is fused into the preceding convolution.
     """
     onnxruntime, onnx = load_onnxruntime(), load_onnx()
     with tempfile.TemporaryDirectory() as folder:
@@ -327,33 +354,33 @@ def optimise(model: Any) -> Any:
         try:
             save_graph(model, before)
             onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
-            simpler = onnx.load(after)
+            optimised: ModelProto = onnx.load(after)
         except Exception:
             return model
     standard = {"", "ai.onnx", "ai.onnx.ml"} | {node.domain for node in model.graph.node}
-    if any(node.domain not in standard for node in simpler.graph.node):
+    if any(node.domain not in standard for node in optimised.graph.node):
         return model
-    return simpler
+    return optimised
 
 
-def save_graph(model: Any, path: Path) -> list[Path]:
-    """Writes the graph; weights beyond a protobuf's size go beside it. Answers the files."""
+def save_graph(model: ModelProto, path: Path) -> list[Path]:
+    """Writes the graph, with large weights in a second file. Returns the files."""
     onnx = load_onnx()
     data = path.with_name(path.name + ".data")
-    large = model.ByteSize() > INLINE_BYTES
+    large = model.ByteSize() > MAX_INLINE_BYTES
     onnx.save_model(model, path, save_as_external_data=large, location=data.name)
     return [path, data] if large else [path]
 
 
-def count_operators(model: Any) -> Mapping[str, int]:
-    """How many nodes of each operator there are, also in graphs inside."""
+def count_operators(model: ModelProto) -> Mapping[str, int]:
+    """The number of nodes of each operator, including nested graphs."""
     return Counter(node.op_type for graph in subgraphs(model.graph) for node in graph.node)
 
 
 def _follow_rename(
     inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan], old: str, new: str
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
-    def follow(plan: Any) -> Any:
+    def follow(plan: PlanT) -> PlanT:
         return replace(plan, spec=plan.spec.renamed(new)) if plan.spec.name == old else plan
 
     return [follow(plan) for plan in inputs], [follow(plan) for plan in outputs]

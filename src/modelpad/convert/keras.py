@@ -1,6 +1,6 @@
-"""Keras models: `.keras`, `.h5` of Keras 2 days, architecture JSON with weights, live models.
+"""Keras models: `.keras` and `.h5` files, architecture JSON with weights, and models in memory.
 
-Keras runs on its PyTorch backend unless the process has chosen another.
+Keras uses its PyTorch backend unless the process has chosen another.
 """
 
 from __future__ import annotations
@@ -13,42 +13,50 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelpad.convert.archives import check_hdf5, check_zip, unreadable
-from modelpad.convert.graph import load_onnx, name_ends
+from modelpad.convert.graph import load_onnx, rename_io
 from modelpad.convert.keras_config import check_config, without_training
 from modelpad.convert.keras_legacy import modernise
-from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, UsageError, first_line
-from modelpad.foreign_json import load_json
+from modelpad.fields.arrays import Array, Arrays
+from modelpad.foreign_json import Json, load_json
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+    from onnx import ModelProto
 
 RESCALING = ("Rescaling", "Normalization")
 
 
-def load_keras() -> Any:
-    """Keras, on PyTorch unless another backend was chosen. Raises `MissingExtra`."""
+def load_keras() -> ModuleType:
+    """The `keras` package, on PyTorch unless another backend is set. Raises `MissingExtra`."""
     if find_spec("torch") is not None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
     try:
         import keras
     except ImportError as error:
         raise MissingExtra(error.name or "keras", extra="keras") from error
-    return keras
+    module: ModuleType = keras
+    return module
 
 
 def open_keras(path: Path, request: ImportRequest) -> KerasSource:
-    """The Keras model in `path`, with the weights of `request.weights` where these are apart.
+    """The Keras model in `path`, with the weights in `request.weights` if they are separate.
 
     Raises:
-        NotTrusted: it names what is not Keras's own, and `request.trust` is not set.
+        NotTrusted: it contains custom objects, and `request.trust` is not set.
         ConversionFailed: it cannot be read.
-        UsageError: weights without an architecture, or the other way round.
+        UsageError: the architecture or the weights are missing.
     """
     load_keras()
     head = path.open("rb").read(8)
@@ -60,7 +68,7 @@ def open_keras(path: Path, request: ImportRequest) -> KerasSource:
         return KerasSource(_open_json(path, request))
 
 
-def _open_archive(path: Path, request: ImportRequest) -> Any:
+def _open_archive(path: Path, request: ImportRequest) -> keras.Model:
     keras = load_keras()
     names = check_zip(path)
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
@@ -72,13 +80,14 @@ def _open_archive(path: Path, request: ImportRequest) -> Any:
             return keras.models.load_model(path, compile=False, safe_mode=False)
         config = without_training(config)
         check_config(config, where=path.name)
-        # A copy with what was checked: by the file's own name Keras may read it as another format.
+        # Load a copy of what was checked: Keras also chooses the format by the file's name.
         checked = Path(folder) / "checked.keras"
         _copy_archive(archive, checked, {"config.json": json.dumps(config).encode("utf-8")})
         return keras.models.load_model(checked, compile=False, safe_mode=True)
 
 
 def _copy_archive(archive: zipfile.ZipFile, target: Path, changed: Mapping[str, bytes]) -> None:
+    """Copies a zip file, replacing the entries in `changed`."""
     with zipfile.ZipFile(target, "w") as copy:
         for entry in dict.fromkeys(archive.namelist()):
             if entry in changed:
@@ -88,20 +97,20 @@ def _copy_archive(archive: zipfile.ZipFile, target: Path, changed: Mapping[str, 
                 shutil.copyfileobj(before, after, 1 << 20)
 
 
-def _open_hdf5(path: Path, request: ImportRequest) -> Any:
+def _open_hdf5(path: Path, request: ImportRequest) -> keras.Model:
     attributes = check_hdf5(path)
     if "model_config" not in attributes:
         raise UsageError(
-            f"{path.name} holds weights without their model.",
+            f"{path.name} contains weights without their model.",
             hint=f"Give its architecture first: modelpad import model.json {path.name} --name NAME",
         )
-    config = _read_config(path, attributes["model_config"])
+    config = _read_config(path, str(attributes["model_config"]))
     model = build_from_config(config, path.name, trust=request.trust)
     load_weights(model, path)
     return model
 
 
-def _open_json(path: Path, request: ImportRequest) -> Any:
+def _open_json(path: Path, request: ImportRequest) -> keras.Model:
     if request.weights is None:
         raise UsageError(
             f"{path.name} is an architecture without weights.",
@@ -113,7 +122,7 @@ def _open_json(path: Path, request: ImportRequest) -> Any:
     return model
 
 
-def _read_config(path: Path, body: bytes | str) -> dict[str, Any]:
+def _read_config(path: Path, body: bytes | str) -> dict[str, Json]:
     try:
         config = load_json(body)
     except ValueError as error:
@@ -124,15 +133,15 @@ def _read_config(path: Path, body: bytes | str) -> dict[str, Any]:
 
 
 def build_from_config(
-    config: dict[str, Any], where: str = "The configuration", *, trust: bool = False
-) -> Any:
-    """An untrained model from the configuration of Keras 3, or of 2, which names no modules.
+    config: dict[str, Json], where: str = "The configuration", *, trust: bool = False
+) -> keras.Model:
+    """An untrained model from a configuration of Keras 3 or 2. The latter names no modules.
 
-    Raises `NotTrusted`, naming `where` it is from, for what is not Keras's own and plain, unless it
-    is trusted.
+    `where` is the source of the configuration, for errors. Raises `NotTrusted` for custom objects,
+    unless `trust` is set, and `ConversionFailed` for an invalid configuration.
     """
     keras = load_keras()
-    config = modernise(config)
+    config = _modernise(config, where)
     if not trust:
         config = without_training(config)
         check_config(config, where=where)
@@ -148,16 +157,27 @@ def build_from_config(
         return saving_utils.model_from_config(config)
 
 
-def load_weights(model: Any, path: Path) -> None:
-    """Loads the weights in `path`, whichever of Keras's two HDF5 layouts it has and however named.
+def _modernise(config: dict[str, Json], where: str) -> dict[str, Json]:
+    try:
+        modern = modernise(config)
+    except (KeyError, TypeError) as error:
+        raise ConversionFailed(
+            f"{where} is not a valid Keras configuration: {error}.",
+            hint="Save the model again.",
+        ) from error
+    return modern if isinstance(modern, dict) else config
 
-    Raises `ConversionFailed` when they are of another model.
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Loads the weights in `path`, in either of Keras's HDF5 layouts, whatever its name.
+
+    Raises `ConversionFailed` if they do not fit the model.
     """
     attributes = check_hdf5(path)
-    older = "layer_names" in attributes or "model_config" in attributes
+    legacy = "layer_names" in attributes or "model_config" in attributes
     with tempfile.TemporaryDirectory() as folder:
-        # Keras tells its two layouts apart by the file's name; people name files as they like.
-        named = Path(folder) / ("weights.h5" if older else "model.weights.h5")
+        # Keras distinguishes its two layouts by the file's name.
+        named = Path(folder) / ("weights.h5" if legacy else "model.weights.h5")
         try:
             named.symlink_to(path.resolve())
         except OSError:
@@ -167,13 +187,13 @@ def load_weights(model: Any, path: Path) -> None:
         except Exception as error:
             raise ConversionFailed(
                 f"The weights in {path.name} do not fit the model: {first_line(error)}",
-                hint="Give the architecture that these weights were trained with.",
+                hint="Use the architecture that these weights were trained with.",
             ) from error
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns what Keras raises while it reads a file into our error."""
+    """Translates exceptions that Keras raises while it reads a file."""
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -185,37 +205,37 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:
         raise ConversionFailed(
             f"Keras cannot read {path.name}: {first_line(error, 300)}",
-            hint="Check that it is whole, and saved by Keras 2 or 3.",
+            hint="Check that it is complete, and saved by Keras 2 or 3.",
         ) from error
 
 
 class KerasSource:
-    """A Keras model, live or loaded."""
+    """A Keras model."""
 
     framework = "keras"
     classes: tuple[str, ...] = ()
 
-    def __init__(self, model: Any) -> None:
-        """Raises `ConversionFailed` for a model that was never built."""
+    def __init__(self, model: keras.Model) -> None:
+        """Raises `ConversionFailed` if the model is not built."""
         import keras
 
         self.model = model
         if not getattr(model, "inputs", None):
             raise ConversionFailed(
                 f"The Keras model {model.name!r} has no known inputs.",
-                hint="Make it functional or sequential with keras.Input, or call it once.",
+                hint="Use keras.Input in a functional or sequential model, or call the model once.",
             )
-        names = unique([tensor.name for tensor in model.inputs])
+        names = unique_names([tensor.name for tensor in model.inputs])
         self.inputs = tuple(
-            TensorSpec(name, tensor.dtype, tuple(tensor.shape), find_vocabulary(model, tensor))
+            TensorSpec(name, tensor.dtype, tuple(tensor.shape), vocabulary_size(model, tensor))
             for name, tensor in zip(names, model.inputs, strict=True)
         )
-        outputs = unique([find_layer_name(model, index) for index in range(len(model.outputs))])
+        outputs = unique_names([output_name(model, index) for index in range(len(model.outputs))])
         self.outputs = tuple(
             TensorSpec(name, str(tensor.dtype), tuple(tensor.shape))
             for name, tensor in zip(outputs, model.outputs, strict=True)
         )
-        self.facts: Mapping[str, Any] = {
+        self.facts: Mapping[str, Json] = {
             "model": type(model).__name__,
             "parameters": int(model.count_params()),
             "keras": keras.__version__,
@@ -224,24 +244,25 @@ class KerasSource:
 
     @property
     def scales_itself(self) -> bool:
-        """Whether the first layer that does something is a scaling."""
+        """Whether the first layer, apart from reshaping, scales its input."""
         layers = [layer for layer in self.model.layers if type(layer).__name__ != "InputLayer"]
         reshapes = ("Reshape", "Permute")
         first = next((layer for layer in layers if type(layer).__name__ not in reshapes), None)
         return type(first).__name__ in RESCALING
 
     def run(self, batch: Arrays) -> Arrays:
-        """Keras's own answers."""
+        """Keras's outputs."""
         values = [batch[spec.name] for spec in self.inputs]
-        answers = self.model.predict_on_batch(self._pack(values))
-        flat = list(answers.values()) if isinstance(answers, dict) else answers
-        listed = flat if isinstance(flat, list | tuple) else [flat]
+        result = self.model.predict_on_batch(self._pack(values))
+        flat = list(result.values()) if isinstance(result, dict) else result
+        outputs = flat if isinstance(flat, list | tuple) else [flat]
         return {
-            spec.name: np.asarray(answer) for spec, answer in zip(self.outputs, listed, strict=True)
+            spec.name: np.asarray(output)
+            for spec, output in zip(self.outputs, outputs, strict=True)
         }
 
-    def export(self) -> Any:
-        """The graph, any number of items at once."""
+    def export(self) -> ModelProto:
+        """The graph, with a dynamic batch axis."""
         import keras
 
         if keras.backend.backend() == "torch":
@@ -249,7 +270,7 @@ class KerasSource:
         return self._export_other()
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """The two files people know: architecture and weights."""
+        """The architecture and the weights, unless the architecture cannot be serialised."""
         try:
             architecture = self.model.to_json(indent=1).encode("utf-8")
         except (TypeError, ValueError, NotImplementedError):
@@ -259,52 +280,55 @@ class KerasSource:
             self.model.save_weights(weights)
             return {"architecture.json": architecture, "model.weights.h5": weights.read_bytes()}
 
-    def _pack(self, values: list[Any]) -> Any:
+    def _pack(
+        self, values: Sequence[Array | torch.Tensor]
+    ) -> Mapping[str, Array | torch.Tensor] | Sequence[Array | torch.Tensor] | Array | torch.Tensor:
+        """The inputs in the structure that the model expects."""
         structure = getattr(self.model, "_inputs_struct", None)
         if isinstance(structure, dict):
             return dict(zip(structure, values, strict=True))
         return values[0] if len(values) == 1 else values
 
-    def _export_torch(self) -> Any:
+    def _export_torch(self) -> ModelProto:
         import torch
 
-        from modelpad.convert.keras_recurrence import fast_recurrence
+        from modelpad.convert.keras_recurrence import fused_recurrence
         from modelpad.convert.torch_export import export_module
 
         source = self
 
-        class Flat(torch.nn.Module):  # type: ignore[misc]
+        class Flat(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.model = source.model
 
-            def forward(self, *values: Any) -> Any:
-                answer = self.model(source._pack(list(values)), training=False)
-                if isinstance(answer, dict):
-                    answer = list(answer.values())
-                return tuple(answer) if isinstance(answer, list | tuple) else answer
+            def forward(self, *values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+                result = self.model(source._pack(values), training=False)
+                if isinstance(result, dict):
+                    result = list(result.values())
+                return tuple(result) if isinstance(result, list | tuple) else result
 
-        with fast_recurrence():
+        with fused_recurrence():
             return export_module(Flat().eval(), self.inputs, self.outputs, dynamo_first=False)
 
-    def _export_other(self) -> Any:
+    def _export_other(self) -> ModelProto:
         onnx = load_onnx()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             with contextlib.redirect_stdout(io.StringIO()):
                 self.model.export(path, format="onnx", verbose=False)
-            model = onnx.load(path)
-        return name_ends(model, self.inputs, self.outputs)
+            model: ModelProto = onnx.load(path)
+        return rename_io(model, self.inputs, self.outputs)
 
 
-def find_layer_name(model: Any, index: int) -> str:
-    """The name of an output: the model's own, else that of the layer it comes from."""
+def output_name(model: keras.Model, index: int) -> str:
+    """The name of an output, by default `output_INDEX`."""
     names = list(getattr(model, "output_names", []))
     return names[index] if index < len(names) else f"output_{index}"
 
 
-def find_vocabulary(model: Any, tensor: Any) -> int | None:
-    """How many tokens the embedding knows that an integer input goes into."""
+def vocabulary_size(model: keras.Model, tensor: keras.KerasTensor) -> int | None:
+    """The size of the embedding that an input goes into; None if there is none."""
     for layer in model.layers:
         if type(layer).__name__ == "Embedding":
             inputs = layer.input if isinstance(layer.input, list) else [layer.input]
@@ -313,8 +337,8 @@ def find_vocabulary(model: Any, tensor: Any) -> int | None:
     return None
 
 
-def unique(names: list[str]) -> list[str]:
-    """The names, made different where two are the same, and without slashes."""
+def unique_names(names: list[str]) -> list[str]:
+    """The names without slashes, and numbered where they repeat."""
     out: list[str] = []
     for name in (each.replace("/", "_") for each in names):
         number, candidate = 1, name

@@ -1,30 +1,30 @@
-"""What a Keras configuration may name, read before Keras reads it.
+"""Checks the names in a Keras configuration before Keras reads it.
 
-Keras rebuilds objects by the names in a file. Its `safe_mode` does not hold for `.h5` files
-(CVE-2025-9905) and has been got round in `.keras` files, so we allow only what is known to be a
-plain layer, initializer and the like, wherever it stands, and refuse everything else by name. How
-a model was trained (`compile_config`: optimizer, loss, metrics) is removed unread: Keras would act
-on it in every model within the model, and to answer it takes none of it.
+Keras creates objects by the names in a file. Its `safe_mode` does not apply to `.h5` files
+(CVE-2025-9905) and has been bypassed in `.keras` files. So we allow only known harmless layers,
+initializers and so on, at any depth, and reject everything else by name. The training settings
+(`compile_config`: optimizer, loss, metrics) are removed unread: Keras would act on them in every
+nested model, and inference does not need them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from modelpad.errors import NotTrusted
+from modelpad.foreign_json import Json
 
-# Layers of Keras itself that hold code or open other files.
+# Keras's own layers that contain code or open other files.
 RUNS_CODE = {
-    "Lambda": "a Lambda layer holds Python code",
-    "__lambda__": "it holds Python code",
+    "Lambda": "a Lambda layer contains Python code",
+    "__lambda__": "it contains Python code",
     "TFOpLambda": "a TensorFlow call recorded by name",
     "SlicingOpLambda": "a TensorFlow call recorded by name",
     "TensorFlowOpLayer": "a TensorFlow operation recorded by name",
-    "TorchModuleWrapper": "it holds a pickled PyTorch module",
+    "TorchModuleWrapper": "it contains a pickled PyTorch module",
     "TFSMLayer": "it opens a SavedModel, which is a program",
-    "JaxLayer": "it holds code",
-    "FlaxLayer": "it holds code",
+    "JaxLayer": "it contains code",
+    "FlaxLayer": "it contains code",
 }
 PLAIN = {
     "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__keras_tensor__",
@@ -37,42 +37,45 @@ PACKAGES = {
 }  # fmt: skip
 FUNCTION_MODULES = (None, "builtins", "keras.activations", "keras.src.activations.activations")
 TRAINING = ("compile_config", "training_config", "optimizer_config")
-# What Keras 2 called things that Keras 3 calls otherwise.
-OLDER = {"Model", "Functional", "Policy", "DTypePolicy", "BatchNormalizationV1", "InputSpec"}
+# Names in Keras 2 of classes that Keras 3 has renamed.
+LEGACY_NAMES = {"Model", "Functional", "Policy", "DTypePolicy", "BatchNormalizationV1", "InputSpec"}
 READS_FILES = ("vocabulary", "filepath", "path")
 
 
-def check_config(config: Any, *, where: str) -> None:
-    """Raises `NotTrusted`, naming every object in `config` that is not Keras's own and plain."""
-    found = list(find_strangers(config))
+def check_config(config: Json, *, where: str) -> None:
+    """Raises `NotTrusted`, naming every object in `config` that is not a harmless one of Keras."""
+    found = list(find_disallowed(config))
     if found:
         raise NotTrusted(
-            f"{where} holds what would run code or is not Keras's own: {'; '.join(found[:5])}.",
-            hint="If you made this model or trust who did, import it with --trust.",
+            f"{where} contains objects that could run code or are not Keras's own:"
+            f" {'; '.join(found[:5])}.",
+            hint="If you made this model or trust its author, import it with --trust.",
             found=found,
         )
 
 
-def without_training(config: Any) -> Any:
-    """A copy without the training settings of the model and of every model inside it."""
-    if isinstance(config, list):
-        return [without_training(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: without_training(v) for key, v in config.items() if key not in TRAINING}
+def without_training(config: dict[str, Json]) -> dict[str, Json]:
+    """A copy without the training settings of the model and of all nested models."""
+    return {key: _without_training(v) for key, v in config.items() if key not in TRAINING}
 
 
-def find_strangers(config: Any) -> Iterator[str]:
+def _without_training(value: Json) -> Json:
+    if isinstance(value, list):
+        return [_without_training(item) for item in value]
+    return without_training(value) if isinstance(value, dict) else value
+
+
+def find_disallowed(config: Json) -> Iterator[str]:
     """Each object in `config` that is not allowed, with the reason."""
-    if isinstance(config, list | tuple):
+    if isinstance(config, list):
         for item in config:
-            yield from find_strangers(item)
+            yield from find_disallowed(item)
         return
     if not isinstance(config, dict):
         return
     name = config.get("class_name")
     if isinstance(name, str):
-        reason = judge(name, config)
+        reason = reason_disallowed(name, config)
         if reason:
             inner = config.get("config")
             own = inner.get("name") if isinstance(inner, dict) else None
@@ -85,11 +88,11 @@ def find_strangers(config: Any) -> Iterator[str]:
     for key, value in config.items():
         if key in READS_FILES and isinstance(value, str):
             yield f"{key} {value!r} (it would read that file)"
-        yield from find_strangers(value)
+        yield from find_disallowed(value)
 
 
-def judge(name: str, config: dict[str, Any]) -> str:
-    """Why an object called `name` is not allowed; "" when it is."""
+def reason_disallowed(name: str, config: dict[str, Json]) -> str:
+    """Why an object called `name` is not allowed; "" if it is."""
     if name in RUNS_CODE:
         return RUNS_CODE[name]
     if name in PLAIN:
@@ -99,10 +102,10 @@ def judge(name: str, config: dict[str, Any]) -> str:
     if isinstance(registered, str) and ">" in registered and not _is_keras_own(registered):
         return "a custom object"
     if name == "function":
-        return "" if _is_function(config) else "a function that Keras does not know"
+        return "" if _is_function(config) else "an unknown function"
     if not _is_module(module):
         return f"of module {module}"
-    return "" if name in OLDER or _find_class(name, module) else "a custom object"
+    return "" if name in LEGACY_NAMES or _find_class(name, module) else "a custom object"
 
 
 def _is_keras_own(registered: str) -> bool:
@@ -117,8 +120,8 @@ def _is_module(module: object) -> bool:
     return parts[:1] == ["keras"] and (inner[0] if inner else "") in PACKAGES
 
 
-def _is_function(config: dict[str, Any]) -> bool:
-    """Whether it is an activation: the same name may mean something else in another module."""
+def _is_function(config: dict[str, Json]) -> bool:
+    """Whether it is an activation function. In another module, its name may mean anything."""
     from keras import activations
 
     name = config.get("config")
@@ -131,10 +134,10 @@ def _is_function(config: dict[str, Any]) -> bool:
 
 
 def _find_class(name: str, module: object) -> bool:
-    """Whether `name` is a class of Keras's own that holds only numbers and settings."""
+    """Whether `name` is one of Keras's classes that contain only numbers and settings."""
     import keras
 
-    rooms = [
+    namespaces = [
         keras.layers,
         keras.initializers,
         keras.regularizers,
@@ -145,12 +148,12 @@ def _find_class(name: str, module: object) -> bool:
         keras.models,
         keras.quantizers,
     ]
-    if any(isinstance(getattr(room, name, None), type) for room in rooms):
+    if any(isinstance(getattr(namespace, name, None), type) for namespace in namespaces):
         return True
     if isinstance(module, str) and module.startswith("keras.src.ops."):
         from keras.src import ops
 
-        room = getattr(ops, module.rpartition(".")[2], None)
-        found = getattr(room, name, None)
+        namespace = getattr(ops, module.rpartition(".")[2], None)
+        found = getattr(namespace, name, None)
         return isinstance(found, type) and issubclass(found, keras.Operation)
     return False

@@ -1,11 +1,11 @@
-"""Configurations that Keras 2 wrote, put as Keras 3 reads them."""
+"""Converts configurations written by Keras 2 for Keras 3."""
 
 from __future__ import annotations
 
-from typing import Any
+from modelpad.foreign_json import Json, as_object
 
-# Arguments that layers had, and that mean nothing any more when they have these values.
-GONE: dict[str, tuple[str, Any]] = {
+# Arguments removed in Keras 3, which have no effect with these values: the layer and the value.
+REMOVED: dict[str, tuple[str, Json]] = {
     "time_major": ("", False),
     "renorm": ("", False),
     "fused": ("", None),
@@ -17,22 +17,22 @@ GONE: dict[str, tuple[str, Any]] = {
 }
 
 
-def modernise(config: Any) -> Any:
-    """A copy of a model's configuration without what only Keras 2 knew.
+def modernise(config: Json) -> Json:
+    """A copy of a configuration for Keras 3.
 
-    Input shapes that stood in a first layer become input layers, policies become names.
+    An input shape in the first layer becomes an input layer, and a dtype policy becomes its name.
     """
     if isinstance(config, list):
         return [modernise(item) for item in config]
     if not isinstance(config, dict):
         return config
-    inner = config.get("config")
-    if isinstance(config.get("class_name"), str) and isinstance(inner, dict | list):
-        return {**config, "config": _modernise_object(config["class_name"], inner)}
+    kind, inner = config.get("class_name"), config.get("config")
+    if isinstance(kind, str) and isinstance(inner, dict | list):
+        return {**config, "config": _modernise_object(kind, inner)}
     return {key: modernise(value) for key, value in config.items()}
 
 
-def _modernise_object(kind: str, inner: Any) -> Any:
+def _modernise_object(kind: str, inner: dict[str, Json] | list[Json]) -> Json:
     if kind == "Sequential":
         return _modernise_sequential(inner)
     if isinstance(inner, list):
@@ -41,29 +41,42 @@ def _modernise_object(kind: str, inner: Any) -> Any:
     shape = options.pop("batch_input_shape", None)
     if kind == "InputLayer" and shape is not None:
         options["batch_shape"] = shape
-    for name, (layer, value) in GONE.items():
+    for name, (layer, value) in REMOVED.items():
         if name in options and layer in ("", kind) and options[name] in (value, None):
             del options[name]
     policy = options.get("dtype")
     if isinstance(policy, dict) and policy.get("class_name") in ("Policy", "PolicyV1"):
-        options["dtype"] = policy["config"]["name"]
+        options["dtype"] = as_object(policy["config"], "the policy")["name"]
     axis = options.get("axis")
     if kind.startswith("BatchNormalization") and isinstance(axis, list) and len(axis) == 1:
         options["axis"] = axis[0]
     return modernise(options)
 
 
-def _modernise_sequential(inner: Any) -> Any:
-    options = {"name": "sequential", "layers": inner} if isinstance(inner, list) else dict(inner)
-    layers = list(options.get("layers", []))
-    first = layers[0] if layers else {}
-    shape = first.get("config", {}).get("batch_input_shape") if isinstance(first, dict) else None
-    if shape is not None and first.get("class_name") != "InputLayer":
-        dtype = first["config"].get("dtype")
-        dtype = dtype if isinstance(dtype, str) else "float32"
-        entry = {"batch_input_shape": shape, "dtype": dtype, "name": "input_1"}
-        layers.insert(0, {**first, "class_name": "InputLayer", "config": entry})
-        layers[0].pop("build_config", None)
-        if "module" in first:
-            layers[0]["module"] = "keras.layers"
+def _modernise_sequential(inner: dict[str, Json] | list[Json]) -> Json:
+    options: dict[str, Json]
+    options = {"name": "sequential", "layers": inner} if isinstance(inner, list) else inner
+    layers = options.get("layers", [])
+    if not isinstance(layers, list):
+        raise TypeError("layers is not an array")
+    entry = _input_layer(layers[0]) if layers else None
+    if entry is not None:
+        layers = [entry, *layers]
     return {**options, "layers": [modernise(layer) for layer in layers]}
+
+
+def _input_layer(first: Json) -> dict[str, Json] | None:
+    """The input layer for a first layer that has the input's shape; None if it has not."""
+    if not isinstance(first, dict) or first.get("class_name") == "InputLayer":
+        return None
+    config = as_object(first.get("config", {}), "the configuration of the first layer")
+    shape, dtype = config.get("batch_input_shape"), config.get("dtype")
+    if shape is None:
+        return None
+    dtype = dtype if isinstance(dtype, str) else "float32"
+    inner: dict[str, Json] = {"batch_input_shape": shape, "dtype": dtype, "name": "input_1"}
+    entry: dict[str, Json] = {**first, "class_name": "InputLayer", "config": inner}
+    entry.pop("build_config", None)
+    if "module" in first:
+        entry["module"] = "keras.layers"
+    return entry

@@ -1,17 +1,17 @@
-"""Names and shapes that the plans of inputs and of outputs both deal with."""
+"""Field names and shapes, for the plans of both inputs and outputs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Protocol, TypeVar
 
-from modelpad.convert.source import TensorSpec
-from modelpad.convert.specs import InputSpec, OutputWords
+from modelpad.convert.source import Shape, TensorSpec
+from modelpad.convert.specs import InputSpec, OutputSpec
 from modelpad.errors import UsageError
+from modelpad.fields import Field, field_from_dict
 
-# Names that frameworks make up, which tell a person nothing.
+# Names that frameworks generate.
 AUTOMATIC_NAME = re.compile(
     r"(keras_tensor|input_layer|input|inputs|output|outputs|x|args|identity|linear|float_input"
     r"|variable|probabilities|dense|gemm|softmax|activation|flatten|statefulpartitionedcall)?[_.\d]*",
@@ -19,69 +19,90 @@ AUTOMATIC_NAME = re.compile(
 )
 CHANNELS_FIRST = ("pytorch", "torchscript", "fastai")
 
+Spec = TypeVar("Spec", InputSpec, OutputSpec)
 
-def match_words(said: Sequence[Any], specs: Sequence[TensorSpec], side: str) -> dict[str, Any]:
-    """What was said, by the name of the tensor it is said of; unnamed words go by position.
 
-    Raises `UsageError` for a name that there is not, too many words, and words said twice.
+class Plan(Protocol):
+    """An `InputPlan` or `OutputPlan`."""
+
+    @property
+    def field(self) -> Field: ...
+
+    def renamed(self: PlanT, name: str) -> PlanT:
+        """A copy whose field has another name."""
+
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+def match_specs(specs: Sequence[Spec], tensors: Sequence[TensorSpec], side: str) -> dict[str, Spec]:
+    """The user's specs by tensor name. A spec without a name applies to the tensor at its position.
+
+    Raises `UsageError` for an unknown name, too many specs, and duplicates.
     """
-    found: dict[str, Any] = {}
-    names = [spec.name for spec in specs]
-    for position, words in enumerate(said):
-        name = words.name if words.name in names else None
-        if words.name is not None and name is None and len(specs) > 1:
+    matched: dict[str, Spec] = {}
+    names = [tensor.name for tensor in tensors]
+    for position, spec in enumerate(specs):
+        name = spec.name if spec.name in names else None
+        if spec.name is not None and name is None and len(tensors) > 1:
             raise UsageError(
-                f"The model has no {side} {words.name!r}.", hint=f"It has: {', '.join(names)}."
+                f"The model has no {side} {spec.name!r}.", hint=f"It has: {', '.join(names)}."
             )
         if name is None:
-            if position >= len(specs):
+            if position >= len(tensors):
                 raise UsageError(
-                    f"{len(said)} --{side} are given; the model has {len(specs)}.",
+                    f"--{side} is given {len(specs)} times, but the model has {len(tensors)}.",
                     hint=f"Its {side}s: {', '.join(names)}.",
                 )
             name = names[position]
-        if name in found:
+        if name in matched:
             raise UsageError(f"--{side} for {name!r} is given twice.", hint="Give it once.")
-        found[name] = words
-    return found
+        matched[name] = spec
+    return matched
 
 
-def channel_axis(shape: Sequence[int | None], layout: str) -> int | None:
-    """0 or 2: where 1 or 3 channels lie; the layout decides when both could; None when neither."""
+def channel_axis(shape: Shape, layout: str) -> int | None:
+    """The axis with 1 or 3 channels, 0 or 2; None if there is none.
+
+    If both have, `layout` decides.
+    """
     first, last = shape[0] in (1, 3), shape[2] in (1, 3)
     if first and last:
         return 0 if layout == "nchw" else 2
     return 0 if first else 2 if last else None
 
 
-def name_field(
-    spec: TensorSpec, words: InputSpec | OutputWords | None, usual: str, alone: bool
+def choose_field_name(
+    tensor: TensorSpec, spec: InputSpec | OutputSpec | None, default: str, is_only: bool
 ) -> str:
-    """What the user calls it, else the model where it chose a name, else what is usual."""
-    if words and words.name:
-        return words.name
-    own = re.sub(r"^serving_default_|:\d+$", "", spec.name).rpartition("/")[2]
-    if AUTOMATIC_NAME.fullmatch(own) or (alone and usual != "input" and usual != "output"):
-        return usual
+    """The user's name for a field, else the tensor's unless generated, else `default`."""
+    if spec and spec.name:
+        return spec.name
+    own = re.sub(r"^serving_default_|:\d+$", "", tensor.name).rpartition("/")[2]
+    if AUTOMATIC_NAME.fullmatch(own) or (is_only and default not in ("input", "output")):
+        return default
     return re.sub(r"[^A-Za-z0-9_.-]", "_", own)
 
 
-def rename_twins(plans: list[Any]) -> tuple[Any, ...]:
-    """The plans with names that are all different."""
+def deduplicate_names(plans: Sequence[PlanT]) -> tuple[PlanT, ...]:
+    """The plans, with a number added to field names that occur more than once."""
     names = [plan.field.name for plan in plans]
-    out = []
-    for index, plan in enumerate(plans):
-        if names.count(plan.field.name) > 1:
-            plan = replace(plan, field=replace(plan.field, name=f"{plan.field.name}{index + 1}"))
-        out.append(plan)
-    return tuple(out)
+    return tuple(
+        plan.renamed(f"{name}{number}") if names.count(name) > 1 else plan
+        for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
+    )
 
 
-def tell_shape(shape: Sequence[int | None]) -> str:
-    """`[1, ?, 3]`."""
+def rename_field(field: Field, name: str) -> Field:
+    """A copy of a field with another name."""
+    return field_from_dict({**field.to_dict(), "name": name})
+
+
+def format_shape(shape: Shape) -> str:
+    """For example `[1, ?, 3]`."""
     return "[" + ", ".join("?" if side is None else str(side) for side in shape) + "]"
 
 
-def cross_shape(shape: Sequence[int | None]) -> str:
-    """`1x?x3`."""
+def format_sides(shape: Shape) -> str:
+    """For example `1x?x3`."""
     return "x".join("?" if side is None else str(side) for side in shape)

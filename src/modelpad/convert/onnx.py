@@ -1,36 +1,41 @@
-"""ONNX files as a source: checked, with their external data, run as they are by ONNX Runtime."""
+"""ONNX files: checked together with their external data, and run unchanged by ONNX Runtime."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelpad.bundle.external_data import find_locations
-from modelpad.convert.archives import outside, unreadable
+from modelpad.convert.archives import external_reference, unreadable
 from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
-from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, NotTrusted, first_line
-from modelpad.runtime import load_onnxruntime
+from modelpad.fields.arrays import Arrays
+from modelpad.foreign_json import Json
+from modelpad.runtime import InferenceSession, load_onnxruntime
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 
 def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
     """The graph in `path`, with its external data.
 
     Raises:
-        NotTrusted: operators of a domain of its own, or data outside the file's folder.
-        ConversionFailed: it is no graph, or makes no sense.
+        NotTrusted: it uses custom operators, or external data outside the file's folder.
+        ConversionFailed: the graph cannot be read or is invalid.
     """
     onnx = load_onnx()
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
         raise ConversionFailed(
-            f"{path.name} is no ONNX file: {first_line(error, 200)}",
-            hint="Check that the file is whole.",
+            f"{path.name} is not an ONNX file: {first_line(error, 200)}",
+            hint="Check that the file is complete.",
         ) from error
     check_domains(model, path.name)
     check_external(model, path)
@@ -39,15 +44,15 @@ def open_onnx(path: Path, request: ImportRequest) -> OnnxSource:
         onnx.checker.check_model(path)
     except Exception as error:
         raise ConversionFailed(
-            f"{path.name} makes no sense: {first_line(error, 300)}",
+            f"{path.name} is not a valid graph: {first_line(error, 300)}",
             hint="Check it with onnx.checker, or export it again.",
         ) from error
     return OnnxSource(model, path)
 
 
-def check_domains(model: Any, name: str) -> None:
-    """Raises `NotTrusted` for operators that only a library of the author's own can run."""
-    strange = sorted(
+def check_domains(model: ModelProto, name: str) -> None:
+    """Raises `NotTrusted` for custom operators, which need a library to run."""
+    custom = sorted(
         {
             f"{node.domain}::{node.op_type}"
             for graph in subgraphs(model.graph)
@@ -56,19 +61,18 @@ def check_domains(model: Any, name: str) -> None:
         }
         - {f"{function.domain}::{function.name}" for function in model.functions}
     )
-    if strange:
+    if custom:
         raise NotTrusted(
-            f"{name} uses operators that only a library of its author's can run:"
-            f" {', '.join(strange[:5])}.",
+            f"{name} uses custom operators: {', '.join(custom[:5])}.",
             hint="Export it with standard operators.",
-            found=strange,
+            found=custom,
         )
 
 
-def check_external(model: Any, path: Path) -> None:
-    """Raises `NotTrusted` when weights lie outside the file's folder, or behind a link.
+def check_external(model: ModelProto, path: Path) -> None:
+    """Raises `NotTrusted` if weights are stored outside the file's folder or behind a link.
 
-    Raises `ConversionFailed` when they are not there, or shorter than the graph says.
+    Raises `ConversionFailed` if they are missing or shorter than the graph declares.
     """
     try:
         locations = find_locations(path)
@@ -83,66 +87,67 @@ def check_external(model: Any, path: Path) -> None:
         location = entries["location"]
         sizes = [entries.get(key, "0") for key in ("length", "offset")]
         if not all(re.fullmatch(r"\d{1,18}", size) for size in sizes):
-            raise unreadable(path, f"the data of {tensor.name!r} have no valid size")
+            raise unreadable(path, f"the external data of {tensor.name!r} has no valid size")
         if sum(map(int, sizes)) > (path.parent / location).stat().st_size:
             raise ConversionFailed(
-                f"{location} is shorter than {path.name} says.", hint="Copy it again."
+                f"{location} is shorter than {path.name} declares.", hint="Copy it again."
             )
 
 
 def check_location(path: Path, location: str) -> None:
-    """Checks where one tensor's data are. Raises as `check_external`."""
+    """Checks the location of one tensor's external data. Raises like `check_external`."""
     parts = PurePosixPath(location).parts
     plain = location and not location.startswith("/") and ".." not in parts and "\\" not in location
     steps = [path.parent.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
     if not plain or any(step.is_symlink() for step in steps):
-        raise outside(path, f"weights kept in {location!r}")
+        raise external_reference(path, f"weights stored in {location!r}")
     if not steps or not steps[-1].is_file():
         raise ConversionFailed(
-            f"{path.name} keeps its weights in {location}, which is not there.",
-            hint=f"Put {location} beside {path.name}.",
+            f"{path.name} stores its weights in {location}, which does not exist.",
+            hint=f"Copy {location} into the folder of {path.name}.",
         )
 
 
 def external_files(path: Path) -> list[Path]:
-    """The files beside an ONNX file that keep its weights; none for a file of another kind."""
+    """The files that store an ONNX file's external data; none for any other kind of file."""
     if path.suffix != ".onnx":
         return []
     try:
         locations = sorted(find_locations(path))
     except ValueError:
-        return []  # opening it will say what is wrong with it
+        return []  # opening the file will raise the error
     for location in locations:
         check_location(path, location)
     return [path.parent / location for location in locations]
 
 
-def all_tensors(model: Any) -> list[Any]:
-    """Every tensor that the file holds or refers to: weights, constants, of inner graphs too."""
-    found = []
-    graphs = list(subgraphs(model.graph))
-    nodes = [node for graph in graphs for node in graph.node]
-    nodes += [node for function in model.functions for node in function.node]
-    for graph in graphs:
-        found += list(graph.initializer)
+def all_tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """All tensors in the file or referenced by it, including nested graphs and functions."""
+    nodes: list[NodeProto] = [node for function in model.functions for node in function.node]
+    for graph in subgraphs(model.graph):
+        nodes += graph.node
+        yield from graph.initializer
         for sparse in graph.sparse_initializer:
-            found += [sparse.values, sparse.indices]
+            yield from (sparse.values, sparse.indices)
     for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                found.append(attribute.t)
-            found += list(attribute.tensors)
-    return found
+                yield attribute.t
+            yield from attribute.tensors
 
 
 class OnnxSource:
-    """An ONNX graph as it came; the reference is ONNX Runtime without any optimisation."""
+    """An ONNX graph. The reference is ONNX Runtime without optimisations."""
 
     framework = "onnx"
     classes: tuple[str, ...] = ()
     scales_itself = False
 
-    def __init__(self, model: Any, path: Path | None = None) -> None:
+    def __init__(self, model: ModelProto, path: Path | None = None) -> None:
+        """`path` is the file of `model`, needed for external data.
+
+        Raises `ConversionFailed` if an input or output is not a tensor.
+        """
         self.model = model
         self.path = path
         onnx = load_onnx()
@@ -151,9 +156,9 @@ class OnnxSource:
             describe_value(value) for value in model.graph.input if value.name not in constants
         )
         self.outputs = tuple(describe_value(value) for value in model.graph.output)
-        self._session: Any = None
+        self._session: InferenceSession | None = None
         opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
-        self.facts: Mapping[str, Any] = {
+        self.facts: Mapping[str, Json] = {
             "opset": opsets.get("ai.onnx"),
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             "onnx": onnx.__version__,
@@ -161,33 +166,32 @@ class OnnxSource:
         self._fixed = {int(spec.shape[0]) for spec in self.inputs if spec.shape and spec.shape[0]}
 
     def run(self, batch: Arrays) -> Arrays:
-        """ONNX Runtime's answers to the file as it is, in parts where its batch is fixed."""
+        """ONNX Runtime's outputs for the original graph, in chunks if its batch size is fixed."""
         session = self._open()
         names = [spec.name for spec in self.outputs]
         if len(self._fixed) != 1:
             return dict(zip(names, session.run(names, batch), strict=True))
         size, count = next(iter(self._fixed)), len(next(iter(batch.values())))
-        parts = []
+        chunks = []
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
-            parts.append(session.run(names, {name: array[rows] for name, array in batch.items()}))
+            chunks.append(session.run(names, {name: array[rows] for name, array in batch.items()}))
         return {
-            name: np.concatenate([part[index] for part in parts])[:count]
+            name: np.concatenate([chunk[index] for chunk in chunks])[:count]
             for index, name in enumerate(names)
         }
 
-    def export(self) -> Any:
-        """A copy of the graph itself."""
-        onnx = load_onnx()
-        copy = onnx.ModelProto()
+    def export(self) -> ModelProto:
+        """A copy of the graph."""
+        copy = type(self.model)()
         copy.CopyFrom(self.model)
         return copy
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """None: the graph is all."""
+        """No files: the bundle contains the graph."""
         return {}
 
-    def _open(self) -> Any:
+    def _open(self) -> InferenceSession:
         if self._session is None:
             onnxruntime = load_onnxruntime()
             options = onnxruntime.SessionOptions()
@@ -196,25 +200,26 @@ class OnnxSource:
             options.log_severity_level = 4
             origin = self.path if self.path else self.model.SerializeToString()
             try:
-                self._session = onnxruntime.InferenceSession(
+                session: InferenceSession = onnxruntime.InferenceSession(
                     origin, options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:
                 raise ConversionFailed(
-                    f"ONNX Runtime cannot open it: {first_line(error, 300)}",
+                    f"ONNX Runtime cannot load the graph: {first_line(error, 300)}",
                     hint="Check its operators and opset.",
                 ) from error
+            self._session = session
         return self._session
 
 
-def describe_value(value: Any) -> TensorSpec:
-    """The spec of a graph's input or output. Raises `ConversionFailed` for what is no tensor."""
+def describe_value(value: ValueInfoProto) -> TensorSpec:
+    """The spec of a graph's input or output. Raises `ConversionFailed` if it is not a tensor."""
     onnx = load_onnx()
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         raise ConversionFailed(
             f"{value.name!r} is a {kind or 'value without a type'}, not a tensor.",
-            hint="Export the model with tensors alone (scikit-learn: zipmap=False).",
+            hint="Export the model with tensors only (scikit-learn: zipmap=False).",
         )
     tensor = value.type.tensor_type
     if tensor.elem_type == onnx.TensorProto.STRING:

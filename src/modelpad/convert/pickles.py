@@ -1,16 +1,15 @@
-"""Pickles and joblib files: opened only with trust; what is in them decides the converter."""
+"""Pickles and joblib files, which are opened only with trust, whatever model they contain."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
-from typing import Any
 
-from modelpad.convert.detect import refuse_pickle
-from modelpad.convert.live import open_live
+from modelpad.convert.objects import open_object
 from modelpad.convert.source import ImportRequest, SourceModel
-from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError
+from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, NotTrusted
 
-FASTAI_WAY = (
+FASTAI_HINT = (
     "Where fastai is installed, save its PyTorch module instead:"
     " torch.save(learn.model.state_dict(), 'weights.pt'), then"
     " modelpad import weights.pt --module my_net:make_net --input image:224x224x3,scale=imagenet"
@@ -23,26 +22,29 @@ def open_pickle(path: Path, request: ImportRequest) -> SourceModel:
     Raises:
         NotTrusted: without `request.trust`.
         MissingExtra: what it holds needs a package that is not installed.
-        ConversionFailed: it cannot be read, or holds no model.
+        ConversionFailed: it cannot be read, or does not contain a supported model.
     """
     if not request.trust:
-        raise refuse_pickle(path)
-    return open_live(_load(path), request)
+        raise NotTrusted(
+            f"{path.name} is a pickle, which runs any code in it when it is opened.",
+            hint="If you made it or trust its author, import it with --trust.",
+            found=["pickle"],
+        )
+    return open_object(_load(path), request)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> object:
     try:
         import joblib
     except ImportError:
-        import pickle
-
-        loader: Any = lambda name: pickle.loads(Path(name).read_bytes())  # noqa: E731
-    else:
-        loader = joblib.load
+        joblib = None
     try:
-        return loader(path)
+        if joblib is None:
+            return pickle.loads(path.read_bytes())
+        loaded: object = joblib.load(path)
+        return loaded
     except ModuleNotFoundError as error:
-        raise name_missing(path, error) from error
+        raise missing_package(path, error) from error
     except Exception as error:
         raise ConversionFailed(
             f"{path.name} cannot be unpickled: {str(error)[:200]}",
@@ -50,12 +52,12 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def name_missing(path: Path, error: ModuleNotFoundError) -> ModelpadError:
-    """The error for a pickle of a package that is not installed, with the way round."""
+def missing_package(path: Path, error: ModuleNotFoundError) -> ModelpadError:
+    """The error for a pickle that needs a package that is not installed, with a workaround."""
     package = (error.name or "").partition(".")[0]
     if package == "fastai":
         return ConversionFailed(
-            f"{path.name} is a fastai learner, and fastai is not installed.", hint=FASTAI_WAY
+            f"{path.name} is a fastai learner, and fastai is not installed.", hint=FASTAI_HINT
         )
     known = {"sklearn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
     if package in known:

@@ -9,22 +9,26 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelpad.convert.graph import finish_graph, optimise, save_graph
 from modelpad.convert.input_plan import InputPlan
 from modelpad.convert.output_plan import OutputPlan
 from modelpad.convert.parity import BATCHES, TOLERANCE, Parity, Run, check_parity
 from modelpad.convert.quantize import TOLERANCES, quantize_graph
-from modelpad.convert.samples import Values, stack_samples
-from modelpad.convert.source import Arrays, SourceModel
+from modelpad.convert.samples import stack_samples
+from modelpad.convert.source import SourceModel
 from modelpad.convert.steps import apply_steps
 from modelpad.errors import ConversionFailed, ParityFailed, first_line
 from modelpad.fields import Label
-from modelpad.runtime import load_onnxruntime
+from modelpad.fields.arrays import Arrays
+from modelpad.runtime import InferenceSession, load_onnxruntime
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 TIMED_RUNS = 15
 FEW_SAMPLES = 256  # up to this many are compared in small batches, more in large ones
@@ -56,7 +60,7 @@ def prove(
     source: SourceModel,
     inputs: Sequence[InputPlan],
     outputs: Sequence[OutputPlan],
-    samples: Sequence[Values],
+    samples: Sequence[Arrays],
     path: Path,
     *,
     tolerance: float | None = None,
@@ -94,9 +98,9 @@ def make_reference(
 
 
 def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:
-    """The source model's raw outputs for decoded fields, which NumPy prepares.
+    """The source model's outputs for decoded fields, preprocessed in NumPy.
 
-    Raises `ConversionFailed` when the model itself fails on them.
+    Raises `ConversionFailed` if the model fails.
     """
     prepared = {plan.spec.name: apply_steps(plan.steps, batch[plan.field.name]) for plan in inputs}
     try:
@@ -104,8 +108,8 @@ def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) 
     except Exception as error:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
         raise ConversionFailed(
-            f"The {source.framework} model itself fails on {shapes}: {first_line(error, 200)}",
-            hint="Describe its inputs with --input, or give --samples that fit it.",
+            f"The {source.framework} model fails on {shapes}: {first_line(error, 200)}",
+            hint="Describe its inputs with --input, or give suitable --samples.",
         ) from error
 
 
@@ -114,11 +118,11 @@ class _Proof:
     """What a graph is compared with: the source model's predictions for decoded `samples`."""
 
     reference: Run
-    samples: Sequence[Values]
+    samples: Sequence[Arrays]
     outputs: Sequence[OutputPlan]
     path: Path
 
-    def check(self, graph: Any, tolerance: float) -> Proved:
+    def check(self, graph: ModelProto, tolerance: float) -> Proved:
         paths = save_graph(graph, self.path)
         run = self._open(paths[0])
         parity = self._compare(run, tolerance)
@@ -133,7 +137,7 @@ class _Proof:
             try:
                 return dict(zip(names, session.run(names, batch), strict=True))
             except Exception as error:
-                raise name_failure(error, batch) from error
+                raise graph_failure(error, batch) from error
 
         return run
 
@@ -149,37 +153,40 @@ class _Proof:
         )
 
 
-def open_session(path: Path) -> Any:
-    """The graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
+def open_session(path: Path) -> InferenceSession:
+    """Loads the graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session: InferenceSession = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise ConversionFailed(
-            f"ONNX Runtime cannot open the converted graph: {first_line(error, 300)}",
-            hint="Please report this with the model's framework and version.",
+            f"ONNX Runtime cannot load the converted graph: {first_line(error, 300)}",
+            hint="Please report this, with the model's framework and version.",
         ) from error
+    return session
 
 
-def name_failure(error: Exception, batch: Arrays) -> ParityFailed:
+def graph_failure(error: Exception, batch: Arrays) -> ParityFailed:
     """The error for a graph that fails where the source model does not; it names the node."""
-    words = str(error)
-    node = re.search(r"Name:'([^']*)'", words)
-    reason = re.search(r"Status Message: (.*)", words)
+    text = str(error)
+    node = re.search(r"Name:'([^']*)'", text)
+    reason = re.search(r"Status Message: (.*)", text)
     size = len(next(iter(batch.values())))
     return ParityFailed(
         f"The converted graph fails on a batch of {size}"
         + (f" in the node {node[1]!r}" if node else "")
         + f": {reason[1][:200] if reason else first_line(error, 200)}",
-        hint="The source model has a size fixed in it, perhaps that of its batch or sequence.",
+        hint="The source model probably has a fixed size, such as a batch size or sequence length.",
         node=node[1] if node else None,
     )
 
 
-def measure_latency(run: Callable[[Arrays], Arrays], samples: Sequence[Values]) -> float:
+def measure_latency(run: Run, samples: Sequence[Arrays]) -> float:
     """Median milliseconds of one prediction."""
     batch = stack_samples(samples[:1])
     times: list[float] = []

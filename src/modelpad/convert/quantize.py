@@ -1,7 +1,7 @@
-"""Smaller graphs: int8 and fp16, by ONNX Runtime's own tools.
+"""Quantizes graphs to int8 or fp16 with ONNX Runtime's tools.
 
-int8 is static (QDQ, calibrated on the samples) where the graph has convolutions, and dynamic
-elsewhere: weights in 8 bits, activations measured as they come.
+int8 is static (QDQ, calibrated on the samples) for graphs with convolutions, otherwise dynamic:
+activations are then quantized at run time.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from modelpad.convert.graph import count_operators, load_onnx, save_graph
 from modelpad.errors import ConversionFailed, UsageError, first_line
+from modelpad.fields.arrays import Arrays
 from modelpad.runtime import load_onnxruntime
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 KINDS = ("int8", "fp16")
-# How far a smaller graph may be from the model by default, as a share of the largest number.
+# The default tolerances of the parity check, relative to the largest number in an output.
 TOLERANCES = {"int8": 0.2, "fp16": 0.02}
 
 
-def quantize_graph(model: Any, kind: str, samples: Sequence[dict[str, Any]]) -> Any:
-    """The graph with smaller weights; `samples` are decoded, without a batch axis.
+def quantize_graph(model: ModelProto, kind: str, samples: Sequence[Arrays]) -> ModelProto:
+    """The quantized graph. `samples` are decoded, without a batch axis.
 
     Raises:
         UsageError: `kind` is neither int8 nor fp16.
-        ConversionFailed: ONNX Runtime's tools cannot do it for this graph.
+        ConversionFailed: ONNX Runtime's tools cannot quantize the graph.
     """
     if kind not in KINDS:
-        raise UsageError(f"--quantize {kind} is unknown.", hint=f"It is {' or '.join(KINDS)}.")
+        raise UsageError(f"Unknown --quantize {kind}.", hint=f"Use {' or '.join(KINDS)}.")
     try:
-        with _quiet():
+        with _silenced():
             return _to_half(model) if kind == "fp16" else _to_int8(model, samples)
     except Exception as error:
         raise ConversionFailed(
@@ -43,46 +45,55 @@ def quantize_graph(model: Any, kind: str, samples: Sequence[dict[str, Any]]) -> 
         ) from error
 
 
-def _to_half(model: Any) -> Any:
-    return load_onnxruntime("transformers.float16").convert_float_to_float16(
-        model, keep_io_types=True
-    )
+def _to_half(model: ModelProto) -> ModelProto:
+    tools = load_onnxruntime("transformers.float16")
+    half: ModelProto = tools.convert_float_to_float16(model, keep_io_types=True)
+    return half
 
 
-def _to_int8(model: Any, samples: Sequence[dict[str, Any]]) -> Any:
+def _to_int8(model: ModelProto, samples: Sequence[Arrays]) -> ModelProto:
     tools, onnx = load_onnxruntime("quantization"), load_onnx()
     with tempfile.TemporaryDirectory() as folder:
-        before, ready, after = (Path(folder) / f"{name}.onnx" for name in ("in", "ready", "out"))
+        before, prepared, after = (Path(folder) / f"{n}.onnx" for n in ("in", "prepared", "out"))
         save_graph(model, before)
         try:
-            tools.shape_inference.quant_pre_process(before, ready, skip_symbolic_shape=True)
+            tools.shape_inference.quant_pre_process(before, prepared, skip_symbolic_shape=True)
         except Exception:
-            ready = before
+            prepared = before
         if count_operators(model).get("Conv"):
             reader, form = _make_reader(samples), tools.QuantFormat.QDQ
-            tools.quantize_static(ready, after, reader, quant_format=form, per_channel=True)
+            tools.quantize_static(prepared, after, reader, quant_format=form, per_channel=True)
         else:
-            tools.quantize_dynamic(ready, after)
-        return onnx.load(after)
+            tools.quantize_dynamic(prepared, after)
+        quantized: ModelProto = onnx.load(after)
+        return quantized
 
 
-def _make_reader(samples: Sequence[dict[str, Any]]) -> Any:
+class CalibrationReader(Protocol):
+    """An `onnxruntime.quantization.CalibrationDataReader`."""
+
+    def get_next(self) -> Arrays | None:
+        """The next batch; None at the end."""
+
+
+def _make_reader(samples: Sequence[Arrays]) -> CalibrationReader:
     base = load_onnxruntime("quantization").CalibrationDataReader
 
     class Reader(base):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
-            self.left = iter(samples)
+            self.remaining = iter(samples)
 
-        def get_next(self) -> dict[str, Any] | None:
-            item = next(self.left, None)
-            return None if item is None else {name: np.stack([v]) for name, v in item.items()}
+        def get_next(self) -> Arrays | None:
+            sample = next(self.remaining, None)
+            return None if sample is None else {name: v[None] for name, v in sample.items()}
 
-    return Reader()
+    reader: CalibrationReader = Reader()
+    return reader
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The tools log advice through the root logger; it is not for our users."""
+def _silenced() -> Iterator[None]:
+    """Suppresses advice that the tools log through the root logger."""
     logging.disable(logging.WARNING)
     try:
         yield

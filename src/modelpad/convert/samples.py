@@ -1,6 +1,6 @@
-"""Samples to compare and to calibrate with: the user's own, or made up to fit the fields.
+"""Samples for the parity check and for calibration: the user's, or generated to fit the fields.
 
-A sample is a value for each field as it would arrive: a picture's bytes, text, nested lists.
+A sample has a value for each field, as in a request: an encoded picture, text, or nested lists.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.convert.input_plan import InputPlan
-from modelpad.errors import UsageError
-from modelpad.foreign_json import load_json
+from modelpad.errors import ModelpadError, UsageError
+from modelpad.fields import Image, Sketch, Tensor, Text
+from modelpad.fields.arrays import Array, Arrays
+from modelpad.foreign_json import Json, as_list, load_json
 
-Values = dict[str, Any]
+Values: TypeAlias = "dict[str, bytes | Json]"
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-MOST = 256
-MADE_UP = 8
-FREE_SIDE, FREE_PICTURE_SIDE = 12, 96
-WORDS = (
+MAX_SAMPLES = 256
+GENERATED = 8
+FREE_SIDE, FREE_PICTURE_SIDE = 12, 96  # of generated samples
+TEXTS = (
     "a good film with great actors",
     "the plot was thin and the end too long",
     "I would see it again tomorrow",
@@ -34,18 +36,35 @@ WORDS = (
     "it rained all day in the city",
     "the price is higher than last year",
 )
-FORMS = "Pictures, .npz, .npy, .json, .jsonl, .csv or .txt."
+SUPPORTED = "Supported: pictures, .npz, .npy, .json, .jsonl, .csv and .txt."
+
+
+@runtime_checkable
+class Column(Protocol):
+    """A list, an array, or any other sequence: one value for each sample."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> object: ...
+
+
+@runtime_checkable
+class Picture(Protocol):
+    """A Pillow image."""
+
+    def save(self, fp: io.BytesIO, format: str) -> None:
+        """Writes the image."""
 
 
 def load_samples(path: Path, plans: Sequence[InputPlan]) -> list[Values]:
-    """The samples in a file or a folder of files, at most 256.
+    """The samples in a file or in a folder of files, at most 256.
 
-    Pictures are one sample each; a `.npz` has an array (samples, ...) for each input, by name;
-    `.npy` and `.csv` (with a header or without) are for one tensor; `.json` is a list and `.jsonl`
-    lines of values, or of objects by input name; `.txt` has a text a line.
+    A picture is one sample. A `.npz` has an array (samples, ...) for each input, by name. `.npy`
+    and `.csv` (with or without a header) are for a single tensor. `.json` is a list, and `.jsonl`
+    has lines, of values or of objects by input name. `.txt` has one text per line.
 
     Raises:
-        UsageError: there is none, or one cannot be read.
+        UsageError: there are no samples, or a file cannot be read.
     """
     if not path.exists():
         raise UsageError(f"There are no samples at {path}.", hint="Give a file or a folder.")
@@ -54,41 +73,55 @@ def load_samples(path: Path, plans: Sequence[InputPlan]) -> list[Values]:
     for file in files:
         if not file.name.startswith("."):
             samples += _read_file(file, plans)
-        if len(samples) >= MOST:
+        if len(samples) >= MAX_SAMPLES:
             break
     if not samples:
-        raise UsageError(f"There are no samples in {path}.", hint=FORMS)
-    return samples[:MOST]
+        raise UsageError(f"There are no samples in {path}.", hint=SUPPORTED)
+    return samples[:MAX_SAMPLES]
 
 
-def wrap_samples(values: Any, plans: Sequence[InputPlan]) -> list[Values]:
-    """Samples that a program holds, at most 256: `values` has one each, or `{input: values}`.
+def wrap_samples(values: object, plans: Sequence[InputPlan]) -> list[Values]:
+    """A program's samples, at most 256: `values` is a sequence, or `{input: sequence}`.
 
-    Pictures are arrays (H, W, C) 0..255, Pillow images, paths or bytes; tensors are arrays.
+    Pictures are arrays (H, W, C) 0..255, Pillow images, paths or bytes. Tensors are arrays.
 
     Raises:
-        UsageError: there is none, or the inputs' counts differ.
+        UsageError: there are no samples, or the inputs have different numbers of values.
     """
     names = [plan.field.name for plan in plans]
-    columns = dict(values) if isinstance(values, dict) else {names[0]: values}
+    columns = _as_columns(values if isinstance(values, dict) else {names[0]: values})
     if set(columns) != set(names):
         raise UsageError(
             f"samples has {', '.join(columns)}; the inputs are {', '.join(names)}.",
-            hint="Give {input: values} with values for every input.",
+            hint="Use {input: values}, with values for every input.",
         )
     kinds = {plan.field.name: plan.field.kind for plan in plans}
     counts = {len(column) for column in columns.values()}
     if len(counts) != 1 or counts == {0}:
-        raise UsageError("samples must have as many values for each input, and at least one.")
-    rows = range(min(MOST, *counts, MOST))
+        raise UsageError(
+            "samples must have the same number of values for each input.",
+            hint="Give at least one value for each input.",
+        )
+    rows = range(min(MAX_SAMPLES, *counts))
     return [{name: _wrap_value(columns[name][row], kinds[name]) for name in names} for row in rows]
 
 
-def _wrap_value(value: Any, kind: str) -> Any:
+def _as_columns(values: dict[str, object]) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for name, column in values.items():
+        if not isinstance(column, Column):
+            raise UsageError(
+                f"The samples for {name} are not a sequence.", hint="Use a list or an array."
+            )
+        columns[name] = column
+    return columns
+
+
+def _wrap_value(value: object, kind: str) -> bytes | Json:
     if kind in ("image", "sketch"):
         if isinstance(value, str | Path):
             return Path(value).read_bytes()
-        if hasattr(value, "save"):
+        if isinstance(value, Picture):
             file = io.BytesIO()
             value.save(file, "PNG")
             return file.getvalue()
@@ -97,26 +130,24 @@ def _wrap_value(value: Any, kind: str) -> Any:
             return _write_png(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if isinstance(value, str | bytes):
         return value
-    return np.asarray(value).tolist()
+    return _to_lists(value)
 
 
-def make_samples(plans: Sequence[InputPlan], count: int = MADE_UP) -> list[Values]:
-    """Made-up samples that fit the fields, always the same ones."""
+def generate_samples(plans: Sequence[InputPlan], count: int = GENERATED) -> list[Values]:
+    """Deterministic samples that fit the fields."""
     rng = np.random.default_rng(7)
     return [
-        {plan.field.name: _make_value(plan, rng, number) for plan in plans}
+        {plan.field.name: _generate_value(plan, rng, number) for plan in plans}
         for number in range(count)
     ]
 
 
-def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> list[Values]:
-    """Each sample's values as its fields decode them, without a batch axis.
+def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> list[Arrays]:
+    """Each sample, decoded by its fields, without a batch axis.
 
     Raises:
-        UsageError: one does not fit; the message says which and why.
+        UsageError: a sample does not fit. The message says which, and why.
     """
-    from modelpad.errors import ModelpadError
-
     decoded = []
     for number, sample in enumerate(samples):
         try:
@@ -133,7 +164,7 @@ def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> lis
     return decoded
 
 
-def stack_samples(samples: Sequence[Values]) -> dict[str, NDArray[Any]]:
+def stack_samples(samples: Sequence[Arrays]) -> Arrays:
     """Decoded samples as one batch."""
     return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
@@ -144,39 +175,42 @@ def _read_file(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
         if suffix in PICTURES:
             pictures = [p for p in plans if p.field.kind in ("sketch", "image")]
             if len(pictures) != 1 or len(plans) != 1:
-                raise ValueError("pictures alone are samples only for a model of one picture")
+                raise ValueError("pictures are only supported for a model with a single input")
             return [{pictures[0].field.name: file.read_bytes()}]
         if suffix in (".npz", ".npy"):
             loaded = np.load(file, allow_pickle=False)
             arrays = dict(loaded) if suffix == ".npz" else {plans[0].field.name: loaded}
             return _split_arrays(arrays, plans)
         if suffix == ".json":
-            return [_name_value(value, plans) for value in load_json(file.read_bytes())]
+            values = as_list(load_json(file.read_bytes()), "the file")
+            return [_to_sample(value, plans) for value in values]
         if suffix in (".jsonl", ".ndjson"):
             lines = file.read_text("utf-8").splitlines()
-            return [_name_value(load_json(line), plans) for line in lines if line.strip()]
+            return [_to_sample(load_json(line), plans) for line in lines if line.strip()]
         if suffix == ".txt":
             lines = file.read_text("utf-8").splitlines()
-            return [_name_value(line, plans) for line in lines if line.strip()]
+            return [_to_sample(line, plans) for line in lines if line.strip()]
         if suffix == ".csv":
-            return [_name_value(row, plans) for row in _read_rows(file)]
+            return [_to_sample([*row], plans) for row in _read_rows(file)]
     except (ValueError, OSError, TypeError) as error:
-        raise UsageError(f"The samples in {file} cannot be read: {error}.", hint=FORMS) from error
+        raise UsageError(
+            f"The samples in {file} cannot be read: {error}.", hint=SUPPORTED
+        ) from error
     return []
 
 
-def _split_arrays(arrays: dict[str, Any], plans: Sequence[InputPlan]) -> list[Values]:
+def _split_arrays(arrays: Arrays, plans: Sequence[InputPlan]) -> list[Values]:
     names = [plan.field.name for plan in plans]
     if len(names) == 1 and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     missing = [name for name in names if name not in arrays]
     if missing:
         raise ValueError(f"there is no array {missing[0]!r}")
-    count = min(len(arrays[name]) for name in names)
-    return [{name: arrays[name][row].tolist() for name in names} for row in range(min(count, MOST))]
+    count = min(MAX_SAMPLES, *(len(arrays[name]) for name in names))
+    return [{name: _to_lists(arrays[name][row]) for name in names} for row in range(count)]
 
 
-def _name_value(value: Any, plans: Sequence[InputPlan]) -> Values:
+def _to_sample(value: Json, plans: Sequence[InputPlan]) -> Values:
     names = [plan.field.name for plan in plans]
     if isinstance(value, dict):
         return {name: value[name] for name in names if name in value}
@@ -192,53 +226,67 @@ def _read_rows(file: Path) -> list[list[float]]:
         [float(cell) for cell in rows[0]]
     except (ValueError, IndexError):
         rows = rows[1:]
-    return [[float(cell) for cell in row] for row in rows[:MOST]]
+    return [[float(cell) for cell in row] for row in rows[:MAX_SAMPLES]]
 
 
-def _make_value(plan: InputPlan, rng: np.random.Generator, number: int) -> Any:
+def _to_lists(value: object) -> Json:
+    """An array, or anything that NumPy converts to one, as nested lists."""
+    lists: Json = np.asarray(value).tolist()
+    return lists
+
+
+def _generate_value(plan: InputPlan, rng: np.random.Generator, number: int) -> bytes | Json:
     field = plan.field
-    record = field.to_dict()
-    if field.kind == "text":
-        return WORDS[number % len(WORDS)]
-    if field.kind == "sketch":
-        return _make_sketch(rng)
-    if field.kind == "image":
+    if isinstance(field, Text):
+        return TEXTS[number % len(TEXTS)]
+    if isinstance(field, Sketch):
+        return _draw_sketch(rng)
+    if isinstance(field, Image):
         side = FREE_PICTURE_SIDE
-        return _make_picture(
-            rng, record["height"] or side, record["width"] or side, record["channels"]
-        )
-    shape = tuple(FREE_SIDE if side is None else side for side in record["shape"])
-    dtype = np.dtype(record["dtype"])
-    if dtype.kind in "iu":
+        return _draw_clouds(rng, field.height or side, field.width or side, field.channels)
+    if isinstance(field, Tensor):
+        return _to_lists(_generate_numbers(field, plan.spec.limit, rng))
+    raise UsageError(
+        f"No samples can be generated for a {field.kind} input.", hint="Give some: --samples PATH"
+    )
+
+
+def _generate_numbers(field: Tensor, limit: int | None, rng: np.random.Generator) -> Array:
+    """Random numbers. Names such as `attention_mask` and `token_type_ids` restrict the range."""
+    shape = tuple(FREE_SIDE if side is None else side for side in field.shape)
+    kind = np.dtype(field.dtype).kind
+    if kind in "iu":
         if "mask" in field.name:
-            return np.ones(shape, dtype).tolist()
-        high = plan.spec.limit or 2 if "type" in field.name else plan.spec.limit or 10
-        return rng.integers(0, min(high, int(np.iinfo(dtype).max)), shape).tolist()
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool).tolist()
-    return np.round(rng.normal(0, 1, shape), 4).tolist()
+            return np.ones(shape, field.dtype)
+        high = limit or (2 if "type" in field.name else 10)
+        return rng.integers(0, min(high, int(np.iinfo(np.dtype(field.dtype)).max)), shape)
+    if kind == "b":
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    numbers: Array = np.round(rng.normal(0, 1, shape), 4)
+    return numbers
 
 
-def _make_picture(rng: np.random.Generator, height: int, width: int, channels: int) -> bytes:
-    """A PNG of soft coloured clouds: unlike noise, it has what convolutions look for."""
-    from PIL import Image
+def _draw_clouds(rng: np.random.Generator, height: int, width: int, channels: int) -> bytes:
+    """A PNG of soft coloured clouds: unlike noise, they have the structure of natural images."""
+    from PIL import Image as Pillow
 
     planes = []
     for _ in range(channels):
         plane = np.zeros((height, width))
         for cells in (2, 5, 11):
-            coarse = Image.fromarray(rng.normal(0, 1, (cells, cells)).astype(np.float32))
-            plane += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) / cells
+            coarse = Pillow.fromarray(rng.normal(0, 1, (cells, cells)).astype(np.float32))
+            plane += np.asarray(coarse.resize((width, height), Pillow.Resampling.BICUBIC)) / cells
         planes.append(255 / (1 + np.exp(-3 * plane)))
     pixels = np.rint(np.stack(planes, axis=-1)).astype(np.uint8)
     return _write_png(pixels[..., 0] if channels == 1 else pixels)
 
 
-def _make_sketch(rng: np.random.Generator) -> bytes:
-    """A PNG of two round strokes, white on black."""
-    from PIL import Image, ImageDraw
+def _draw_sketch(rng: np.random.Generator) -> bytes:
+    """A PNG of two curved strokes, white on black."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
 
-    picture = Image.new("L", (112, 112))
+    picture = Pillow.new("L", (112, 112))
     draw = ImageDraw.Draw(picture)
     for _ in range(2):
         points = [tuple(point) for point in rng.uniform(16, 96, (3, 2)).tolist()]
@@ -247,8 +295,8 @@ def _make_sketch(rng: np.random.Generator) -> bytes:
 
 
 def _write_png(pixels: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
+    from PIL import Image as Pillow
 
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Pillow.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -1,23 +1,29 @@
-"""scikit-learn estimators and pipelines, live or from `.skops`."""
+"""scikit-learn estimators and pipelines, in memory or from `.skops` files."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelpad.convert.archives import check_zip, unreadable
-from modelpad.convert.graph import keep_outputs
-from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.convert.graph import select_outputs
+from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, first_line
+from modelpad.fields.arrays import Array, Arrays
+from modelpad.foreign_json import Json
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+    from sklearn.base import BaseEstimator
 
 OPSET = 15
-# Classes of scikit-learn itself, as trees and losses, which skops does not list; no functions.
+# Classes of scikit-learn, such as trees and losses, that skops does not list. Not functions.
 OWN_CLASSES = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
 VECTORIZERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
@@ -26,7 +32,7 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
     """The estimator in a `.skops` file.
 
     Raises:
-        NotTrusted: it holds types that are not scikit-learn's own, by name.
+        NotTrusted: it contains types that are not part of scikit-learn.
         ConversionFailed: it cannot be read.
         MissingExtra: skops is not installed.
     """
@@ -39,12 +45,13 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
         types = skops.io.get_untrusted_types(file=path)
     except Exception as error:
         raise unreadable(path, str(error)) from error
-    strange = [name for name in types if not is_own_class(name)]
-    if strange and not request.trust:
+    other = [name for name in types if not is_own_class(name)]
+    if other and not request.trust:
         raise NotTrusted(
-            f"{path.name} holds types that are not scikit-learn's own: {', '.join(strange[:5])}.",
-            hint="If you know them, import it with --trust.",
-            found=strange,
+            f"{path.name} contains types that are not part of scikit-learn:"
+            f" {', '.join(other[:5])}.",
+            hint="If you trust them, import it with --trust.",
+            found=other,
         )
     try:
         return SklearnSource(skops.io.load(path, trusted=types))
@@ -53,7 +60,7 @@ def open_skops(path: Path, request: ImportRequest) -> SklearnSource:
 
 
 def is_own_class(name: str) -> bool:
-    """Whether a dotted name is a class that scikit-learn defines, rather than one it imports."""
+    """Whether a dotted name is a class defined by scikit-learn, not one that it imports."""
     if not OWN_CLASSES.fullmatch(name):
         return False
     module, _, attribute = name.rpartition(".")
@@ -65,13 +72,13 @@ def is_own_class(name: str) -> bool:
 
 
 class SklearnSource:
-    """A fitted estimator; a classifier answers probabilities, anything else what it predicts."""
+    """A fitted estimator. A classifier's output is probabilities, if it has them."""
 
     framework = "scikit-learn"
     scales_itself = False
 
-    def __init__(self, estimator: Any) -> None:
-        """Raises `ConversionFailed` for an estimator that is not fitted."""
+    def __init__(self, estimator: BaseEstimator) -> None:
+        """Raises `ConversionFailed` if the estimator is not fitted."""
         import sklearn
         from sklearn.exceptions import NotFittedError
         from sklearn.utils.validation import check_is_fitted
@@ -97,23 +104,26 @@ class SklearnSource:
             (name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)),
             None,
         )
-        answers = len(self.classes) if self.classes and self.scores else None
+        width = len(self.classes) if self.classes and self.scores else None
         name = "probabilities" if self.classes and self.scores else "output"
-        self.outputs = (TensorSpec(name, "float32", (None, answers)),)
-        self.facts: Mapping[str, Any] = {
+        self.outputs = (TensorSpec(name, "float32", (None, width)),)
+        self.facts: Mapping[str, Json] = {
             "model": type(estimator).__name__,
             "scikit-learn": sklearn.__version__,
         }
 
     def run(self, batch: Arrays) -> Arrays:
-        """The estimator's own answers, (batch, classes) or (batch, outputs)."""
+        """The estimator's output, (batch, classes) or (batch, outputs)."""
         values = next(iter(batch.values()))
         if self.takes_text:
             values = np.array([str(text) for text in values.reshape(-1)], dtype=object)
-        return {self.outputs[0].name: self._answer(values)}
+        return {self.outputs[0].name: self._predict(values)}
 
-    def export(self) -> Any:
-        """The graph by skl2onnx. Raises `MissingExtra`, or `ConversionFailed` with its reason."""
+    def export(self) -> ModelProto:
+        """The graph, exported by skl2onnx.
+
+        Raises `MissingExtra`, or `ConversionFailed` with the exporter's reason.
+        """
         try:
             from skl2onnx import to_onnx
             from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -122,11 +132,11 @@ class SklearnSource:
         register_boosters()
         shape = [None, 1] if self.takes_text else [None, self.inputs[0].shape[1]]
         kind = StringTensorType if self.takes_text else FloatTensorType
-        options: dict[str, Any] = {"zipmap": False} if self.classes else {}
+        options = {"zipmap": False} if self.classes else {}
         if self.classes and self.scores == "decision_function":
             options["raw_scores"] = True
         try:
-            model = to_onnx(
+            model: ModelProto = to_onnx(
                 self.estimator,
                 initial_types=[(self.inputs[0].name, kind(shape))],
                 options={id(self.estimator): options} if options else None,
@@ -136,35 +146,36 @@ class SklearnSource:
             raise ConversionFailed(
                 f"skl2onnx cannot convert the {type(self.estimator).__name__}:"
                 f" {first_line(error, 300)}",
-                hint="Every step of a pipeline needs a converter; take out the one it names.",
+                hint="Remove the pipeline step that has no converter.",
             ) from error
         for node in model.graph.node:
             if node.op_type == "StringNormalizer":
                 set_locale(node)
-        wanted = model.graph.output[-1].name
-        return keep_outputs(model, {wanted: self.outputs[0].name})
+        return select_outputs(model, {model.graph.output[-1].name: self.outputs[0].name})
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """None: an estimator's own file is a pickle or close to it."""
+        """No files: a bundle never contains code, and estimators are pickled."""
         return {}
 
-    def _answer(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _predict(self, values: Array) -> Array:
         if self.classes and self.scores == "predict_proba":
             return np.asarray(self.estimator.predict_proba(values), dtype=np.float32)
         if self.classes and self.scores:
             scores = np.asarray(self.estimator.decision_function(values), dtype=np.float32)
             return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
         if hasattr(self.estimator, "predict"):
-            answer = np.asarray(self.estimator.predict(values))
+            output = np.asarray(self.estimator.predict(values))
         else:
-            answer = np.asarray(self.estimator.transform(values))
-        answer = answer.astype(np.float32) if answer.dtype.kind == "f" else answer
-        return answer.reshape(len(answer), -1)
+            output = np.asarray(self.estimator.transform(values))
+        output = output.astype(np.float32) if output.dtype.kind == "f" else output
+        return output.reshape(len(output), -1)
 
 
-def set_locale(node: Any) -> None:
-    """Has a StringNormalizer use the locale C, which is everywhere; ONNX Runtime refuses to open a
-    graph whose locale the machine lacks, and takes en_US where none is named."""
+def set_locale(node: NodeProto) -> None:
+    """Sets a StringNormalizer's locale to C, which exists on every machine.
+
+    ONNX Runtime cannot load a graph with a missing locale, and defaults to en_US.
+    """
     import onnx
 
     for attribute in node.attribute:
@@ -174,8 +185,8 @@ def set_locale(node: Any) -> None:
     node.attribute.append(onnx.helper.make_attribute("locale", "C"))
 
 
-def takes_text(estimator: Any) -> bool:
-    """Whether the first step makes numbers of texts."""
+def takes_text(estimator: BaseEstimator) -> bool:
+    """Whether the first step is a text vectorizer."""
     first = estimator
     while hasattr(first, "steps"):
         first = first.steps[0][1]
@@ -183,9 +194,7 @@ def takes_text(estimator: Any) -> bool:
 
 
 def register_boosters() -> None:
-    """Tells skl2onnx of XGBoost's and LightGBM's estimators, where these are installed."""
-    import sys
-
+    """Registers XGBoost's and LightGBM's estimators with skl2onnx, if they have been imported."""
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes as classifier,
@@ -200,16 +209,16 @@ def register_boosters() -> None:
 
         boosters = sys.modules["xgboost"]
         for name, shapes in (("XGBClassifier", classifier), ("XGBRegressor", regressor)):
-            kept = options if shapes is classifier else None
+            kinds = options if shapes is classifier else None
             update_registered_converter(
-                getattr(boosters, name), f"Xgb{name}", shapes, convert_xgboost, options=kept
+                getattr(boosters, name), f"Xgb{name}", shapes, convert_xgboost, options=kinds
             )
     if "lightgbm" in sys.modules:
         from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
         boosters = sys.modules["lightgbm"]
         for name, shapes in (("LGBMClassifier", classifier), ("LGBMRegressor", regressor)):
-            kept = options if shapes is classifier else {"split": None}
+            kinds = options if shapes is classifier else {"split": None}
             update_registered_converter(
-                getattr(boosters, name), f"Lgbm{name}", shapes, convert_lightgbm, options=kept
+                getattr(boosters, name), f"Lgbm{name}", shapes, convert_lightgbm, options=kinds
             )

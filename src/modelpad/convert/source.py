@@ -1,8 +1,7 @@
-"""A foreign model, opened: what every framework's converter gives.
+"""The interface of every framework's converter.
 
-A converter knows one framework. It tells names, types and shapes of what goes in and comes out,
-runs the model as its framework does, and writes it as an ONNX graph. It knows nothing of fields,
-preparation or parity.
+A converter knows one framework. It describes the model's inputs and outputs, runs the model in its
+own framework, and exports it as an ONNX graph. It knows nothing of fields, preprocessing or parity.
 """
 
 from __future__ import annotations
@@ -10,85 +9,91 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from numpy.typing import NDArray
+from modelpad.fields.arrays import Arrays
+from modelpad.foreign_json import Json
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Shape = tuple[int | None, ...]
+"""A side that is free is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One tensor of a model: `dtype` is NumPy's name or `string`; `shape` starts with the batch.
+    """An input or output of a model.
 
-    None is a side that is free. `limit` is one more than the largest whole number that makes sense,
-    where that is known (the size of an embedding).
+    `dtype` is NumPy's name or `string`. `shape` starts with the batch axis. `limit` is the
+    exclusive upper bound of integer inputs, if known (the size of an embedding).
     """
 
     name: str
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: Shape
     limit: int | None = None
 
     @property
-    def item_shape(self) -> tuple[int | None, ...]:
-        """The shape of one item, without the batch."""
+    def item_shape(self) -> Shape:
+        """The shape without the batch axis."""
         return self.shape[1:]
 
     def renamed(self, name: str) -> TensorSpec:
-        """The same tensor under another name."""
+        """A copy with another name."""
         return replace(self, name=name)
 
 
 class SourceModel(Protocol):
-    """A model of another framework, ready to run and to convert."""
+    """A model of another framework, ready to be run and exported."""
 
     @property
     def framework(self) -> str:
         """The framework's name, in lower case."""
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """Versions, kind and size, for the manifest and the first line of the report."""
+    def facts(self) -> Mapping[str, Json]:
+        """Versions, kind and size of the model, for the manifest and the report."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the model takes, in its own order."""
+        """The inputs, in the model's order."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the model answers, in its own order."""
+        """The outputs, in the model's order."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes where the model itself knows them; else empty."""
+        """The class names, if the model contains them; else empty."""
 
     @property
     def scales_itself(self) -> bool:
-        """Whether the model scales raw pixels 0..255 in a layer of its own."""
+        """Whether a layer of the model scales raw pixels 0..255."""
 
     def run(self, batch: Arrays) -> Arrays:
-        """The model's own answers (batch, ...) in its framework, by output name."""
+        """The model's outputs (batch, ...) in its own framework, by name."""
 
-    def export(self) -> Any:
-        """The model as an `onnx.ModelProto` whose inputs and outputs have the specs' names."""
+    def export(self) -> ModelProto:
+        """The model as an ONNX graph whose inputs and outputs have the specs' names."""
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """Files of the framework's own to keep in the bundle beside the graph."""
+        """The framework's own files, to include in the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What is known besides the model: what the user said of inputs, outputs, samples, trust.
+    """The user's options for an import.
 
-    `trust` allows a foreign file to run code; `factory` is `package.module:name` of a function
-    that makes an untrained PyTorch module. `samples` is a path, or values as `wrap_samples` takes.
+    `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
+    as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
+    untrained PyTorch module. `trust` allows the file to run code.
     """
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     weights: Path | None = None
-    samples: Any = None
+    samples: object = None
     factory: str | None = None
     trust: bool = False
     tolerance: float | None = None

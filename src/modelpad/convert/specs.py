@@ -1,9 +1,9 @@
-"""The words of `--input` and `--output`: `[NAME=]KIND[:SHAPE][,KEY=VALUE...]`.
+"""The syntax of `--input` and `--output`: `[NAME=]KIND[:SHAPE][,KEY=VALUE...]`.
 
     image:224x224x3,scale=imagenet      sketch:28x28      tensor:float32[4]      text
     labels:cat,dog      labels:@names.txt      image      tensor      score
 
-Reads words only; what they mean for a model is `signature.py`'s.
+This module only parses. `input_plan.py` and `output_plan.py` apply the specs to a model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpad.errors import UsageError
+from modelpad.fields.tensor import DTYPES
 
 INPUT_KINDS = ("image", "sketch", "tensor", "text")
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
@@ -41,7 +42,7 @@ TENSOR = re.compile(r"(?P<dtype>[a-z]+\d*)(\[(?P<sides>[^\]]*)\])?")
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One `--input`: its kind, sides (None where free or not said), dtype and options."""
+    """A parsed `--input`. A free side is None, and so is anything that was not given."""
 
     kind: str
     name: str | None = None
@@ -51,8 +52,8 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputWords:
-    """One `--output`: its kind, the classes of labels, and options."""
+class OutputSpec:
+    """A parsed `--output`. `classes` is empty unless the kind is `labels`."""
 
     kind: str
     name: str | None = None
@@ -61,11 +62,11 @@ class OutputWords:
 
 
 def parse_input(text: str) -> InputSpec:
-    """Reads one `--input`. Raises `UsageError` that says what is wrong and shows an example."""
+    """Parses one `--input`. Raises `UsageError` with an example."""
     name, kind, rest = _split(text, INPUT_KINDS, INPUT_EXAMPLE)
-    shape, options = _take_options(text, rest, INPUT_OPTIONS[kind], INPUT_EXAMPLE)
+    shape, options = _split_options(text, rest, INPUT_OPTIONS[kind], INPUT_EXAMPLE)
     if kind == "text" and shape:
-        raise UsageError(f"{text!r}: text has no shape.", hint="Write: --input text")
+        raise UsageError(f"{text!r}: text has no shape.", hint="Use: --input text")
     if kind == "tensor":
         dtype, sides = _read_tensor(text, shape)
         return InputSpec(kind, name, sides, dtype, options)
@@ -78,28 +79,31 @@ def parse_input(text: str) -> InputSpec:
     )
 
 
-def parse_output(text: str) -> OutputWords:
-    """Reads one `--output`; `@FILE` names a file with a class a line. Raises `UsageError`."""
+def parse_output(text: str) -> OutputSpec:
+    """Parses one `--output`; `@FILE` refers to a file with one class name per line.
+
+    Raises `UsageError` with an example.
+    """
     name, kind, rest = _split(text, OUTPUT_KINDS, OUTPUT_EXAMPLE)
     if kind != "labels":
-        shape, options = _take_options(text, rest, OUTPUT_OPTIONS[kind], OUTPUT_EXAMPLE)
+        shape, options = _split_options(text, rest, OUTPUT_OPTIONS[kind], OUTPUT_EXAMPLE)
         if shape:
-            raise UsageError(f"{text!r}: {kind} takes no {shape!r}.", hint=OUTPUT_EXAMPLE)
-        return OutputWords(kind, name, (), options)
+            raise UsageError(f"{text!r}: {kind} has no shape.", hint=OUTPUT_EXAMPLE)
+        return OutputSpec(kind, name, (), options)
     words = [word.strip() for word in rest.split(",")] if rest else []
-    known = OUTPUT_OPTIONS["labels"]
-    pairs = [word for word in words if word.partition("=")[0] in known and "=" in word]
+    allowed = OUTPUT_OPTIONS["labels"]
+    pairs = [word for word in words if word.partition("=")[0] in allowed and "=" in word]
     options = dict(word.split("=", 1) for word in pairs)
     classes = [word for word in words if word and word not in pairs]
     if len(classes) == 1 and classes[0].startswith("@"):
         classes = _read_names(Path(classes[0][1:]))
     if len(set(classes)) != len(classes):
         raise UsageError(
-            f"{text[:60]!r}: class names repeat.", hint="Give each class its own name."
+            f"{text[:60]!r}: duplicate class names.", hint="Give each class a different name."
         )
     if len(classes) == 1:
-        raise UsageError(f"{text!r}: one class is no choice.", hint=OUTPUT_EXAMPLE)
-    return OutputWords(kind, name, tuple(classes), options)
+        raise UsageError(f"{text!r}: at least two classes are needed.", hint=OUTPUT_EXAMPLE)
+    return OutputSpec(kind, name, tuple(classes), options)
 
 
 def _split(text: str, kinds: tuple[str, ...], example: str) -> tuple[str | None, str, str]:
@@ -107,24 +111,25 @@ def _split(text: str, kinds: tuple[str, ...], example: str) -> tuple[str | None,
     name, rest = (named["name"], named["rest"]) if named else (None, text)
     found = KIND.fullmatch(rest.replace(",", ":,", 1) if ":" not in rest else rest)
     if not found or found["kind"] not in kinds:
-        raise UsageError(f"{text!r}: the kind is one of {', '.join(kinds)}.", hint=example)
+        raise UsageError(f"{text!r}: the kind must be one of {', '.join(kinds)}.", hint=example)
     return name, found["kind"], found["rest"] or ""
 
 
-def _take_options(
-    text: str, rest: str, known: tuple[str, ...], example: str
+def _split_options(
+    text: str, rest: str, allowed: tuple[str, ...], example: str
 ) -> tuple[str, dict[str, str]]:
-    # A comma within brackets belongs to the shape: tensor:float32[2,3],range=0..9
+    """The shape and the options."""
+    # A comma in brackets belongs to the shape: tensor:float32[2,3],range=0..9
     words = re.split(r",(?![^\[]*\])", rest)
     options: dict[str, str] = {}
     for word in words[1:]:
         key, equals, value = word.partition("=")
-        if not equals and options:  # mean=1,2,3 goes on
+        if not equals and options:  # a list such as mean=1,2,3
             options[list(options)[-1]] += "," + word
             continue
-        if key not in known or not value:
-            told = f"it may have {', '.join(known)}" if known else "it takes no options"
-            raise UsageError(f"{text!r}: {word!r} makes no sense; {told}.", hint=example)
+        if key not in allowed or not value:
+            known = f"Known options: {', '.join(allowed)}." if allowed else "It has no options."
+            raise UsageError(f"{text!r}: invalid option {word!r}. {known}", hint=example)
         options[key] = value
     return words[0], options
 
@@ -135,18 +140,17 @@ def _read_tensor(text: str, shape: str) -> tuple[str | None, tuple[int | None, .
     found = TENSOR.fullmatch(shape)
     if not found:
         raise UsageError(f"{text!r}: {shape!r} is not DTYPE[SIDES].", hint=INPUT_EXAMPLE)
-    from modelpad.fields.tensor import DTYPES
-
     if found["dtype"] not in DTYPES:
         raise UsageError(
-            f"{text!r}: there is no dtype {found['dtype']!r}.",
-            hint=f"There is: {', '.join(DTYPES)}.",
+            f"{text!r}: unknown dtype {found['dtype']!r}.", hint=f"Known: {', '.join(DTYPES)}."
         )
     if found["sides"] is None:
         return found["dtype"], None
     sides = [side.strip() for side in found["sides"].split(",") if side.strip()]
     if not all(re.fullmatch(r"\d+|\?", side) for side in sides):
-        raise UsageError(f"{text!r}: sides are numbers, or ? where free.", hint=INPUT_EXAMPLE)
+        raise UsageError(
+            f"{text!r}: a side must be a number, or ? if it is free.", hint=INPUT_EXAMPLE
+        )
     return found["dtype"], tuple(_read_side(side) for side in sides)
 
 
@@ -160,6 +164,6 @@ def _read_names(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The class names in {path} cannot be read: {error}.",
-            hint="Give a text file with a class a line.",
+            hint="Use a UTF-8 text file with one class name per line.",
         ) from error
     return [name for name in names if name]

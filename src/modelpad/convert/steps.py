@@ -1,47 +1,56 @@
-"""Preparation and finishing as small steps, each done twice: by NumPy here, by ONNX in the graph.
+"""Pre- and postprocessing steps, each implemented twice: in NumPy, and as nodes of the graph.
 
-The two are written apart on purpose: parity runs the source model behind NumPy's steps and the
-bundle with its own, so that a wrong step is seen. Arrays start with the batch.
+The duplication is deliberate. The parity check runs the source model with the NumPy steps and the
+bundle with its own nodes, so that a mistake in either is found. Arrays start with the batch axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-AddNode = Callable[..., str]
-"""`add(op, inputs, constants, **attributes)` adds a node and answers its output's name."""
+from modelpad.fields.arrays import Array
+
+
+class AddNode(Protocol):
+    """Adds a node to a graph."""
+
+    def __call__(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        constants: Sequence[Array] = (),
+        **attributes: int | Sequence[int],
+    ) -> str:
+        """Adds the node and returns the name of its output."""
 
 
 class Step(Protocol):
-    """One change of an array."""
+    """One transformation of an array."""
 
     def apply(self, array: Array) -> Array:
-        """The changed array."""
+        """The transformation in NumPy."""
 
     def add(self, add: AddNode, value: str) -> str:
-        """Adds the same to a graph after `value`; answers the new value's name."""
+        """Adds the transformation of `value` to a graph; returns the name of the new value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """`x * multiply + offset` along the last axis; one number, or one for each channel."""
+    """`x * multiply + offset` in float32: one number, or one for each channel of the last axis."""
 
     multiply: tuple[float, ...]
     offset: tuple[float, ...]
 
     def apply(self, array: Array) -> Array:
-        """In float32."""
         scaled = array.astype(np.float32) * np.asarray(self.multiply, np.float32)
         return scaled + np.asarray(self.offset, np.float32)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Mul and Add."""
         scaled = add("Mul", [value], [np.asarray(self.multiply, np.float32)])
         if not any(self.offset):
             return scaled
@@ -53,57 +62,50 @@ class ReverseChannels:
     """RGB to BGR, on the last axis."""
 
     def apply(self, array: Array) -> Array:
-        """Reversed."""
         return array[..., ::-1]
 
     def add(self, add: AddNode, value: str) -> str:
-        """Gather."""
         return add("Gather", [value], [np.array([2, 1, 0], np.int64)], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """Axes in another order, the batch among them."""
+    """Reorders the axes, including the batch axis."""
 
     order: tuple[int, ...]
 
     def apply(self, array: Array) -> Array:
-        """Transposed."""
         return array.transpose(self.order)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Transpose."""
         return add("Transpose", [value], perm=list(self.order))
 
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
-    """Each item in another shape; -1 where it follows from the rest."""
+    """Reshapes each item; one side may be -1."""
 
     item_shape: tuple[int, ...]
 
     def apply(self, array: Array) -> Array:
-        """Reshaped."""
         return array.reshape(len(array), *self.item_shape)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Reshape; 0 copies the batch."""
+        # A side of 0 copies the batch.
         return add("Reshape", [value], [np.array([0, *self.item_shape], np.int64)])
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Another dtype; fractions are rounded where it has none."""
+    """Converts to another dtype, rounding fractions for integers."""
 
     dtype: str
 
     def apply(self, array: Array) -> Array:
-        """Cast."""
         whole = np.dtype(self.dtype).kind in "iu" and array.dtype.kind == "f"
         return (np.rint(array) if whole else array).astype(self.dtype)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Round where needed, then Cast."""
         import onnx
 
         if np.dtype(self.dtype).kind in "iu":
@@ -113,48 +115,44 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """Scores of any size to shares that add up to 1, on the last axis."""
+    """Softmax over the last axis. The NumPy version computes in float64, as a reference."""
 
     def apply(self, array: Array) -> Array:
-        """In float64, so that the reference is better than what is compared."""
-        powers = np.exp(array.astype(np.float64) - array.max(axis=-1, keepdims=True))
-        shares: Array = powers / powers.sum(axis=-1, keepdims=True)
-        return shares.astype(np.float32)
+        logits = array.astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+        return probabilities.astype(np.float32)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Softmax."""
         return add("Softmax", [value], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class Sigmoid:
-    """A score of any size to a share from 0 to 1."""
+    """The logistic function. The NumPy version computes in float64, as a reference."""
 
     def apply(self, array: Array) -> Array:
-        """In float64, so that the reference is better than what is compared."""
         return (1 / (1 + np.exp(-array.astype(np.float64)))).astype(np.float32)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Sigmoid."""
         return add("Sigmoid", [value])
 
 
 @dataclass(frozen=True, slots=True)
 class Complement:
-    """The share (batch, 1) of the second of two classes as shares of both, (batch, 2)."""
+    """The probability p (batch, 1) of the second of two classes to `[1 - p, p]` (batch, 2)."""
 
     def apply(self, array: Array) -> Array:
-        """`[1 - p, p]`."""
-        return np.concatenate([1 - array, array], axis=1).astype(np.float32)
+        second = array.astype(np.float32)
+        return np.concatenate([1 - second, second], axis=1)
 
     def add(self, add: AddNode, value: str) -> str:
-        """Neg, Add and Concat."""
         other = add("Add", [add("Neg", [value])], [np.array([1], np.float32)])
         return add("Concat", [other, value], axis=1)
 
 
 def apply_steps(steps: Sequence[Step], array: Array) -> Array:
-    """All steps one after the other, by NumPy."""
+    """Applies all steps in order, in NumPy."""
     for step in steps:
         array = step.apply(array)
     return np.ascontiguousarray(array)

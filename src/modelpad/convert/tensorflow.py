@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels and `.tflite` files, converted by tf2onnx."""
+"""TensorFlow SavedModels and `.tflite` files, exported by tf2onnx."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from modelpad.convert.archives import outside, unreadable
-from modelpad.convert.graph import load_onnx, name_ends
-from modelpad.convert.source import Arrays, ImportRequest, TensorSpec
+from modelpad.convert.archives import external_reference, unreadable
+from modelpad.convert.graph import load_onnx, rename_io
+from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, first_line
+from modelpad.fields.arrays import Arrays
+from modelpad.foreign_json import Json
+
+if TYPE_CHECKING:
+    import tensorflow
+    from onnx import ModelProto
 
 OPSET = 18
 DEFAULT_SIGNATURE = "serving_default"
-# Operations that tf2onnx knows, and that wait for data from elsewhere.
-WAITS = {"IteratorV2", "IteratorGetNext", "FIFOQueueV2"}
-# What a SavedModel is made of besides the operations that tf2onnx converts.
+# Operations supported by tf2onnx that read data from elsewhere.
+READS_DATA = {"IteratorV2", "IteratorGetNext", "FIFOQueueV2"}
+# Operations in every SavedModel, in addition to those that tf2onnx converts.
 STRUCTURE = {
     "AssignVariableOp", "ConcatOffset", "Const", "CudnnRNNV3", "DisableCopyOnRead",
     "HashTableV2", "Identity", "IdentityN", "LookupTableFindV2", "LookupTableImportV2",
@@ -36,13 +43,13 @@ STRUCTURE = {
     "StaticRegexFullMatch", "VarHandleOp", "VarIsInitializedOp",
 }  # fmt: skip
 GRADIENTS = re.compile(r"\w+(Grad|Backprop(Input|Filter)?)(V\d)?")
-# Every SavedModel saves its own variables by these, in functions that nothing else needs. They
-# write to whatever path they are given, so a checked copy has them do nothing.
-OWN_SAVING = {"SaveV2", "MergeV2Checkpoints"}
+# Every SavedModel saves its variables with these, in functions that inference does not need. They
+# write to any path, so the checked copy replaces them with no-ops.
+SAVE_OPERATIONS = {"SaveV2", "MergeV2Checkpoints"}
 
 
-def load_tensorflow() -> Any:
-    """TensorFlow, silent. Raises `MissingExtra`."""
+def load_tensorflow() -> ModuleType:
+    """The `tensorflow` package, with its logging disabled. Raises `MissingExtra`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
@@ -52,14 +59,16 @@ def load_tensorflow() -> Any:
     except ImportError as error:
         raise MissingExtra("tensorflow", extra="tensorflow") from error
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    return tensorflow
+    module: ModuleType = tensorflow
+    return module
 
 
 def open_tensorflow(path: Path, request: ImportRequest) -> SavedModelSource | LiteSource:
     """The SavedModel folder or `.tflite` file at `path`.
 
     Raises:
-        NotTrusted: it holds operations that do more than compute, or links, and `trust` is not set.
+        NotTrusted: it contains operations that do more than compute, or links, and `trust` is not
+            set.
         ConversionFailed: it cannot be read, or has no signature.
     """
     if not path.is_dir():
@@ -74,18 +83,18 @@ def open_tensorflow(path: Path, request: ImportRequest) -> SavedModelSource | Li
 
 
 def copy_checked(path: Path, target: Path) -> None:
-    """Makes `target` a SavedModel as `path`, checked, that saves nothing.
+    """Checks the SavedModel at `path` and copies it to `target`, without its ability to save.
 
     Raises:
-        NotTrusted: it names operations that neither tf2onnx converts nor every SavedModel has: they
-            may run Python, touch files or use the network.
+        NotTrusted: it contains operations that are neither supported by tf2onnx nor part of every
+            SavedModel. They may run Python, access files or use the network.
         ConversionFailed: it is damaged.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    for each in path.rglob("*"):
-        if each.is_symlink():
-            raise outside(path, f"the link {each.relative_to(path)}")
+    for file in path.rglob("*"):
+        if file.is_symlink():
+            raise external_reference(path, f"the link {file.relative_to(path)}")
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString((path / "saved_model.pb").read_bytes())
@@ -95,22 +104,22 @@ def copy_checked(path: Path, target: Path) -> None:
     for graph in saved.meta_graphs:
         for function in graph.graph_def.library.function:
             nodes += function.node_def
-    allowed = list_operations() | OWN_SAVING
+    allowed = list_operations() | SAVE_OPERATIONS
     names = {node.op for node in nodes}
     found = sorted(name for name in names - allowed if not GRADIENTS.fullmatch(name))
     if found:
         raise NotTrusted(
-            f"{path.name} holds operations that may do more than compute: {', '.join(found)}.",
-            hint="If you made it or trust who did, import it with --trust.",
+            f"{path.name} contains operations that may do more than compute: {', '.join(found)}.",
+            hint="If you made it or trust its author, import it with --trust.",
             found=found,
         )
     for node in nodes:
-        if node.op in OWN_SAVING:
-            waits = [name for name in node.input if name.startswith("^")]
+        if node.op in SAVE_OPERATIONS:
+            control_inputs = [name for name in node.input if name.startswith("^")]
             node.op = "NoOp"
             node.attr.clear()
             node.ClearField("input")
-            node.input.extend(waits)
+            node.input.extend(control_inputs)
     target.mkdir()
     (target / "saved_model.pb").write_bytes(saved.SerializeToString())
     if (path / "variables").is_dir():
@@ -118,26 +127,26 @@ def copy_checked(path: Path, target: Path) -> None:
 
 
 def list_operations() -> set[str]:
-    """The operations that compute. Raises `MissingExtra` without tf2onnx."""
+    """The operations that only compute. Raises `MissingExtra` without tf2onnx."""
     try:
         with _quiet():
             from tf2onnx import tfonnx  # noqa: F401  (it registers the operations)
             from tf2onnx.handler import tf_op
     except ImportError as error:
         raise MissingExtra("tf2onnx", extra="tensorflow") from error
-    names = {name for sets in tf_op.get_opsets().values() for each in sets for name in each}
-    return {name for name in names - WAITS if not name.startswith("Queue")} | STRUCTURE
+    names = {name for opsets in tf_op.get_opsets().values() for opset in opsets for name in opset}
+    return {name for name in names - READS_DATA if not name.startswith("Queue")} | STRUCTURE
 
 
 class SavedModelSource:
-    """A signature of a SavedModel: `serving_default`, else the only one there is."""
+    """A signature of a SavedModel: `serving_default`, else the first by name."""
 
     framework = "tensorflow"
     classes: tuple[str, ...] = ()
     scales_itself = False
 
     def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
-        """`folder`, where `path` is a temporary copy, is kept as long as the source."""
+        """`folder` is the temporary folder that contains `path`, if it is a copy."""
         tensorflow = load_tensorflow()
         self.path, self._folder = path, folder
         try:
@@ -154,32 +163,43 @@ class SavedModelSource:
             )
         self.signature = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else sorted(names)[0]
         self.function = signatures[self.signature]
-        taken = self.function.structured_input_signature[1]
-        self.inputs = tuple(_describe(name, taken[name]) for name in sorted(taken))
-        given = self.function.structured_outputs
-        self.outputs = tuple(_describe(name, given[name]) for name in sorted(given))
-        self.facts: Mapping[str, Any] = {
+        inputs = self.function.structured_input_signature[1]
+        self.inputs = tuple(_describe(name, inputs[name]) for name in sorted(inputs))
+        outputs = self.function.structured_outputs
+        self.outputs = tuple(_describe(name, outputs[name]) for name in sorted(outputs))
+        self.facts: Mapping[str, Json] = {
             "model": "SavedModel",
             "signature": self.signature,
             "tensorflow": tensorflow.__version__,
         }
 
     def run(self, batch: Arrays) -> Arrays:
-        """The signature's own answers."""
+        """The signature's outputs."""
         tensorflow = load_tensorflow()
-        answers = self.function(
+        outputs = self.function(
             **{name: tensorflow.constant(array) for name, array in batch.items()}
         )
-        return {name: answers[name].numpy() for name in (spec.name for spec in self.outputs)}
+        return {spec.name: outputs[spec.name].numpy() for spec in self.outputs}
 
-    def export(self) -> Any:
-        """The graph by tf2onnx."""
+    def export(self) -> ModelProto:
+        """The graph, exported by tf2onnx."""
         arguments = ["--saved-model", str(self.path), "--signature_def", self.signature]
-        return name_ends(*_sort_ends(run_tf2onnx(arguments), self.inputs, self.outputs))
+        model = run_tf2onnx(arguments)
+        _sort_io(model, self.inputs, self.outputs)
+        return rename_io(model, self.inputs, self.outputs)
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """None."""
+        """No files."""
         return {}
+
+
+class LiteTensor(TypedDict):
+    """An input or output, as TensorFlow Lite describes it."""
+
+    name: str
+    index: int
+    shape: Sequence[int]
+    dtype: type[np.generic]
 
 
 class LiteSource:
@@ -190,7 +210,7 @@ class LiteSource:
     scales_itself = False
 
     def __init__(self, path: Path) -> None:
-        """Raises `NotTrusted` for custom operators, `ConversionFailed` when it cannot be read."""
+        """Raises `NotTrusted` for custom operators, `ConversionFailed` if it cannot be read."""
         tensorflow = load_tensorflow()
         self.path = path
         try:
@@ -202,19 +222,19 @@ class LiteSource:
             if "custom op" in str(error).lower() or "flex" in str(error).lower():
                 raise NotTrusted(
                     f"{path.name} uses custom operators: {reason[:200]}",
-                    hint="Convert it with TensorFlow Lite's built-in operators alone.",
+                    hint="Convert it with TensorFlow Lite's built-in operators only.",
                     found=["custom operators"],
                 ) from error
             raise unreadable(path, reason) from error
         self.inputs = tuple(map(_describe_lite, self.interpreter.get_input_details()))
         self.outputs = tuple(map(_describe_lite, self.interpreter.get_output_details()))
-        self.facts: Mapping[str, Any] = {
+        self.facts: Mapping[str, Json] = {
             "model": "TensorFlow Lite",
             "tensorflow": tensorflow.__version__,
         }
 
     def run(self, batch: Arrays) -> Arrays:
-        """The interpreter's own answers."""
+        """The interpreter's outputs."""
         details = self.interpreter.get_input_details()
         for detail, spec in zip(details, self.inputs, strict=True):
             self.interpreter.resize_tensor_input(detail["index"], batch[spec.name].shape)
@@ -229,21 +249,21 @@ class LiteSource:
             )
         }
 
-    def export(self) -> Any:
-        """The graph by tf2onnx."""
-        return name_ends(run_tf2onnx(["--tflite", str(self.path)]), self.inputs, self.outputs)
+    def export(self) -> ModelProto:
+        """The graph, exported by tf2onnx."""
+        return rename_io(run_tf2onnx(["--tflite", str(self.path)]), self.inputs, self.outputs)
 
     def files(self) -> Mapping[str, bytes | Path]:
-        """None."""
+        """No files."""
         return {}
 
 
-def run_tf2onnx(arguments: list[str]) -> Any:
-    """What `python -m tf2onnx.convert` makes of `arguments`.
+def run_tf2onnx(arguments: list[str]) -> ModelProto:
+    """Runs `python -m tf2onnx.convert` with `arguments`.
 
     Raises:
         MissingExtra: tf2onnx is not installed.
-        ConversionFailed: it cannot convert the model, with its reason.
+        ConversionFailed: it cannot convert the model. The message has its reason.
     """
     onnx = load_onnx()
     try:
@@ -258,14 +278,17 @@ def run_tf2onnx(arguments: list[str]) -> Any:
         if done.returncode or not path.exists():
             lines = [line for line in done.stderr.splitlines() if "rror" in line]
             raise ConversionFailed(
-                f"tf2onnx cannot convert it: {(lines or ['no reason given'])[-1][:300]}",
-                hint="An operation without a counterpart in ONNX must be taken out.",
+                f"tf2onnx cannot convert the model: {(lines or ['no reason given'])[-1][:300]}",
+                hint="Remove operations that have no equivalent in ONNX.",
             )
-        return onnx.load(path)
+        model: ModelProto = onnx.load(path)
+        return model
 
 
-def _sort_ends(model: Any, inputs: Any, outputs: Any) -> tuple[Any, Any, Any]:
-    """The model with its ends in the order of the specs, by the names that tf2onnx keeps."""
+def _sort_io(
+    model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> None:
+    """Sorts the graph's inputs and outputs like the specs, by the names that tf2onnx keeps."""
     for values, specs in ((model.graph.input, inputs), (model.graph.output, outputs)):
         found = {value.name.partition(":")[0]: value for value in values}
         ordered = [found.get(spec.name) for spec in specs]
@@ -275,17 +298,16 @@ def _sort_ends(model: Any, inputs: Any, outputs: Any) -> tuple[Any, Any, Any]:
             ]
             del values[:]
             values.extend(copies)
-    return model, inputs, outputs
 
 
-def _describe(name: str, spec: Any) -> TensorSpec:
+def _describe(name: str, spec: tensorflow.TensorSpec) -> TensorSpec:
     sides = tuple(spec.shape.as_list()) if spec.shape.rank is not None else (None,)
     return TensorSpec(name, spec.dtype.name, sides)
 
 
-def _describe_lite(detail: Mapping[str, Any]) -> TensorSpec:
+def _describe_lite(detail: LiteTensor) -> TensorSpec:
     sides = tuple(int(side) for side in detail["shape"])
-    name = str(detail["name"]).removeprefix("serving_default_").partition(":")[0]
+    name = detail["name"].removeprefix("serving_default_").partition(":")[0]
     return TensorSpec(name, str(np.dtype(detail["dtype"])), (None, *sides[1:]))
 
 

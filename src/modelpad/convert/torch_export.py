@@ -1,4 +1,4 @@
-"""PyTorch modules to ONNX, with a free batch: by `torch.export`, or by tracing where that fails."""
+"""Exports PyTorch modules to ONNX with a dynamic batch, by `torch.export` or else by tracing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.convert.graph import load_onnx, name_ends
+from modelpad.convert.graph import load_onnx, rename_io
 from modelpad.convert.source import TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, first_line
 
+if TYPE_CHECKING:
+    import torch
+    from onnx import ModelProto
+
 OPSET = 18
-EXAMPLE_BATCH = 2  # 1 would be taken for a side that never changes
+EXAMPLE_BATCH = 2  # PyTorch would specialise on a size of 1
 FREE_SIDE = 24
 
 
-def load_torch() -> Any:
-    """PyTorch. Raises `MissingExtra`."""
+def load_torch() -> ModuleType:
+    """The `torch` package. Raises `MissingExtra`."""
     try:
         import torch
     except ImportError as error:
@@ -31,9 +36,10 @@ def load_torch() -> Any:
     return torch
 
 
-def make_example(spec: TensorSpec, batch: int = EXAMPLE_BATCH) -> Any:
-    """A tensor (batch, ...) that fits `spec`; free sides are 24 long."""
-    torch = load_torch()
+def make_example(spec: TensorSpec, batch: int = EXAMPLE_BATCH) -> torch.Tensor:
+    """A random tensor (batch, ...) that fits `spec`. Free sides are 24."""
+    import torch
+
     shape = [batch, *(FREE_SIDE if side is None else side for side in spec.item_shape)]
     rng = np.random.default_rng(3)
     dtype = np.dtype(spec.dtype)
@@ -45,29 +51,28 @@ def make_example(spec: TensorSpec, batch: int = EXAMPLE_BATCH) -> Any:
 
 
 def export_module(
-    module: Any,
+    module: torch.nn.Module,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     *,
     dynamo_first: bool = True,
-    examples: Sequence[Any] = (),
-) -> Any:
-    """The graph of a module that takes `inputs` in order and answers `outputs` in order.
+) -> ModelProto:
+    """Exports a module with positional arguments `inputs` and results `outputs`.
 
     Raises:
-        ConversionFailed: neither of PyTorch's exporters can do it; both reasons are told.
+        ConversionFailed: both of PyTorch's exporters fail. The message has both reasons.
     """
     load_onnx()
-    given = tuple(examples) or tuple(make_example(spec) for spec in inputs)
-    ways = [_export_by_dynamo, _export_by_trace]
+    examples = tuple(make_example(spec) for spec in inputs)
+    exporters = [_export_by_dynamo, _export_by_trace]
     reasons = []
-    for way in ways if dynamo_first else reversed(ways):
+    for exporter in exporters if dynamo_first else reversed(exporters):
         try:
-            with _quiet():
-                return name_ends(way(module, given, inputs), inputs, outputs)
+            with _silenced():
+                return rename_io(exporter(module, examples, inputs), inputs, outputs)
         except Exception as error:
             cause = error.__cause__ or error
-            reasons.append(f"{way.__name__.rpartition('_')[2]}: {first_line(cause, 160)}")
+            reasons.append(f"{exporter.__name__.rpartition('_')[2]}: {first_line(cause, 160)}")
     raise ConversionFailed(
         f"PyTorch cannot export the module to ONNX ({'; '.join(reasons)}).",
         hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
@@ -75,24 +80,28 @@ def export_module(
 
 
 def export_program(
-    program: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-) -> Any:
-    """The graph of what `torch.export` made. Raises `ConversionFailed`, with PyTorch's reason."""
+    program: torch.export.ExportedProgram,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> ModelProto:
+    """Exports a program from `torch.export`. Raises `ConversionFailed` with PyTorch's reason."""
     torch = load_torch()
     try:
-        with _quiet():
-            made = torch.onnx.export(program, dynamo=True, opset_version=OPSET)
-            return name_ends(made.model_proto, inputs, outputs)
+        with _silenced():
+            exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET)
+            return rename_io(exported.model_proto, inputs, outputs)
     except ModelpadError:
         raise
     except Exception as error:
         raise ConversionFailed(
-            f"PyTorch cannot turn the program into ONNX: {first_line(error, 200)}",
+            f"PyTorch cannot export the program to ONNX: {first_line(error, 200)}",
             hint="Export it yourself with torch.onnx.export, and import the .onnx file.",
         ) from error
 
 
-def _export_by_dynamo(module: Any, examples: tuple[Any, ...], inputs: Sequence[TensorSpec]) -> Any:
+def _export_by_dynamo(
+    module: torch.nn.Module, examples: tuple[torch.Tensor, ...], inputs: Sequence[TensorSpec]
+) -> ModelProto:
     torch = load_torch()
     auto = torch.export.Dim.AUTO
     dynamic = [
@@ -102,13 +111,16 @@ def _export_by_dynamo(module: Any, examples: tuple[Any, ...], inputs: Sequence[T
         program = torch.onnx.export(
             module, examples, dynamo=True, dynamic_shapes=tuple(dynamic), opset_version=OPSET
         )
-    free = [value.shape for value in program.model.graph.inputs]
-    if any(shape is not None and len(shape) and isinstance(shape[0], int) for shape in free):
-        raise ValueError("the batch is fixed")
-    return program.model_proto
+    shapes = [value.shape for value in program.model.graph.inputs]
+    if any(shape is not None and len(shape) and isinstance(shape[0], int) for shape in shapes):
+        raise ValueError("the batch size is fixed")
+    graph: ModelProto = program.model_proto
+    return graph
 
 
-def _export_by_trace(module: Any, examples: tuple[Any, ...], inputs: Sequence[TensorSpec]) -> Any:
+def _export_by_trace(
+    module: torch.nn.Module, examples: tuple[torch.Tensor, ...], inputs: Sequence[TensorSpec]
+) -> ModelProto:
     torch, onnx = load_torch(), load_onnx()
     names = [f"in_{index}" for index in range(len(inputs))]
     axes = {
@@ -126,15 +138,16 @@ def _export_by_trace(module: Any, examples: tuple[Any, ...], inputs: Sequence[Te
             opset_version=OPSET,
             dynamo=False,
         )
-        return onnx.load(path)
+        graph: ModelProto = onnx.load(path)
+        return graph
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters explain themselves at length; what matters is in the error."""
+def _silenced() -> Iterator[None]:
+    """Suppresses the exporters' output. What matters is in their exceptions."""
     torch = load_torch()
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator that ONNX has not
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator does not exist in ONNX
     logging.disable(logging.WARNING)
     try:
         with (

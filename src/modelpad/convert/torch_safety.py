@@ -1,13 +1,13 @@
-"""Makes a `.pt2` file safe to load: checks all that PyTorch would act on, and copies only that.
+"""Makes a `.pt2` file safe to load, by checking everything that PyTorch acts on.
 
-`torch.export.load` unpickles, evaluates, compiles and imports by what the file says: pickled
-tensors, symbolic sizes, guards, the names of graph inputs (written into generated code as they
-are), containers' contexts, and operators found by any dotted name. So every string that reaches
-one of these is matched against what `torch.export.save` writes, operators against a list of those
-that only compute, and the rest (guards, metadata) is left out of the copy. PyTorch is given the
-copy, because its reader and Python's disagree on archives made to be read in two ways.
+`torch.export.load` unpickles, evaluates, compiles and imports by the content of the file: pickled
+tensors, symbolic sizes, guards, names of graph inputs (inserted into generated code unescaped),
+containers' contexts, and operators looked up by any dotted name. So every string that reaches one
+of these is matched against what `torch.export.save` writes, operators are matched against a list of
+those that only compute, and the rest (guards, metadata) is omitted from the copy. PyTorch loads the
+copy, because PyTorch and Python can read a specially crafted archive differently.
 
-TorchScript has no such check: its code is a program, and loading it may already run parts of it.
+There is no such check for TorchScript: its code is a program, and loading it may already run it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelpad.convert.archives import ArchiveLimits, unreadable
 from modelpad.convert.torch_export import load_torch
 from modelpad.errors import NotTrusted, TooLarge, first_line
-from modelpad.foreign_json import load_json
+from modelpad.foreign_json import Json, load_json
 
-# All that torch.export writes, behind the archive's own folder. Anything else that it would load
-# (compiled models, objects, programs under other names) is code, and it ignores case.
+if TYPE_CHECKING:
+    import torch
+
+# All entries that torch.export writes, below the archive's own folder. Anything else that it would
+# load (compiled models, objects, programs under other names) is code. It ignores case.
 ENTRIES = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/\w+|extra(_files)?/.*"
     r"|models/[\w.-]+\.json|data/sample_inputs/[\w.-]+\.pt"
@@ -41,9 +44,9 @@ ENTRIES = re.compile(
 )
 EXTRA = re.compile(r"([\w.-]+/)?extra(_files)?/.*")
 PAYLOADS = re.compile(r"(weight|tensor)_\d+")
-BYTES_PER_NUMBER = 16  # of the widest dtype
+BYTES_PER_ELEMENT = 16  # of the widest dtype
 
-# Arithmetic of sizes. Powers and shifts are left out: 9**9**9 never ends.
+# Arithmetic on sizes. Powers and shifts are excluded: 9**9**9 never ends.
 SIZE_FUNCTIONS = {
     "_operator.eq", "_operator.ne", "_operator.le", "_operator.ge", "_operator.lt", "_operator.gt",
     "_operator.neg", "_operator.pos", "_operator.mul", "_operator.add", "_operator.sub",
@@ -51,7 +54,7 @@ SIZE_FUNCTIONS = {
     "torch.sym_not", "torch.sym_int", "torch.sym_float", "torch.sym_ite", "torch.sym_max",
     "torch.sym_min", "torch.sym_sum", "torch.sym_sqrt", "math.trunc",
 }  # fmt: skip
-# Operators that call a graph of the same file, once or once a row. A while_loop may never end.
+# Operators that call a graph in the same file, once or once per row. A while_loop may never end.
 GRAPH_CALLS = {
     "torch.ops.higher_order.cond",
     "torch.ops.higher_order.scan",
@@ -70,7 +73,7 @@ PRIVATE_OPERATORS = re.compile(
     r"|_softmax|_to_copy|_transformer_encoder_layer_fwd|_trilinear|_unique2?|_unsafe_index(_put)?"
     r"|_unsafe_view|_upsample_\w+|_weight_norm(_interface)?"
 )
-# Operators with a text among their arguments, where that text only chooses how to compute.
+# String arguments that only select how to compute.
 TEXT_ARGUMENTS = {
     "approximate", "assert_msg", "driver", "equation", "indexing", "interpolation", "mode", "norm",
     "ord", "p", "pad_mode", "padding", "padding_side", "reduce", "rounding_mode", "side", "UPLO",
@@ -85,13 +88,13 @@ DOTTED = re.compile(r"[\w.-]*")
 NAMES = {"name", "as_name", "user_input_name", "custom_obj_name"}
 DOTTED_NAMES = {"fqn", "parameter_name", "buffer_name", "tensor_constant_name"}
 CONTAINERS = {
-    None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
+    "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
     "torch.fx.immutable_collections.immutable_list",
     "torch.fx.immutable_collections.immutable_dict",
 }  # fmt: skip
 
-# Sizes are written as SymPy writes them, and read by evaluating: Mul(Integer(2), Symbol('s0')).
-LONGEST_SIZE, LARGEST_NUMBER, LARGEST_POWER = 2000, 1 << 63, 8
+# Sizes are SymPy expressions, which PyTorch evaluates: Mul(Integer(2), Symbol('s0')).
+MAX_SIZE_LENGTH, MAX_NUMBER, MAX_POWER = 2000, 1 << 63, 8
 SIZE_NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Load,
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.unaryop, ast.cmpop,
@@ -109,15 +112,15 @@ SIZE_CALLS = POWERS | {
 
 
 def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
-    """Writes to `target` what is safe to load of the `.pt2` file at `path`, with entries `names`.
+    """Checks the `.pt2` file at `path`, with the entries `names`, and copies it to `target`.
 
     Raises:
         NotTrusted: it would run more than PyTorch's own operators.
         TooLarge: its tensors are declared far larger than their data.
         ConversionFailed: a part of it is damaged.
     """
-    found = list(_find_strange_entries(names))
-    records: dict[str, Any] = {}
+    found = list(_find_unknown_entries(names))
+    records: dict[str, Json] = {}
     with zipfile.ZipFile(path) as archive:
         pickled = [name for name in names if name.endswith(".pt")]
         for name in (name for name in names if name.endswith(".json")):
@@ -127,17 +130,17 @@ def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
                 record = load_json(archive.read(name))
             except ValueError as error:
                 raise unreadable(path, f"{name} is not JSON: {error}") from error
-            found += _find_strangers(record)
+            found += _find_disallowed(record)
             _check_sizes(path, name, record)
             folder = name.rpartition("/")[0]
             pickled += [f"{folder}/{each}" for each in _find_pickled(record)]
-            records[name] = _drop_notes(record)
+            records[name] = _without_metadata(record)
         for name in (name for name in pickled if name in names):
             found += _find_code(name, archive.read(name))
         if found:
             raise NotTrusted(
                 f"{path.name} would run more than PyTorch's own operators: {'; '.join(found[:4])}.",
-                hint="If you made it or trust who did, import it with --trust.",
+                hint="If you made it or trust its author, import it with --trust.",
                 found=found,
             )
         with zipfile.ZipFile(target, "w") as copy:
@@ -149,17 +152,7 @@ def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
                     shutil.copyfileobj(before, after, 1 << 20)
 
 
-def refuse_script(path: Path) -> NotTrusted:
-    """The error for a TorchScript file."""
-    return NotTrusted(
-        f"{path.name} is TorchScript, a program that can read and write any file.",
-        hint="Export the module again with torch.export.save (.pt2); or, if you trust who made it,"
-        " import it with --trust.",
-        found=["TorchScript"],
-    )
-
-
-def _find_strange_entries(names: Sequence[str]) -> Iterator[str]:
+def _find_unknown_entries(names: Sequence[str]) -> Iterator[str]:
     folded = Counter(name.lower() for name in names)
     for name in names:
         inner = name.partition("/")[2]
@@ -169,8 +162,8 @@ def _find_strange_entries(names: Sequence[str]) -> Iterator[str]:
             yield f"several entries {name}"
 
 
-def _walk(record: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a JSON value, the outer before the inner."""
+def _walk(record: Json) -> Iterator[dict[str, Json]]:
+    """All objects in a JSON value, outer objects first."""
     if isinstance(record, dict):
         yield record
     if isinstance(record, dict | list):
@@ -178,7 +171,8 @@ def _walk(record: Any) -> Iterator[dict[str, Any]]:
             yield from _walk(value)
 
 
-def _find_strangers(record: Any) -> Iterator[str]:
+def _find_disallowed(record: Json) -> Iterator[str]:
+    """Everything in a program's JSON that could run code."""
     for each in _walk(record):
         for key, value in each.items():
             if value is None:
@@ -211,12 +205,14 @@ def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(_is_plain_name("name", each) for each in value)
 
 
-def _is_known_call(target: object) -> bool:
+def _is_known_call(target: Json) -> bool:
     """Whether a node's target only computes."""
+    if not isinstance(target, str):
+        return False
     if target in SIZE_FUNCTIONS or target in GRAPH_CALLS:
         return True
-    found = re.fullmatch(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)", str(target))
-    if found is None or not isinstance(target, str):
+    found = re.fullmatch(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)", target)
+    if found is None:
         return False
     space, name, overload = found.groups()
     if name in SIDE_EFFECTS or (name.startswith("_") and not PRIVATE_OPERATORS.fullmatch(name)):
@@ -229,7 +225,7 @@ def _is_known_call(target: object) -> bool:
     return all(_is_plain_argument(each) for each in arguments)
 
 
-def _is_plain_argument(argument: Any) -> bool:
+def _is_plain_argument(argument: torch.Argument) -> bool:
     kind = str(argument.type)
     return bool(PLAIN_ARGUMENTS.fullmatch(kind)) and (
         "str" not in kind or argument.name in TEXT_ARGUMENTS
@@ -237,30 +233,36 @@ def _is_plain_argument(argument: Any) -> bool:
 
 
 def _is_plain_structure(text: object) -> bool:
-    """Whether a serialized tree is of plain containers, whose keys are plain names.
+    """Whether a serialized tree consists of plain containers with plain names as keys.
 
-    PyTorch imports modules that a tree names for enumerations and default factories, and writes
+    PyTorch imports modules that a tree names, for enumerations and default factories, and inserts
     dictionary keys into generated code.
     """
     try:
-        _, tree = load_json(str(text))
-        return all(_is_plain_container(each) for each in _walk(tree))
+        parsed = load_json(str(text))
+        if not isinstance(parsed, list) or len(parsed) != 2:
+            return False
+        return all(_is_plain_container(each) for each in _walk(parsed[1]))
     except (ValueError, TypeError):
         return False
 
 
-def _is_plain_container(record: dict[str, Any]) -> bool:
-    if record.get("type") not in CONTAINERS or set(record) != {"type", "context", "children_spec"}:
+def _is_plain_container(record: dict[str, Json]) -> bool:
+    kind = record.get("type")
+    if kind is not None and (not isinstance(kind, str) or kind not in CONTAINERS):
+        return False
+    if set(record) != {"type", "context", "children_spec"}:
         return False
     context = record["context"]
     keys = load_json(context) if isinstance(context, str) else context
-    plain = [isinstance(key, int) or DOTTED.fullmatch(str(key)) for key in keys or ()]
-    return (keys is None or isinstance(keys, list)) and all(plain)
+    if not isinstance(keys, list):
+        return keys is None
+    return all(isinstance(key, int) or DOTTED.fullmatch(str(key)) for key in keys)
 
 
 def _is_plain_size(text: object) -> bool:
-    """Whether a symbolic size is arithmetic of symbols, so that evaluating it is harmless."""
-    if not isinstance(text, str) or len(text) > LONGEST_SIZE:
+    """Whether a symbolic size is plain arithmetic, so that evaluating it is harmless."""
+    if not isinstance(text, str) or len(text) > MAX_SIZE_LENGTH:
         return False
     try:
         tree = ast.parse(text, mode="eval")
@@ -287,7 +289,7 @@ def _is_small_power(node: ast.AST) -> bool:
     if isinstance(exponent, ast.Call) and len(exponent.args) == 1:
         exponent = exponent.args[0]  # Integer(2)
     value = exponent.value if isinstance(exponent, ast.Constant) else None
-    return isinstance(value, int) and value <= LARGEST_POWER
+    return isinstance(value, int) and value <= MAX_POWER
 
 
 def _is_plain_node(node: ast.AST) -> bool:
@@ -298,20 +300,22 @@ def _is_plain_node(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return bool(SYMBOL_NAME.fullmatch(node.value))
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float) and abs(node.value) <= LARGEST_NUMBER
+        return isinstance(node.value, int | float) and abs(node.value) <= MAX_NUMBER
     return isinstance(node, SIZE_NODES)
 
 
-def _check_sizes(path: Path, name: str, record: Any) -> None:
-    """Raises `TooLarge` for weights declared far larger than the file, as strides of 0 allow."""
+def _check_sizes(path: Path, name: str, record: Json) -> None:
+    """Raises `TooLarge` for weights declared far larger than the file, with strides of 0."""
     if not name.endswith("_config.json"):
         return
     total = 0
     for each in _walk(record):
-        sizes = [size.get("as_int") for size in _list_sizes(each)]
-        if any(not isinstance(size, int) or size < 0 for size in sizes):
-            raise unreadable(path, f"{name} holds a size that is not a number")
-        total += BYTES_PER_NUMBER * math.prod(int(size) for size in sizes if size is not None)
+        sizes = []
+        for size in _list_sizes(each):
+            if not isinstance(size, int) or size < 0:
+                raise unreadable(path, f"{name} contains a size that is not a number")
+            sizes.append(size)
+        total += BYTES_PER_ELEMENT * math.prod(sizes)
     limit = max(path.stat().st_size, 1 << 20) * ArchiveLimits().ratio
     if total > limit:
         raise TooLarge(
@@ -322,25 +326,28 @@ def _check_sizes(path: Path, name: str, record: Any) -> None:
         )
 
 
-def _list_sizes(record: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_sizes(record: dict[str, Json]) -> list[Json]:
     sizes = record.get("sizes")
-    return [each if isinstance(each, dict) else {} for each in sizes] if sizes else []
+    if not isinstance(sizes, list):
+        return [] if not sizes else [None]
+    return [size.get("as_int") if isinstance(size, dict) else None for size in sizes]
 
 
-def _drop_notes(record: Any) -> Any:
-    """The record without guards and nodes' metadata, which only describe, and may be evaluated."""
+def _without_metadata(record: Json) -> Json:
+    """A copy without guards and node metadata: they are not needed, and may be evaluated."""
     if isinstance(record, list):
-        return [_drop_notes(each) for each in record]
+        return [_without_metadata(each) for each in record]
     if not isinstance(record, dict):
         return record
-    empty: dict[str, Any] = {"guards_code": [], "metadata": {}}
-    return {key: empty[key] if key in empty else _drop_notes(v) for key, v in record.items()}
+    empty: dict[str, Json] = {"guards_code": [], "metadata": {}}
+    return {key: empty[key] if key in empty else _without_metadata(v) for key, v in record.items()}
 
 
-def _find_pickled(record: Any) -> Iterator[str]:
+def _find_pickled(record: Json) -> Iterator[str]:
     for each in _walk(record):
-        if each.get("use_pickle") and isinstance(each.get("path_name"), str):
-            yield each["path_name"]
+        path_name = each.get("path_name")
+        if each.get("use_pickle") and isinstance(path_name, str):
+            yield path_name
 
 
 def _find_code(name: str, body: bytes) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""The engine runs an opened bundle; it knows nothing of stores or HTTP."""
+"""The engine runs bundles. It knows nothing of stores or HTTP."""
 
 from modelpad.engine.batcher import Batcher, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
 from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
+from modelpad.engine.request import CALLER
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import (
     DEVICES,
@@ -13,7 +14,6 @@ from modelpad.engine.session import (
     TensorInfo,
     allotted_cpus,
 )
-from modelpad.engine.work import CALLER
 
 __all__ = [
     "CALLER",

@@ -1,7 +1,7 @@
-"""Runs a session for many callers: a bounded queue, a few threads, batches as `decide` says.
+"""Runs a session for many callers: a bounded queue, a few threads, and batches chosen by `decide`.
 
-Requests come from one event loop; decoding, inference and encoding happen on the engine's threads,
-and each batch comes back to the loop in one step.
+Requests come from one event loop. Decoding, inference and encoding run on the engine's threads, and
+each finished batch returns to the loop in a single step.
 """
 
 from __future__ import annotations
@@ -13,50 +13,47 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from modelpad.engine.batching import BatchLimits, decide
+from modelpad.engine.request import InferenceRequest
 from modelpad.engine.running import BatchRecord, RunningBatch
-from modelpad.engine.work import Work
 from modelpad.errors import DeadlineExceeded, NotReady, Overloaded
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from modelpad.engine.session import Session
+    from modelpad.fields.arrays import Arrays
 
-    Arrays = dict[str, NDArray[np.generic]]
+Result = TypeVar("Result")
 
 log = logging.getLogger("modelpad.engine")
 
-SWEEP_S = 0.05
-LONGEST_INLINE_S = 0.02
-SHORTAGE_S = 0.05  # until a thread without memory to work with tries again
-STOP_S = 0.2  # for a run that was told to stop, where nobody waits for it any more
-CLOSING = "The model is being closed."
+SWEEP_S = 0.05  # between checks for expired requests
+MAX_INLINE_S = 0.02
+MEMORY_RETRY_S = 0.05  # until a thread that is out of memory tries again
+STOP_S = 0.2  # to end a run that was told to stop
+CLOSING = "The model is being unloaded."
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How much may wait, and how long: `length` requests, `timeout_s` seconds each."""
+    """At most `max_length` requests are queued or running, each for at most `timeout_s`."""
 
-    length: int = 128
+    max_length: int = 128
     timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.timeout_s <= 0:
-            raise ValueError("a queue needs a length of at least 1 and a time-out above 0 s")
+        if self.max_length < 1 or self.timeout_s <= 0:
+            raise ValueError("max_length must be at least 1, and timeout_s above 0")
 
 
 class Batcher:
-    """Answers single items and whole tensors of one model, batched.
+    """Runs one model's requests, for single items or whole tensors, in batches.
 
-    `observe`, when given, is called on the event loop's thread with the record of each batch. With
-    `inline` set, batches run on that thread too, each when all that has arrived is in the queue:
-    for a model whose batch takes less than to wake another thread twice, and to share Python's lock
-    with it. When one computes for longer than `LONGEST_INLINE_S` after all, batches go back to the
-    threads.
+    `observe` is called on the event loop's thread with the record of each batch. With `inline` set,
+    batches run on that thread too, once all requests that have arrived are queued. That is faster
+    for a model whose batch takes less time than switching threads twice. If a batch takes more CPU
+    time than `MAX_INLINE_S`, the threads take over again.
     """
 
     def __init__(
@@ -73,18 +70,18 @@ class Batcher:
         self.batches = batches or BatchLimits()
         self.observe = observe
         self.inline = False
-        self._queue: list[Work] = []
-        self._unfinished: set[Work] = set()
+        self._queue: list[InferenceRequest] = []
+        self._unfinished: set[InferenceRequest] = set()
         self._held = 0
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
-        self._calling = False
+        self._inline_scheduled = False
         self._closed = False
         self._timers: list[threading.Timer] = []
-        self._running: dict[int, RunningBatch] = {}  # what each thread runs
+        self._running: dict[int, RunningBatch] = {}  # by thread
         self._threads = [
-            threading.Thread(target=self._work, name=f"modelpad-engine-{number}", daemon=True)
+            threading.Thread(target=self._run_thread, name=f"modelpad-engine-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
@@ -92,81 +89,77 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait or run."""
+        """The number of requests that are queued or running."""
         return len(self._unfinished)
 
     @property
     def is_full(self) -> bool:
-        """Whether another request would be refused."""
-        return len(self._unfinished) >= self.limits.length
+        """Whether another request would be rejected."""
+        return len(self._unfinished) >= self.limits.max_length
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a batch has run for twice the time that a request may take: it hangs.
+        """Whether a batch has been running for more than twice the time-out.
 
-        It was told to stop long before, and is inside of one operator that does not end.
+        It was told to stop long ago, so it is stuck inside one operator.
         """
-        long_ago = time.monotonic() - 2 * self.limits.timeout_s
-        return any(batch.begun < long_ago for batch in list(self._running.values()))
+        limit = time.monotonic() - 2 * self.limits.timeout_s
+        return any(batch.begun < limit for batch in list(self._running.values()))
 
-    async def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
-        """One item's values, not decoded yet, to its encoded answer; large tensors stay arrays.
+    async def answer(self, values: Mapping[str, object]) -> dict[str, object]:
+        """The encoded outputs for one item's raw values. Large tensors stay arrays.
 
         Raises:
             Overloaded: the queue is full.
-            DeadlineExceeded: no answer in time.
-            NotReady: the engine was closed.
-            InvalidInput, ModelFailed: as the session does.
+            DeadlineExceeded: the time-out has passed.
+            NotReady: the engine is closed.
+            InvalidInput, ModelFailed: like the session.
         """
         session = self.session
-        answer: dict[str, Any] = await self._enqueue(
-            1, lambda: session.decode(values), session.encode_small
-        )
-        return answer
+        return await self._enqueue(1, lambda: session.decode(values), session.encode_small)
 
     async def run(self, arrays: Arrays, *, timeout_s: float | None = None) -> Arrays:
-        """Tensors (n, ...) of n items to output tensors (n, ...). Raises as `answer` does.
+        """The outputs (n, ...) for inputs (n, ...) of n items. Raises like `answer`.
 
-        More items than the best batch has are run in pieces, between those of others.
+        A large request runs in chunks, between those of other requests.
         """
         items = len(next(iter(arrays.values())))
-        outputs: Arrays = await self._enqueue(items, lambda: arrays, lambda out: out, timeout_s)
-        return outputs
+        return await self._enqueue(items, lambda: arrays, lambda outputs: outputs, timeout_s)
 
     def check_free(self) -> None:
-        """Raises `Overloaded` when the queue is full."""
+        """Raises `Overloaded` if the queue is full."""
         if self.is_full:
             raise Overloaded(
-                f"{len(self._unfinished)} requests wait already.",
+                f"The queue is full: {len(self._unfinished)} requests.",
                 hint="Try again in a second.",
                 retry_after_s=1,
             )
 
     def close(self) -> None:
-        """Stop: what waits is told `NotReady`, what runs is finished."""
+        """Stops the engine. Queued requests fail with `NotReady`, running batches finish."""
         with self._wake:
             self._closed = True
-            left = list(self._queue)
+            queued = list(self._queue)
             self._queue.clear()
             self._wake.notify_all()
         for timer in self._timers:
             timer.cancel()
-        for work in left:
-            self._unfinished.discard(work)
-            if not work.future.done():
-                work.future.set_exception(NotReady(CLOSING))
+        for request in queued:
+            self._unfinished.discard(request)
+            if not request.future.done():
+                request.future.set_exception(NotReady(CLOSING))
 
-    def run_later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Runs something once, aside, unless the engine is closed before."""
-        timer = threading.Timer(seconds, work)
+    def run_later(self, seconds: float, task: Callable[[], None]) -> None:
+        """Runs a task in a thread of its own after a delay, unless the engine is closed first."""
+        timer = threading.Timer(seconds, task)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
 
     def join(self, timeout_s: float) -> None:
-        """Waits until the threads of a closed engine have ended; then stops what they run.
+        """Waits for the threads of a closed engine to end, then stops the batches that they run.
 
-        A process that leaves while one is inside of ONNX Runtime would be aborted.
+        A process that exits while a thread is in ONNX Runtime would abort.
         """
         end = time.monotonic() + timeout_s
         for thread in (*self._threads, *self._timers):
@@ -178,7 +171,7 @@ class Batcher:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """While a caller is about to ask, as the rest of its request is on its way."""
+        """Keeps `drain` waiting while the rest of a request is still being received."""
         self._held += 1
         try:
             yield
@@ -186,7 +179,7 @@ class Batcher:
             self._held -= 1
 
     async def drain(self, timeout_s: float) -> bool:
-        """Waits until nothing waits or runs or is held, or the time is over; answers which."""
+        """Waits until no request is queued, running or held. Returns False on time-out."""
         end = time.monotonic() + timeout_s
         while (self._held or self._unfinished) and time.monotonic() < end:
             await asyncio.sleep(0.005)
@@ -196,53 +189,61 @@ class Batcher:
         self,
         items: int,
         prepare: Callable[[], Arrays],
-        finish: Callable[[Arrays], Any],
+        finish: Callable[[Arrays], Result],
         timeout_s: float | None = None,
-    ) -> Any:
+    ) -> Result:
         if self._closed:
             raise NotReady(CLOSING, hint="Try again in a second.")
         self.check_free()
         loop = self._loop = asyncio.get_running_loop()
         now = time.monotonic()
         limit = min(timeout_s or self.limits.timeout_s, self.limits.timeout_s)
-        piece = self.batches.largest if self.session.can_split else 0
-        future = loop.create_future()
-        work = Work(now, now + limit, items, False, prepare, finish, piece=piece, future=future)
-        self._unfinished.add(work)
+        chunk_size = self.batches.max_chunk_size if self.session.can_split else 0
+        future: asyncio.Future[Result] = loop.create_future()
+        request = InferenceRequest(
+            arrived=now,
+            deadline=now + limit,
+            items=items,
+            prepare=prepare,
+            finish=finish,
+            chunk_size=chunk_size,
+            future=cast("asyncio.Future[object]", future),
+        )
+        self._unfinished.add(request)
         with self._wake:
-            self._queue.append(work)
+            self._queue.append(request)
             if not self.inline:
                 self._wake.notify()
         if self.inline:
-            self._call_inline()
+            self._schedule_inline()
         if not self._sweeping:
             self._sweeping = True
             loop.call_later(SWEEP_S, self._sweep)
         try:
-            return await work.future
+            return await future
         except (asyncio.CancelledError, DeadlineExceeded):
-            self._withdraw(work)
+            self._withdraw(request)
             raise
 
-    def _withdraw(self, work: Work) -> None:
-        """Takes a request that nobody waits for out of the queue, so that its input is freed."""
-        work.gone = True
+    def _withdraw(self, request: InferenceRequest) -> None:
+        """Cancels a request. If it is still queued, it is removed, which frees its inputs."""
+        request.cancelled = True
         with self._wake:
-            if work in self._queue:
-                self._queue.remove(work)
-                self._unfinished.discard(work)
+            if request in self._queue:
+                self._queue.remove(request)
+                self._unfinished.discard(request)
 
     def _sweep(self) -> None:
-        """Answers those whose time is over, and stops the batches that nobody waits for."""
+        """Fails expired requests, and stops batches that nobody is waiting for."""
         assert self._loop is not None
         self._sweeping = False
         try:
             self._expire()
-            with self._wake:  # no thread takes a batch just now
+            with self._wake:  # so that no thread takes a batch meanwhile
                 batches = list(self._running.values())
             for batch in batches:
-                if batch.is_over and not batch.run.stopped:
-                    log.warning("%s: stopping a batch past its deadline", self.session.title)
+                if batch.is_abandoned and not batch.run.stopped:
+                    log.warning("%s: stopping an abandoned batch", self.session.title)
                     batch.run.stop()
         finally:
             if self._unfinished or self._running:
@@ -251,25 +252,25 @@ class Batcher:
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for work in [each for each in self._unfinished if each.deadline <= now]:
-            self._unfinished.discard(work)
-            if not work.future.done():
-                seconds = work.deadline - work.arrived
-                work.future.set_exception(
+        for request in [each for each in self._unfinished if each.deadline <= now]:
+            self._unfinished.discard(request)
+            if not request.future.done():
+                seconds = request.deadline - request.arrived
+                request.future.set_exception(
                     DeadlineExceeded(
-                        f"No answer within {seconds:g} s.",
-                        hint="Try again, or allow more time: --timeout, or the request's own.",
+                        f"The prediction took longer than {seconds:g} s.",
+                        hint="Try again, or raise --timeout or the request's own time-out.",
                         timeout_s=seconds,
                     )
                 )
 
-    def _work(self) -> None:
-        """An engine thread's life."""
+    def _run_thread(self) -> None:
+        """The main loop of an engine thread."""
         while True:
             try:
                 batch = self._take()
             except MemoryError:
-                time.sleep(SHORTAGE_S)
+                time.sleep(MEMORY_RETRY_S)
                 continue
             if batch is None:
                 return
@@ -280,17 +281,17 @@ class Batcher:
             try:
                 self._loop.call_soon_threadsafe(self._deliver, batch, record)
             except RuntimeError:
-                return  # the loop is closed: nobody is left to answer
-            del batch, record  # else this thread keeps their requests while it waits for others
+                return  # the loop is closed: nobody is waiting for results
+            del batch, record  # frees their requests while this thread waits for others
 
     def _take(self) -> RunningBatch | None:
-        """The next batch; waits for one. None when the engine is closed."""
+        """Waits for the next batch. Returns None once the engine is closed."""
         with self._wake:
             while not self._closed:
-                taken, leaving, until = self._choose()
-                if leaving and self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._forget, leaving)
-                del leaving
+                taken, dropped, until = self._choose()
+                if dropped and self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._forget, dropped)
+                del dropped
                 if taken:
                     batch = self._running[threading.get_ident()] = RunningBatch(taken)
                     return batch
@@ -298,66 +299,69 @@ class Batcher:
         return None
 
     def _put_back(self, batch: RunningBatch) -> None:
-        """What has pieces left waits for its next turn, behind all that has come meanwhile."""
-        if not batch.again:
+        """Queues requests with chunks left again, behind those that have arrived meanwhile."""
+        if not batch.unfinished:
             return
         with self._wake:
             if self._closed:
-                batch.done += [(work, NotReady(CLOSING)) for work in batch.again]
+                batch.done += [(request, NotReady(CLOSING)) for request in batch.unfinished]
             else:
-                self._queue += batch.again
+                self._queue += batch.unfinished
 
-    def _choose(self) -> tuple[list[Work], list[Work], float | None]:
-        """What runs now and what is dropped, both out of the queue; else until when to wait."""
+    def _choose(self) -> tuple[list[InferenceRequest], list[InferenceRequest], float | None]:
+        """Removes the requests to run now and those to drop from the queue.
+
+        Returns both, and the time until which to wait.
+        """
         decision = decide(self._queue, time.monotonic(), self.batches)
-        taken = [self._queue[place] for place in decision.taken]
-        leaving = [self._queue[place] for place in decision.dropped]
-        if taken or leaving:
-            out = {*decision.taken, *decision.dropped}
-            self._queue = [work for place, work in enumerate(self._queue) if place not in out]
-        return taken, leaving, decision.wait_until
+        taken = [self._queue[at] for at in decision.taken]
+        dropped = [self._queue[at] for at in decision.dropped]
+        if taken or dropped:
+            removed = {*decision.taken, *decision.dropped}
+            self._queue = [request for at, request in enumerate(self._queue) if at not in removed]
+        return taken, dropped, decision.wait_until
 
-    def _call_inline(self, delay_s: float = 0.0) -> None:
-        """Runs a batch on the loop's thread, after all that has arrived by now is in the queue."""
-        if not self._calling and self._loop is not None:
-            self._calling = True
+    def _schedule_inline(self, delay_s: float = 0.0) -> None:
+        """Schedules a batch on the loop's thread, after the requests that have just arrived."""
+        if not self._inline_scheduled and self._loop is not None:
+            self._inline_scheduled = True
             if delay_s:
                 self._loop.call_later(delay_s, self._run_inline)
             else:
                 self._loop.call_soon(self._run_inline)
 
     def _run_inline(self) -> None:
-        self._calling = False
+        self._inline_scheduled = False
         with self._wake:
-            taken, leaving, until = self._choose()
-        self._forget(leaving)
-        begin = time.thread_time()  # not of a clock: the machine may have been busy with others
+            taken, dropped, until = self._choose()
+        self._forget(dropped)
+        begin = time.thread_time()  # CPU time: the machine may be busy with other processes
         if taken:
             batch = RunningBatch(taken)
             record = batch.execute(self.session)
             self._put_back(batch)
             self._deliver(batch, record)
-        if time.thread_time() - begin > LONGEST_INLINE_S:
-            self.inline = False  # it would hold up the loop: from now on by threads
+        if time.thread_time() - begin > MAX_INLINE_S:
+            self.inline = False  # too slow for the loop: let the threads run batches
             with self._wake:
                 self._wake.notify_all()
         elif self._queue:
             wait_s = 0.0 if until is None else until - time.monotonic()
-            self._call_inline(max(0.0, wait_s))
+            self._schedule_inline(max(0.0, wait_s))
 
-    def _forget(self, leaving: list[Work]) -> None:
-        for work in leaving:
-            if work.gone:
-                self._unfinished.discard(work)  # the sweep answers those that are late
+    def _forget(self, dropped: list[InferenceRequest]) -> None:
+        for request in dropped:
+            if request.cancelled:
+                self._unfinished.discard(request)  # the sweep fails the expired ones
 
     def _deliver(self, batch: RunningBatch, record: BatchRecord) -> None:
-        for work, result in batch.done:
-            self._unfinished.discard(work)
-            if work.future.done():
+        for request, result in batch.done:
+            self._unfinished.discard(request)
+            if request.future.done():
                 continue
             if isinstance(result, Exception):
-                work.future.set_exception(result)
+                request.future.set_exception(result)
             else:
-                work.future.set_result(result)
+                request.future.set_result(result)
         if self.observe is not None:
             self.observe(record)

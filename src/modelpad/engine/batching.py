@@ -1,7 +1,7 @@
-"""Which of the requests that wait run next, as a pure function of the queue and the time.
+"""The batch policy: which queued requests run next, as a pure function of queue and time.
 
-An idle engine runs a request at once; while it is busy others gather, and run together when it is
-free: batches grow by themselves under load. Waiting on purpose is off unless it is asked for.
+An idle engine runs a request at once. Requests that arrive while it is busy then run together, so
+batches grow under load. By default, a request never waits for others.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """At most `max_batch_size` items run at once; a batch that is not full waits `wait_s` for more.
+    """The size of a batch in items, and how long one that is not full waits for more requests.
 
-    A request of more items than `piece` is run in pieces of as many; 0 is `max_batch_size`.
+    A request with more than `chunk_size` items runs in chunks; 0 means `max_batch_size`.
     """
 
     max_batch_size: int = 16
     wait_s: float = 0.0
-    piece: int = 0
+    chunk_size: int = 0
 
     def __post_init__(self) -> None:
         if self.max_batch_size < 1 or self.wait_s < 0:
-            raise ValueError("a batch has at least 1 item, and waits no less than 0 s")
-        if self.piece and self.piece < self.max_batch_size:
-            raise ValueError("a piece has at least as many items as a batch")
+            raise ValueError("max_batch_size must be at least 1, and wait_s at least 0")
+        if self.chunk_size and self.chunk_size < self.max_batch_size:
+            raise ValueError("chunk_size must be at least max_batch_size")
 
     @property
-    def largest(self) -> int:
-        """The largest number of items of one request that are run at once."""
-        return self.piece or self.max_batch_size
+    def max_chunk_size(self) -> int:
+        """The largest number of items of one request that run at once."""
+        return self.chunk_size or self.max_batch_size
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
-    """A request in the queue; times are those of one monotonic clock, in seconds.
+class QueuedRequest:
+    """A request in the queue. Times are in seconds of a monotonic clock.
 
-    `deadline` is when its answer is of no use any more; `gone` when its client has left.
+    After `deadline` the result is useless. `cancelled` means that the client has disconnected.
     """
 
     arrived: float
     deadline: float
     items: int = 1
-    gone: bool = False
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Places in the queue: which are dropped, which run now; else until when to wait.
+    """Positions in the queue to drop and to run now; if none run, the time until which to wait.
 
-    `wait_until` is None when something runs, or nothing is left in the queue.
+    `wait_until` is None if something runs, or nothing is left in the queue.
     """
 
     dropped: tuple[int, ...] = ()
@@ -58,29 +58,29 @@ class Decision:
     wait_until: float | None = None
 
 
-def decide(queue: Sequence[Waiting], now: float, limits: BatchLimits) -> Decision:
-    """What to do with `queue`, the oldest first, at the time `now`.
+def decide(queue: Sequence[QueuedRequest], now: float, limits: BatchLimits) -> Decision:
+    """Decides what to do with `queue`, oldest request first, at the time `now`.
 
-    Nothing that has expired or whose client has gone is run. The oldest that is left always runs
-    first, even alone above `limits.max_batch_size`; others join in their order while they fit.
-    Nothing waits for others beyond its deadline.
+    Expired and cancelled requests are dropped. The oldest remaining request always runs, even if it
+    exceeds `limits.max_batch_size` alone; others join it in order while they fit. No request waits
+    for others beyond its deadline.
     """
     dropped: list[int] = []
     taken: list[int] = []
     total = 0
-    for place, each in enumerate(queue):
-        if each.gone or each.deadline <= now:
-            dropped.append(place)
-        elif not taken or total + each.items <= limits.max_batch_size:
-            taken.append(place)
-            total += each.items
+    for position, request in enumerate(queue):
+        if request.cancelled or request.deadline <= now:
+            dropped.append(position)
+        elif not taken or total + request.items <= limits.max_batch_size:
+            taken.append(position)
+            total += request.items
             if total >= limits.max_batch_size:
                 break
         else:
             break
     if taken and total < limits.max_batch_size and len(dropped) + len(taken) == len(queue):
         full_at = queue[taken[0]].arrived + limits.wait_s
-        in_time = all(queue[place].deadline > full_at for place in taken)
+        in_time = all(queue[position].deadline > full_at for position in taken)
         if limits.wait_s and now < full_at and in_time:
             return Decision(tuple(dropped), (), full_at)
     return Decision(tuple(dropped), tuple(taken))

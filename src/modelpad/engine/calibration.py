@@ -1,4 +1,4 @@
-"""How many items are best run at once: measured on this machine, for this model."""
+"""Measures the best batch size of a model on this machine."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 4, 8, 16, 32)
 BUDGET_S = 0.3
-AS_GOOD = 1.05  # a larger batch is taken while an item costs at most this much more than at best
-UNMEASURED = BatchLimits(4)
-SHORT_S = 0.004  # a batch that may run on the event loop's own thread
-WORTH = 1.2  # what an item of it may cost more than at best: as much as threads would cost
+COST_MARGIN = 1.05  # a batch size is acceptable up to this multiple of the lowest cost per item
+UNMEASURED = BatchLimits(4)  # for models too slow to measure
+INLINE_S = 0.004  # the longest batch that may run on the event loop's thread
+INLINE_MARGIN = 1.2  # as COST_MARGIN, for such a batch, which saves the cost of a thread
 
 
 def find_best_batch(
     session: Session, sample: Mapping[str, NDArray[np.generic]], *, budget_s: float = BUDGET_S
 ) -> tuple[BatchLimits, dict[int, float]]:
-    """The largest batch at which an item costs no more, and seconds an item by size.
+    """The largest batch size at the lowest cost per item, and the seconds per item by batch size.
 
-    What a batch costs besides its items (waking a thread, a step of the event loop) is shared by
-    more of them, so of sizes that are as good the largest is the best.
+    Larger batches share the fixed costs (waking a thread, a step of the event loop), so of equally
+    good sizes the largest is best.
 
-    `sample` is one decoded item (1, ...), repeated. A model too slow for the budget is not timed,
-    and gets small batches; one that fails on several items gets none.
+    `sample` is one decoded item (1, ...), which is repeated. A model too slow for the budget is not
+    measured and gets small batches. One that fails on several items gets a batch size of 1.
     """
     import numpy as np
 
@@ -47,32 +47,32 @@ def find_best_batch(
                 session.predict(batch)
                 times.append((time.perf_counter() - start) / size)
         except Exception:
-            break  # it does not take several: one at a time, then
+            break  # the model does not support batches
         costs[size] = min(times)
         if size == 1 and costs[1] * 8 > budget_s:
             return UNMEASURED, costs
         if time.monotonic() > end:
             break
     least = min(costs.values(), default=0.0)
-    good = [size for size, cost in costs.items() if cost <= AS_GOOD * least]
+    good = [size for size, cost in costs.items() if cost <= COST_MARGIN * least]
     return BatchLimits(max(good, default=1)), costs
 
 
-def find_short_batch(costs: Mapping[int, float]) -> BatchLimits | None:
-    """The largest batch that is short enough for the event loop's own thread; None without one.
+def find_inline_batch(costs: Mapping[int, float]) -> BatchLimits | None:
+    """The largest batch that is fast enough for the event loop's thread; None if there is none.
 
-    `costs` are seconds an item by size, as measured.
+    `costs` are the measured seconds per item by batch size.
     """
     least = min(costs.values(), default=0.0)
-    short = [size for size, cost in costs.items() if size * cost <= SHORT_S]
-    good = [size for size in short if costs[size] <= WORTH * least]
+    fast = [size for size, cost in costs.items() if size * cost <= INLINE_S]
+    good = [size for size in fast if costs[size] <= INLINE_MARGIN * least]
     return BatchLimits(max(good)) if good else None
 
 
-def choose_piece(costs: Mapping[int, float], max_batch_size: int) -> int:
-    """How many items of one large request to run at once: as many as take `SHORT_S`.
+def choose_chunk_size(costs: Mapping[int, float], max_batch_size: int) -> int:
+    """How many items of one large request to run at once: as many as take `INLINE_S`.
 
-    At least `max_batch_size`. `costs` are seconds an item by size, as measured.
+    It is at least `max_batch_size`. `costs` are the measured seconds per item by batch size.
     """
     least = min(costs.values(), default=0.0)
-    return max(max_batch_size, int(SHORT_S / least)) if least else max_batch_size
+    return max(max_batch_size, int(INLINE_S / least)) if least else max_batch_size

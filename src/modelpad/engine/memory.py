@@ -1,7 +1,7 @@
-"""How much memory graphs may take together: those least recently used make room for others.
+"""A memory budget for graphs: the least recently used are evicted to load others.
 
-What counts is the memory that the process really has (its resident set), as graphs differ much in
-how much more they take than their file; where the system does not tell, their files are counted.
+The process's resident memory is measured, because a graph may need far more than the size of its
+file. Where it cannot be measured, file sizes are added up.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ M_ARENA_MAX = -8  # malloc.h
 
 
 class Evictable(Protocol):
-    """What can give its memory back, and take it again when it is used."""
+    """A model whose memory can be released, and which loads itself again when it is used."""
 
     @property
     def graph_bytes(self) -> int:
-        """About what it takes."""
+        """Its approximate size in memory."""
 
     @property
     def title(self) -> str:
-        """What to call it."""
+        """Its name in the log."""
 
     def evict(self) -> bool:
-        """Gives its memory back; False when it is in use."""
+        """Releases its memory; returns False if it is in use."""
 
 
 class MemoryBudget:
-    """Keeps models within `limit_bytes`, by what `measure` says that the process has."""
+    """Keeps the process within `limit_bytes`, as `measure` reports them."""
 
     def __init__(self, limit_bytes: int, measure: Callable[[], int] | None = None) -> None:
         self.limit_bytes = limit_bytes
         self._measure = measure
-        self._awake: OrderedDict[Evictable, None] = OrderedDict()  # the least recently used first
+        self._loaded: OrderedDict[Evictable, None] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
-    def note_use(self, model: Evictable) -> None:
-        """It was used just now."""
+    def mark_used(self, model: Evictable) -> None:
+        """Makes the model the most recently used."""
         with self._lock:
-            if model in self._awake:
-                self._awake.move_to_end(model)
+            if model in self._loaded:
+                self._loaded.move_to_end(model)
 
-    def make_room(self, model: Evictable) -> None:
-        """Before it wakes: puts others to sleep until there is room for it, or none is left.
+    def evict_for(self, model: Evictable) -> None:
+        """Evicts other models until `model` fits, or none is left. Call it before loading.
 
-        It may wake even where there is no room, as it could be used nowhere else.
+        A model that does not fit may be loaded nevertheless, since it could not be used otherwise.
         """
         with self._lock:
-            for other in [*self._awake]:
+            for other in [*self._loaded]:
                 if self._used() + model.graph_bytes <= self.limit_bytes:
                     break
                 if other.evict():
-                    del self._awake[other]
+                    del self._loaded[other]
                     release_memory()
-                    log.info("%s sleeps, for %s to be opened", other.title, model.title)
+                    log.info("evicted %s to load %s", other.title, model.title)
             if self._used() + model.graph_bytes > self.limit_bytes:
                 log.warning(
-                    "%s is opened beyond the limit of %d MB",
+                    "loading %s exceeds the memory limit of %d MB",
                     model.title,
                     self.limit_bytes >> 20,
                 )
-            self._awake[model] = None
+            self._loaded[model] = None
 
-    def forget(self, model: Evictable) -> None:
-        """It has gone."""
+    def remove(self, model: Evictable) -> None:
+        """Removes a closed model."""
         with self._lock:
-            self._awake.pop(model, None)
+            self._loaded.pop(model, None)
 
     def _used(self) -> int:
         if self._measure is not None:
             return self._measure()
         resident = resident_bytes()
-        return resident or sum(model.graph_bytes for model in self._awake)
+        return resident or sum(model.graph_bytes for model in self._loaded)
 
 
 def resident_bytes() -> int:
-    """The memory that this process has; 0 where the system does not tell."""
+    """The resident memory of this process; 0 if it cannot be measured."""
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
     except (OSError, IndexError):
@@ -94,10 +94,10 @@ def resident_bytes() -> int:
 
 
 def share_arenas() -> None:
-    """Lets all threads allocate from one pool, before they have pools of their own.
+    """Makes all threads allocate from one arena. Call it before starting threads.
 
-    glibc gives each thread its own, which for a server of one busy thread is memory that is freed
-    and never used again: a fifth of a small server's.
+    glibc gives each thread its own. In a server with one busy thread, the memory freed in the other
+    arenas is never used again: about a fifth of a small server.
     """
     if sys.platform == "linux":
         import ctypes
@@ -108,7 +108,7 @@ def share_arenas() -> None:
 
 
 def release_memory() -> None:
-    """Gives what was freed back to the system, where the C library would keep it."""
+    """Returns freed memory to the system, where the C library would keep it."""
     gc.collect(0)
     if sys.platform == "linux":
         import ctypes

@@ -1,8 +1,8 @@
-"""Whether the time of a graph is bounded by the shapes of its inputs, read from its file.
+"""Determines whether a graph's cost depends only on the shapes of its inputs.
 
-The base install has no `onnx` package, so this walks the protocol buffers itself, over a mapped
-file: weights are stepped over. It knows the few messages of `onnx.proto` that name operators and
-how values flow between them, and nothing of what operators compute.
+The base install has no `onnx` package, so this reads the protocol buffers itself, from a mapped
+file, skipping weights. It knows the messages of `onnx.proto` that describe operators and how values
+flow between them, but not what operators compute.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5
 ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS = 6, 11
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-# They run a graph again and again; any other node that holds a graph is taken for one of them.
+# These run a nested graph, perhaps repeatedly. Any other node with a nested graph counts as one.
 CONTROL_FLOW = ("Loop", "Scan", "If", "SequenceMap")
-# The size of what these give is the value of an input: which one, by its place.
+# Operators whose output size depends on the value of an input: the positions of such inputs.
 SIZED_BY_VALUES: Mapping[str, tuple[int, ...]] = {
     "AffineGrid": (1,),
     "BlackmanWindow": (0,),
@@ -46,12 +46,12 @@ SIZED_BY_VALUES: Mapping[str, tuple[int, ...]] = {
     "Tile": (1,),
     "Upsample": (1,),
 }
-MEASURING = ("Shape", "Size")  # what these give depends on shapes alone
+SHAPE_OPERATORS = ("Shape", "Size")  # their outputs depend on shapes only
 
 
 @dataclass(slots=True)
 class Node:
-    """One operator, or a call of a function of the model's own, and the values that it joins."""
+    """An operator, or a call of one of the model's functions, with its inputs and outputs."""
 
     operator: str = ""
     domain: str = ""
@@ -61,10 +61,10 @@ class Node:
 
 
 def is_bounded(path: Path, inputs: Collection[str]) -> bool:
-    """Whether what a graph costs depends on the shapes of `inputs` alone, not on their values.
+    """Whether a graph's cost depends only on the shapes of `inputs`, not on their values.
 
-    False where that cannot be seen: loops and branches, in functions too; outputs whose size comes
-    from an input's values; operators of other domains; a file that makes no sense.
+    False if that is uncertain: for loops and branches (also in functions), outputs whose size
+    depends on an input's values, custom operators, and invalid files.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -88,21 +88,21 @@ def _is_model_bounded(data: mmap.mmap, inputs: Collection[str]) -> bool:
                 )
             )
             domains |= {*_read_texts(data, start, end, FUNCTION_DOMAIN)}
-    bodies = [(nodes, [*inputs]), *functions]  # what a function is given may be an input's values
-    return all(_are_bounded(body, given, domains) for body, given in bodies)
+    bodies = [(nodes, [*inputs]), *functions]  # a function's inputs may be a model input's values
+    return all(_are_bounded(body, arguments, domains) for body, arguments in bodies)
 
 
 def _are_bounded(nodes: list[Node], inputs: Collection[str], domains: Collection[str]) -> bool:
-    """`nodes` come in an order in which values are made before they are used."""
-    driven = {*inputs}  # values that an input's values decide
+    """`nodes` are in topological order."""
+    dependent = {*inputs}  # values that depend on an input's values
     for node in nodes:
         if node.holds_graph or node.operator in CONTROL_FLOW or node.domain not in domains:
             return False
         sizes = SIZED_BY_VALUES.get(node.operator, ())
-        if any(place < len(node.inputs) and node.inputs[place] in driven for place in sizes):
+        if any(at < len(node.inputs) and node.inputs[at] in dependent for at in sizes):
             return False
-        if node.operator not in MEASURING and not driven.isdisjoint(node.inputs):
-            driven.update(node.outputs)
+        if node.operator not in SHAPE_OPERATORS and not dependent.isdisjoint(node.inputs):
+            dependent.update(node.outputs)
     return True
 
 

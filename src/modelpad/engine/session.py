@@ -1,7 +1,7 @@
-"""A bundle opened as an ONNX Runtime session.
+"""A bundle loaded into ONNX Runtime.
 
-It decodes values by the signature's fields, runs a batch, and encodes the answers. It is
-synchronous and safe to call from several threads.
+A session decodes values by the signature's fields, runs batches, and encodes the outputs. It is
+synchronous and thread-safe.
 """
 
 from __future__ import annotations
@@ -13,28 +13,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
-from modelpad.runtime import load_onnxruntime
+from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from modelpad.bundle import Bundle
     from modelpad.engine.memory import MemoryBudget
+    from modelpad.fields.arrays import Array, Arrays
+    from modelpad.foreign_json import Json
 
-    Batch = Mapping[str, NDArray[np.generic]]
+LARGE_ARRAY = 32_768  # elements; converting more to nested lists takes several milliseconds
 
-
-LARGE_ARRAY = 32_768  # elements; one of more takes several milliseconds to become nested lists
-
-# ONNX Runtime's execution providers, the fastest first.
+# ONNX Runtime's execution providers, fastest first.
 DEVICES = {
     "cuda": "CUDAExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
@@ -48,9 +44,9 @@ DEVICES = {
 class SessionSettings:
     """How ONNX Runtime runs a graph.
 
-    `threads` is the number of threads within one operator, at least 1. `arena` keeps freed memory
-    for the next batch: faster for large models, larger for small ones. `device` is one of
-    `DEVICES`, or `auto`: the fastest that this ONNX Runtime has.
+    `threads` is the number of threads for one operator. `arena` keeps freed memory for the next
+    batch, which is faster for large models but takes more memory for small ones. `device` is a key
+    of `DEVICES`, or `auto` for the fastest one available.
     """
 
     threads: int = 1
@@ -61,14 +57,16 @@ class SessionSettings:
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
         if self.device != "auto" and self.device not in DEVICES:
-            raise ValueError(f"device {self.device!r} is not one of auto, {', '.join(DEVICES)}")
+            raise ValueError(
+                f"device must be one of auto, {', '.join(DEVICES)}, not {self.device!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of a graph: `dtype` is NumPy's name or `string`; `shape` starts with the batch.
+    """An input or output of a graph.
 
-    A side that is free is -1.
+    `dtype` is NumPy's name or `string`. `shape` starts with the batch axis; a free side is -1.
     """
 
     name: str
@@ -77,28 +75,26 @@ class TensorInfo:
 
 
 class Run:
-    """One run of a graph, which another thread can stop.
+    """A run of a graph that another thread can stop.
 
-    ONNX Runtime looks between operators, those within loops too, whether it should stop; one
-    operator is never interrupted.
+    ONNX Runtime checks whether to stop between operators, also in loops. It never interrupts an
+    operator.
     """
 
     __slots__ = ("options", "stopped")
 
     def __init__(self) -> None:
-        onnxruntime = load_onnxruntime()
-
-        self.options = onnxruntime.RunOptions()
+        self.options: RunOptions = load_onnxruntime().RunOptions()
         self.stopped = False
 
     def stop(self) -> None:
-        """Lets the run fail as soon as its current operator is done."""
+        """Makes the run fail when its current operator is done."""
         self.stopped = True
         self.options.terminate = True
 
 
 def allotted_cpus() -> int:
-    """The processors this process may use: its affinity, cut by the cgroup's quota; at least 1."""
+    """The number of CPUs for this process, by its affinity and the cgroup's quota; at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -108,9 +104,9 @@ def allotted_cpus() -> int:
 
 
 class Session:
-    """An opened model: `decode` what arrived, `predict` a batch, `encode` what it answers.
+    """A model that decodes inputs, predicts batches and encodes outputs.
 
-    With a memory budget its graph is opened when it is first used, and again after it slept.
+    With a memory budget, its graph is loaded when it is first used, and again after an eviction.
     """
 
     def __init__(
@@ -119,10 +115,10 @@ class Session:
         settings: SessionSettings | None = None,
         memory: MemoryBudget | None = None,
     ) -> None:
-        """Opens the bundle's graph, unless there is a budget.
+        """Loads the bundle's graph, unless there is a memory budget.
 
         Raises:
-            BundleInvalid: ONNX Runtime cannot read the graph, or its names are not the signature's.
+            BundleInvalid: ONNX Runtime cannot load the graph, or it does not match the signature.
         """
         self.bundle = bundle
         self.signature = bundle.manifest.signature
@@ -131,49 +127,49 @@ class Session:
         self._output_names = [field.name for field in self.signature.outputs]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
         self._splits = False
-        self._graph: Any = None
+        self._graph: InferenceSession | None = None
         self._users = 0
         self._lock = threading.Lock()
         if memory is None:
-            self._open()
+            self._load()
 
     @property
     def title(self) -> str:
-        """The name of its bundle."""
+        """The bundle's name."""
         return self.bundle.manifest.name
 
     @property
     def graph_bytes(self) -> int:
-        """The size of the graph's files: about what it takes in memory."""
+        """The size of the graph's files, which is about its size in memory."""
         return self.bundle.graph_bytes
 
     @property
     def is_open(self) -> bool:
-        """Whether its graph is in memory."""
+        """Whether the graph is loaded."""
         return self._graph is not None
 
     @property
     def is_described(self) -> bool:
-        """Whether its tensors are known without opening it."""
+        """Whether its tensors are known, so that it need not be loaded to describe them."""
         return self._tensors is not None
 
     @property
     def can_split(self) -> bool:
-        """Whether a request of many items may be run in pieces, as the graph gives a row for a row.
+        """Whether a request may be split, because each input row gives one output row.
 
-        Its inputs and outputs must be declared with a free batch axis. False before it is opened.
+        All inputs and outputs must be declared with a dynamic batch axis. False until it is loaded.
         """
         return self._splits
 
-    def forbid_splitting(self) -> None:
-        """Its outputs were seen not to be a row for a row."""
+    def disable_splitting(self) -> None:
+        """Records that an input row does not give one output row after all."""
         self._splits = False
 
     def is_bounded(self) -> bool:
-        """Whether a run's cost depends on the number of items alone: see `operators.is_bounded`.
+        """Whether a run's cost depends only on the number of items: see `operators.is_bounded`.
 
-        The items need one shape, and must not be text. Reads the graph's file; raises as opening
-        does.
+        All items must have the same shape, and must not be text. Reads the graph's file. Raises
+        like the constructor.
         """
         inputs, _ = self.describe_tensors()
         fixed = all(info.dtype != "string" and -1 not in info.shape[1:] for info in inputs)
@@ -181,7 +177,7 @@ class Session:
         return fixed and is_bounded(self.bundle.path("model.onnx"), names)
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
-        """The graph's inputs and outputs, in the signature's order. Raises as opening does."""
+        """The graph's inputs and outputs, in the signature's order. Raises like the constructor."""
         if self._tensors is None:
             with self._use():
                 pass
@@ -189,7 +185,7 @@ class Session:
         return self._tensors
 
     def evict(self) -> bool:
-        """Gives the graph's memory back; False when it is in use, or about to be."""
+        """Unloads the graph; returns False if it is in use, or about to be."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
@@ -201,20 +197,20 @@ class Session:
             self._lock.release()
 
     def close(self) -> None:
-        """Gives the graph's memory back for good."""
+        """Unloads the graph for good."""
         if self.memory is not None:
-            self.memory.forget(self)
+            self.memory.remove(self)
         self._graph = None
 
     @contextmanager
-    def _use(self) -> Iterator[Any]:
-        """The graph, opened, and not put to sleep meanwhile."""
+    def _use(self) -> Iterator[InferenceSession]:
+        """The loaded graph, which is not evicted meanwhile."""
         with self._lock:
-            if self._graph is None:
-                if self.memory is not None:
-                    self.memory.make_room(self)
-                self._open()
             graph = self._graph
+            if graph is None:
+                if self.memory is not None:
+                    self.memory.evict_for(self)
+                graph = self._load()
             self._users += 1
         try:
             yield graph
@@ -222,38 +218,38 @@ class Session:
             with self._lock:
                 self._users -= 1
             if self.memory is not None:
-                self.memory.note_use(self)
+                self.memory.mark_used(self)
 
-    def _open(self) -> None:
+    def _load(self) -> InferenceSession:
         if self.memory is not None:
-            open_bundle(self.bundle.folder)  # it may have changed since it was first looked at
-        graph = _open_graph(self.bundle.path("model.onnx"), self.settings)
+            open_bundle(self.bundle.folder)  # verify again: it may have changed
+        graph = _load_graph(self.bundle.path("model.onnx"), self.settings)
         self._check_names(graph)
-        taken = {value.name: value for value in graph.get_inputs()}
-        given = {value.name: value for value in graph.get_outputs()}
-        inputs = [_describe(taken[field.name]) for field in self.signature.inputs]
+        by_name = {value.name: value for value in (*graph.get_inputs(), *graph.get_outputs())}
+        inputs = [by_name[field.name] for field in self.signature.inputs]
+        outputs = [by_name[name] for name in self._output_names]
         if self._tensors is None:
-            values = [*taken.values(), *(given[name] for name in self._output_names)]
-            self._splits = all(_has_free_batch(value) for value in values)
-        self._tensors = inputs, [_describe(given[name]) for name in self._output_names]
+            self._splits = all(_has_dynamic_batch(value) for value in (*inputs, *outputs))
+        self._tensors = [_describe(value) for value in inputs], [_describe(v) for v in outputs]
         self._graph = graph
+        return graph
 
-    def decode(self, values: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
-        """One item's values as a batch of one for each input.
+    def decode(self, values: Mapping[str, object]) -> Arrays:
+        """One item's values as a batch of one.
 
         Raises:
-            InvalidInput: a field is missing, unknown or does not fit.
+            InvalidInput: a field is missing, unknown or invalid.
         """
         fields = {field.name: field for field in self.signature.inputs}
         _check_fields(values, list(fields))
         return {name: field.decode(values[name])[None] for name, field in fields.items()}
 
-    def predict(self, batch: Batch, run: Run | None = None) -> dict[str, NDArray[np.generic]]:
-        """The outputs (batch, ...) of inputs (batch, ...); `run` is what can stop it.
+    def predict(self, batch: Mapping[str, Array], run: Run | None = None) -> Arrays:
+        """The outputs (batch, ...) for inputs (batch, ...). `run` can stop it.
 
         Raises:
-            ModelFailed: ONNX Runtime raised while it ran the graph, or the run was stopped.
-            BundleInvalid: the graph cannot be opened again.
+            ModelFailed: ONNX Runtime failed, or the run was stopped.
+            BundleInvalid: the graph cannot be loaded again.
         """
         try:
             with self._use() as graph:
@@ -263,18 +259,18 @@ class Session:
             raise
         except Exception as error:
             raise ModelFailed(
-                f"The model failed on this input: {first_line(error, 300)}", hint=_explain(error)
+                f"The model failed on this input: {first_line(error, 300)}", hint=_hint(error)
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def encode(self, outputs: Batch, index: int = 0) -> dict[str, Any]:
-        """Item `index` of the outputs as what JSON carries, one entry an output field."""
+    def encode(self, outputs: Mapping[str, Array], index: int = 0) -> dict[str, object]:
+        """Item `index` of the outputs as JSON values, by field name."""
         return {
             field.name: field.encode(outputs[field.name][index]) for field in self.signature.outputs
         }
 
-    def encode_small(self, outputs: Batch) -> dict[str, Any]:
-        """As `encode`, but tensors of more than `LARGE_ARRAY` elements are left as arrays."""
+    def encode_small(self, outputs: Mapping[str, Array]) -> dict[str, object]:
+        """Like `encode`, but tensors of more than `LARGE_ARRAY` elements stay arrays."""
         items = {field.name: outputs[field.name][0] for field in self.signature.outputs}
         return {
             field.name: items[field.name]
@@ -283,67 +279,67 @@ class Session:
             for field in self.signature.outputs
         }
 
-    def answer(self, values: Mapping[str, object]) -> dict[str, Any]:
-        """Decode, predict and encode one item. Raises as these do."""
+    def answer(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Decodes, predicts and encodes one item. Raises like these."""
         return self.encode(self.predict(self.decode(values)))
 
     def warm_up(self) -> None:
-        """Answer the bundle's first sample, so that the first user does not pay for it."""
+        """Runs the bundle's first sample, so that the first request is not slower than others."""
         for sample in self.bundle.manifest.samples[:1]:
             self.answer(self.sample_values(sample.inputs))
 
-    def sample_values(self, inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
-        """The values of a sample as the manifest holds it: each inline or in a file."""
+    def sample_values(self, inputs: Mapping[str, Mapping[str, Json]]) -> dict[str, object]:
+        """The values of a manifest's sample, which are inline or in files."""
         return {
-            name: self.bundle.path(value["file"]).read_bytes()
+            name: self.bundle.path(str(value["file"])).read_bytes()
             if "file" in value
             else value["value"]
             for name, value in inputs.items()
         }
 
-    def _check_names(self, graph: Any) -> None:
+    def _check_names(self, graph: InferenceSession) -> None:
         graph_inputs = sorted(value.name for value in graph.get_inputs())
         graph_outputs = {value.name for value in graph.get_outputs()}
         inputs = sorted(field.name for field in self.signature.inputs)
         if graph_inputs != inputs or not graph_outputs.issuperset(self._output_names):
             raise BundleInvalid(
-                f"The graph takes {graph_inputs} and gives {sorted(graph_outputs)}; the manifest"
-                f" says {inputs} and {self._output_names}.",
+                f"The graph has inputs {graph_inputs} and outputs {sorted(graph_outputs)}, but the"
+                f" manifest declares {inputs} and {self._output_names}.",
                 hint="Write the bundle again from its source model.",
             )
 
 
 def choose_providers(device: str, available: Sequence[str]) -> list[str]:
-    """The execution providers to try, in their order; the processor is always the last.
+    """The execution providers to try, in order, ending with the CPU.
 
-    A device that this ONNX Runtime does not have is warned of, and the processor does its work.
+    Logs a warning and falls back to the CPU if the device is not available.
     """
     cpu = DEVICES["cpu"]
     if device == "auto":
         return [name for name in DEVICES.values() if name in available] or [cpu]
-    wanted = DEVICES[device]
-    if wanted not in available:
+    provider = DEVICES[device]
+    if provider not in available:
         log.warning(
-            "this ONNX Runtime has no %s (it has: %s); the processor is used",
-            wanted,
+            "this ONNX Runtime has no %s (it has: %s); using the CPU",
+            provider,
             ", ".join(available),
         )
         return [cpu]
-    return [wanted] if wanted == cpu else [wanted, cpu]
+    return [provider] if provider == cpu else [provider, cpu]
 
 
-def _describe(value: Any) -> TensorInfo:
+def _describe(value: GraphValue) -> TensorInfo:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
     shape = [side if isinstance(side, int) and side > 0 else -1 for side in value.shape]
     return TensorInfo(value.name, dtype, (-1, *shape[1:]))
 
 
-def _has_free_batch(value: Any) -> bool:
+def _has_dynamic_batch(value: GraphValue) -> bool:
     return bool(value.shape) and not (isinstance(value.shape[0], int) and value.shape[0] > 0)
 
 
-def _open_graph(path: Path, settings: SessionSettings) -> Any:
+def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
@@ -353,17 +349,18 @@ def _open_graph(path: Path, settings: SessionSettings) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         providers = choose_providers(settings.device, onnxruntime.get_available_providers())
-        return onnxruntime.InferenceSession(path, options, providers=providers)
+        graph: InferenceSession = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:
         raise BundleInvalid(
-            f"ONNX Runtime cannot open {path.name}: {first_line(error, 300)}",
-            hint=_explain(error),
+            f"ONNX Runtime cannot load {path.name}: {first_line(error, 300)}",
+            hint=_hint(error),
         ) from error
+    return graph
 
 
-def _explain(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     if "bad_alloc" in str(error) or isinstance(error, MemoryError):
-        return "It needs more memory than there is, or than --max-worker-memory-mb allows."
+        return "It needs more memory than is available, or than --max-worker-memory-mb allows."
     return "Check the bundle with: modelpad models verify"
 
 
@@ -372,11 +369,10 @@ def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:
     unknown = [name for name in values if name not in names]
     if missing or unknown:
         got = ", ".join(sorted(values)) or "no field"
-        said = f"The field {missing[0]!r} is missing." if missing else ""
-        if unknown:
-            said = f"There is no field {unknown[0]!r}." + (f" {said}" if said else "")
+        problems = [f"There is no field {unknown[0]!r}."] if unknown else []
+        problems += [f"The field {missing[0]!r} is missing."] if missing else []
         raise InvalidInput(
-            said,
+            " ".join(problems),
             hint=f"Send: {', '.join(names)}.",
             field=(missing or unknown)[0],
             expected=", ".join(names),

@@ -1,11 +1,12 @@
 """Fields: the typed inputs and outputs of a model.
 
-A field knows how to decode one value that arrived, how to encode one answer, its JSON schema and
-which widget shows it. It knows nothing of bundles, sessions or HTTP.
+A field decodes one request value, encodes one output, and has a JSON schema and a widget. It knows
+nothing of bundles, sessions or HTTP.
 """
 
-from modelpad.fields.field import Field, field_from_dict
+from modelpad.fields.field import Field
 from modelpad.fields.image import Image
+from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
 from modelpad.fields.score import Score
 from modelpad.fields.signature import Signature

@@ -1,23 +1,19 @@
-"""What every field can do, and how one is read back from a manifest."""
+"""What every field can do. `kinds.py` reads fields back from a manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from modelpad.errors import BundleInvalid
+from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.generic]
+    from modelpad.fields.arrays import Array
 
 
 class Field(Protocol):
     """One typed input or output.
 
-    `decode` and `encode` work on one item: arrays have no batch axis.
+    `decode` and `encode` handle a single item: arrays have no batch axis.
     """
 
     @property
@@ -26,69 +22,35 @@ class Field(Protocol):
 
     @property
     def kind(self) -> str:
-        """The word for this type in a manifest: `sketch`, `image`, `text`, `tensor`, `label`."""
+        """The type's name in a manifest: `sketch`, `image`, `text`, `tensor`, `label`, `score`."""
 
     @property
     def widget(self) -> str:
-        """The page's widget that shows it."""
+        """The page's widget for this type."""
 
     def decode(self, value: object) -> Array:
-        """One value as it arrived, as the array that the graph takes. Raises `InvalidInput`."""
+        """A request value as the array that the graph expects. Raises `InvalidInput`."""
 
     def encode(self, array: Array) -> object:
-        """One item of the graph's answer, as a value that JSON can carry."""
+        """One item of the graph's output as a JSON value."""
 
-    def schema(self) -> dict[str, Any]:
-        """The JSON schema of the value on the wire."""
+    def schema(self) -> dict[str, Json]:
+        """The JSON schema of the value in a request or response."""
 
-    def preparation(self) -> dict[str, Any] | None:
-        """What `decode` does beyond reading, by name and parameters; None when nothing."""
+    def preparation(self) -> dict[str, Json] | None:
+        """The name and parameters of the preparation that `decode` applies; None if there is none.
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+        Parsing alone is not a preparation.
+        """
+
+    def to_dict(self) -> dict[str, Json]:
+        """The field's entry in a manifest."""
 
 
-def check_sizes(name: str, *sizes: object, least: int = 1, most: int) -> None:
-    """Raises `ValueError` unless each size is None or a whole number within these bounds."""
+def check_sizes(name: str, *sizes: object, minimum: int = 1, maximum: int) -> None:
+    """Raises `ValueError` unless each size is None or an integer from `minimum` to `maximum`."""
     for size in sizes:
-        whole = isinstance(size, int) and not isinstance(size, bool)
-        if size is not None and not (whole and least <= size <= most):  # type: ignore[operator]
-            raise ValueError(f"{name} is not a whole number from {least} to {most}: {size!r:.40}")
-
-
-def field_from_dict(record: Mapping[str, Any]) -> Field:
-    """The field that `to_dict` described.
-
-    Raises:
-        BundleInvalid: the kind is unknown or its parameters make no sense.
-    """
-    from modelpad.fields.image import Image
-    from modelpad.fields.label import Label
-    from modelpad.fields.score import Score
-    from modelpad.fields.sketch import Sketch
-    from modelpad.fields.tensor import Tensor
-    from modelpad.fields.text import Text
-
-    kinds: dict[str, Callable[..., Field]] = {
-        "image": Image.from_dict,
-        "label": Label.from_dict,
-        "score": Score.from_dict,
-        "sketch": Sketch.from_dict,
-        "tensor": Tensor.from_dict,
-        "text": Text.from_dict,
-    }
-    kind = record.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise BundleInvalid(
-            f"The manifest has a field of kind {kind!r}.",
-            hint=f"Known kinds: {', '.join(sorted(kinds))}. A newer modelpad may read it.",
-        )
-    try:
-        if not isinstance(record["name"], str):
-            raise TypeError("its name is not text")
-        return kinds[kind](record)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BundleInvalid(
-            f"The manifest's {kind} field makes no sense: {error}.",
-            hint="Write the bundle again from its source model.",
-        ) from error
+        if size is None:
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not minimum <= size <= maximum:
+            raise ValueError(f"{name} must be from {minimum} to {maximum}, not {size!r:.40}")

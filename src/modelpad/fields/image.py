@@ -1,27 +1,28 @@
-"""A picture: a photograph or any image of fixed or free size."""
+"""A photograph or any other image, of fixed or free size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
+from modelpad.foreign_json import Json, integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_SIDE = 5_000  # pixels: a square of it is as large as the largest picture that is read
+MAX_SIDE = 5_000  # pixels; its square is `picture.MAX_PIXELS`
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture as float32 (height, width, channels), 0..255, channels last, RGB or grey.
+    """An image as float32 (height, width, channels), 0..255, channels last, RGB or greyscale.
 
-    Scaling and normalising are the graph's work. A picture of another size is resized; with
-    `height` and `width` None it keeps its own.
+    The graph does the scaling and normalising. Images of another size are resized, unless `height`
+    and `width` are None.
     """
 
     name: str = "image"
@@ -35,16 +36,16 @@ class Image:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
-        check_sizes("height and width", self.height, self.width, most=MAX_SIDE)
+        check_sizes("height and width", self.height, self.width, maximum=MAX_SIDE)
         if (self.height is None) != (self.width is None):
-            raise ValueError("height and width are both given or both free")
+            raise ValueError("height and width must be both set or both null")
 
     def decode(self, value: object) -> NDArray[np.float32]:
-        """A picture or a nested list as float32 (height, width, channels).
+        """An encoded image or a nested list as float32 (height, width, channels).
 
         Raises:
-            InvalidInput: it is neither a picture nor such a list.
-            TooLarge: the picture has too many pixels.
+            InvalidInput: the value is neither.
+            TooLarge: the image has too many pixels.
         """
         import numpy as np
 
@@ -60,24 +61,24 @@ class Image:
         picture = read_picture(value, field=self.name)
         if picture.mode in ("RGBA", "LA", "P", "PA"):
             picture = picture.convert("RGBA")
-            paper = Pillow.new("RGBA", picture.size, "white")
-            picture = Pillow.alpha_composite(paper, picture)
+            background = Pillow.new("RGBA", picture.size, "white")
+            picture = Pillow.alpha_composite(background, picture)
         picture = picture.convert("RGB" if self.channels == 3 else "L")
         if self.height is not None and self.width is not None:
-            wanted = (self.width, self.height)
-            if picture.size != wanted:
-                picture = picture.resize(wanted, Pillow.Resampling.BILINEAR)
+            size = (self.width, self.height)
+            if picture.size != size:
+                picture = picture.resize(size, Pillow.Resampling.BILINEAR)
         pixels = np.asarray(picture, dtype=np.float32)
         return pixels if self.channels == 3 else pixels[:, :, np.newaxis]
 
     def encode(self, array: NDArray[np.generic]) -> str:
-        """A PNG `data:` URL of (height, width, channels) numbers 0..255."""
+        """A PNG `data:` URL of pixels (height, width, channels), 0..255."""
         import base64
 
         return "data:image/png;base64," + base64.b64encode(self.encode_png(array)).decode("ascii")
 
     def encode_png(self, array: NDArray[np.generic]) -> bytes:
-        """The PNG file of (height, width, channels) numbers 0..255, clipped and rounded.
+        """A PNG file of pixels (height, width, channels), rounded and clipped to 0..255.
 
         Raises `InvalidInput` for another shape, or channels other than 1 and 3.
         """
@@ -88,7 +89,7 @@ class Image:
 
         if array.ndim != 3 or array.shape[2] not in (1, 3):
             raise InvalidInput(
-                f"The output {self.name!r} of shape {array.shape} is not a picture.",
+                f"The output {self.name!r} has shape {array.shape}, which is not a picture.",
                 field=self.name,
                 expected="(height, width, 1 or 3)",
                 got=str(array.shape),
@@ -99,14 +100,18 @@ class Image:
         picture.save(file, "PNG")
         return file.getvalue()
 
-    def schema(self) -> dict[str, Any]:
-        """Base64 text, a `data:` URL, or nested lists."""
-        text = {"type": "string", "description": "the picture as a data: URL or base64"}
-        grid = {"type": "array", "description": f"{self._shape_words()} numbers 0..255"}
-        return {"anyOf": [text, grid]}
+    def schema(self) -> dict[str, Json]:
+        """A base64 string, a `data:` URL, or nested lists."""
+        sides = (self.height or "height", self.width or "width", self.channels)
+        shape = " x ".join(str(side) for side in sides)
+        return {
+            "anyOf": [
+                {"type": "string", "description": "the picture as a data: URL or base64"},
+                {"type": "array", "description": f"{shape} numbers 0..255"},
+            ]
+        }
 
-    def preparation(self) -> dict[str, Any]:
-        """The preparation's name and parameters."""
+    def preparation(self) -> dict[str, Json]:
         return {
             "name": "resize",
             "height": self.height,
@@ -115,8 +120,7 @@ class Image:
             "filter": "bilinear",
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "kind": self.kind,
@@ -127,15 +131,10 @@ class Image:
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Image:
-        """The field that `to_dict` described."""
+    def from_dict(cls, record: Mapping[str, Json]) -> Image:
         return cls(
-            name=record["name"],
-            height=record["height"],
-            width=record["width"],
-            channels=record["channels"],
+            name=text_at(record, "name"),
+            height=None if record["height"] is None else integer_at(record, "height"),
+            width=None if record["width"] is None else integer_at(record, "width"),
+            channels=integer_at(record, "channels"),
         )
-
-    def _shape_words(self) -> str:
-        sides = (self.height or "height", self.width or "width", self.channels)
-        return " x ".join(str(side) for side in sides)

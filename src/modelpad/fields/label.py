@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, ModelFailed
 from modelpad.fields.field import check_sizes
+from modelpad.foreign_json import Json, list_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +19,9 @@ MAX_CLASSES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Scores over `classes`: float32 (classes,), adding up to 1 where the model ends in softmax.
+    """Scores over `classes`: float32 (classes,), summing to 1 if the model ends in a softmax.
 
-    `top` limits how many scores an answer carries; None means all of them.
+    `top` limits how many scores a response contains; None means all of them.
     """
 
     name: str = "label"
@@ -34,13 +35,13 @@ class Label:
         if len(self.classes) < 2:
             raise ValueError("a label needs at least two classes")
         if not all(isinstance(name, str) for name in self.classes):
-            raise ValueError("class names are not text")
-        check_sizes("top", self.top, most=MAX_CLASSES)
+            raise ValueError("class names must be strings")
+        check_sizes("top", self.top, maximum=MAX_CLASSES)
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("class names repeat")
+            raise ValueError("duplicate class names")
 
     def decode(self, value: object) -> NDArray[np.int64]:
-        """A class name or its index, as a 0-dimensional int64. Raises `InvalidInput`."""
+        """A class name or index as a 0-dimensional int64. Raises `InvalidInput`."""
         import numpy as np
 
         if isinstance(value, str) and value in self.classes:
@@ -55,54 +56,57 @@ class Label:
             got=repr(value)[:60],
         )
 
-    def encode(self, array: NDArray[np.generic]) -> dict[str, Any]:
-        """`{"label", "confidence", "scores"}`, scores from the highest down.
+    def encode(self, array: NDArray[np.generic]) -> dict[str, Json]:
+        """`{"label", "confidence", "scores"}`, with the scores in descending order.
 
         Raises:
-            ModelFailed: there is not one finite score a class.
+            ModelFailed: there is not exactly one finite score for each class.
         """
         import numpy as np
 
         scores = np.asarray(array, dtype=np.float64).reshape(-1)
         if scores.size != len(self.classes) or not np.isfinite(scores).all():
             raise ModelFailed(
-                f"The model's {self.name!r} is not one finite score for each of"
+                f"The model's output {self.name!r} is not one finite score for each of"
                 f" {len(self.classes)} classes.",
-                hint="The model's last layer and its class names do not agree.",
+                hint="The model's last layer does not match its class names.",
                 got=f"shape {list(np.shape(array))}",
             )
         order = np.argsort(-scores, kind="stable")[: self.top]
-        ranked = {self.classes[index]: round(float(scores[index]), 6) for index in order}
+        ranked: dict[str, Json] = {
+            self.classes[index]: round(float(scores[index]), 6) for index in order
+        }
         best = next(iter(ranked))
         return {"label": best, "confidence": ranked[best], "scores": ranked}
 
-    def schema(self) -> dict[str, Any]:
-        """The object that `encode` makes."""
+    def schema(self) -> dict[str, Json]:
+        """The object that `encode` returns."""
         return {
             "type": "object",
             "required": ["label", "confidence", "scores"],
             "properties": {
-                "label": {"type": "string", "enum": list(self.classes)},
+                "label": {"type": "string", "enum": [*self.classes]},
                 "confidence": {"type": "number"},
                 "scores": {"type": "object", "additionalProperties": {"type": "number"}},
             },
         }
 
     def preparation(self) -> None:
-        """Nothing is prepared."""
-        return
+        return None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "kind": self.kind,
             "widget": self.widget,
-            "classes": list(self.classes),
+            "classes": [*self.classes],
             "top": self.top,
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Label:
-        """The field that `to_dict` described."""
-        return cls(name=record["name"], classes=tuple(record["classes"]), top=record.get("top"))
+    def from_dict(cls, record: Mapping[str, Json]) -> Label:
+        classes = tuple(str(name) for name in list_at(record, "classes"))
+        if [*classes] != record["classes"]:
+            raise TypeError("class names are not strings")
+        top = optional_integer_at(record, "top")
+        return cls(name=text_at(record, "name"), classes=classes, top=top)

@@ -1,7 +1,7 @@
-"""Reading a picture from whatever arrived: bytes, base64 or a `data:` URL.
+"""Reads pictures from bytes, base64 or a `data:` URL.
 
-What is not a picture, is cut short, or would unpack into more pixels than allowed is refused
-before its pixels are decoded.
+Anything that is not a picture, or has more pixels than allowed, is rejected before its pixels are
+decoded.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ EXPECTED = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture, as bytes, base64 or a d
 
 
 def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture in `value` (bytes, base64 text or a `data:` URL), upright, fully loaded.
+    """The picture in `value` (bytes, base64 or a `data:` URL), upright and fully loaded.
 
     Raises:
-        InvalidInput: it is not a whole picture of a known format.
+        InvalidInput: it is not a complete picture of a supported format.
         TooLarge: it has more than `max_pixels` pixels.
     """
     from PIL import Image, ImageOps
@@ -37,12 +37,12 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
     except Image.DecompressionBombError as error:
         raise TooLarge(
             f"The picture in {field!r} has too many pixels: {error}.",
-            hint="Make it smaller and send it again.",
+            hint="Send a smaller one.",
             limit=max_pixels,
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(
-            f"What came in {field!r} is not a picture that can be read.",
+            f"The value of {field!r} is not a picture in a supported format.",
             hint="Send a PNG or JPEG file.",
             field=field,
             expected=EXPECTED,
@@ -52,8 +52,8 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
     if width * height > max_pixels:
         raise TooLarge(
             f"The picture in {field!r} has {width} x {height} pixels;"
-            f" at most {max_pixels:,} are taken.",
-            hint="Make it smaller and send it again.",
+            f" at most {max_pixels:,} are allowed.",
+            hint="Send a smaller one.",
             limit=max_pixels,
             got=width * height,
         )
@@ -63,8 +63,8 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
             picture = ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InvalidInput(
-            f"The picture in {field!r} is cut short or damaged: {error}.",
-            hint="Send the whole file.",
+            f"The picture in {field!r} is cut short or corrupt: {error}.",
+            hint="Send the complete file.",
             field=field,
             expected=EXPECTED,
             got=f"{len(body)} bytes that end too early",
@@ -75,9 +75,9 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
 
 
 def picture_bytes(value: object, *, field: str) -> bytes:
-    """The bytes behind `value`: themselves, or decoded from base64 or a `data:` URL.
+    """`value` itself if it is bytes, else decoded from base64 or a `data:` URL.
 
-    Raises `InvalidInput` when it is none of these, or empty.
+    Raises `InvalidInput` if it is none of these, or empty.
     """
     if isinstance(value, dict) and set(value) == {"b64"}:
         value = value["b64"]
@@ -105,7 +105,7 @@ def picture_bytes(value: object, *, field: str) -> bytes:
 
 
 def describe_bytes(body: bytes) -> str:
-    """A few words on what these bytes seem to be, for an error."""
+    """The length and beginning of some bytes, for an error."""
     head = body[:16]
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         return f"{len(body)} bytes of text beginning {head.decode('ascii')!r}"
@@ -117,8 +117,8 @@ def _check_finite(picture: Picture, field: str) -> None:
 
     if not np.isfinite(np.asarray(picture)).all():
         raise InvalidInput(
-            f"The picture in {field!r} holds NaN or infinity.",
-            hint="Send finite levels.",
+            f"The picture in {field!r} contains NaN or infinity.",
+            hint="Send finite pixel values.",
             field=field,
             expected=EXPECTED,
             got="NaN or infinity",
@@ -130,20 +130,20 @@ def _decode_text(text: str, field: str) -> bytes:
     if text[:5].lower() == "data:":
         head, comma, payload = text.partition(",")
         if not comma:
-            raise _broken_text(field, "a data: URL without a comma")
+            raise _invalid_text(field, "a data: URL without a comma")
         is_base64 = head.lower().endswith(";base64")
     if not is_base64:
         return unquote_to_bytes(payload)
     try:
         return base64.b64decode("".join(payload.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _broken_text(field, f"text that is not base64 ({error})") from error
+        raise _invalid_text(field, f"text that is not base64 ({error})") from error
 
 
-def _broken_text(field: str, got: str) -> InvalidInput:
+def _invalid_text(field: str, got: str) -> InvalidInput:
     return InvalidInput(
-        f"The field {field!r} holds {got}.",
-        hint="Send base64 of the file's bytes, or a data: URL.",
+        f"The field {field!r} contains {got}.",
+        hint="Send the file's bytes as base64 or a data: URL.",
         field=field,
         expected=EXPECTED,
         got=got,

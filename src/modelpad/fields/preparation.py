@@ -1,6 +1,6 @@
-"""Preparations: what happens to a drawing before the graph sees it.
+"""Preprocessing of drawings, before they reach the graph.
 
-A manifest names them with their parameters; they are never code that travels with a model.
+A manifest refers to it by name and parameters; a bundle never contains code.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image as Picture
 
-# Drawings are worked on at four times the box's size: fine enough for a stroke, and fast.
+# Drawings are processed at four times the box size: fine enough for a stroke, and fast.
 OVERSAMPLING = 4
-# Less contrast than this between paper and ink is an empty canvas (of 255).
-LEAST_CONTRAST = 12
-# What is fainter than this part of the darkest ink is paper's grain.
+# A canvas with less contrast between paper and ink than this (of 255) is empty.
+MIN_CONTRAST = 12
+# Anything fainter than this fraction of the darkest ink is paper grain.
 NOISE = 0.12
-# The thinnest stroke of MNIST's pens, in pixels of a digit 20 pixels high.
-THINNEST_STROKE = 2.3
+# The thinnest stroke in MNIST, in pixels of a digit 20 pixels high.
+MIN_STROKE = 2.3
 
 
 def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[np.uint8]:
-    """A drawing as MNIST's were made: uint8 (size, size), ink up to 255 on 0.
+    """A drawing in MNIST's form: uint8 (size, size), from 0 for paper to 255 for ink.
 
-    Cropped to its ink, the longer side scaled to `box` pixels with anti-aliasing, centred by
-    centre of mass (LeCun et al., 1998, "Gradient-based learning applied to document recognition").
-    Dark on light and light on dark both work. A pen thinner than MNIST's is thickened first, so
-    that it does not fade away. A picture that is prepared already passes through unchanged.
+    It is cropped to its ink, scaled with anti-aliasing so that the longer side is `box` pixels, and
+    centred by centre of mass (LeCun et al., 1998, "Gradient-based learning applied to document
+    recognition"). Dark on light and light on dark both work. Strokes thinner than MNIST's are
+    thickened first, so that scaling does not fade them. A picture already in this form is returned
+    unchanged.
 
     Raises:
         EmptyCanvas: there is no ink.
@@ -52,7 +53,7 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
 
 
 def _shrink(image: Picture, longest: int) -> Picture:
-    """A picture far larger than needed, reduced by a whole factor."""
+    """Reduces a picture much larger than needed by an integer factor."""
     factor = max(image.size) // longest
     if factor < 2:
         return image
@@ -62,14 +63,14 @@ def _shrink(image: Picture, longest: int) -> Picture:
 
 
 def _read_ink(image: Picture) -> NDArray[np.uint8]:
-    """Ink 255 on paper 0, whatever the colours: the distance from the colour of the border."""
+    """Ink 255 on paper 0, for any colours: the distance from the border's colour."""
     import numpy as np
 
     grey = _flatten(image)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey - np.median(border))
     strongest = float(ink.max())
-    if strongest < LEAST_CONTRAST:
+    if strongest < MIN_CONTRAST:
         raise EmptyCanvas("The canvas is empty.", hint="Draw something and send it again.")
     ink *= 255.0 / strongest
     ink[ink < NOISE * 255] = 0
@@ -78,7 +79,7 @@ def _read_ink(image: Picture) -> NDArray[np.uint8]:
 
 
 def _flatten(image: Picture) -> NDArray[np.float32]:
-    """Grey levels; what is transparent is white paper, or black where the ink itself is white."""
+    """Grey levels; transparent areas become white, or black if the ink itself is white."""
     import numpy as np
     from PIL import Image
 
@@ -87,7 +88,7 @@ def _flatten(image: Picture) -> NDArray[np.float32]:
         for paper in ("white", "black"):
             flat = Image.alpha_composite(Image.new("RGBA", image.size, paper), layers)
             grey = np.asarray(flat.convert("L"), dtype=np.float32)
-            if grey.max() - grey.min() >= LEAST_CONTRAST:
+            if grey.max() - grey.min() >= MIN_CONTRAST:
                 break
         return grey
     if image.mode.startswith(("I", "F")):
@@ -97,7 +98,7 @@ def _flatten(image: Picture) -> NDArray[np.float32]:
 
 
 def _crop(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Only the rows and columns from the first ink to the last."""
+    """The bounding box of the ink."""
     import numpy as np
 
     rows = np.flatnonzero(ink.any(axis=1))
@@ -106,7 +107,7 @@ def _crop(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _scale(image: Picture, longest: int) -> Picture:
-    """The picture with its longer side `longest` pixels long."""
+    """The picture, resized so that its longer side is `longest` pixels."""
     from PIL import Image
 
     ratio = longest / max(image.size)
@@ -115,14 +116,14 @@ def _scale(image: Picture, longest: int) -> Picture:
 
 
 def _thicken(image: Picture, box: int) -> Picture:
-    """Widens strokes thinner than MNIST's; works at `OVERSAMPLING` times the box."""
+    """Widens strokes thinner than MNIST's; expects `OVERSAMPLING` times the box size."""
     import numpy as np
     from PIL import Image, ImageFilter
 
     levels = np.asarray(image, dtype=np.float32)
     levels = levels * (255.0 / max(float(levels.max()), 1.0))
-    wanted = THINNEST_STROKE * box / 20 * OVERSAMPLING
-    missing = round((wanted - _stroke_width(levels)) / 2)
+    target = MIN_STROKE * box / 20 * OVERSAMPLING
+    missing = round((target - _stroke_width(levels)) / 2)
     if missing < 1:
         return image
     solid = np.minimum(levels * 2, 255).astype(np.uint8)
@@ -133,7 +134,7 @@ def _thicken(image: Picture, box: int) -> Picture:
 
 
 def _stroke_width(levels: NDArray[np.float32]) -> float:
-    """The mean width of strokes in pixels: twice the area over the perimeter."""
+    """The mean stroke width in pixels: twice the area divided by the perimeter."""
     import numpy as np
 
     inside = np.pad(levels > 96, 1)
@@ -144,43 +145,43 @@ def _stroke_width(levels: NDArray[np.float32]) -> float:
 
 
 def _centre(small: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The digit on an empty field, its centre of mass in the middle as far as it fits."""
+    """The digit on an empty canvas, its centre of mass in the middle as far as it fits."""
     import numpy as np
 
-    field = np.zeros((size, size), dtype=np.uint8)
+    canvas = np.zeros((size, size), dtype=np.uint8)
     height, width = small.shape
     row, column = _centre_of_mass(small)
-    middle = size / 2 + 0.5  # where MNIST's lie: the mean over its training images is 14.5
+    middle = size / 2 + 0.5  # the mean over MNIST's training images is 14.5
     top = min(max(round(middle - row), 0), size - height)
     left = min(max(round(middle - column), 0), size - width)
-    field[top : top + height, left : left + width] = small
-    return field
+    canvas[top : top + height, left : left + width] = small
+    return canvas
 
 
 def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
-    """Row and column of the centre of mass, where a pixel's middle is at its index plus 0.5."""
-    return _balance(ink.sum(axis=1)), _balance(ink.sum(axis=0))
+    """Row and column of the centre of mass; a pixel's centre is at its index plus 0.5."""
+    return _mean_position(ink.sum(axis=1)), _mean_position(ink.sum(axis=0))
 
 
-def _balance(sums: NDArray[np.uint64]) -> float:
-    """Where the ink of each row, or of each column, is in balance."""
+def _mean_position(sums: NDArray[np.uint64]) -> float:
+    """The mean position of the ink, given its sum for each row or for each column."""
     import numpy as np
 
     return float(sums @ np.arange(len(sums), dtype=np.uint64)) / float(sums.sum()) + 0.5
 
 
 def _is_prepared(ink: NDArray[np.uint8], box: int) -> bool:
-    """Whether a picture of the right size is a prepared digit already."""
+    """Whether a picture of the right size is already a preprocessed digit."""
     rows, columns = ink.sum(axis=1), ink.sum(axis=0)
     if rows[0] or rows[-1] or ink.max() < 128:
         return False
     middle = len(ink) / 2 + 0.5
-    if abs(_balance(rows) - middle) > 1.5 or abs(_balance(columns) - middle) > 1.5:
+    if abs(_mean_position(rows) - middle) > 1.5 or abs(_mean_position(columns) - middle) > 1.5:
         return False
     return abs(max(_extent(rows), _extent(columns)) - box) <= 2
 
 
 def _extent(sums: NDArray[np.uint64]) -> int:
-    """From the first row, or column, with ink to the last."""
+    """The number of rows or columns from the first with ink to the last."""
     inked = sums.nonzero()[0]
     return int(inked[-1] - inked[0]) + 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, ModelFailed
+from modelpad.foreign_json import Json, text_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One finite number, float32 without a shape."""
+    """One finite number, as a 0-dimensional float32."""
 
     name: str = "score"
 
@@ -24,7 +25,7 @@ class Score:
     widget: ClassVar[str] = "score-meter"
 
     def decode(self, value: object) -> NDArray[np.float32]:
-        """A number as a 0-dimensional float32. Raises `InvalidInput`, also beyond float32."""
+        """A number as a 0-dimensional float32. Raises `InvalidInput`, also if it overflows."""
         import numpy as np
 
         number = np.array(np.nan, dtype=np.float32)
@@ -42,31 +43,27 @@ class Score:
         return number
 
     def encode(self, array: NDArray[np.generic]) -> float:
-        """The number. Raises `ModelFailed` when it is not one finite number."""
+        """The number, rounded to six decimals. Raises `ModelFailed` if it is not finite."""
         import numpy as np
 
         numbers = np.asarray(array, dtype=np.float64).reshape(-1)
         if numbers.size != 1 or not np.isfinite(numbers[0]):
             raise ModelFailed(
-                f"The model's {self.name!r} is not one finite number.",
+                f"The model's output {self.name!r} is not one finite number.",
                 hint="Check the model on this input in its own framework.",
                 got=f"shape {list(np.shape(array))}",
             )
         return round(float(numbers[0]), 6)
 
-    def schema(self) -> dict[str, Any]:
-        """A number."""
+    def schema(self) -> dict[str, Json]:
         return {"type": "number"}
 
     def preparation(self) -> None:
-        """Nothing is prepared."""
-        return
+        return None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
         return {"name": self.name, "kind": self.kind, "widget": self.widget}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Score:
-        """The field that `to_dict` described."""
-        return cls(name=record["name"])
+    def from_dict(cls, record: Mapping[str, Json]) -> Score:
+        return cls(name=text_at(record, "name"))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from modelpad.errors import BundleInvalid
-from modelpad.fields.field import Field, field_from_dict
+from modelpad.fields.field import Field
+from modelpad.fields.kinds import field_from_dict
+from modelpad.foreign_json import Json, as_object, list_at
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model takes and what it answers; names are unique on each side."""
+    """A model's inputs and outputs; names are unique on each side."""
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
@@ -23,25 +24,26 @@ class Signature:
                 raise ValueError(f"a signature needs at least one {side}")
             names = [field.name for field in fields]
             if len(set(names)) != len(names):
-                raise ValueError(f"{side} names repeat: {', '.join(names)}")
+                raise ValueError(f"duplicate {side} names: {', '.join(names)}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """The signature as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
+        """The signature's entry in a manifest."""
         return {
             "inputs": [field.to_dict() for field in self.inputs],
             "outputs": [field.to_dict() for field in self.outputs],
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Signature:
-        """The signature that `to_dict` described. Raises `BundleInvalid`."""
+    def from_dict(cls, record: Mapping[str, Json]) -> Signature:
+        """The inverse of `to_dict`. Raises `BundleInvalid`."""
         try:
-            return cls(
-                inputs=tuple(field_from_dict(field) for field in record["inputs"]),
-                outputs=tuple(field_from_dict(field) for field in record["outputs"]),
-            )
+            return cls(inputs=_fields_at(record, "inputs"), outputs=_fields_at(record, "outputs"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleInvalid(
-                f"The manifest's signature makes no sense: {error}.",
+                f"The manifest has an invalid signature: {error}.",
                 hint="It needs `inputs` and `outputs`, each a list of fields.",
             ) from error
+
+
+def _fields_at(record: Mapping[str, Json], side: str) -> tuple[Field, ...]:
+    return tuple(field_from_dict(as_object(field, "a field")) for field in list_at(record, side))

@@ -1,13 +1,14 @@
-"""A sketch: something drawn, prepared the way MNIST was made."""
+"""A drawing, preprocessed as MNIST was."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
+from modelpad.foreign_json import Json, integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,11 +19,11 @@ MAX_SIZE = 1_024  # pixels
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A drawing as grey ink on nothing: float32 (size, size), 0 for paper to 255 for ink.
+    """A drawing as float32 (size, size), from 0 for paper to 255 for ink.
 
-    A picture is cropped to its ink, scaled until its longer side is `box` pixels and centred by
-    its centre of mass (LeCun et al., 1998). A nested list of size x size numbers 0..255 is taken
-    as it is.
+    An image is cropped to its ink, scaled so that its longer side is `box` pixels, and centred by
+    its centre of mass (LeCun et al., 1998). A nested list of size x size numbers 0..255 is used
+    unchanged.
     """
 
     name: str = "image"
@@ -33,16 +34,16 @@ class Sketch:
     widget: ClassVar[str] = "drawing-pad"
 
     def __post_init__(self) -> None:
-        check_sizes("size", self.size, most=MAX_SIZE)
-        check_sizes("box", self.box, most=self.size)
+        check_sizes("size", self.size, maximum=MAX_SIZE)
+        check_sizes("box", self.box, maximum=self.size)
 
     def decode(self, value: object) -> NDArray[np.float32]:
-        """A picture or a nested list as float32 (size, size).
+        """An encoded image or a nested list as float32 (size, size).
 
         Raises:
             EmptyCanvas: there is no ink.
-            InvalidInput: it is neither a picture nor such a list.
-            TooLarge: the picture has too many pixels.
+            InvalidInput: the value is neither.
+            TooLarge: the image has too many pixels.
         """
         import numpy as np
 
@@ -58,29 +59,25 @@ class Sketch:
             error.details.setdefault("field", self.name)
             raise
 
-    def encode(self, array: NDArray[np.generic]) -> list[Any]:
-        """Nested lists of numbers."""
-        listed: list[Any] = array.tolist()
-        return listed
+    def encode(self, array: NDArray[np.generic]) -> object:
+        return array.tolist()
 
-    def schema(self) -> dict[str, Any]:
-        """Base64 text, a `data:` URL, or a size x size list of numbers 0..255."""
-        row = {
-            "type": "array",
-            "items": {"type": "number", "minimum": 0, "maximum": 255},
-            "minItems": self.size,
-            "maxItems": self.size,
+    def schema(self) -> dict[str, Json]:
+        """A base64 string, a `data:` URL, or a size x size list of numbers 0..255."""
+        limits: dict[str, Json] = {"minItems": self.size, "maxItems": self.size}
+        pixel: dict[str, Json] = {"type": "number", "minimum": 0, "maximum": 255}
+        row: dict[str, Json] = {"type": "array", "items": pixel, **limits}
+        return {
+            "anyOf": [
+                {"type": "string", "description": "the drawing as a data: URL or base64"},
+                {"type": "array", "items": row, **limits},
+            ]
         }
-        grid = {"type": "array", "items": row, "minItems": self.size, "maxItems": self.size}
-        text = {"type": "string", "description": "the drawing as a data: URL or base64"}
-        return {"anyOf": [text, grid]}
 
-    def preparation(self) -> dict[str, Any]:
-        """The preparation's name and parameters."""
+    def preparation(self) -> dict[str, Json]:
         return {"name": "sketch", "size": self.size, "box": self.box}
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "kind": self.kind,
@@ -90,14 +87,20 @@ class Sketch:
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Sketch:
-        """The field that `to_dict` described."""
-        return cls(name=record["name"], size=int(record["size"]), box=int(record["box"]))
+    def from_dict(cls, record: Mapping[str, Json]) -> Sketch:
+        return cls(
+            name=text_at(record, "name"),
+            size=integer_at(record, "size"),
+            box=integer_at(record, "box"),
+        )
 
-    def _decode_list(self, value: list[Any]) -> NDArray[np.float32]:
+    def _decode_list(self, value: list[object]) -> NDArray[np.float32]:
+        import numpy as np
+
         from modelpad.fields.tensor import Tensor
 
-        grid: NDArray[Any] = Tensor(self.name, "float32", (self.size, self.size)).decode(value)
+        tensor = Tensor(self.name, "float32", (self.size, self.size))
+        grid = tensor.decode(value).astype(np.float32)
         if grid.min() < 0 or grid.max() > 255:
             raise InvalidInput(
                 f"The field {self.name!r} has numbers outside 0 to 255.",
@@ -106,6 +109,4 @@ class Sketch:
                 expected="numbers from 0 to 255",
                 got=f"numbers from {grid.min():g} to {grid.max():g}",
             )
-        import numpy as np
-
-        return grid.astype(np.float32)
+        return grid

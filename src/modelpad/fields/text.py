@@ -1,13 +1,14 @@
-"""Text, as a string the graph or the tokeniser named in the manifest takes."""
+"""Text: one string, for the graph or for the tokenizer named in the manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import check_sizes
+from modelpad.foreign_json import Json, integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +28,14 @@ class Text:
     widget: ClassVar[str] = "text-box"
 
     def __post_init__(self) -> None:
-        check_sizes("max_length", self.max_length, most=MAX_CHARACTERS)
+        check_sizes("max_length", self.max_length, maximum=MAX_CHARACTERS)
 
     def decode(self, value: object) -> NDArray[np.object_]:
         """A string or UTF-8 bytes as a 0-dimensional array of one `str`.
 
         Raises:
-            InvalidInput: it is no text, or empty, or not UTF-8.
-            TooLarge: it is longer than `max_length` characters.
+            InvalidInput: the value is not text, is empty or is not UTF-8.
+            TooLarge: the text is longer than `max_length` characters.
         """
         import numpy as np
 
@@ -47,7 +48,7 @@ class Text:
         if len(value) > self.max_length:
             raise TooLarge(
                 f"The text in {self.name!r} has {len(value):,} characters;"
-                f" at most {self.max_length:,} are taken.",
+                f" at most {self.max_length:,} are allowed.",
                 hint="Send a shorter text.",
                 limit=self.max_length,
                 got=len(value),
@@ -55,21 +56,17 @@ class Text:
         return np.array(value, dtype=object)
 
     def encode(self, array: NDArray[np.generic]) -> str:
-        """The string itself."""
-        # An item of an array of objects is the string, not an array of none.
+        # Indexing an array of objects gives the string itself, not a 0-dimensional array.
         value: object = array.item() if hasattr(array, "item") else array
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
-    def schema(self) -> dict[str, Any]:
-        """A string."""
+    def schema(self) -> dict[str, Json]:
         return {"type": "string", "minLength": 1, "maxLength": self.max_length}
 
     def preparation(self) -> None:
-        """Text is passed on as it is."""
-        return
+        return None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The field as a manifest holds it."""
+    def to_dict(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "kind": self.kind,
@@ -78,9 +75,8 @@ class Text:
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Text:
-        """The field that `to_dict` described."""
-        return cls(name=record["name"], max_length=int(record["max_length"]))
+    def from_dict(cls, record: Mapping[str, Json]) -> Text:
+        return cls(text_at(record, "name"), integer_at(record, "max_length"))
 
     def _decode_utf8(self, body: bytes) -> str:
         try:
@@ -95,6 +91,6 @@ class Text:
             message,
             hint="Send a string in UTF-8.",
             field=self.name,
-            expected="text that is not empty",
+            expected="non-empty text",
             got=got,
         )

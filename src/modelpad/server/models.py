@@ -21,7 +21,7 @@ from modelpad.engine import (
     TensorInfo,
     find_best_batch,
 )
-from modelpad.engine.calibration import UNMEASURED, choose_piece, find_short_batch
+from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
 from modelpad.errors import (
     ModelNotFound,
     ModelpadError,
@@ -169,11 +169,11 @@ def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIEN
     except (ModelpadError, OSError):
         return
     limits, costs = find_best_batch(session, sample)
-    short = find_short_batch(costs) if inline else None
+    short = find_inline_batch(costs) if inline else None
     if short is not None and not (session.can_split and session.is_bounded()):
         short = None
     best = short or limits
-    batcher.batches = replace(best, piece=choose_piece(costs, best.max_batch_size))
+    batcher.batches = replace(best, chunk_size=choose_chunk_size(costs, best.max_batch_size))
     batcher.inline = short is not None
     where = "on the loop" if short else "by threads"
     log.info("%s: batches of %d %s; %s", session.title, best.max_batch_size, where, costs)

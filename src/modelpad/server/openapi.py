@@ -301,7 +301,7 @@ def _describe_answer(model: ServedModel) -> Schema:
     fields = model.bundle.manifest.signature.outputs
     head: Schema = {"model": {"const": model.name}, "version": {"type": "integer"}}
     if len(fields) == 1 and fields[0].kind == "label":
-        schema = fields[0].schema()
+        schema: Schema = fields[0].schema()
         names = ["model", "version", *schema["required"]]
         return {"type": "object", "required": names, "properties": head | schema["properties"]}
     return make_object(

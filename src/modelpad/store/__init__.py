@@ -1,7 +1,7 @@
 """The store: all bundles, their versions and aliases. Knows nothing of engines or HTTP."""
 
 from modelpad.store.aliases import DesiredState
-from modelpad.store.find import ResolvedBundle, find_bundle, list_names
 from modelpad.store.local import Entry, LocalStore
+from modelpad.store.resolve import ResolvedBundle, list_names, resolve_bundle
 
-__all__ = ["DesiredState", "Entry", "LocalStore", "ResolvedBundle", "find_bundle", "list_names"]
+__all__ = ["DesiredState", "Entry", "LocalStore", "ResolvedBundle", "list_names", "resolve_bundle"]

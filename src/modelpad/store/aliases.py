@@ -1,6 +1,6 @@
-"""What the names of one model mean: aliases, their history, shares of requests and the shadow.
+"""A model's aliases, their history, its traffic split and its shadow version.
 
-The book is kept as `NAME/aliases.json`; this module knows its content and no files.
+They are stored in `NAME/aliases.json`. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -8,9 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from modelpad.foreign_json import load_json
+from modelpad.foreign_json import (
+    Json,
+    as_object,
+    integer_at,
+    list_at,
+    load_json,
+    object_at,
+    optional_integer_at,
+)
 
 ALIASES = "aliases.json"
 PRODUCTION, LATEST = "production", "latest"
@@ -18,7 +25,11 @@ PRODUCTION, LATEST = "production", "latest"
 
 @dataclass(frozen=True, slots=True)
 class AliasState:
-    """What aliases mean, what `production` meant before, and the highest version ever pushed."""
+    """The aliases, previous `production` versions, and the highest version ever pushed.
+
+    `traffic` is the split of requests by version, in percent. `shadow` is the version that receives
+    copies of requests.
+    """
 
     aliases: dict[str, int] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
@@ -28,22 +39,23 @@ class AliasState:
 
     @classmethod
     def from_json(cls, body: bytes) -> AliasState:
-        """The book in these bytes. Raises `ValueError` when they hold none."""
+        """Parses `aliases.json`. Raises `ValueError`."""
         try:
-            record: Any = load_json(body)
-            shadow = record.get("shadow")
+            record = as_object(load_json(body), "the file")
+            aliases = object_at(record, "aliases")
+            traffic = object_at(record, "traffic") if "traffic" in record else {}
             return cls(
-                {str(alias): int(version) for alias, version in record["aliases"].items()},
-                [int(version) for version in record["history"]],
-                int(record["highest"]),
-                {int(v): int(share) for v, share in record.get("traffic", {}).items()},
-                None if shadow is None else int(shadow),
+                {alias: integer_at(aliases, alias) for alias in aliases},
+                [_as_version(version) for version in list_at(record, "history")],
+                integer_at(record, "highest"),
+                {int(version): integer_at(traffic, version) for version in traffic},
+                optional_integer_at(record, "shadow"),
             )
-        except (AttributeError, KeyError, TypeError, OverflowError) as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def to_json(self) -> bytes:
-        """The bytes of `aliases.json`."""
+        """The content of `aliases.json`."""
         record = {
             "aliases": self.aliases,
             "history": self.history,
@@ -54,27 +66,33 @@ class AliasState:
         return json.dumps(record, indent=2, sort_keys=True).encode("utf-8")
 
     def point(self, alias: str, version: int) -> AliasState:
-        """The book with `alias` on `version`; what `production` meant goes into the history."""
+        """A copy with `alias` on `version`; a replaced `production` goes into the history."""
         history = list(self.history)
         if alias == PRODUCTION and self.aliases.get(alias, version) != version:
             history.append(self.aliases[alias])
         return replace(self, aliases=self.aliases | {alias: version}, history=history)
 
-    def find_uses(self, version: int) -> list[str]:
-        """The aliases that mean `version`, sorted."""
-        return sorted(alias for alias, meant in self.aliases.items() if meant == version)
+    def aliases_of(self, version: int) -> list[str]:
+        """The aliases on `version`, sorted."""
+        return sorted(alias for alias, target in self.aliases.items() if target == version)
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What a server should hold of one model: the versions, and who gets which.
+    """The versions of a model that a server should load, and how it routes requests.
 
-    `live` is what the name alone means. `traffic` shares requests among versions, in percent; it is
-    empty where all go to `live`. `shadow` gets a copy of each request, and is never heard.
+    Requests that name no version go to `default_version`, unless `traffic` splits them, in percent.
+    `shadow` receives copies of requests; its predictions are discarded.
     """
 
-    live: int
+    default_version: int
     versions: frozenset[int]
     aliases: Mapping[str, int] = field(default_factory=dict)
     traffic: Mapping[int, int] = field(default_factory=dict)
     shadow: int | None = None
+
+
+def _as_version(value: Json) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("a version is not an integer")
+    return value

@@ -1,8 +1,8 @@
 """A store in a local folder: `NAME/VERSION/` bundles, and `NAME/aliases.json`.
 
-Reads are pure and need no lock: versions are renamed into place and aliases replaced as a whole.
-Every change of a model (push, remove, aliases, traffic, shadow) holds that model's lock from its
-checks to its last rename, so two processes never both succeed with changes that exclude each other.
+Reads are pure and need no lock: versions are renamed into place and alias files are replaced
+atomically. Every change to a model (push, remove, aliases, traffic, shadow) holds that model's lock
+from its checks to its last rename, so conflicting changes by two processes cannot both succeed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from modelpad.errors import (
     suggest_name,
 )
 from modelpad.store.aliases import ALIASES, LATEST, PRODUCTION, AliasState, DesiredState
-from modelpad.store.aside import name_aside, replace_file, sweep_folder
+from modelpad.store.staging import remove_leftovers, replace_file, staged_name
 
 LOCK = ".lock"
 MAX_DIGITS = 18
@@ -43,36 +43,36 @@ class Entry:
 
 
 class LocalStore:
-    """All bundles under `root`, which need not exist yet."""
+    """All bundles under `root`. The folder is created by the first push."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self) -> list[str]:
-        """The models that have a version, sorted."""
+        """The models with at least one version, sorted."""
         folders = self._list(self.root)
         return sorted(f.name for f in folders if NAME.fullmatch(f.name) and self.versions(f.name))
 
     def versions(self, name: str) -> list[int]:
-        """The versions of a model, ascending; none when there is no such model."""
+        """The versions of a model, ascending; empty if there is no such model."""
         numbers = [f.name for f in self._list(self.root / name) if _is_number(f.name)]
         return sorted(int(number) for number in numbers if number == str(int(number)))
 
     def aliases(self, name: str) -> dict[str, int]:
-        """What each alias means, `latest` (always the newest version) among them."""
+        """Each alias's version, including `latest`, which is always the newest."""
         versions = self.versions(name)
-        kept = {k: v for k, v in self._read_book(name).aliases.items() if v in versions}
-        return kept | ({LATEST: versions[-1]} if versions else {})
+        aliases = {k: v for k, v in self._read_state(name).aliases.items() if v in versions}
+        return aliases | ({LATEST: versions[-1]} if versions else {})
 
     def resolve(self, reference: str) -> Entry:
-        """The version that `NAME`, `NAME@3` or `NAME@production` means.
+        """The version that `NAME`, `NAME@3` or `NAME@production` refers to.
 
-        A name alone means its `production` alias where it is set, else the newest version.
+        A name alone refers to its `production` alias if set, else to the newest version.
 
         Raises:
-            ModelNotFound, VersionNotFound: there is none; the error names what there is.
+            ModelNotFound, VersionNotFound: there is none; the error lists what exists.
         """
-        name, at, wanted = reference.partition("@")
+        name, at, version_or_alias = reference.partition("@")
         versions = self.versions(name) if NAME.fullmatch(name) else []
         if not versions:
             known = self.names()
@@ -84,29 +84,29 @@ class LocalStore:
         aliases = self.aliases(name)
         if not at:
             version = aliases.get(PRODUCTION, versions[-1])
-        elif _is_number(wanted) and int(wanted) in versions:
-            version = int(wanted)
-        elif wanted in aliases:
-            version = aliases[wanted]
+        elif _is_number(version_or_alias) and int(version_or_alias) in versions:
+            version = int(version_or_alias)
+        elif version_or_alias in aliases:
+            version = aliases[version_or_alias]
         else:
             known = [str(number) for number in versions] + sorted(aliases)
             raise VersionNotFound(
-                f"{name} has no version or alias {wanted!r}.",
+                f"{name} has no version or alias {version_or_alias!r}.",
                 hint=f"It has: {', '.join(known)}.",
                 known=known,
             )
-        return Entry(name, version, self.root / name / str(version))
+        return self._entry(name, version)
 
     def open(self, reference: str, *, verify: bool = True) -> Bundle:
-        """The bundle that `reference` means. Raises as `resolve` and `open_bundle`."""
+        """The bundle that `reference` refers to. Raises like `resolve` and `open_bundle`."""
         return open_bundle(self.resolve(reference).folder, verify=verify)
 
     def push(self, bundle: Bundle, name: str | None = None) -> Entry:
-        """Copies a bundle into the store as the next version of its model, or of `name`.
+        """Copies a bundle into the store as the next version of `name`, by default its own.
 
         Raises:
             StoreError: the store cannot be written; nothing is left behind.
-            ChecksumMismatch: the bundle changed since it was opened.
+            ChecksumMismatch: the bundle has changed since it was opened.
         """
         model = name or bundle.manifest.name
         manifest = replace(bundle.manifest, name=model)
@@ -117,62 +117,65 @@ class LocalStore:
             version = self._next_version(model)
             staged.rename(self.root / model / str(version))
             sync_folder(self.root / model)
-        return Entry(model, version, self.root / model / str(version))
+        return self._entry(model, version)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Lets `NAME@alias` mean `version`.
+        """Points `alias` at `version`.
 
         Raises:
-            UsageError: `alias` is a number, `latest`, or no plain word.
+            UsageError: `alias` is a number, `latest`, or not a valid name.
             ModelNotFound, VersionNotFound: there is no such version.
         """
         if alias == LATEST or alias.isdecimal() or not NAME.fullmatch(alias):
             raise UsageError(
                 f"{alias!r} cannot be an alias.",
-                hint="Use a word such as production or staging; latest is always the newest.",
+                hint="Use a word such as production or staging. latest is always the newest.",
             )
 
-        def change(book: AliasState) -> AliasState:
+        def change(state: AliasState) -> AliasState:
             self.resolve(f"{name}@{version}")
-            return book.point(alias, version)
+            return state.point(alias, version)
 
-        self._change_book(name, change)
+        self._change_state(name, change)
 
     def rollback(self, name: str) -> Entry:
-        """Lets `production` mean the version before the one that `NAME` means now.
+        """Points `production` at the version before the one that `NAME` refers to now.
 
-        That is the version that `production` meant before, else the next lower one.
+        That is the previous `production` version, else the next lower version.
 
         Raises:
-            VersionNotFound: there is none before it.
+            VersionNotFound: there is no earlier version.
         """
 
-        def change(book: AliasState) -> AliasState:
+        def change(state: AliasState) -> AliasState:
             now, versions = self.resolve(name).version, self.versions(name)
-            history = [number for number in book.history if number in versions and number != now]
+            history = [number for number in state.history if number in versions and number != now]
             lower = [number for number in versions if number < now]
             if not history and not lower:
                 raise VersionNotFound(
-                    f"{name} has no version before {now}.", hint="There is nothing to go back to."
+                    f"{name} has no version before {now}.", hint="There is nothing to roll back to."
                 )
             target = history.pop() if history else lower[-1]
-            aliases = book.aliases | {PRODUCTION: target}
-            return replace(book, aliases=aliases, history=history, traffic={}, shadow=None)
+            aliases = state.aliases | {PRODUCTION: target}
+            return replace(state, aliases=aliases, history=history, traffic={}, shadow=None)
 
-        return self._entry(name, self._change_book(name, change).aliases[PRODUCTION])
+        return self._entry(name, self._change_state(name, change).aliases[PRODUCTION])
 
     def promote(self, name: str, version: int) -> Entry:
-        """Lets `production` mean `version`, for all requests. Raises as `set_alias` does."""
+        """Points `production` at `version`, for all requests. Raises like `set_alias`.
 
-        def change(book: AliasState) -> AliasState:
+        This ends a traffic split and removes the shadow.
+        """
+
+        def change(state: AliasState) -> AliasState:
             self.resolve(f"{name}@{version}")
-            return replace(book.point(PRODUCTION, version), traffic={}, shadow=None)
+            return replace(state.point(PRODUCTION, version), traffic={}, shadow=None)
 
-        self._change_book(name, change)
+        self._change_state(name, change)
         return self._entry(name, version)
 
     def set_traffic(self, name: str, shares: Mapping[int, int]) -> None:
-        """Shares requests for `name` among versions, in percent; none: all go to what it means.
+        """Splits requests for `name` among versions, in percent. No shares end the split.
 
         Raises:
             UsageError: the shares do not add up to 100.
@@ -183,47 +186,47 @@ class LocalStore:
                 f"The shares add up to {sum(shares.values())}, not to 100.",
                 hint=f"For example: modelpad models traffic {name} 1=90 2=10",
             )
-        kept = {version: share for version, share in shares.items() if share}
+        traffic = {version: share for version, share in shares.items() if share}
 
-        def change(book: AliasState) -> AliasState:
+        def change(state: AliasState) -> AliasState:
             for version in shares:
                 self.resolve(f"{name}@{version}")
-            return replace(book, traffic=kept)
+            return replace(state, traffic=traffic)
 
-        self._change_book(name, change)
+        self._change_state(name, change)
 
     def set_shadow(self, name: str, version: int | None) -> None:
-        """Lets `version` get a copy of each request; None: no longer. Raises as `resolve`."""
+        """Sends copies of requests to `version`; None stops it. Raises like `resolve`."""
 
-        def change(book: AliasState) -> AliasState:
+        def change(state: AliasState) -> AliasState:
             if version is not None:
                 self.resolve(f"{name}@{version}")
-            return replace(book, shadow=version)
+            return replace(state, shadow=version)
 
-        self._change_book(name, change)
+        self._change_state(name, change)
 
-    def plan(self, name: str, keep: int = 1) -> DesiredState:
-        """What a server should hold: what the name means, shares and shadow.
+    def desired_state(self, name: str, keep: int = 1) -> DesiredState:
+        """The versions that a server should load, and how it routes requests.
 
-        The newest `keep` too, where these are more than one: to keep 1 is to keep what the name
-        means, also where that is not the last.
+        These are the version that the name refers to, those in the traffic split, the shadow and,
+        if `keep` is above 1, the newest `keep` versions.
 
-        Raises `ModelNotFound` when there is no such model.
+        Raises `ModelNotFound` if there is no such model.
         """
-        live = self.resolve(name).version
-        versions, book = self.versions(name), self._read_book(name)
-        traffic = {v: share for v, share in book.traffic.items() if v in versions}
-        shadow = book.shadow if book.shadow in versions else None
-        wanted = {live, *traffic, *(versions[-keep:] if keep > 1 else ())}
-        wanted |= {shadow} if shadow is not None else set()
-        aliases = {a: v for a, v in self.aliases(name).items() if v in wanted}
-        whole = traffic if sum(traffic.values()) == 100 else {}
-        return DesiredState(live, frozenset(wanted), aliases, whole, shadow)
+        default = self.resolve(name).version
+        versions, state = self.versions(name), self._read_state(name)
+        traffic = {v: share for v, share in state.traffic.items() if v in versions}
+        shadow = state.shadow if state.shadow in versions else None
+        loaded = {default, *traffic, *(versions[-keep:] if keep > 1 else ())}
+        loaded |= {shadow} if shadow is not None else set()
+        aliases = {a: v for a, v in self.aliases(name).items() if v in loaded}
+        split = traffic if sum(traffic.values()) == 100 else {}
+        return DesiredState(default, frozenset(loaded), aliases, split, shadow)
 
-    def note_failure(self, name: str, version: int, reason: str | None) -> None:
-        """Keeps why a server could not open a version; None when it could after all.
+    def record_failure(self, name: str, version: int, reason: str | None) -> None:
+        """Records why a server could not load a version; None clears the record.
 
-        Nothing is kept for a version that has been removed.
+        Nothing is recorded for a version that has been removed.
         """
         path = self._failure_path(name, version)
         if not (path.exists() if reason is None else self.versions(name)):
@@ -235,14 +238,14 @@ class LocalStore:
                 replace_file(folder, path.name, reason.encode())
 
     def read_failure(self, name: str, version: int) -> str | None:
-        """Why a server could not open a version, the last time that one tried."""
+        """Why a server last failed to load a version; None if it did not fail."""
         try:
             return self._failure_path(name, version).read_text("utf-8")
         except OSError:
             return None
 
     def verify(self, reference: str | None = None) -> list[str]:
-        """A line for each version that is damaged; every version when none is named."""
+        """One line for each damaged version; checks all versions without a reference."""
         entries = [self.resolve(reference)] if reference else list(self._entries())
         findings = []
         for entry in entries:
@@ -253,39 +256,39 @@ class LocalStore:
         return findings
 
     def remove(self, reference: str) -> Entry:
-        """Removes one version; its number is never used again.
+        """Removes one version. Its number is never reused.
 
-        A version that is a symbolic link is unlinked; what it points to stays.
+        If the version is a symbolic link, only the link is removed.
 
         Raises:
-            StoreError: an alias, the traffic or the shadow means it, or it cannot be removed.
+            StoreError: the version has an alias, traffic or is the shadow, or cannot be removed.
         """
         name = self.resolve(reference).name
         with self._changing(name) as folder:
             entry = self.resolve(reference)
             self._check_unused(entry)
-            self._write_book(name, self._read_book(name))  # with the highest number so far
+            self._write_state(name, self._read_state(name))  # remembers the highest version
             self._failure_path(name, entry.version).unlink(missing_ok=True)
             if entry.folder.is_symlink():
                 entry.folder.unlink()
                 sync_folder(folder)
                 return entry
-            hidden = folder / name_aside(f"removed-{entry.version}")
+            hidden = folder / staged_name(f"removed-{entry.version}")
             entry.folder.rename(hidden)
             sync_folder(folder)
             try:
                 shutil.rmtree(hidden)
             except OSError as error:
                 raise StoreError(
-                    f"{name}@{entry.version} is removed, but its files remain in {hidden}:"
+                    f"{name}@{entry.version} was removed, but its files remain in {hidden}:"
                     f" {error.strerror}.",
                     hint="Delete that folder.",
                 ) from error
         return entry
 
     def check_writable(self) -> None:
-        """Raises `StoreError` when a push would fail, before hours are spent on a training."""
-        from tempfile import TemporaryFile  # it has no name that a killed process could leave
+        """Raises `StoreError` if a push would fail. Call it before hours of training."""
+        from tempfile import TemporaryFile  # nameless: a killed process leaves nothing behind
 
         with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -295,7 +298,7 @@ class LocalStore:
     def _entries(self) -> Iterator[Entry]:
         for name in self.names():
             for version in self.versions(name):
-                yield Entry(name, version, self.root / name / str(version))
+                yield self._entry(name, version)
 
     def _entry(self, name: str, version: int) -> Entry:
         return Entry(name, version, self.root / name / str(version))
@@ -304,48 +307,48 @@ class LocalStore:
         return self.root / name / f".failed-{version}"
 
     def _next_version(self, name: str) -> int:
-        version = max([self._read_book(name).highest, *self.versions(name)]) + 1
+        version = max([self._read_state(name).highest, *self.versions(name)]) + 1
         while os.path.lexists(self.root / name / str(version)):
             version += 1
         return version
 
     def _check_unused(self, entry: Entry) -> None:
-        """Raises `StoreError` when requests may still go to a version."""
-        book, said = self._read_book(entry.name), f"{entry.name}@{entry.version}"
-        if meant := book.find_uses(entry.version):
-            hint = f"First: modelpad models alias {entry.name} {meant[0]} ANOTHER_VERSION"
+        """Raises `StoreError` if requests may still be routed to a version."""
+        state, version = self._read_state(entry.name), f"{entry.name}@{entry.version}"
+        if aliases := state.aliases_of(entry.version):
+            hint = f"First: modelpad models alias {entry.name} {aliases[0]} ANOTHER_VERSION"
             if len(self.versions(entry.name)) == 1:
-                hint = f"It is the only one. To be rid of all, delete {entry.folder.parent}"
-            raise StoreError(f"{said} is what {', '.join(meant)} means.", hint=hint)
-        if entry.version in book.traffic:
+                hint = f"It is the only version. To remove the model, delete {entry.folder.parent}"
+            raise StoreError(f"{version} has the alias {', '.join(aliases)}.", hint=hint)
+        if entry.version in state.traffic:
             raise StoreError(
-                f"{said} gets {book.traffic[entry.version]} % of the traffic.",
+                f"{version} receives {state.traffic[entry.version]} % of the traffic.",
                 hint=f"First: modelpad models traffic {entry.name}",
             )
-        if entry.version == book.shadow:
+        if entry.version == state.shadow:
             raise StoreError(
-                f"{said} is the shadow.", hint=f"First: modelpad models shadow {entry.name} 0"
+                f"{version} is the shadow.", hint=f"First: modelpad models shadow {entry.name} 0"
             )
 
     def _check_folder(self, name: str) -> None:
-        """Raises `StoreError` for a model whose folder is elsewhere: it is only read."""
+        """Raises `StoreError` if the model's folder is a link: it belongs to another store."""
         folder = self.root / name
         if folder.is_symlink():
             raise StoreError(
-                f"{folder} is a symbolic link; models are changed in the store that holds them.",
-                hint=f"Change it there: --store {folder.resolve().parent}",
+                f"{folder} is a symbolic link to a model in another store.",
+                hint=f"Change the model there: --store {folder.resolve().parent}",
             )
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Path]:
-        """Holds the lock of a model and gives its folder, swept of what killed processes left."""
+        """Holds a model's lock, removes leftovers of killed processes, and yields the folder."""
         self._check_folder(name)
         folder = self.root / name
         with self._writing(), hold_lock(folder / LOCK):
-            sweep_folder(folder)
+            remove_leftovers(folder)
             yield folder
 
-    def _read_book(self, name: str) -> AliasState:
+    def _read_state(self, name: str) -> AliasState:
         path = self.root / name / ALIASES
         try:
             return AliasState.from_json(path.read_bytes())
@@ -354,20 +357,20 @@ class LocalStore:
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read: {error}.",
-                hint="Repair or delete that file; versions are not touched by it.",
+                hint="Repair or delete that file; this does not affect the versions.",
             ) from error
 
-    def _change_book(self, name: str, change: Callable[[AliasState], AliasState]) -> AliasState:
-        """The book after `change`, which is asked under the lock and may raise."""
+    def _change_state(self, name: str, change: Callable[[AliasState], AliasState]) -> AliasState:
+        """Applies `change` under the lock and returns the new state. `change` may raise."""
         self.resolve(name)
         with self._changing(name):
-            book = change(self._read_book(name))
-            self._write_book(name, book)
-        return book
+            state = change(self._read_state(name))
+            self._write_state(name, state)
+        return state
 
-    def _write_book(self, name: str, book: AliasState) -> None:
-        highest = max([book.highest, *self.versions(name)])
-        replace_file(self.root / name, ALIASES, replace(book, highest=highest).to_json())
+    def _write_state(self, name: str, state: AliasState) -> None:
+        highest = max([state.highest, *self.versions(name)])
+        replace_file(self.root / name, ALIASES, replace(state, highest=highest).to_json())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -376,7 +379,7 @@ class LocalStore:
         except OSError as error:
             raise StoreError(
                 f"The store {self.root} cannot be written: {error.strerror}.",
-                hint="Check its rights and the space left, or choose another: --store DIR.",
+                hint="Check permissions and free space, or choose another folder: --store DIR.",
             ) from error
 
     def _list(self, folder: Path) -> list[Path]:
@@ -386,7 +389,7 @@ class LocalStore:
             return []
         except OSError as error:
             raise StoreError(
-                f"{folder} cannot be read: {error.strerror}.", hint="Check its rights."
+                f"{folder} cannot be read: {error.strerror}.", hint="Check its permissions."
             ) from error
 
 

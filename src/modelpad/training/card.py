@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.datasets import DataSet
+from modelpad.foreign_json import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Card:
     licence: str = ""
     architecture: str = ""
     parameters: int | None = None
-    training: Mapping[str, object] = field(default_factory=dict)
+    training: Mapping[str, Json] = field(default_factory=dict)
     classes: Sequence[str] = ()
     confusion: NDArray[np.int64] | None = None
     limits: Sequence[str] = ()
@@ -53,7 +54,7 @@ def describe_data(data: DataSet) -> DataRow:
 
 def write_card(
     card: Card,
-    training: Mapping[str, object],
+    training: Mapping[str, Json],
     metrics: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
     pictures: Sequence[Mapping[str, str]],

@@ -111,7 +111,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     ) -> torch.Tensor:
         """Normalises (N, C, H, W)."""
         if not training:
-            return super().call(inputs, training=training, mask=mask)
+            plain: torch.Tensor = super().call(inputs, training=training, mask=mask)
+            return plain
         mean = self.moving_mean.value.detach().clone()
         variance = self.moving_variance.value.detach().clone()
         normalized = torch.nn.functional.batch_norm(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.convert import Proved, prove
-from modelpad.convert.conversion import name_task
+from modelpad.convert.conversion import task_name
 from modelpad.errors import MissingExtra
 from modelpad.fields import Signature
+from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.recipe import Recipe, Trained
 from modelpad.training.report import Figure, write_report
@@ -157,11 +158,11 @@ def _describe(
     shown = [figure for figure in figures if figure.in_bundle]
     files |= {figure.path: figure.content for figure in shown}
     pictures = [{"title": figure.title, "file": figure.path} for figure in shown]
-    training = {**card.training, **run.describe(), "seconds": round(seconds, 1)}
+    training: dict[str, Json] = {**card.training, **run.describe(), "seconds": round(seconds, 1)}
     files["card.json"] = write_card(card, training, trained.metrics, run.history, pictures)
     return Manifest(
         name=run.request.name,
-        task=name_task(trained.inputs, trained.outputs),
+        task=task_name(trained.inputs, trained.outputs),
         title=card.title,
         summary=card.summary,
         licence=card.licence,
@@ -185,7 +186,7 @@ def _keep_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
     """The examples as the manifest lists them; pictures become `files`."""
     kept = []
     for number, example in enumerate(trained.examples):
-        record: dict[str, dict[str, object]] = {}
+        record: dict[str, dict[str, Json]] = {}
         for name, value in example.inputs.items():
             if isinstance(value, bytes):
                 suffix = next((s for head, s in PICTURE_SUFFIXES if value.startswith(head)), "bin")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from modelpad.convert import SourceModel
     from modelpad.convert.input_plan import InputPlan
     from modelpad.convert.output_plan import OutputPlan
-    from modelpad.convert.source import Arrays
+    from modelpad.fields.arrays import Arrays
+    from modelpad.foreign_json import Json
     from modelpad.training.card import Card
     from modelpad.training.report import Figure
 
@@ -63,7 +64,7 @@ class Example:
     `expected` is the right answer, if there is one.
     """
 
-    inputs: Mapping[str, bytes | str | Sequence[object]]
+    inputs: Mapping[str, bytes | Json]
     expected: str | None = None
 
 

@@ -31,6 +31,7 @@ from modelpad.training.seeding import derive_seed
 
 if TYPE_CHECKING:
     from modelpad.datasets import DataSet, LoadOptions, Progress
+    from modelpad.foreign_json import Json
     from modelpad.training.tracking import Tracker
 
 T = TypeVar("T")
@@ -260,7 +261,7 @@ class Run:
             )
         read(best.folder)
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Json]:
         """What the card says about the run."""
         return {"data": self.data_name, "epochs": len(self.history), "seed": self.seed}
 

@@ -209,7 +209,7 @@ def test_the_folder_itself_may_be_a_link(nested: Path, tmp_path: Path) -> None:
 def test_a_pipe_is_refused_rather_than_waited_for(nested: Path, name: str) -> None:
     (nested / name).unlink()
     os.mkfifo(nested / name)
-    with pytest.raises(BundleInvalid, match="not a plain file"):
+    with pytest.raises(BundleInvalid, match="not a regular file"):
         open_bundle(nested)
 
 

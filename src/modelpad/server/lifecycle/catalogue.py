@@ -62,7 +62,7 @@ class Catalogue:
     def note_failure(self, name: str, version: int, reason: str | None) -> None:
         """Why a version stays out, for `modelpad models show`; None when it came in after all."""
         if not self._is_given(name):
-            self._store.note_failure(name, version, reason)
+            self._store.record_failure(name, version, reason)
 
     def read_failure(self, name: str, version: int) -> str:
         """Why a version stays out; "" when it does not."""
@@ -98,4 +98,4 @@ class Catalogue:
         if self._is_given(name):
             version = self._given[name].version
             return DesiredState(version, frozenset({version}))
-        return self._store.plan(name, self._keep)
+        return self._store.desired_state(name, self._keep)

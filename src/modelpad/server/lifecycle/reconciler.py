@@ -143,7 +143,7 @@ class Reconciler:
             self._retire_all(beside)  # it cannot be opened, or was closed while this was prepared
             return
         now = line.live if line is not None and line.live in have else max(have)
-        live = plan.live if plan.live in have else now
+        live = plan.default_version if plan.default_version in have else now
         traffic = plan.traffic if set(plan.traffic) <= set(have) else {}
         shadow = plan.shadow if plan.shadow in have else None
         wanted = (plan.versions | {live}) & set(have)
@@ -256,7 +256,8 @@ def check_samples(model: ServedModel) -> None:
         answer = session.answer(session.sample_values(sample.inputs))
         if labels and sample.expected is not None:
             told += 1
-            wrong += answer[labels[0]]["label"] != sample.expected
+            label = answer[labels[0]]
+            wrong += not isinstance(label, dict) or label["label"] != sample.expected
     if wrong > told / 2:
         raise ModelFailed(
             f"{wrong} of {told} samples are not answered as the bundle says.",

@@ -140,7 +140,7 @@ async def _answer_many(
 
     Each item comes with the bytes that were reserved for it, which it gives back.
     """
-    window = max(1, min(MAX_AT_ONCE, model.batcher.limits.length // 2))
+    window = max(1, min(MAX_AT_ONCE, model.batcher.limits.max_length // 2))
     waiting: deque[asyncio.Task[Any]] = deque()
 
     async def answer(item: Any, size: int) -> Any:

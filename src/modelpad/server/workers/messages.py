@@ -116,7 +116,7 @@ FromSupervisor = (
 class Goal(msgspec.Struct):
     """Of a store's plan, the version that the name means."""
 
-    live: int
+    default_version: int
 
 
 encode = msgspec.json.Encoder().encode

@@ -432,7 +432,7 @@ class Supervisor:
         for worker in change.members:
             if worker.serves:
                 worker.send(messages.Apply(change.name, plan, versions))
-        live = messages.read_goal(change.plan).live
+        live = messages.read_goal(change.plan).default_version
         if live in versions:
             self.overrides.versions[change.name] = live
         if all(worker in change.members for worker in self._serving()):

@@ -1,4 +1,4 @@
-"""The format on disk: golden bytes, and every damage found and named."""
+"""Opening bundles: all damage is found and named."""
 
 from __future__ import annotations
 
@@ -9,53 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from modelpad.bundle import Bundle, Manifest, Sample, open_bundle, write_bundle
-from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError
-from modelpad.fields import Label, Signature, Sketch, Tensor
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def golden_manifest() -> Manifest:
-    return Manifest(
-        name="golden",
-        task="image-classification",
-        title="Golden",
-        summary="A bundle whose bytes never change.",
-        licence="CC0-1.0",
-        created="2026-01-02T03:04:05+00:00",
-        signature=Signature(
-            (Sketch(), Tensor("bias", "float32", (None, 3))), (Label("label", ("a", "b")),)
-        ),
-        source={"framework": "keras"},
-        training={"epochs": 3},
-        metrics={"test_accuracy": 0.5},
-        parity={"largest_difference": 0.0},
-        samples=(
-            Sample({"image": {"file": "samples/a.png"}, "bias": {"value": [[1, 2, 3]]}}, "a"),
-        ),
-    )
-
-
-FILES = {"model.onnx": b"graph", "samples/a.png": b"picture"}
-
-
-def test_the_bytes_of_a_bundle_are_the_golden_ones(tmp_path: Path) -> None:
-    written = write_bundle(tmp_path / "golden", golden_manifest(), FILES)
-    for path in sorted(GOLDEN.rglob("*")):
-        if path.is_file():
-            assert (written.folder / path.relative_to(GOLDEN)).read_bytes() == path.read_bytes()
-
-
-def test_a_golden_bundle_reads_back_whole() -> None:
-    bundle = open_bundle(GOLDEN)
-    expected = golden_manifest()
-    assert bundle.manifest.signature == expected.signature
-    assert bundle.manifest.samples == expected.samples
-    assert bundle.manifest.to_json() == (GOLDEN / "manifest.json").read_bytes()
-    assert bundle.manifest.to_dict()["preparation"] == {
-        "image": {"name": "sketch", "size": 28, "box": 20}
-    }
+from modelpad.bundle import Bundle, open_bundle
+from modelpad.errors import BundleInvalid, ChecksumMismatch
+from tests.bundle.golden_bundle import GOLDEN
 
 
 def change_manifest(folder: Path, **changes: object) -> None:
@@ -112,18 +68,6 @@ def test_a_changed_byte_is_a_checksum_error(tmp_path: Path) -> None:
     flip_byte(folder)
     with pytest.raises(ChecksumMismatch):
         open_bundle(folder)
-
-
-def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
-    with pytest.raises(BundleInvalid):
-        write_bundle(tmp_path / "a", golden_manifest(), {"samples/a.png": b""})
-    with pytest.raises(BundleInvalid):
-        write_bundle(tmp_path / "a", golden_manifest(), FILES | {"../out": b""})
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "file").write_text("")
-    with pytest.raises(StoreError):
-        write_bundle(tmp_path / "taken", golden_manifest(), FILES)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_the_shipped_digits_are_small_and_whole(digits: Bundle) -> None:

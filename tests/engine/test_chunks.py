@@ -1,11 +1,12 @@
-"""A request of many items runs in pieces, between the requests of others."""
+"""A large request runs in chunks, between other requests."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,34 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.engine import Batcher, BatchLimits, BatchRecord, QueueLimits, Session
-from modelpad.engine.calibration import choose_piece
 from modelpad.errors import DeadlineExceeded, ModelFailed, NotReady
 from modelpad.fields import Score, Signature, Tensor
 
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
 
 class Watched(Session):
-    """Notes how many items each run had; fails at an item whose first number is `fails_at`."""
+    """Records the batches that run, and blocks in each until `go` is set.
 
-    def __init__(self, bundle: Bundle, wait_s: float = 0.0) -> None:
+    It fails at an item whose first number is `fails_at`.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self.sizes: list[int] = []
         self.firsts: list[float] = []
-        self.wait_s = wait_s
+        self.go = threading.Event()
+        self.go.set()
         self.fails_at = -1.0
 
     def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
         array = next(iter(batch.values()))
         self.sizes.append(len(array))
         self.firsts.append(float(array.reshape(-1)[0]))
-        time.sleep(self.wait_s)
+        assert self.go.wait(10)
         if self.fails_at in array:
             raise ModelFailed("this one fails")
         return super().predict(batch, run)
-
-
-@pytest.fixture
-def doubler(tmp_path: Path, build_bundle: Any) -> Bundle:
-    from onnx import TensorProto, helper
-
-    kind = TensorProto.FLOAT
-    nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
-    signature = Signature((Tensor("x", "float32", ()),), (Score("y"),))
-    made: Bundle = build_bundle(
-        tmp_path, "double", nodes, [("x", kind, [])], [("y", kind, [])], signature
-    )
-    return made
 
 
 def numbers(count: int, first: float = 0.0) -> dict[str, Any]:
@@ -58,7 +51,7 @@ def numbers(count: int, first: float = 0.0) -> dict[str, Any]:
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("count", [1, 4, 5, 8, 11])
-def test_pieces_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -> None:
+def test_chunks_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -> None:
     session = Watched(doubler)
     records: list[BatchRecord] = []
     batcher = Batcher(session, batches=BatchLimits(4), observe=records.append)
@@ -73,31 +66,41 @@ def test_pieces_are_joined_in_order(doubler: Bundle, inline: bool, count: int) -
 
 
 @pytest.mark.parametrize("inline", [False, True])
-def test_others_run_between_the_pieces(doubler: Bundle, inline: bool) -> None:
-    session = Watched(doubler, wait_s=0.002)
+def test_other_requests_run_between_the_chunks(doubler: Bundle, until: Until, inline: bool) -> None:
+    session = Watched(doubler)
     batcher = Batcher(session, batches=BatchLimits(4))
     batcher.inline = inline
+    if not inline:
+        session.go.clear()
 
-    async def ask() -> None:
+    async def ask() -> int:
         large = asyncio.create_task(batcher.run(numbers(400)))
-        await asyncio.sleep(0.01)
-        begin = len(session.sizes)
-        answer = await batcher.run(numbers(1, 7777.0))
-        assert answer["y"][0] == 2 * 7777.0
-        assert len(session.sizes) - begin <= 4
-        assert not large.done()
+        await until(lambda: session.sizes)
+        ran = len(session.sizes)
+        small = asyncio.create_task(batcher.run(numbers(1, 7777.0)))
+        await until(lambda: batcher.waiting == 2 or inline)
+        session.go.set()
+        assert (await small)["y"][0] == 2 * 7777.0
         np.testing.assert_array_equal((await large)["y"], 2 * numbers(400)["x"])
+        return ran
 
-    asyncio.run(ask())
+    ran = asyncio.run(ask())
     batcher.close()
+    position = session.firsts.index(7777.0)
+    assert position - ran <= 4
+    assert position < len(session.firsts) - 1  # the large request went on after it
 
 
-def test_two_large_requests_take_turns(doubler: Bundle) -> None:
-    session = Watched(doubler, wait_s=0.002)
+def test_two_large_requests_take_turns(doubler: Bundle, until: Until) -> None:
+    session = Watched(doubler)
+    session.go.clear()
     batcher = Batcher(session, batches=BatchLimits(4))
 
     async def ask() -> None:
-        await asyncio.gather(batcher.run(numbers(40)), batcher.run(numbers(40, 1000.0)))
+        both = asyncio.gather(batcher.run(numbers(40)), batcher.run(numbers(40, 1000.0)))
+        await until(lambda: batcher.waiting == 2)
+        session.go.set()
+        await both
 
     asyncio.run(ask())
     batcher.close()
@@ -105,7 +108,7 @@ def test_two_large_requests_take_turns(doubler: Bundle) -> None:
     assert turns[2:18] in ([True, False] * 8, [False, True] * 8)
 
 
-def test_a_piece_that_fails_fails_its_request_alone(doubler: Bundle) -> None:
+def test_a_failing_chunk_fails_only_its_request(doubler: Bundle) -> None:
     session = Watched(doubler)
     session.fails_at = 9.0
     batcher = Batcher(session, batches=BatchLimits(4))
@@ -122,8 +125,9 @@ def test_a_piece_that_fails_fails_its_request_alone(doubler: Bundle) -> None:
     assert session.firsts[-1] < 16 or session.firsts[-1] >= 100  # nothing is run after the failure
 
 
-def test_no_piece_is_run_after_the_deadline_or_when_the_client_has_left(doubler: Bundle) -> None:
-    session = Watched(doubler, wait_s=0.01)
+def test_no_chunk_runs_after_the_deadline_or_a_cancellation(doubler: Bundle, until: Until) -> None:
+    session = Watched(doubler)
+    session.go.clear()
     batcher = Batcher(session, batches=BatchLimits(4), limits=QueueLimits(timeout_s=0.2))
 
     async def ask() -> None:
@@ -131,27 +135,33 @@ def test_no_piece_is_run_after_the_deadline_or_when_the_client_has_left(doubler:
         with pytest.raises(DeadlineExceeded):
             await batcher.run(numbers(4000))
         assert time.monotonic() - begin < 1
-        await asyncio.sleep(0.1)
-        ran = len(session.sizes)
-        await asyncio.sleep(0.1)
-        assert len(session.sizes) == ran
-        leaving = asyncio.create_task(batcher.run(numbers(4000)))
-        await asyncio.sleep(0.05)
+        session.go.set()
+        for _ in range(2):
+            with contextlib.suppress(DeadlineExceeded, ModelFailed):
+                await batcher.run(numbers(1, 7777.0))
+        assert [first for first in session.firsts if first < 7777.0] == [0.0]
+        session.go.clear()
+        leaving = asyncio.create_task(batcher.run(numbers(4000, 10_000.0)))
+        await until(lambda: 10_000.0 in session.firsts)
         leaving.cancel()
+        session.go.set()
         assert await batcher.drain(1)
 
     asyncio.run(ask())
     batcher.close()
+    assert [first for first in session.firsts if first >= 10_000.0] == [10_000.0]
 
 
-def test_closing_ends_a_request_between_its_pieces(doubler: Bundle) -> None:
-    session = Watched(doubler, wait_s=0.01)
+def test_closing_ends_a_request_between_its_chunks(doubler: Bundle, until: Until) -> None:
+    session = Watched(doubler)
+    session.go.clear()
     batcher = Batcher(session, batches=BatchLimits(4))
 
     async def ask() -> None:
         task = asyncio.create_task(batcher.run(numbers(4000)))
-        await asyncio.sleep(0.05)
+        await until(lambda: session.sizes)
         batcher.close()
+        session.go.set()
         with pytest.raises(NotReady):
             await asyncio.wait_for(task, 2)
 
@@ -183,7 +193,7 @@ def test_a_fixed_batch_axis_is_not_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inline", [False, True])
-def test_a_graph_that_is_not_a_row_for_a_row_is_run_whole(
+def test_a_graph_without_one_output_row_per_input_row_runs_whole(
     tmp_path: Path, build_bundle: Any, inline: bool
 ) -> None:
     """Declared with a free batch axis, it still answers fewer rows, or rows of another shape."""
@@ -212,16 +222,18 @@ def test_a_graph_that_is_not_a_row_for_a_row_is_run_whole(
     batcher.close()
 
 
-def test_a_run_that_nobody_waits_for_is_stopped(doubler: Bundle) -> None:
-    """Told to stop at its deadline, it frees its thread."""
+def test_an_abandoned_run_is_stopped(
+    doubler: Bundle, until: Until, wait_for: Callable[..., None]
+) -> None:
+    """It is told to stop at its deadline, which frees its thread."""
+    running = threading.Event()
 
     class Endless(Watched):
         def predict(self, batch: Mapping[str, Any], run: Any = None) -> dict[str, Any]:
-            end = time.monotonic() + 10
-            while float(batch["x"][0]) < 0 and time.monotonic() < end:
-                if run.options.terminate:
-                    raise ModelFailed("stopped")
-                time.sleep(0.005)
+            if float(batch["x"][0]) < 0:
+                running.set()
+                wait_for(lambda: run.options.terminate, 10)
+                raise ModelFailed("stopped")
             return super().predict(batch, run)
 
     batcher = Batcher(Endless(doubler), limits=QueueLimits(timeout_s=0.2))
@@ -231,8 +243,9 @@ def test_a_run_that_nobody_waits_for_is_stopped(doubler: Bundle) -> None:
             await batcher.run(numbers(1, -1.0))
         begin = time.monotonic()
         assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
+        running.clear()
         leaving = asyncio.create_task(batcher.run(numbers(1, -1.0)))
-        await asyncio.sleep(0.02)
+        await until(running.is_set)
         leaving.cancel()
         assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
         assert time.monotonic() - begin < 1
@@ -252,7 +265,7 @@ def test_the_thread_survives_a_shortage_of_memory(
 
     async def ask() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("modelpad.engine.running.group_alike", raise_shortage)
+            patch.setattr("modelpad.engine.running.group_by_shape", raise_memory_error)
             with pytest.raises(ModelFailed, match="memory"):
                 await batcher.run(numbers(1))
         assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0
@@ -261,13 +274,5 @@ def test_the_thread_survives_a_shortage_of_memory(
     batcher.close()
 
 
-def raise_shortage(*_: object) -> Any:
+def raise_memory_error(*_: object) -> Any:
     raise MemoryError
-
-
-def test_a_piece_takes_a_few_milliseconds() -> None:
-    assert choose_piece({1: 0.001, 8: 0.0005}, 8) == 8
-    assert choose_piece({1: 0.0001, 32: 0.00001}, 32) == 400
-    assert choose_piece({}, 4) == 4
-    with pytest.raises(ValueError):
-        BatchLimits(8, piece=4)

@@ -1,4 +1,4 @@
-"""From what a user types to a bundle: a path, a model of the store, or one that ships with us."""
+"""Resolves what a user types to a bundle: a path, a model in the store, or a bundled model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from modelpad.zoo import zoo_bundles
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBundle:
-    """A verified bundle, and the name and version that it goes by."""
+    """A verified bundle, with its name and version."""
 
     name: str
     version: int
     bundle: Bundle
 
 
-def find_bundle(source: str, store_folder: Path) -> ResolvedBundle:
-    """The bundle that `source` means: a bundle's folder, `NAME` or `NAME@VERSION_OR_ALIAS`.
+def resolve_bundle(source: str, store_folder: Path) -> ResolvedBundle:
+    """The bundle that `source` refers to: a folder, `NAME` or `NAME@VERSION_OR_ALIAS`.
 
-    The store comes before the models that ship with modelpad, which are version 1.
+    The store takes precedence over the models that ship with modelpad, which are version 1.
 
     Raises:
-        ModelNotFound, VersionNotFound: there is none; the error names the nearest.
-        BundleInvalid: it is damaged.
+        ModelNotFound, VersionNotFound: there is no such bundle; the hint suggests the nearest name.
+        BundleInvalid: the bundle is damaged.
     """
     folder = Path(source)
     if folder.is_dir() and (folder / "manifest.json").is_file():
@@ -41,13 +41,12 @@ def find_bundle(source: str, store_folder: Path) -> ResolvedBundle:
         return ResolvedBundle(entry.name, entry.version, store.open(source))
     if name in zoo and source in (name, f"{name}@1", f"{name}@latest"):
         return ResolvedBundle(name, 1, open_bundle(zoo[name]))
+    known = {*names, *zoo}
     raise ModelNotFound(
-        f"There is no model {source!r}.",
-        hint=suggest_name(name, {*names, *zoo}),
-        known=sorted({*names, *zoo}),
+        f"There is no model {source!r}.", hint=suggest_name(name, known), known=sorted(known)
     )
 
 
 def list_names(store_folder: Path) -> list[str]:
-    """The names in the store, sorted; none where there is no store yet."""
+    """The names of the models in the store, sorted."""
     return sorted(LocalStore(store_folder).names())

@@ -1,0 +1,33 @@
+"""The measured batch sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modelpad.bundle import Bundle
+from modelpad.engine import BatchLimits, Session, find_best_batch
+from modelpad.engine.calibration import choose_chunk_size, find_inline_batch
+
+
+def test_the_best_batch_is_measured(digits: Bundle) -> None:
+    session = Session(digits)
+    limits, costs = find_best_batch(session, {"image": np.zeros((1, 28, 28), np.float32)})
+    assert costs[1] > 0
+    assert limits.max_batch_size in costs
+    wrong, costs = find_best_batch(session, {"image": np.zeros((1, 5, 5), np.float32)})
+    assert (wrong.max_batch_size, costs) == (1, {})
+
+
+def test_the_inline_batch_is_fast_and_cheap() -> None:
+    costs = {1: 0.0003, 2: 0.0002, 4: 0.00016, 8: 0.00014, 16: 0.00013, 32: 0.00013}
+    assert find_inline_batch(costs) == BatchLimits(16)
+    assert find_inline_batch({1: 0.003, 2: 0.002, 4: 0.0011, 8: 0.001}) is None
+    assert find_inline_batch({1: 0.003, 2: 0.003}) == BatchLimits(1)
+    assert find_inline_batch({1: 0.1}) is None
+    assert find_inline_batch({}) is None
+
+
+def test_a_chunk_takes_a_few_milliseconds() -> None:
+    assert choose_chunk_size({1: 0.001, 8: 0.0005}, 8) == 8
+    assert choose_chunk_size({1: 0.0001, 32: 0.00001}, 32) == 400
+    assert choose_chunk_size({}, 4) == 4
