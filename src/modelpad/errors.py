@@ -1,36 +1,36 @@
-"""Every error that modelpad raises on purpose, as one tree.
+"""All errors that modelpad raises deliberately, as one tree.
 
     ModelpadError
-    ├── InvalidInput            what was sent does not fit the field
+    ├── InvalidInput            a value is not valid for its field
     │   └── EmptyCanvas         a drawing without ink
-    ├── TooLarge                a body, picture or tensor over its limit
+    ├── TooLarge                a body, picture or tensor exceeds its limit
     ├── NotFound
     │   ├── ModelNotFound
     │   ├── VersionNotFound
     │   └── DataSetNotFound
     ├── BundleInvalid           a bundle that cannot be read
-    │   └── ChecksumMismatch    a file of it that changed
+    │   └── ChecksumMismatch    a file that has changed
     ├── StoreError              a store that cannot be read or written
-    ├── DataSetInvalid          data that is damaged or cannot be learned from
-    ├── ModelFailed             the graph raised while it ran
+    ├── DataSetInvalid          a data set that is damaged or unsuitable for training
+    ├── ModelFailed             the graph failed while it ran
     ├── Overloaded              the queue is full
-    │   └── RateLimited         one client asks too often
-    │       └── TooManyFailures one address sends wrong API keys too often
+    │   └── RateLimited         a client exceeds its rate limit
+    │       └── TooManyFailures an address sends wrong API keys too often
     ├── Unauthorized            no API key, or an unknown one
-    ├── Forbidden               a key that may not do this
-    │   ├── ForeignOrigin       a page of another site asked a browser to send the request
-    │   └── UnknownHost         a host name that the server does not answer to
-    ├── DeadlineExceeded        no answer within the time allowed
-    ├── NotReady                the models are still being opened
-    ├── MissingExtra            an optional part that is not installed
+    ├── Forbidden               the key does not permit this
+    │   ├── ForeignOrigin       a browser sent the request on behalf of another site
+    │   └── UnknownHost         a host name that the server does not serve
+    ├── DeadlineExceeded        the time-out has passed
+    ├── NotReady                the models are being loaded or unloaded
+    ├── MissingExtra            an optional dependency that is not installed
     ├── TrainingFailed
-    ├── ConversionFailed        a foreign model that cannot be turned into a graph
-    │   └── NotTrusted          a foreign file that would run code
-    ├── ParityFailed            a bundle that disagrees with its source model
+    ├── ConversionFailed        a model that cannot be read or exported to ONNX
+    │   └── NotTrusted          a model file that would run code
+    ├── ParityFailed            a bundle whose outputs differ from its source model's
     ├── PortInUse
-    └── UsageError              a command line that makes no sense
+    └── UsageError              an invalid command line
 
-This module knows nothing of HTTP or exit codes: `server/errors.py` and `cli/main.py` map them.
+This module knows nothing of HTTP or exit codes. `server/errors.py` and `cli/main.py` map them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from collections.abc import Iterable
 
 
 class ModelpadError(Exception):
-    """An error with a message (what is wrong), a hint (what to do) and details as data."""
+    """An error with a message (what is wrong), a hint (what to do) and machine-readable details."""
 
     def __init__(self, message: str, *, hint: str = "", **details: object) -> None:
         super().__init__(message)
@@ -49,24 +49,24 @@ class ModelpadError(Exception):
 
     @property
     def words(self) -> str:
-        """Message and hint as one text, for protocols whose errors are a text."""
+        """The message and the hint, for protocols whose errors are a single string."""
         return f"{self.message} {self.hint}".strip()
 
 
 class InvalidInput(ModelpadError):
-    """A value does not fit its field. Details: `field`, `expected`, `got`."""
+    """A value is not valid for its field. Details: `field`, `expected`, `got`."""
 
 
 class EmptyCanvas(InvalidInput):
-    """A drawing holds no ink."""
+    """A drawing has no ink."""
 
 
 class TooLarge(ModelpadError):
-    """Something is over its limit. Details: `limit` and `got`, with the unit in the message."""
+    """Something exceeds its limit. Details: `limit` and `got`; the message has the unit."""
 
 
 class NotFound(ModelpadError):
-    """A thing asked for by name does not exist. Details: `known`, the names that do."""
+    """Nothing of that name exists. Details: `known`, the names that do."""
 
 
 class ModelNotFound(NotFound):
@@ -78,15 +78,15 @@ class VersionNotFound(NotFound):
 
 
 class DataSetNotFound(NotFound):
-    """No data set of that name, or its files are not here and cannot be downloaded."""
+    """There is no data set of that name, or its files are missing and cannot be downloaded."""
 
 
 class BundleInvalid(ModelpadError):
-    """A bundle is not readable: a file missing, a manifest that makes no sense."""
+    """A bundle is not readable, because of a missing file or an invalid manifest."""
 
 
 class ChecksumMismatch(BundleInvalid):
-    """A bundle's file is not the one that was written. Details: `file`."""
+    """A bundle's file has changed since it was written. Details: `file`."""
 
 
 class StoreError(ModelpadError):
@@ -94,51 +94,51 @@ class StoreError(ModelpadError):
 
 
 class DataSetInvalid(ModelpadError):
-    """A data set is damaged or cannot be learned from. Details: `path`."""
+    """A data set is damaged or unsuitable for training. Details: `path`."""
 
 
 class ModelFailed(ModelpadError):
-    """The model itself raised while it ran."""
+    """The model failed while it ran."""
 
 
 class Overloaded(ModelpadError):
-    """More work waits than the queue may hold. Details: `retry_after_s`."""
+    """The queue is full. Details: `retry_after_s`."""
 
 
 class RateLimited(Overloaded):
-    """One client asks more often than it may. Details: `retry_after_s`."""
+    """A client exceeds its rate limit. Details: `retry_after_s`."""
 
 
 class TooManyFailures(RateLimited):
-    """One address sends wrong API keys, or none, too often. Details: `retry_after_s`."""
+    """An address sends wrong API keys, or none, too often. Details: `retry_after_s`."""
 
 
 class Unauthorized(ModelpadError):
-    """A request has no API key, or one that nobody has. Details: `reason`, missing or wrong."""
+    """A request has no API key, or an unknown one. Details: `reason`, `missing` or `wrong`."""
 
 
 class Forbidden(ModelpadError):
-    """The API key is known, but its owner may not do this."""
+    """The API key is valid, but does not permit this."""
 
 
 class ForeignOrigin(Forbidden):
-    """A page of another site, which is not listed, asked a browser to send the request."""
+    """A browser sent the request on behalf of another site that is not allowed."""
 
 
 class UnknownHost(Forbidden):
-    """The request names a host that the server does not answer to."""
+    """The request is for a host name that the server does not serve."""
 
 
 class DeadlineExceeded(ModelpadError):
-    """No answer within the time allowed. Details: `timeout_s`."""
+    """The time-out has passed. Details: `timeout_s`."""
 
 
 class NotReady(ModelpadError):
-    """The models are still being opened, or are being closed."""
+    """The models are being loaded or unloaded."""
 
 
 class MissingExtra(ModelpadError):
-    """A package of an optional extra is not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, package: str, *, extra: str) -> None:
         super().__init__(
@@ -150,44 +150,44 @@ class MissingExtra(ModelpadError):
 
 
 class TrainingFailed(ModelpadError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
 
 class ConversionFailed(ModelpadError):
-    """A foreign model cannot be read, or not be turned into an ONNX graph."""
+    """A model cannot be read, or cannot be exported to ONNX."""
 
 
 class NotTrusted(ConversionFailed):
-    """A foreign file holds what would run code. Details: `found`, the names of it."""
+    """A model file would run code. Details: `found`, the names of what would run."""
 
 
 class ParityFailed(ModelpadError):
-    """A bundle does not answer as its source model does."""
+    """A bundle's outputs differ from its source model's."""
 
 
 class PortInUse(ModelpadError):
-    """Another program listens on that address already."""
+    """Another program already listens on that address."""
 
 
 class UsageError(ModelpadError):
-    """A command line that makes no sense."""
+    """A command line or an argument is invalid."""
 
 
-def first_line(error: BaseException, most: int | None = None) -> str:
-    """What a foreign error says, at its shortest: its first line, else the name of its class.
+def first_line(error: BaseException, max_length: int | None = None) -> str:
+    """The first line of an error's message, else the name of its class.
 
-    `most` characters of it are kept, where given; libraries write whole graphs into one line.
+    It is cut to `max_length` characters: some libraries put a whole graph on one line.
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:most]
+    return lines[0][:max_length]
 
 
 def forget_frames(error: BaseException) -> None:
-    """Drops the tracebacks of an error that was handled, and of all that led to it.
+    """Drops the tracebacks of a handled error and its causes.
 
-    A traceback keeps the frames it went through, a frame its variables, and among those of a server
-    are a request's body and the future that holds the error: a cycle, which keeps the body until
-    the next full garbage collection.
+    A traceback keeps its frames, and a frame its variables. In a server these include a request's
+    body and the future that holds the error: a cycle that keeps the body in memory until the next
+    full garbage collection.
     """
     chain: list[BaseException | None] = [error]
     while chain:
@@ -198,12 +198,12 @@ def forget_frames(error: BaseException) -> None:
 
 
 def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str:
-    """A hint that names the nearest of `known`, or lists what there is."""
-    from difflib import get_close_matches  # ten milliseconds that only an error pays
+    """A hint that suggests the nearest of the `known` names and lists them."""
+    from difflib import get_close_matches  # ten milliseconds, spent only on errors
 
     names = sorted(known)
     if not names:
-        return f"There is no {kind} yet."
-    near = get_close_matches(name[:100], names, n=1)  # its time grows with the length
+        return f"There are no {kind}s yet."
+    near = get_close_matches(name[:100], names, n=1)  # slow for long names
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return (f"Did you mean {near[0]}? " if near else "") + f"There is: {listed}."
+    return (f"Did you mean {near[0]}? " if near else "") + f"Known {kind}s: {listed}."

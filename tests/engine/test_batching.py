@@ -22,27 +22,27 @@ LIMITS = st.builds(
 def test_nothing_runs_that_is_of_no_use(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, limits)
     assert all(
-        queue[place].deadline > now and not queue[place].cancelled for place in decision.taken
+        queue[place].deadline > now and not queue[place].cancelled for place in decision.selected
     )
     assert all(queue[at].deadline <= now or queue[at].cancelled for at in decision.dropped)
-    assert not set(decision.taken) & set(decision.dropped)
+    assert not set(decision.selected) & set(decision.dropped)
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
-    taken = decide(queue, now, limits).taken
-    assert list(taken) == sorted(taken)
-    total = sum(queue[place].items for place in taken)
-    assert total <= limits.max_batch_size or len(taken) == 1
+    selected = decide(queue, now, limits).selected
+    assert list(selected) == sorted(selected)
+    total = sum(queue[place].items for place in selected)
+    assert total <= limits.max_batch_size or len(selected) == 1
     useful = [n for n, each in enumerate(queue) if each.deadline > now and not each.cancelled]
-    assert list(taken) == useful[: len(taken)]
+    assert list(selected) == useful[: len(selected)]
 
 
 @given(QUEUES, TIMES, LIMITS)
 def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, BatchLimits(limits.max_batch_size))
     useful = any(each.deadline > now and not each.cancelled for each in queue)
-    assert bool(decision.taken) == useful
+    assert bool(decision.selected) == useful
     assert decision.wait_until is None
 
 
@@ -50,7 +50,7 @@ def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  #
 def test_waiting_ends(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
     decision = decide(queue, now, limits)
     if decision.wait_until is not None:
-        assert not decision.taken
+        assert not decision.selected
         assert now < decision.wait_until <= max(w.arrived for w in queue) + limits.wait_s
         later = decide(queue, decision.wait_until, limits)
         assert later.wait_until is None
@@ -58,14 +58,14 @@ def test_waiting_ends(queue, now, limits) -> None:  # type: ignore[no-untyped-de
 
 def test_a_full_batch_does_not_wait() -> None:
     queue = [QueuedRequest(0.0, 9.0) for _ in range(4)]
-    assert decide(queue, 0.0, BatchLimits(4, 1.0)).taken == (0, 1, 2, 3)
+    assert decide(queue, 0.0, BatchLimits(4, 1.0)).selected == (0, 1, 2, 3)
     assert decide(queue[:3], 0.0, BatchLimits(4, 1.0)).wait_until == 1.0
-    assert decide(queue, 0.0, BatchLimits(2, 1.0)).taken == (0, 1)
+    assert decide(queue, 0.0, BatchLimits(2, 1.0)).selected == (0, 1)
 
 
 def test_a_large_request_runs_alone() -> None:
     queue = [QueuedRequest(0.0, 9.0, items=50), QueuedRequest(0.0, 9.0)]
-    assert decide(queue, 1.0, BatchLimits(16)).taken == (0,)
+    assert decide(queue, 1.0, BatchLimits(16)).selected == (0,)
 
 
 def test_a_chunk_is_no_smaller_than_a_batch() -> None:

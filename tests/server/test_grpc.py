@@ -91,7 +91,7 @@ def test_asynchronous_and_streaming(triton: Any, protocols: str, wait_for: Any) 
     triton.stop_stream()
     assert [error is None for _, error in heard] == [True, False, True]
     np.testing.assert_array_equal(heard[2][0].as_numpy("total"), total)
-    assert "There is: " in heard[1][1].message()
+    assert "Known models: " in heard[1][1].message()
     counted = 'modelpad_grpc_calls_total{code="OK",method="ModelStreamInfer"}'
     wait_for(lambda: counted in httpx.get(f"http://{protocols}/metrics").text)
 

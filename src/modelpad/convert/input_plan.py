@@ -26,7 +26,7 @@ from modelpad.convert.steps import Affine, Cast, Reshape, ReverseChannels, Step,
 from modelpad.errors import UsageError
 from modelpad.fields import Field, Image, Sketch, Tensor, Text
 
-MIN_PICTURE_SIDE = 8  # pixels; anything smaller is taken for a tensor
+MIN_PICTURE_SIDE = 8  # pixels; smaller inputs are treated as tensors
 SCALES = {
     "none": ((1.0,), (0.0,)),
     "0..1": ((1 / 255,), (0.0,)),

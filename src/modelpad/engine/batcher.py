@@ -288,12 +288,12 @@ class Batcher:
         """Waits for the next batch. Returns None once the engine is closed."""
         with self._wake:
             while not self._closed:
-                taken, dropped, until = self._choose()
+                selected, dropped, until = self._choose()
                 if dropped and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._forget, dropped)
                 del dropped
-                if taken:
-                    batch = self._running[threading.get_ident()] = RunningBatch(taken)
+                if selected:
+                    batch = self._running[threading.get_ident()] = RunningBatch(selected)
                     return batch
                 self._wake.wait(None if until is None else max(0.0, until - time.monotonic()))
         return None
@@ -314,12 +314,12 @@ class Batcher:
         Returns both, and the time until which to wait.
         """
         decision = decide(self._queue, time.monotonic(), self.batches)
-        taken = [self._queue[at] for at in decision.taken]
+        selected = [self._queue[at] for at in decision.selected]
         dropped = [self._queue[at] for at in decision.dropped]
-        if taken or dropped:
-            removed = {*decision.taken, *decision.dropped}
+        if selected or dropped:
+            removed = {*decision.selected, *decision.dropped}
             self._queue = [request for at, request in enumerate(self._queue) if at not in removed]
-        return taken, dropped, decision.wait_until
+        return selected, dropped, decision.wait_until
 
     def _schedule_inline(self, delay_s: float = 0.0) -> None:
         """Schedules a batch on the loop's thread, after the requests that have just arrived."""
@@ -333,11 +333,11 @@ class Batcher:
     def _run_inline(self) -> None:
         self._inline_scheduled = False
         with self._wake:
-            taken, dropped, until = self._choose()
+            selected, dropped, until = self._choose()
         self._forget(dropped)
         begin = time.thread_time()  # CPU time: the machine may be busy with other processes
-        if taken:
-            batch = RunningBatch(taken)
+        if selected:
+            batch = RunningBatch(selected)
             record = batch.execute(self.session)
             self._put_back(batch)
             self._deliver(batch, record)

@@ -54,7 +54,7 @@ class Decision:
     """
 
     dropped: tuple[int, ...] = ()
-    taken: tuple[int, ...] = ()
+    selected: tuple[int, ...] = ()
     wait_until: float | None = None
 
 
@@ -66,21 +66,21 @@ def decide(queue: Sequence[QueuedRequest], now: float, limits: BatchLimits) -> D
     for others beyond its deadline.
     """
     dropped: list[int] = []
-    taken: list[int] = []
+    selected: list[int] = []
     total = 0
     for position, request in enumerate(queue):
         if request.cancelled or request.deadline <= now:
             dropped.append(position)
-        elif not taken or total + request.items <= limits.max_batch_size:
-            taken.append(position)
+        elif not selected or total + request.items <= limits.max_batch_size:
+            selected.append(position)
             total += request.items
             if total >= limits.max_batch_size:
                 break
         else:
             break
-    if taken and total < limits.max_batch_size and len(dropped) + len(taken) == len(queue):
-        full_at = queue[taken[0]].arrived + limits.wait_s
-        in_time = all(queue[position].deadline > full_at for position in taken)
+    if selected and total < limits.max_batch_size and len(dropped) + len(selected) == len(queue):
+        full_at = queue[selected[0]].arrived + limits.wait_s
+        in_time = all(queue[position].deadline > full_at for position in selected)
         if limits.wait_s and now < full_at and in_time:
             return Decision(tuple(dropped), (), full_at)
-    return Decision(tuple(dropped), tuple(taken))
+    return Decision(tuple(dropped), tuple(selected))

@@ -1,4 +1,4 @@
-"""The models that ship with modelpad: a bundle's folder each."""
+"""The models that ship with modelpad, each a bundle in a folder of its own."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ FOLDER = Path(__file__).parent
 
 
 def zoo_bundles() -> dict[str, Path]:
-    """The bundles' folders by name."""
+    """The bundles' folders, by name."""
     return {path.parent.name: path.parent for path in sorted(FOLDER.glob("*/manifest.json"))}
