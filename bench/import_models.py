@@ -1,8 +1,8 @@
-"""Imports models of many kinds and compares each graph with its source model.
+"""Imports models of many kinds, random or just trained, and prints how near the graph is to each.
 
-For each model: the largest difference in batches of 1 and 7, label agreement, the size of the
-graph, and milliseconds per prediction on one thread, for the graph and the source. The models are
-random or briefly trained. `--table` prints the table of docs/import.md.
+For each: the largest difference to the source model at batches of 1 and 7, agreement of labels, the
+size of the graph, and milliseconds of one prediction on one thread, of the graph and of the source.
+`--table` prints the table of docs/import.md. Name models to import only these.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import numpy as np
 
 from modelpad.convert import ImportRequest, convert_model, open_object
-from modelpad.convert.conversion import run_source
 from modelpad.convert.input_plan import plan_inputs
+from modelpad.convert.prove import run_source
 from modelpad.convert.samples import decode_samples, generate_samples, stack_samples
 from modelpad.convert.specs import parse_input
 
@@ -30,7 +30,7 @@ Made = tuple[Any, ImportRequest, Any]
 
 
 def application(name: str, side: int, scale: str) -> Callable[[], Made]:
-    """A model from `keras.applications` with random weights."""
+    """One of `keras.applications`, with random weights."""
 
     def make() -> Made:
         import keras
@@ -45,10 +45,9 @@ def application(name: str, side: int, scale: str) -> Callable[[], Made]:
 
 
 def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
-    """Random weights that let signals through, as in a trained model; else all outputs are alike.
+    """Random weights that let signals through, as trained ones do: without, all answers are alike.
 
-    Kernels are initialised as in He et al. (2015); normalisation layers get the statistics of
-    random pictures.
+    Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
     """
     rng = np.random.default_rng(0)
     normalisations = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
@@ -268,7 +267,7 @@ MODELS: dict[str, Callable[[], Made]] = {
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Imports one model and measures it."""
+    """Imports one model."""
     model, request, example = MODELS[name]()
     source = open_object(model, request, example)
     begin = time.perf_counter()
@@ -295,7 +294,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def write_table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+    """The rows in Markdown."""
     lines = [
         "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -311,12 +310,8 @@ def write_table(rows: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "models", nargs="*", default=list(MODELS), metavar="MODEL", help="models to import (all)"
-    )
-    parser.add_argument(
-        "--table", action="store_true", help="print a Markdown table instead of JSON"
-    )
+    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--table", action="store_true", help="print the table, not JSON")
     args = parser.parse_args()
     np.random.seed(0)
     import torch

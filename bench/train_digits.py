@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import get_args
 
-from modelpad.recipes.digits.options import SCHEDULES
+from modelpad.recipes.digits import ArchitectureName
 
 
 def main(architectures: list[str]) -> None:
@@ -28,4 +29,4 @@ def main(architectures: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or sorted(SCHEDULES))
+    main(sys.argv[1:] or list(get_args(ArchitectureName)))

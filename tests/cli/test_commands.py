@@ -56,7 +56,7 @@ def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digits", "--epoch-s", "3")
     assert done.returncode == 2
     assert "--epochs" in done.stderr
-    assert "modelpad train --help" in done.stderr
+    assert "modelpad train digits --help" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,10 @@ from PIL import Image
 from modelpad.bundle import open_bundle
 from modelpad.engine import Session
 from modelpad.errors import ParityFailed, TrainingFailed, UsageError
-from modelpad.recipes.digits import TrainOptions, TrainResult, train_digits
+from modelpad.recipes.digits import RECIPE, ArchitectureName, DigitsOptions
+from modelpad.training.pipeline import Outcome
+from modelpad.training.pipeline import train as run_recipe
+from modelpad.training.run import TrainRequest
 
 CONV = "Conv2D 32 (3, 3), Conv2D 64 (3, 3), MaxPooling2D (2, 2), Dropout 0.25, Flatten, Dense 128"
 LAYERS = {
@@ -29,16 +32,23 @@ LAYERS = {
 }
 
 
-def train(folder: Path, **options: Any) -> TrainResult:
-    chosen = {"architecture": "mlp", "data": "uci-digits", "epochs": 2} | options
-    return train_digits(TrainOptions(run_folder=folder, **chosen), out=io.StringIO())
+def train(folder: Path, *, architecture: ArchitectureName = "mlp", **options: Any) -> Outcome:
+    asked = {"name": "digits", "data": "uci-digits", "epochs": 2} | options
+    request = TrainRequest(folder=folder, **asked)
+    return run_recipe(RECIPE, DigitsOptions(architecture), request, out=io.StringIO())
+
+
+def test_every_architecture_can_be_chosen() -> None:
+    from modelpad.recipes.digits.model import ARCHITECTURES
+
+    assert set(get_args(ArchitectureName)) == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_classics_are_as_described(name: str) -> None:
-    from modelpad.recipes.digits.model import build_model, compile_model
+def test_the_classics_are_as_described(name: ArchitectureName) -> None:
+    from modelpad.recipes.digits.model import ARCHITECTURES, build_model
 
-    model = build_model(name, (28, 28), 10, "float32")
+    model = build_model(name, (28, 28), 10)
     words = []
     for layer in model.layers[2:]:
         config = layer.get_config()
@@ -49,24 +59,23 @@ def test_the_classics_are_as_described(name: str) -> None:
         words.append(" ".join([type(layer).__name__, *(str(p) for p in parts if p is not None)]))
     assert ", ".join(words) == LAYERS[name]
     assert model.layers[-1].activation.__name__ == "softmax"
-    compile_model(model, name, 10)
-    optimizer = {"conv": "Adadelta", "mini": "RMSprop", "mlp": "Adam"}[name]
-    assert type(model.optimizer).__name__ == optimizer
+    optimizer = ARCHITECTURES[name].optimizer(10)
+    assert type(optimizer).__name__ == {"conv": "Adadelta", "mini": "RMSprop", "mlp": "Adam"}[name]
     if name == "conv":
-        assert float(model.optimizer.learning_rate) == 1.0
+        assert float(optimizer.learning_rate) == 1.0
 
 
 @pytest.mark.slow
-def test_the_best_learns_from_few_images_too(tmp_path: Path) -> None:
+def test_compact_learns_from_few_images_too(tmp_path: Path) -> None:
     """The averaged weights must not remember the untrained ones after a hundred steps."""
-    result = train(tmp_path / "run", architecture="best", epochs=12)
+    result = train(tmp_path / "run", architecture="compact", epochs=12)
     assert result.metrics["test_accuracy"] >= 0.95
 
 
-def test_the_best_is_small() -> None:
+def test_compact_is_small() -> None:
     from modelpad.recipes.digits.model import build_model
 
-    assert build_model("best", (28, 28), 10, "float32").count_params() < 110_000
+    assert build_model("compact", (28, 28), 10).count_params() < 110_000
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
@@ -119,10 +128,10 @@ def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def stop_after_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> None:
+def stop_after(process: subprocess.Popen[str], beginning: str, how: int) -> None:
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith(f"epoch {epoch}/"):
+        if line.startswith(beginning):
             break
     process.send_signal(how)
 
@@ -131,12 +140,12 @@ def stop_after_epoch(process: subprocess.Popen[str], epoch: int, how: int) -> No
 def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
     whole = start_training(tmp_path / "whole")
     killed = start_training(tmp_path / "killed")
-    stop_after_epoch(killed, 2, signal.SIGKILL)
+    stop_after(killed, "epoch 2/", signal.SIGKILL)
     killed.communicate()
     assert whole.communicate(timeout=280)[0]
     resumed = start_training(tmp_path / "killed", "--resume")
     output, errors = resumed.communicate(timeout=280)
-    assert "Going on after epoch" in errors
+    assert "Continuing after epoch" in errors
     assert json.loads(output)["version"] == 1
     graphs = [
         (tmp_path / name / "store" / "digits" / "1" / "model.onnx").read_bytes()
@@ -146,9 +155,20 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("line", ["epoch 1/1", "Parity"])
+def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) -> None:
+    process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
+    stop_after(process, line, signal.SIGINT)
+    output, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["test_accuracy"] > 0.2
+    assert open_bundle(tmp_path / "store" / "stopped" / "1")
+
+
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     process = start_training(tmp_path, "--name", "stopped")
-    stop_after_epoch(process, 2, signal.SIGINT)
+    stop_after(process, "epoch 2/", signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
     assert json.loads(output)["test_accuracy"] > 0.2
@@ -179,16 +199,28 @@ def test_class_folders_of_colour_pictures(tmp_path: Path) -> None:
     )
     assert result.bundle.manifest.signature.inputs[0].kind == "image"
     assert result.metrics["test_accuracy"] >= 0.9
+    assert result.metrics["cross_validated_accuracy"] >= 0.9
+    assert "With only 60 examples" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_graph_that_disagrees_is_refused() -> None:
+def test_a_graph_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The zoo's graph is no untrained network."""
-    from modelpad.recipes.digits.finish import prove_parity
+    import onnx
+
+    from modelpad.convert import prove
+    from modelpad.convert.keras import KerasSource
+    from modelpad.fields import Sketch
     from modelpad.recipes.digits.model import build_model
+    from modelpad.training.classification import plan_fields
     from modelpad.zoo import zoo_bundles
 
-    graph = (zoo_bundles()["digits"] / "model.onnx").read_bytes()
-    model = build_model("mlp", (28, 28), 10, "float32")
+    graph = onnx.load(zoo_bundles()["digits"] / "model.onnx")
+    source = KerasSource(build_model("mlp", (28, 28), 10))
+    inputs, outputs = plan_fields(source, Sketch("image"), "0123456789")
+    monkeypatch.setattr(KerasSource, "export", lambda self: graph)
+    graph.graph.output[0].name = source.outputs[0].name
+    for node in graph.graph.node:
+        node.output[:] = [source.outputs[0].name if n == "label" else n for n in node.output]
     images = np.random.default_rng(0).uniform(0, 255, (9, 28, 28)).astype(np.float32)
     with pytest.raises(ParityFailed):
-        prove_parity(graph, model, images, "image", "label")
+        prove(source, inputs, outputs, [{"image": i} for i in images], tmp_path / "model.onnx")

@@ -42,7 +42,7 @@ EXEMPT = {
     "datasets.inputs": "asks datasets.pictures",
     "datasets.split": "asks the inputs",
     "engine.session": "asks the fields",
-    "recipes": "its own files",
+    "training": "its own files",
     "server.lifecycle.catalogue": "asks the store",
     "server.grpc.calls": "reads what the target of its protocol gives it; zlib and a length",
     "server.grpc.listener": "asks the call for its messages",

@@ -19,6 +19,7 @@ MAX_COLUMNS = 80
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
+    "recipes": "list what can be trained",
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as files that other tools read: ONNX, Keras",
     "predict": "run a model on files or values, without a server",

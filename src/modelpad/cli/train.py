@@ -5,83 +5,144 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.recipes import RECIPES, load_recipe
+from modelpad.training.options import Flag, build_options, read_flags
+from modelpad.training.recipe import Recipe
 
 EXAMPLE = """example:
   modelpad train digits
-  modelpad train digits --arch conv --data mnist --epochs 12
-  modelpad train digits --arch mini --data ./my-digits --name mine
-  modelpad train digits --resume
+  modelpad train digits --help   # the options of one recipe
 """
-RECIPES = ("digits",)
-ARCHITECTURES = ("best", "conv", "mini", "mlp")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Adds a parser for each recipe."""
     parser.epilog = EXAMPLE
-    parser.add_argument("recipe", metavar="RECIPE", choices=RECIPES, help="digits")
-    parser.add_argument(
-        "--arch", choices=ARCHITECTURES, default="best", help="architecture (%(default)s)"
-    )
-    parser.add_argument(
+    recipes = parser.add_subparsers(metavar="RECIPE", required=True, title="recipes")
+    for name in RECIPES:
+        recipe = load_recipe(name)
+        one = recipes.add_parser(
+            name,
+            help=recipe.summary,
+            description=f"Train {recipe.summary}.",
+            epilog="\n  ".join(["example:", *recipe.examples]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_recipe_options(one, recipe)
+        one.set_defaults(parser=one, recipe=recipe)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
+    """What this recipe accepts, then what every recipe does."""
+    own = parser.add_argument_group("options of this recipe")
+    for flag in read_flags(recipe.options):
+        add_flag(own, flag)
+    shared = parser.add_argument_group("options of every training")
+    sets = " or ".join(filter(None, [", ".join(recipe.data_sets[:-1]), recipe.data_sets[-1]]))
+    shared.add_argument(
         "--data",
-        default="mnist",
+        default=recipe.data_sets[0],
         metavar="NAME_OR_PATH",
-        help="mnist, uci-digits, or a folder with one sub-folder of images a class (%(default)s)",
+        help=f"what to learn from: {sets} (%(default)s)",
     )
-    parser.add_argument("--name", help="the model's name in the store (the recipe's)")
-    parser.add_argument("--epochs", type=int, help="passes over the data (the architecture's own)")
-    parser.add_argument("--seed", type=int, default=0, help="makes it repeatable (%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last epoch saved")
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="learn from the first N images only, to try it out"
+    shared.add_argument("--name", help=f"the model's name in the store ({recipe.name})")
+    shared.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the data; by default the recipe decides",
     )
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+    shared.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of all random numbers (%(default)s)"
     )
-    parser.add_argument(
-        "--runs", default="runs", metavar="DIR", help="logs, checkpoints, report (%(default)s)"
+    shared.add_argument(
+        "--resume", action="store_true", help="continue after the last epoch that was saved"
+    )
+    shared.add_argument(
+        "--limit", type=int, metavar="N", help="use only the first N items of each split"
+    )
+    shared.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out files that cannot be read"
+    )
+    shared.add_argument(
+        "--runs",
+        default="runs",
+        metavar="DIR",
+        help="folder for logs, checkpoints and reports (%(default)s)",
     )
     add_store_option(parser)
     add_common_options(parser)
 
 
+def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
+    """One option of a recipe, with its default in its help."""
+    name = f"--{flag.name.replace('_', '-')}"
+    if flag.kind is bool:
+        parser.add_argument(name, dest=flag.name, action="store_true", help=flag.help)
+        return
+    shown = "" if flag.default in (None, ()) else " (%(default)s)"
+    settings: dict[str, Any] = {"choices": flag.choices} if flag.choices else {}
+    if not flag.choices:
+        settings["metavar"] = flag.metavar or flag.name.upper()
+    parser.add_argument(
+        name,
+        dest=flag.name,
+        type=flag.kind,
+        action="append" if flag.repeatable else "store",
+        default=[] if flag.repeatable else flag.default,
+        help=flag.help + shown,
+        **settings,
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and says what to type next."""
-    from modelpad.recipes.digits import TrainOptions, train_digits
+    from modelpad.cli.progress import ProgressPrinter
     from modelpad.store import LocalStore
+    from modelpad.training.pipeline import train
+    from modelpad.training.run import TrainRequest
 
     settings = Settings.from_environment(args)
-    name = args.name or args.recipe
+    recipe: Recipe[Any] = args.recipe
+    name = args.name or recipe.name
     store = LocalStore(settings.store)
     store.check_writable()
-    run_folder = Path(args.runs) / f"{name}-{args.arch}"
-    result = train_digits(
-        TrainOptions(
-            architecture=args.arch,
-            data=args.data,
-            name=name,
-            epochs=args.epochs,
-            seed=args.seed,
-            resume=args.resume,
-            run_folder=run_folder,
-            roots=settings.data_roots,
-            cache=settings.cache,
-            limit=args.limit,
-            skip_unreadable=args.skip_unreadable,
-        ),
-        out=sys.stderr,
+    options = build_options(recipe.options, vars(args))
+    folder = Path(args.runs) / recipe.folder_name(name, options)
+    request = TrainRequest(
+        name=name,
+        data=args.data,
+        folder=folder,
+        epochs=args.epochs,
+        seed=args.seed,
+        resume=args.resume,
+        limit=args.limit,
+        skip_unreadable=args.skip_unreadable,
+        roots=settings.data_roots,
+        cache=settings.cache,
     )
-    entry = store.push(result.bundle)
+    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
+    outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
+    version = outcome.entry.version if outcome.entry else 0
     if args.json:
-        facts = {"name": entry.name, "version": entry.version, "run": str(run_folder)}
-        print(json.dumps(facts | dict(result.metrics) | {"data": result.data}))
+        facts = {"name": name, "version": version, "run": str(folder)}
+        print(json.dumps(facts | dict(outcome.metrics) | {"data": outcome.data}))
         return DONE
-    print(f"Test accuracy {100 * result.metrics['test_accuracy']:.2f} % on {result.data}.")
-    print(f"Saved as {entry.name} version {entry.version}. Report: {run_folder / 'report.html'}")
-    print(f"Next: modelpad serve {entry.name}")
+    print(f"{describe_metrics(outcome.metrics)} on {outcome.data}.")
+    print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
+    print(f"Next: modelpad serve {name}")
     return DONE
+
+
+def describe_metrics(metrics: Mapping[str, float]) -> str:
+    """The recipe's own metrics in a line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
+    from modelpad.training.report import format_metric, name_metric
+
+    words = [f"{name_metric(name)} {format_metric(name, n)}" for name, n in metrics.items()]
+    return ", ".join([words[0], *(each[0].lower() + each[1:] for each in words[1:])])

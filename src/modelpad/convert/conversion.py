@@ -6,11 +6,8 @@ graph, add preprocessing to it, optimise it, check parity, and optionally quanti
 
 from __future__ import annotations
 
-import re
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelpad.bundle import Manifest, Sample
-from modelpad.convert.graph import finish_graph, optimise, save_graph
 from modelpad.convert.input_plan import InputPlan, plan_inputs
 from modelpad.convert.output_plan import OutputPlan, plan_outputs
-from modelpad.convert.parity import TOLERANCE, Parity, Run, check_parity
-from modelpad.convert.quantize import TOLERANCES, quantize_graph
+from modelpad.convert.parity import Parity, Run
+from modelpad.convert.prove import GraphFacts, make_reference, prove, run_source
 from modelpad.convert.samples import (
     Values,
     decode_samples,
@@ -33,28 +29,16 @@ from modelpad.convert.samples import (
 )
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.convert.specs import parse_input, parse_output
-from modelpad.convert.steps import apply_steps
-from modelpad.errors import ConversionFailed, ParityFailed, first_line
 from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json
-from modelpad.runtime import InferenceSession, load_onnxruntime
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    pass
 
 MAX_KEPT_SAMPLES = 6
 SAME = "identical for all samples, so parity proves little; use real ones: --samples"
 MAX_INLINE_ELEMENTS = 4096
-TIMED_RUNS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """A graph's size in bytes, and the median milliseconds of one prediction on one thread."""
-
-    bytes: int
-    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +58,6 @@ class Conversion:
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
 
-Proved = tuple[list[Path], Parity, GraphFacts]
-"""A graph's files, its parity with the source model, and its size and latency."""
-
-
 def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
     """Converts a model and checks that the result is equivalent.
 
@@ -93,21 +73,23 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     results = run_source(source, inputs, stack_samples(samples[:7]))
     outputs = plan_outputs(source, [parse_output(text) for text in request.outputs], results)
     outputs = rename_clashes(inputs, outputs)
-    graph = optimise(finish_graph(source.export(), inputs, outputs))
-
-    def reference(batch: Arrays) -> Arrays:
-        results = run_source(source, inputs, batch)
-        return {p.field.name: apply_steps(p.steps, results[p.spec.name]) for p in outputs}
-
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
-    proof = Proof(reference, samples, outputs, Path(folder.name) / "model.onnx")
     try:
-        before, (paths, parity, facts) = prove_all(proof, graph, request)
+        proved = prove(
+            source,
+            inputs,
+            outputs,
+            samples,
+            Path(folder.name) / "model.onnx",
+            tolerance=request.tolerance,
+            quantize=request.quantize,
+        )
     except BaseException:
         folder.cleanup()
         raise
-    files: dict[str, bytes | Path] = {path.name: path for path in paths}
+    files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
     files |= source.files()
+    reference = make_reference(source, inputs, outputs)
     quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
     manifest = Manifest(
         name=name,
@@ -117,63 +99,11 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
             tuple(plan.field for plan in inputs), tuple(plan.field for plan in outputs)
         ),
         source={"framework": source.framework, **source.facts, **quantized},
-        parity=parity.to_dict(),
+        parity=proved.parity.to_dict(),
         samples=keep_samples(raw, inputs, outputs, reference, samples, files),
     )
     notes = write_notes(inputs, outputs, results)
-    return Conversion(manifest, files, parity, facts, before, notes, folder)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Checks graphs against the source model's outputs (`reference`) on decoded `samples`.
-
-    The graph is written to `path`, with large weights in a second file.
-    """
-
-    reference: Callable[[Arrays], Arrays]
-    samples: Sequence[Arrays]
-    outputs: Sequence[OutputPlan]
-    path: Path
-
-    def hold(self, graph: ModelProto, tolerance: float) -> Proved:
-        """Writes and checks a graph; returns its files, parity and facts.
-
-        Raises:
-            ConversionFailed: ONNX Runtime cannot load the graph.
-            ParityFailed: the graph fails, or its outputs differ from the source model's.
-        """
-        paths = save_graph(graph, self.path)
-        session = open_session(paths[0])
-        names = [plan.field.name for plan in self.outputs]
-        labels = [plan.field.name for plan in self.outputs if isinstance(plan.field, Label)]
-
-        def run(batch: Arrays) -> Arrays:
-            try:
-                return dict(zip(names, session.run(names, batch), strict=True))
-            except Exception as error:
-                raise graph_failure(error, batch) from error
-
-        parity = check_parity(self.reference, run, self.samples, labels=labels, tolerance=tolerance)
-        size = sum(path.stat().st_size for path in paths)
-        return paths, parity, GraphFacts(size, measure_latency(run, self.samples))
-
-
-def prove_all(
-    proof: Proof, graph: ModelProto, request: ImportRequest
-) -> tuple[tuple[GraphFacts, Parity] | None, Proved]:
-    """Checks the graph. If the request asks for quantization, quantizes it and checks it again.
-
-    Returns the facts and parity before quantization, and the result. Raises like `Proof.hold` and
-    `quantize_graph`.
-    """
-    kind, tolerance = request.quantize, request.tolerance
-    if not kind:
-        return None, proof.hold(graph, TOLERANCE if tolerance is None else tolerance)
-    _, parity, facts = proof.hold(graph, TOLERANCE)
-    if tolerance is None:
-        tolerance = TOLERANCES.get(kind, TOLERANCE)
-    return (facts, parity), proof.hold(quantize_graph(graph, kind, proof.samples), tolerance)
+    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
 def write_notes(
@@ -214,22 +144,6 @@ def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> list
     return wrap_samples(request.samples, inputs)
 
 
-def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:
-    """The source model's outputs for decoded fields, preprocessed in NumPy.
-
-    Raises `ConversionFailed` if the model fails.
-    """
-    prepared = {plan.spec.name: apply_steps(plan.steps, batch[plan.field.name]) for plan in inputs}
-    try:
-        return source.run(prepared)
-    except Exception as error:
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
-        raise ConversionFailed(
-            f"The {source.framework} model fails on {shapes}: {first_line(error, 200)}",
-            hint="Describe its inputs with --input, or give suitable --samples.",
-        ) from error
-
-
 def keep_one_shape(
     raw: Sequence[Values], decoded: Sequence[Arrays]
 ) -> tuple[list[Values], list[Arrays]]:
@@ -240,52 +154,6 @@ def keep_one_shape(
 
     kept = [n for n, sample in enumerate(decoded) if shapes(sample) == shapes(decoded[0])]
     return [raw[number] for number in kept], [decoded[number] for number in kept]
-
-
-def open_session(path: Path) -> InferenceSession:
-    """Loads the graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
-    onnxruntime = load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session: InferenceSession = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise ConversionFailed(
-            f"ONNX Runtime cannot load the converted graph: {first_line(error, 300)}",
-            hint="Please report this, with the model's framework and version.",
-        ) from error
-    return session
-
-
-def graph_failure(error: Exception, batch: Arrays) -> ParityFailed:
-    """The error for a graph that fails where the source model does not; it names the node."""
-    text = str(error)
-    node = re.search(r"Name:'([^']*)'", text)
-    reason = re.search(r"Status Message: (.*)", text)
-    size = len(next(iter(batch.values())))
-    return ParityFailed(
-        f"The converted graph fails on a batch of {size}"
-        + (f" in the node {node[1]!r}" if node else "")
-        + f": {reason[1][:200] if reason else first_line(error, 200)}",
-        hint="The source model probably has a fixed size, such as a batch size or sequence length.",
-        node=node[1] if node else None,
-    )
-
-
-def measure_latency(run: Run, samples: Sequence[Arrays]) -> float:
-    """Median milliseconds of one prediction."""
-    batch = stack_samples(samples[:1])
-    times = []
-    for _ in range(TIMED_RUNS):
-        begin = time.perf_counter()
-        run(batch)
-        times.append(time.perf_counter() - begin)
-        if sum(times) > 3:
-            break
-    return 1000 * statistics.median(times)
 
 
 def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:

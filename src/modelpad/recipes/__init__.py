@@ -1,1 +1,27 @@
-"""Recipes: everything that trains one kind of model, a folder each."""
+"""Recipes: everything that trains one kind of model, a folder each.
+
+A recipe is a module or package with a `RECIPE`; to add one, add its name here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from modelpad.errors import UsageError, suggest_name
+from modelpad.training.recipe import Recipe
+
+# Modules are imported when they are asked for. They describe a recipe and import no framework.
+RECIPES: dict[str, str] = {
+    "digits": "modelpad.recipes.digits",
+}
+
+
+def load_recipe(name: str) -> Recipe[Any]:
+    """The recipe of that name. Raises `UsageError` if there is none."""
+    if name not in RECIPES:
+        raise UsageError(
+            f"There is no recipe {name!r}.", hint=suggest_name(name, RECIPES, kind="recipe")
+        )
+    recipe: Recipe[Any] = import_module(RECIPES[name]).RECIPE
+    return recipe

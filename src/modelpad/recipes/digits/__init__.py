@@ -1,6 +1,45 @@
-"""Digits, or any small pictures in classes: from a data set to a bundle, in Keras on PyTorch."""
+"""The digits recipe, or any small pictures in classes, in Keras on PyTorch: its options.
 
-from modelpad.recipes.digits.options import TrainOptions, TrainResult
-from modelpad.recipes.digits.train import train_digits
+`recipe` trains, `model` holds the architectures, `data` the splits. This module imports none of
+them, so that `--help` stays fast.
+"""
 
-__all__ = ["TrainOptions", "TrainResult", "train_digits"]
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelpad.training.options import KerasOptions, option
+from modelpad.training.recipe import Recipe
+
+ArchitectureName = Literal["compact", "conv", "mini", "mlp"]
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsOptions:
+    """What `modelpad train digits` accepts beyond what every training does."""
+
+    arch: ArchitectureName = option(
+        "compact",
+        "architecture: compact is the most accurate, with 0.1 million parameters and batch"
+        " normalisation; conv, mini and mlp are classics from the books",
+    )
+    keras: KerasOptions = KerasOptions()
+
+
+RECIPE = Recipe(
+    name="digits",
+    summary="handwritten digits, or any small pictures in classes",
+    extra="train",
+    data_sets=("mnist", "uci-digits", "a folder with one sub-folder of images per class"),
+    options=DigitsOptions,
+    train="modelpad.recipes.digits.recipe:train",
+    examples=(
+        "modelpad train digits",
+        "modelpad train digits --arch conv --data mnist --epochs 12",
+        "modelpad train digits --arch mini --data ./my-digits --name mine",
+        "modelpad train digits --loss my_losses.py:focal --metric top_k_categorical_accuracy",
+        "modelpad train digits --resume",
+    ),
+    variant="arch",
+)

@@ -1,0 +1,59 @@
+"""Random distortions of a batch of images, drawn from a generator that the caller seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""Distorts float32 images (B, H, W) or (B, H, W, C), 0..255."""
+
+
+def shear_zoom(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Shears and zooms each image by up to 0.2."""
+    zero = torch.zeros(len(batch))
+    wide, shear, high = (_spread(len(batch), 0.2, random) for _ in range(3))
+    rows = [1 + wide, shear, zero, zero, 1 + high, zero]
+    return _warp(batch, rows, None)
+
+
+def affine_elastic(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Turns, scales, shears, shifts and bends each image a little (Simard et al., 2003)."""
+    count = len(batch)
+    angle = _spread(count, 0.13, random)
+    wide, high = 1 + _spread(count, 0.09, random), 1 + _spread(count, 0.09, random)
+    cosine, sine = angle.cos(), angle.sin()
+    rows = [cosine * wide, _spread(count, 0.08, random) - sine * high]
+    rows += [_spread(count, 0.075, random)]
+    rows += [sine * wide, cosine * high, _spread(count, 0.075, random)]
+    bends = torch.empty(count, 2, 6, 6).normal_(0, 0.018, generator=random)
+    return _warp(batch, rows, bends)
+
+
+AUGMENTATIONS: Mapping[str, Augment | None] = {
+    "none": None,
+    "shear-zoom": shear_zoom,
+    "affine-elastic": affine_elastic,
+}
+
+
+def _spread(count: int, limit: float, random: torch.Generator) -> torch.Tensor:
+    return torch.empty(count).uniform_(-limit, limit, generator=random)
+
+
+def _warp(
+    batch: torch.Tensor, rows: list[torch.Tensor], bends: torch.Tensor | None
+) -> torch.Tensor:
+    """The images under an affine map (six numbers each), bent by a coarse field (B, 2, h, w)."""
+    grey = batch.ndim == 3
+    planes = batch[:, None] if grey else batch.permute(0, 3, 1, 2)
+    count, _, height, width = planes.shape
+    matrix = torch.stack(rows, dim=1).view(count, 2, 3)
+    grid = affine_grid(matrix, list(planes.shape), align_corners=False)
+    if bends is not None:
+        field = interpolate(bends, size=(height, width), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1)
+    planes = grid_sample(planes, grid, align_corners=False)
+    return planes[:, 0] if grey else planes.permute(0, 2, 3, 1)

@@ -1,0 +1,64 @@
+"""Batches of images for Keras, shuffled and augmented by nothing but seed, epoch and batch.
+
+So an epoch that is trained again after a crash is the same epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import torch
+
+from modelpad.training.augment import Augment
+from modelpad.training.image_splits import Examples
+from modelpad.training.seeding import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """How batches are made. `first_epoch` is above 0 in a resumed run."""
+
+    size: int
+    seed: int
+    augment: Augment | None = None
+    first_epoch: int = 0
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """(images, targets): float32 (B, H, W[, C]) 0..255, and what the loss takes.
+
+    What does not fill a batch is left out of an epoch, another part each time.
+    """
+
+    def __init__(self, examples: Examples, plan: BatchPlan) -> None:
+        super().__init__()
+        self._examples, self._plan = examples, plan
+        self._targets = torch.from_numpy(examples.targets)
+        self._epoch = plan.first_epoch
+        self._shuffle()
+
+    def __len__(self) -> int:
+        return max(1, len(self._examples.labels) // self._plan.size)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        plan = self._plan
+        chosen = self._order[index * plan.size : (index + 1) * plan.size]
+        batch = torch.from_numpy(self._examples.read(chosen.numpy())).float()
+        if plan.augment is not None:
+            random = _generator(plan.seed, self._epoch, index)
+            batch = plan.augment(batch, random)
+        return batch, self._targets[chosen]
+
+    def on_epoch_end(self) -> None:
+        """Shuffles for the next epoch."""
+        self._epoch += 1
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        random = _generator(self._plan.seed, self._epoch)
+        self._order = torch.randperm(len(self._examples.labels), generator=random)
+
+
+def _generator(*parts: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(*parts))

@@ -1,0 +1,78 @@
+"""What Ctrl-C means: before, during and after the training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from types import FrameType
+from typing import TextIO
+
+
+class Phase(Enum):
+    """How far a run is."""
+
+    PREPARING = "preparing"
+    TRAINING = "training"
+    FINISHING = "finishing"
+
+
+class Interrupts:
+    """Ctrl-C stops preparation and training, but not the testing and saving that follow.
+
+    A second Ctrl-C stops those too. Outside the main thread, and where the process ignores
+    interrupts, nothing is changed.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.phase = Phase.PREPARING
+        self._out = out
+        self._warned = False
+        self._held, self._pending = False, False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handles Ctrl-C this way for as long as the block runs."""
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ):
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def hold(self) -> None:
+        """Postpones a Ctrl-C to `release`, so that an epoch on screen is an epoch that is saved."""
+        self._held = True
+
+    def release(self) -> None:
+        """Raises `KeyboardInterrupt` if Ctrl-C was postponed."""
+        self._held = False
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        """The training is over: from here on only a second Ctrl-C stops the run."""
+        self.phase = Phase.FINISHING
+        self._held = self._pending = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._held and not self._pending:
+            self._pending = True
+            return
+        if self.phase is not Phase.FINISHING or self._warned:
+            raise KeyboardInterrupt
+        self._warned = True
+        with suppress(RuntimeError):  # the signal may have interrupted a write to the same stream
+            self._out.write(
+                "\nThe training is over; the model is being tested and saved."
+                " Press Ctrl-C again to stop now, and finish later with --resume.\n"
+            )
+            self._out.flush()

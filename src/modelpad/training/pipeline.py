@@ -1,0 +1,231 @@
+"""From a recipe to a version in the store: train, prove, report, bundle, push."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
+from modelpad.convert import Proved, prove
+from modelpad.convert.conversion import task_name
+from modelpad.errors import MissingExtra
+from modelpad.fields import Signature
+from modelpad.foreign_json import Json
+from modelpad.training.card import write_card
+from modelpad.training.recipe import Recipe, Trained
+from modelpad.training.report import Figure, write_report
+from modelpad.training.run import BUNDLE, Run, TrainRequest
+
+if TYPE_CHECKING:
+    from modelpad.datasets import Progress
+    from modelpad.store import Entry, LocalStore
+
+Files = dict[str, bytes | Path]
+
+MANY_BYTES = 50_000_000
+PICTURE_SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished training: its bundle in the run folder, and its version in the store, if any."""
+
+    bundle: Bundle
+    metrics: Mapping[str, float]
+    data: str
+    stopped_early: bool
+    entry: Entry | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def train(
+    recipe: Recipe[Any],
+    options: object,
+    request: TrainRequest,
+    *,
+    out: TextIO,
+    store: LocalStore | None = None,
+    data_progress: Progress | None = None,
+) -> Outcome:
+    """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
+
+    Raises:
+        DataSetNotFound, DataSetInvalid: the data is missing, or cannot be learned from.
+        MissingExtra: a package that the recipe needs is not installed.
+        TrainingFailed: nothing to resume, or stopped before the first epoch ended.
+        ParityFailed: the bundle does not predict as the trained model does.
+    """
+    facts = {
+        "recipe": recipe.name,
+        "data": request.data,
+        "seed": request.seed,
+        "limit": request.limit,
+        **_flatten(asdict(options)),  # type: ignore[call-overload]
+    }
+    run = Run(request, facts, out, data_progress)
+    start = time.monotonic()
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
+    with run.interrupts.installed(), _naming_the_extra(recipe.extra):
+        trained = recipe.load_train()(options, run)
+        run.end_training()
+        bundle = finish(run, trained, time.monotonic() - start)
+        warnings = tuple(filter(None, [explain_size(bundle)]))
+        for warning in warnings:
+            run.say(f"Warning: {warning}")
+        entry = None if store is None else store.push(bundle)
+    return Outcome(bundle, trained.metrics, run.data_name, run.stopped, entry, warnings)
+
+
+def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
+    """Proves a trained model, writes its report, and writes its bundle into the run folder."""
+    scratch = run.folder / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    proved = _prove(run, trained, scratch / "model.onnx")
+    figures = list(trained.figures)
+    if run.history:
+        from modelpad.training.figures import draw_curves
+
+        figures.insert(0, draw_curves(run.history))
+    write_report(run.folder, trained.card, trained.metrics, figures)
+    files: Files = {path.name: path for path in proved.paths}
+    files |= trained.source.files()
+    manifest = _describe(run, trained, proved, figures, seconds, files)
+    target = run.folder / BUNDLE
+    if target.exists():
+        shutil.rmtree(target)
+    bundle = write_bundle(target, manifest, files)
+    shutil.rmtree(scratch)
+    return bundle
+
+
+def explain_size(bundle: Bundle, limit: int = MANY_BYTES) -> str | None:
+    """Why a bundle is large, or None when it has at most `limit` bytes."""
+    sizes = {name: record.bytes for name, record in bundle.manifest.files.items()}
+    total = sum(sizes.values())
+    if total <= limit:
+        return None
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    listed = ", ".join(f"{name} {sizes[name] / 1e6:.0f} MB" for name in largest)
+    advice = "Most of it is the model's weights; a smaller network makes it smaller."
+    if any(name.endswith(".h5") for name in largest):
+        advice = (
+            "The weights are stored twice, in the graph and for Keras;"
+            " fewer units before and after Flatten make both smaller."
+        )
+    return f"the bundle has {total / 1e6:.0f} MB: {listed}. {advice}"
+
+
+def _prove(run: Run, trained: Trained, path: Path) -> Proved:
+    count = min(len(values) for values in trained.proof.values())
+    samples = [
+        {name: values[index] for name, values in trained.proof.items()} for index in range(count)
+    ]
+    proved = prove(
+        trained.source,
+        trained.inputs,
+        trained.outputs,
+        samples,
+        path,
+        tolerance=trained.tolerance,
+    )
+    parity = proved.parity
+    line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
+    if parity.label_agreement is not None:
+        line += f", labels agree on {100 * parity.label_agreement:.2f} %"
+    run.say(f"{line}.")
+    return proved
+
+
+def _describe(
+    run: Run,
+    trained: Trained,
+    proved: Proved,
+    figures: list[Figure],
+    seconds: float,
+    files: Files,
+) -> Manifest:
+    """The manifest; the card, the examples and the bundle's pictures are added to `files`."""
+    card = trained.card
+    shown = [figure for figure in figures if figure.in_bundle]
+    files |= {figure.path: figure.content for figure in shown}
+    pictures = [{"title": figure.title, "file": figure.path} for figure in shown]
+    training: dict[str, Json] = {**card.training, **run.describe(), "seconds": round(seconds, 1)}
+    files["card.json"] = write_card(card, training, trained.metrics, run.history, pictures)
+    return Manifest(
+        name=run.request.name,
+        task=task_name(trained.inputs, trained.outputs),
+        title=card.title,
+        summary=card.summary,
+        licence=card.licence,
+        signature=Signature(
+            tuple(plan.field for plan in trained.inputs),
+            tuple(plan.field for plan in trained.outputs),
+        ),
+        source={
+            "framework": trained.source.framework,
+            **trained.source.facts,
+            **_list_versions(),
+        },
+        training={**training, "python": platform.python_version()},
+        metrics=trained.metrics,
+        parity=proved.parity.to_dict(),
+        samples=_keep_examples(trained, files),
+    )
+
+
+def _keep_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
+    """The examples as the manifest lists them; pictures become `files`."""
+    kept = []
+    for number, example in enumerate(trained.examples):
+        record: dict[str, dict[str, Json]] = {}
+        for name, value in example.inputs.items():
+            if isinstance(value, bytes):
+                suffix = next((s for head, s in PICTURE_SUFFIXES if value.startswith(head)), "bin")
+                path = f"samples/{number}.{suffix}"
+                files[path] = value
+                record[name] = {"file": path}
+            else:
+                record[name] = {"value": value}
+        kept.append(Sample(record, example.expected))
+    return tuple(kept)
+
+
+def _flatten(options: Mapping[str, object]) -> dict[str, object]:
+    """Nested options side by side, as their flags are."""
+    flat: dict[str, object] = {}
+    for name, value in options.items():
+        flat |= _flatten(value) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _list_versions() -> dict[str, str]:
+    """The versions of the frameworks that were used."""
+    found = {}
+    for module, package in (("torch", "torch"), ("keras", "keras"), ("sklearn", "scikit-learn")):
+        if module in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+@contextmanager
+def _naming_the_extra(extra: str) -> Iterator[None]:
+    """Turns the import of a package that is not installed into an error that says what to do."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "modelpad"):
+            raise
+        raise MissingExtra(package, extra=extra) from error

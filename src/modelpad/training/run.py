@@ -1,0 +1,291 @@
+"""One training run: what it was asked for, its folder, its checkpoints, its numbers, Ctrl-C.
+
+A recipe calls it; it never calls a recipe. It knows no framework.
+
+    run.set_epochs(5)
+    run.restore(read)
+    with run.interruptible():
+        for epoch in run.remaining_epochs():
+            ...
+            run.progress(epoch, step, steps, {"loss": loss})
+            run.log(epoch, {"loss": loss, "val_loss": val_loss})
+            run.save(write, loss=val_loss)
+    run.restore_best(read)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from modelpad.errors import TrainingFailed, UsageError
+from modelpad.training.checkpoint import Checkpoint, Write, read_checkpoint, write_checkpoint
+from modelpad.training.interrupts import Interrupts, Phase
+from modelpad.training.progress import ProgressBar
+from modelpad.training.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from modelpad.datasets import DataSet, LoadOptions, Progress
+    from modelpad.foreign_json import Json
+    from modelpad.training.tracking import Tracker
+
+T = TypeVar("T")
+
+# Everything that a run writes into its folder; a new run removes these and nothing else.
+CHECKPOINT, BEST, LOGS, BUNDLE, REPORT = "checkpoint", "best", "logs", "bundle", "report"
+WRITTEN = (
+    *(CHECKPOINT, f"{CHECKPOINT}.new", f"{CHECKPOINT}.old"),
+    *(BEST, f"{BEST}.new", f"{BEST}.old"),
+    *(LOGS, BUNDLE, REPORT, "report.html", "graph.svg", "history.csv", "scratch"),
+)
+MIN_LIMIT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What every training is asked for, whatever its recipe.
+
+    `folder` is the run folder. `epochs` None means the recipe's own; `limit` shortens every split.
+    """
+
+    name: str
+    data: str
+    folder: Path
+    epochs: int | None = None
+    seed: int = 0
+    resume: bool = False
+    limit: int | None = None
+    skip_unreadable: bool = False
+    roots: tuple[Path, ...] = ()
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is not None and self.epochs < 1) or (
+            self.limit is not None and self.limit < MIN_LIMIT
+        ):
+            raise UsageError(
+                f"--epochs must be at least 1, and --limit at least {MIN_LIMIT}.",
+                hint="See: modelpad train RECIPE --help",
+            )
+
+
+class Run:
+    """A training in progress.
+
+    `facts` are what a resumed run must have in common with the one that it continues. Raises
+    `TrainingFailed` when there is nothing to resume, or when it was another training.
+    """
+
+    def __init__(
+        self,
+        request: TrainRequest,
+        facts: Mapping[str, object],
+        out: TextIO,
+        data_progress: Progress | None = None,
+    ) -> None:
+        self.request, self.out = request, out
+        self.folder, self.seed = request.folder, request.seed
+        self.interrupts = Interrupts(out)
+        self.epochs = 0
+        self.stopped = False
+        self.data_name = request.data
+        self._data_progress = data_progress
+        self._facts = json.loads(json.dumps(dict(facts)))
+        self._checkpoint = self._find_checkpoint()
+        state = self._checkpoint.state if self._checkpoint else {}
+        self.history: list[dict[str, float]] = list(state.get("history", ()))  # type: ignore[call-overload]
+        self._pinned: dict[str, object] = dict(state.get("pinned", {}))  # type: ignore[call-overload]
+        self._begun = False
+        self._bar: ProgressBar | None = None
+        self._tracker: Tracker | None = None
+
+    def say(self, line: str) -> None:
+        """Tells the user something, on a line of its own."""
+        self.out.write(f"{line}\n")
+        self.out.flush()
+
+    def load_data(self, options: LoadOptions | None = None) -> DataSet:
+        """The data set that was asked for, downloaded with progress if need be.
+
+        Raises as `modelpad.datasets.load_data`.
+        """
+        from modelpad.datasets import load_data
+
+        data = load_data(
+            self.request.data,
+            roots=self.request.roots,
+            cache=self.request.cache,
+            progress=self._data_progress,
+            on_unreadable="skip" if self.request.skip_unreadable else "refuse",
+            options=options,
+        )
+        self.data_name = data.name
+        return data
+
+    def set_epochs(self, default: int) -> int:
+        """Fixes the number of epochs: what was asked for, else `default`."""
+        self.epochs = self.request.epochs or default
+        self.pin("epochs", lambda: self.epochs)
+        self._check_same("epochs", self._pinned["epochs"], self.epochs)
+        return self.epochs
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch to train next, counted from 0; above 0 in a resumed run."""
+        return len(self.history)
+
+    def remaining_epochs(self) -> range:
+        """The epochs still to train."""
+        return range(self.first_epoch, self.epochs)
+
+    def seed_of(self, epoch: int) -> int:
+        """The seed of an epoch, so that a resumed one repeats exactly."""
+        return derive_seed(self.seed, epoch)
+
+    def pin(self, name: str, decide: Callable[[], T]) -> T:
+        """The value that `decide` gave when the run was first started, also when it is resumed.
+
+        For what may differ on another machine or cost a lot, and can be written as JSON.
+        """
+        if name not in self._pinned:
+            self._pinned[name] = decide()
+        value: T = self._pinned[name]  # type: ignore[assignment]
+        return value
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The training loop: Ctrl-C inside ends it and keeps the best epoch so far.
+
+        Raises `TrainingFailed` when it was stopped before there was one.
+        """
+        self.begin()
+        self.interrupts.phase = Phase.TRAINING
+        try:
+            yield
+            self.interrupts.release()
+        except KeyboardInterrupt:
+            self.interrupts.finish()
+            if read_checkpoint(self.folder / BEST) is None:
+                raise TrainingFailed(
+                    "Stopped before the first epoch ended, so there is nothing to keep.",
+                    hint="Start again, or try with less data: --limit 5000",
+                ) from None
+            self.stopped = self.first_epoch < self.epochs
+            what = "Stopped" if self.stopped else "The training was over"
+            self.say(f"\n{what}: keeping the best epoch.")
+        finally:
+            self.end_training()
+
+    def end_training(self) -> None:
+        """From here on Ctrl-C no longer discards the model. Repeated calls do nothing."""
+        self.interrupts.finish()
+        self.begin()
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
+
+    def begin(self) -> None:
+        """Clears the folder of an earlier run, unless this one continues it."""
+        if self._begun:
+            return
+        self._begun = True
+        if self._checkpoint is not None:
+            self.say(f"Continuing after epoch {self.first_epoch} of {self.epochs}.")
+            return
+        for name in WRITTEN:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def progress(self, epoch: int, step: int, steps: int, numbers: Mapping[str, float]) -> None:
+        """Shows how far an epoch is: `step` of `steps` are done."""
+        self.interrupts.release()
+        self._show().update(epoch, step, steps, numbers)
+
+    def log(self, epoch: int, numbers: Mapping[str, float]) -> None:
+        """Records an epoch's numbers: on screen, in `history.csv` and for TensorBoard.
+
+        `val_loss` is the validation part's `loss`, and `learning_rate` is known by that name. A
+        Ctrl-C from here on waits for `save`.
+        """
+        from modelpad.training.tracking import Tracker, format_csv
+
+        self.interrupts.hold()
+        self.begin()
+        row = {name: float(value) for name, value in numbers.items()}
+        self.history.append({"epoch": epoch + 1} | row)
+        self._show().end_epoch(epoch, row)
+        if self._tracker is None:
+            self._tracker = Tracker(self.folder / LOGS)
+        self._tracker.log(epoch, row)
+        (self.folder / "history.csv").write_text(format_csv(self.history), "utf-8")
+
+    def save(self, write: Write, *, loss: float, write_best: Write | None = None) -> None:
+        """Saves a checkpoint to resume from, and keeps it if `loss` is the lowest so far.
+
+        `write` fills an empty folder; `write_best` does so for what is kept, where that differs.
+        """
+        best = read_checkpoint(self.folder / BEST)
+        lowest = None if best is None else best.state["loss"]
+        # The best comes first: killed between the two, the epoch is trained again just the same.
+        if not isinstance(lowest, float) or lowest != lowest or loss < lowest:
+            kept = {"loss": float(loss), "epoch": len(self.history)}
+            write_checkpoint(self.folder / BEST, write_best or write, kept)
+        state = {"facts": self._facts, "pinned": self._pinned, "history": self.history}
+        write_checkpoint(self.folder / CHECKPOINT, write, state)
+        self.interrupts.release()
+
+    def restore(self, read: Callable[[Path], object]) -> int:
+        """Reads the checkpoint that a resumed run continues from, if it is one.
+
+        Returns the epoch to train next.
+        """
+        if self._checkpoint is not None:
+            read(self._checkpoint.folder)
+        return self.first_epoch
+
+    def restore_best(self, read: Callable[[Path], object]) -> None:
+        """Reads the epoch with the lowest loss. Raises `TrainingFailed` if none was saved."""
+        best = read_checkpoint(self.folder / BEST)
+        if best is None:
+            raise TrainingFailed(
+                f"{self.folder} holds no trained epoch.", hint="Train at least one: --epochs 1"
+            )
+        read(best.folder)
+
+    def describe(self) -> dict[str, Json]:
+        """What the card says about the run."""
+        return {"data": self.data_name, "epochs": len(self.history), "seed": self.seed}
+
+    def _show(self) -> ProgressBar:
+        if self._bar is None:
+            self._bar = ProgressBar(self.out, self.epochs, self.first_epoch)
+        return self._bar
+
+    def _find_checkpoint(self) -> Checkpoint | None:
+        if not self.request.resume:
+            return None
+        found = read_checkpoint(self.folder / CHECKPOINT)
+        if found is None:
+            raise TrainingFailed(
+                f"There is no checkpoint in {self.folder}.", hint="Start without --resume."
+            )
+        before = found.state.get("facts")
+        for name, value in self._facts.items():
+            self._check_same(name, before.get(name) if isinstance(before, dict) else None, value)
+        return found
+
+    def _check_same(self, name: str, before: object, now: object) -> None:
+        if before != now:
+            raise TrainingFailed(
+                f"The checkpoint was made with another {name.replace('_', ' ')}: {before!r}.",
+                hint="Give the same options as before, or start without --resume.",
+            )

@@ -1,0 +1,40 @@
+"""`modelpad recipes`, and that listing and helping load no framework."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from modelpad.recipes import RECIPES
+
+
+def test_recipes_are_listed(run_modelpad: Any) -> None:
+    done = run_modelpad("recipes")
+    assert done.returncode == 0
+    assert "digits  handwritten digits" in done.stdout
+    assert "pip install 'modelpad[train]'" in done.stdout
+    (digits,) = json.loads(run_modelpad("recipes", "--json").stdout)["recipes"]
+    assert set(digits) == {"name", "summary", "data_sets", "extra"}
+    assert [digits["name"]] == list(RECIPES)
+
+
+def test_an_unknown_recipe_is_wrong_usage(run_modelpad: Any) -> None:
+    done = run_modelpad("train", "digitz")
+    assert done.returncode == 2
+    assert "digits" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["recipes"], ["train", "--help"], ["train", "digits", "--help"]])
+def test_no_framework_is_loaded_to_list_or_to_help(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom modelpad.cli.main import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.partition("LOADED")[2].split()
+    assert not {"torch", "keras", "sklearn", "matplotlib", "tensorboard", "numpy"} & set(loaded)
