@@ -1,5 +1,6 @@
 # make demo    set up, train on real digits, serve the page
-# make test    set up, run all tests
+# make test    set up, run the tests in parallel, without the slow ones
+# make test-slow   run the tests that train, attack or measure for seconds
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make check   run ruff and mypy
 # make bench   run all benchmarks
@@ -16,7 +17,7 @@ PORT ?= 8080
 # Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test test-frameworks check bench peers fuzz lock protos clean
+.PHONY: demo test test-slow test-frameworks check bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -26,7 +27,11 @@ demo: $(VENV)/.train
 	PORT=$(PORT) $(BIN)/modelpad serve digits --store demo/store
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+# One at a time: they train, attack and measure, and would disturb each other.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 # Frameworks that are too large, or too picky about versions, for the main environment.
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready

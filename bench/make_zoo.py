@@ -1,6 +1,6 @@
 """Copies the bundle of a training run into the package, without the Keras files.
 
-usage: python bench/make_zoo.py runs/digits-best/bundle
+usage: python bench/make_zoo.py runs/digits-compact/bundle
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ZeroBatcher:
     def __init__(self, model: Any, signature: Signature) -> None:
         self.model = model
         self.signature = signature
-        self.limits = SimpleNamespace(length=64)
+        self.limits = SimpleNamespace(max_length=64)
 
     async def run(self, arrays: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         """A batch of outputs. Asserts that the inputs match the graph."""

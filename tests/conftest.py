@@ -21,6 +21,8 @@ import pytest
 
 if find_spec("torch") is not None:
     os.environ.setdefault("KERAS_BACKEND", "torch")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a CPU of its own
 
 from modelpad.bundle import Bundle, Manifest, open_bundle, write_bundle
 from modelpad.fields import Label, Score, Signature, Tensor, Text

@@ -109,6 +109,7 @@ def test_an_unwritable_store_stops_a_training_at_once(run_modelpad: Any, tmp_pat
     assert "cannot be written" in done.stderr
 
 
+@pytest.mark.slow
 def test_data_shows_what_is_in_a_set_and_draws_it(run_modelpad: Any, tmp_path: Path) -> None:
     done = run_modelpad("data", "uci-digits", "--sheet", "pictures/sheet.png")
     assert done.returncode == 0, done.stderr

@@ -366,6 +366,7 @@ def test_hdf5_bombs_and_links(tmp_path: Path) -> None:
         ("noise.tflite", b"\x1c\0\0\0TFL3" + bytes(64)),
     ],
 )
+@pytest.mark.slow
 def test_rubbish_is_refused_in_words(run_modelpad, tmp_path: Path, name: str, body: bytes) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / name).write_bytes(body)
     done = run_modelpad("import", name, "--input", "tensor:float32[4]")

@@ -43,6 +43,7 @@ def check_pictures(ask: Any, model: Any, assert_close: Any, scale: float = 255.0
         assert_close(ask({"image": picture.tolist()}), np.asarray(expected.detach())[0])
 
 
+@pytest.mark.slow
 def test_keras_archive(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
@@ -50,6 +51,7 @@ def test_keras_archive(served, keras, tmp_path: Path, assert_close) -> None:  # 
     check_pictures(ask, model, assert_close)
 
 
+@pytest.mark.slow
 def test_architecture_and_weights(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     model = make_convolution(keras)
     (tmp_path / "net.json").write_text(model.to_json())
@@ -68,12 +70,14 @@ def test_architecture_and_weights(served, keras, tmp_path: Path, assert_close) -
         assert_close(ask({"image": picture.tolist()}), np.asarray(expected.detach())[0])
 
 
+@pytest.mark.slow
 def test_legacy_whole_model(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     model = make_convolution(keras)
     model.save(tmp_path / "net.h5")
     check_pictures(served(str(tmp_path / "net.h5")), model, assert_close)
 
 
+@pytest.mark.slow
 def test_legacy_weights_alone(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     """The classic pair: model.json, and weights as `save_weights("model.h5")` once wrote them."""
     import h5py
@@ -87,6 +91,7 @@ def test_legacy_weights_alone(served, keras, tmp_path: Path, assert_close) -> No
     check_pictures(ask, model, assert_close)
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     layers = keras.layers
     age, picture = layers.Input((5,), name="age"), layers.Input((8, 8, 1), name="picture")
@@ -103,6 +108,7 @@ def test_several_inputs_and_outputs(served, keras, tmp_path: Path, assert_close)
     assert answer["value"] == pytest.approx(float(expected[1]), rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_recurrence(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     layers = keras.layers
     model = keras.Sequential(
@@ -122,6 +128,7 @@ def test_recurrence(served, keras, tmp_path: Path, assert_close) -> None:  # typ
         assert_close(ask({"words": words.tolist()}), expected)
 
 
+@pytest.mark.slow
 def test_the_classic_pair_gives_the_drawing_pad(run_modelpad, keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     layers = keras.layers
     model = keras.Sequential(
@@ -159,6 +166,7 @@ def test_a_live_model_is_saved(served, keras, tmp_path: Path, monkeypatch, asser
     check_pictures(served(saved="model"), model, assert_close)
 
 
+@pytest.mark.slow
 def test_export_back_is_the_same_model(run_modelpad, keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")

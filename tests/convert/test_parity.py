@@ -132,6 +132,7 @@ def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -
     assert sorted(sizes) == asked
 
 
+@pytest.mark.slow
 def test_a_refused_model_leaves_nothing(run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     torch.save(make_net().state_dict(), tmp_path / "w.pt")
     (tmp_path / "mynet.py").write_text("import torch\n" + _source())
@@ -149,6 +150,7 @@ def _source() -> str:
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp16"])
+@pytest.mark.slow
 def test_quantized_graphs_are_smaller_and_measured(run_modelpad, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
     keras = pytest.importorskip("keras")
     layers = keras.layers

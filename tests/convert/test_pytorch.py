@@ -47,6 +47,7 @@ def check_pictures(ask: Any, net: Any, assert_close: Any) -> None:
         assert_close(ask({"image": pixels.tolist()}), expected.numpy())
 
 
+@pytest.mark.slow
 def test_exported_program(served, net, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     example = (torch.rand(2, 3, 20, 20),)
     batch = torch.export.Dim("batch")
@@ -56,12 +57,14 @@ def test_exported_program(served, net, tmp_path: Path, assert_close) -> None:  #
     check_pictures(served(str(tmp_path / "net.pt2"), *PICTURE), net, assert_close)
 
 
+@pytest.mark.slow
 def test_exported_program_with_a_fixed_batch(served, net, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
     torch.export.save(torch.export.export(net, (torch.rand(1, 3, 20, 20),)), tmp_path / "net.pt2")
     check_pictures(served(str(tmp_path / "net.pt2"), *PICTURE), net, assert_close)
 
 
 @pytest.mark.parametrize("way", ["script", "trace"])
+@pytest.mark.slow
 def test_torchscript(served, net, tmp_path: Path, assert_close, way: str) -> None:  # type: ignore[no-untyped-def]
     made = (
         torch.jit.script(net) if way == "script" else torch.jit.trace(net, torch.rand(1, 3, 20, 20))
@@ -71,6 +74,7 @@ def test_torchscript(served, net, tmp_path: Path, assert_close, way: str) -> Non
 
 
 @pytest.mark.parametrize("form", ["state", "checkpoint", "safetensors"])
+@pytest.mark.slow
 def test_weights_of_a_module(served, net, tmp_path: Path, assert_close, form: str) -> None:  # type: ignore[no-untyped-def]
     from safetensors.torch import save_file
 

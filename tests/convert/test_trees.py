@@ -44,6 +44,7 @@ def field_name(run_modelpad: Any) -> str:
     return str(record["signature"]["inputs"][0]["name"])
 
 
+@pytest.mark.slow
 def test_skops(served, run_modelpad, pipeline, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     import skops.io
 
@@ -68,6 +69,7 @@ def test_pickles_need_trust(served, run_modelpad, pipeline, tmp_path: Path, form
     check_rows(ask, pipeline.predict_proba(ROWS), field_name(run_modelpad))
 
 
+@pytest.mark.slow
 def test_text(served, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     import skops.io
 

@@ -88,6 +88,7 @@ def test_a_file_that_is_damaged_after_loading_is_named(class_folder: Path) -> No
         list(split.batches(4))
 
 
+@pytest.mark.slow
 def test_large_photographs_do_not_fill_the_memory(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
     """60 images of 12 MB each, 720 MB decoded, are loaded and read in far less."""
     for name in ("a", "b"):

@@ -46,6 +46,7 @@ def test_the_extra_exists(title: str) -> None:
 
 
 @pytest.mark.parametrize("title", PACKAGES)
+@pytest.mark.slow
 def test_the_three_lines(title: str, tmp_path: Path, serve) -> None:  # type: ignore[no-untyped-def]
     if find_spec(PACKAGES[title]) is None:
         pytest.skip(f"{PACKAGES[title]} is not installed")

@@ -78,6 +78,7 @@ def test_compact_is_small() -> None:
     assert build_model("compact", (28, 28), 10).count_params() < 110_000
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     first, second = train(tmp_path / "a"), train(tmp_path / "b")
     other = train(tmp_path / "c", seed=1)
@@ -176,6 +177,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert 2 <= card["training"]["epochs"] < 4
 
 
+@pytest.mark.slow
 def test_a_resume_without_or_with_another_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="no checkpoint"):
         train(tmp_path / "run", resume=True)
@@ -186,6 +188,7 @@ def test_a_resume_without_or_with_another_checkpoint_is_refused(tmp_path: Path) 
         train(tmp_path / "run", epochs=0)
 
 
+@pytest.mark.slow
 def test_class_folders_of_colour_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, colour in (("red", 0), ("green", 1), ("blue", 2)):

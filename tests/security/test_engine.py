@@ -186,6 +186,7 @@ def run_all(calls: list[Callable[[], Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.slow
 def test_an_endless_loop_is_stopped_at_its_deadline(
     serve: Any, digits: Bundle, tmp_path: Path, workers: str, wait_for: Any
 ) -> None:
@@ -218,6 +219,7 @@ def test_an_endless_loop_is_stopped_at_its_deadline(
     assert "modelpad_worker_restarts_total 1" not in httpx.get(f"{running.url}/metrics").text
 
 
+@pytest.mark.slow
 def test_a_request_of_many_rows_holds_up_nobody(serve: Any, digits: Bundle, tmp_path: Path) -> None:
     """Others of the same model are answered between its pieces, and all its rows come back."""
     slow = build_slow(tmp_path)
@@ -270,6 +272,7 @@ def test_a_request_of_many_rows_holds_up_nobody(serve: Any, digits: Bundle, tmp_
 
 
 @pytest.mark.parametrize("protocol", ["tfserving", "columns", "openinference", "generate", "typed"])
+@pytest.mark.slow
 def test_a_large_answer_in_json_holds_up_nobody(
     serve: Any, digits: Bundle, tmp_path: Path, protocol: str
 ) -> None:
@@ -315,6 +318,7 @@ def test_a_large_answer_in_json_holds_up_nobody(
     assert sorted(latencies)[int(len(latencies) * 0.98)] < 0.15, sorted(latencies)[-10:]
 
 
+@pytest.mark.slow
 def test_large_answers_are_whole_in_every_form(serve: Any, tmp_path: Path) -> None:
     """Binary tensors, lists, lines, a stream of events, and HTTP/1.0."""
     width = 300_000
@@ -404,6 +408,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded on Linux")
+@pytest.mark.slow
 def test_a_worker_whose_memory_only_grows_is_replaced(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:

@@ -35,7 +35,6 @@ EXEMPT = {
     "convert.input_plan": "the command line of the user's own",
     "convert.keras": "what keras_config checks, after archives' checks",
     "convert.objects": "objects of the user's own program",
-    "convert.output_plan": "the command line of the user's own",
     "convert.pytorch": "the command line; files are read by PyTorch after archives' checks",
     "convert.samples": "samples of the user's own",
     "convert.specs": "the command line of the user's own",

@@ -72,6 +72,7 @@ def test_a_gzip_bomb_is_rejected(target: Any, watch_memory: Watch) -> None:
     assert watch.grown_mb < MAX_GROWTH_MB
 
 
+@pytest.mark.slow
 def test_rejected_images_are_freed(target: Any, watch_memory: Watch) -> None:
     """An error refers to frames and a frame to the body: a cycle would wait for the collector."""
     picture = b"\x89PNG\r\n\x1a\n" + bytes(30 * MEGABYTE)
@@ -83,6 +84,7 @@ def test_rejected_images_are_freed(target: Any, watch_memory: Watch) -> None:
     assert watch.grown_mb < 120
 
 
+@pytest.mark.slow
 def test_stalled_uploads_share_one_budget(target: Any, watch_memory: Watch) -> None:
     """A hundred clients send 31 MB each and stall; small requests still get responses."""
     host, _, port = target.address.rpartition(":")

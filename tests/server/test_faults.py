@@ -75,6 +75,7 @@ def test_a_stop_under_load_cuts_off_no_answer(serve: Any, digits: Bundle, tmp_pa
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.slow
 def test_output_that_cannot_be_written_stops_no_server(
     digits: Bundle, tmp_path: Path, free_port: int, wait_for: Any, workers: str
 ) -> None:
@@ -109,6 +110,7 @@ def test_output_that_cannot_be_written_stops_no_server(
         process.wait(15)
 
 
+@pytest.mark.slow
 def test_a_killed_server_comes_back_with_its_versions(
     serve: Any, digits: Bundle, tmp_path: Path
 ) -> None:

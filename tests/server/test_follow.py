@@ -123,6 +123,7 @@ def test_a_version_that_fails_leaves_no_thread_behind(digits: Bundle, tmp_path: 
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_traffic_is_shared_and_sticks(
     url: str, store: LocalStore, digits: Bundle, wait_for: Any
 ) -> None:

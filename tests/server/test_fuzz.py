@@ -112,6 +112,7 @@ def ask(app: App, path: str, body: bytes, headers: dict[str, str]) -> tuple[int,
     length=st.none() | st.sampled_from(["0", "5", "20", "999", "x"]),
     packed=st.sampled_from(["", "", "", "gzip", "deflate", "br"]),
 )
+@pytest.mark.slow
 def test_any_body_has_a_documented_answer(
     app: App, path: str, model: str, body: bytes, kind: str, length: str | None, packed: str
 ) -> None:

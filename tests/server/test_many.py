@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 
 import httpx
+import pytest
 
 from modelpad.bundle import Bundle
 
@@ -32,6 +33,7 @@ def test_too_many_in_a_list_are_refused(protocols: str) -> None:
     assert "x-ndjson" in answer.json()["error"]["hint"]
 
 
+@pytest.mark.slow
 def test_lines_are_answered_as_they_come(protocols: str) -> None:
     sent = 0
 

@@ -41,6 +41,7 @@ def is_ready(url: str, name: str) -> set[int]:
     return {httpx.get(path, headers=ROOT).status_code for _ in range(12)}
 
 
+@pytest.mark.slow
 def test_models_are_unloaded_and_loaded_in_all_workers(
     serve: Any, store: LocalStore, keyed: None
 ) -> None:
@@ -69,6 +70,7 @@ def test_models_are_unloaded_and_loaded_in_all_workers(
     assert is_ready(url, "twins") == {200}
 
 
+@pytest.mark.slow
 def test_what_was_unloaded_stays_so_in_a_new_worker(
     serve: Any, store: LocalStore, keyed: None, wait_for: Any
 ) -> None:
@@ -121,6 +123,7 @@ def test_what_is_unloaded_while_it_changes_stays_away(
     assert httpx.get(f"{url}/v2/models/twins", headers=ROOT).json()["versions"] == ["2"]
 
 
+@pytest.mark.slow
 def test_many_who_load_at_once_open_it_once(
     serve: Any, store: LocalStore, keyed: None, wait_for: Any
 ) -> None:

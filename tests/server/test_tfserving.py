@@ -93,6 +93,7 @@ def test_classify_and_regress(client: httpx.Client) -> None:
     assert client.post("/v1/models/mix:classify", json=examples).status_code == 400
 
 
+@pytest.mark.slow
 def test_text(client: httpx.Client) -> None:
     answer = client.post("/v1/models/echo:predict", json={"instances": ["one", "zwei"]}).json()
     assert answer == {"predictions": ["one", "zwei"]}

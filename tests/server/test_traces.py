@@ -168,6 +168,7 @@ def test_grpc_calls_are_spans_too(
     kept.wait_for("inference.GRPCInferenceService/ModelStreamInfer")
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_nothing_up(
     serve: Any, bundles: Path, tmp_path: Path, monkeypatch: Any, free_port: int
 ) -> None:

@@ -164,6 +164,7 @@ def count_staged(store: LocalStore) -> int:
     return sum(len(files) + 1 for path in staged for _, _, files in os.walk(path))
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_store_valid(store: LocalStore, digits: Bundle) -> None:
     store.push(digits)
     for number in range(30):

@@ -57,6 +57,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_objects_of_ones_own_train_a_model(mine: Path) -> None:
     module = pytest.importorskip("importlib").import_module
     options = DigitsOptions(

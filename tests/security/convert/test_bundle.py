@@ -137,7 +137,7 @@ def test_imported_external_data_is_in_the_manifest(
     """Weights too large for one protobuf stay beside the graph, listed with their checksum."""
     from modelpad.convert import graph
 
-    monkeypatch.setattr(graph, "INLINE_BYTES", 0)
+    monkeypatch.setattr(graph, "MAX_INLINE_BYTES", 0)
     source = tmp_path / "in"
     source.mkdir()
     (source / "g.onnx").write_bytes(make_weighted("w.bin").SerializeToString())

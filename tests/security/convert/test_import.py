@@ -623,6 +623,7 @@ def write_endless(path: Path) -> None:
     onnx.save(model, path)
 
 
+@pytest.mark.slow
 def test_an_endless_loop_is_stopped(run_modelpad: Any, tmp_path: Path) -> None:
     write_endless(tmp_path / "loop.onnx")
     (tmp_path / "temporary").mkdir()

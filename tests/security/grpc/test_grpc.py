@@ -286,6 +286,7 @@ def test_a_call_without_a_message_ends(
     wait_for(lambda: client.read(0.1) and stream in client.ended)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_loses_its_connection(
     hasty: tuple[str, psutil.Process], open_http2: Any, write_frame: Any, wait_for: Any
 ) -> None:

@@ -117,6 +117,7 @@ def test_words_of_a_bundle_are_shown_as_words(infected: Any, open_tab: Any) -> N
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_words_of_an_answer_are_shown_as_words(infected: Any, open_tab: Any) -> None:
     tab = open_tab()
     tab.page.goto(infected.url)

@@ -241,7 +241,7 @@ def test_a_rollout_ends_though_a_worker_dies_midway_and_reaches_its_replacement(
     fleet: Fleet,
 ) -> None:
     def desire(version: int) -> None:
-        raw = msgspec.Raw(msgspec.json.encode({"live": version, "versions": [version]}))
+        raw = msgspec.Raw(msgspec.json.encode({"default_version": version, "versions": [version]}))
         fleet.message_received(1, messages.DesiredStates({"digits": raw}), NOW)
 
     desire(2)
@@ -278,7 +278,7 @@ def test_metrics_of_a_worker_that_died_are_not_lost(fleet: Fleet) -> None:
 
 
 def test_a_command_makes_the_store_be_rolled_out_again(fleet: Fleet) -> None:
-    raw = msgspec.Raw(msgspec.json.encode({"live": 1, "versions": [1]}))
+    raw = msgspec.Raw(msgspec.json.encode({"default_version": 1, "versions": [1]}))
     desired = messages.DesiredStates({"digits": raw})
     fleet.message_received(1, desired, NOW)
     fleet.tick(NOW)

@@ -19,7 +19,9 @@ NOW = 1000.0
 
 
 def state(live: int, *versions: int) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode({"live": live, "versions": versions or (live,)}))
+    return msgspec.Raw(
+        msgspec.json.encode({"default_version": live, "versions": versions or (live,)})
+    )
 
 
 def desired(**states: msgspec.Raw) -> DesiredStates:

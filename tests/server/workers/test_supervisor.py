@@ -109,6 +109,7 @@ def test_a_worker_that_dies_is_replaced_and_others_answer(
     assert read_metric(three.url, "modelpad_queue_seconds_count") >= counted
 
 
+@pytest.mark.slow
 def test_workers_change_versions_together(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -127,6 +128,7 @@ def test_workers_change_versions_together(
     assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {1}
 
 
+@pytest.mark.slow
 def test_a_replaced_worker_serves_what_the_others_serve(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_replaced_worker_serves_what_the_others_serve(
 
 
 @pytest.mark.parametrize("fault", ["lies", "damaged"])
+@pytest.mark.slow
 def test_a_replaced_worker_keeps_out_what_the_others_keep_out(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any, fault: str
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_replaced_worker_keeps_out_what_the_others_keep_out(
     wait_for(lambda: {ask(running.url, digits).json()["version"] for _ in range(20)} == {3})
 
 
+@pytest.mark.slow
 def test_a_replaced_worker_serves_the_same_where_the_store_is_not_followed(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -177,6 +181,7 @@ def test_a_replaced_worker_serves_the_same_where_the_store_is_not_followed(
     assert {ask(running.url, digits).json()["version"] for _ in range(20)} == {1}
 
 
+@pytest.mark.slow
 def test_a_worker_replaced_while_the_store_is_away_waits_for_it(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -194,6 +199,7 @@ def test_a_worker_replaced_while_the_store_is_away_waits_for_it(
     assert {httpx.get(path).status_code for _ in range(20)} == {200}
 
 
+@pytest.mark.slow
 def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
     serve: Any, digits: Bundle, tmp_path: Path, wait_for: Any, gated: Any
 ) -> None:
@@ -218,6 +224,7 @@ def test_a_worker_that_comes_while_a_change_is_made_makes_it_too(
     assert {ask(running.url, digits).json()["version"] for _ in range(20)} == {2}
 
 
+@pytest.mark.slow
 def test_a_rate_holds_for_all_workers_together(serve: Any, digits: Bundle, tmp_path: Path) -> None:
     running = serve("digits", "--workers", "3", "--rate-limit", "5", store=tmp_path / "store")
     begin = time.monotonic()
@@ -296,6 +303,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(
     serve: Any, tmp_path: Path, digits: Bundle, wait_for: Any
 ) -> None:
@@ -308,6 +316,7 @@ def test_a_worker_that_hangs_is_replaced(
     assert ask(running.url, digits).json()["label"] == "7"
 
 
+@pytest.mark.slow
 def test_a_pause_of_all_processes_costs_no_worker(
     serve: Any, tmp_path: Path, digits: Bundle, wait_for: Any
 ) -> None:
@@ -365,6 +374,7 @@ def count_up(url: str, trips: int) -> int:
     return httpx.post(f"{url}/predict/endless", json=body, timeout=20).status_code
 
 
+@pytest.mark.slow
 def test_a_model_that_hangs_costs_its_worker(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -379,6 +389,7 @@ def test_a_model_that_hangs_costs_its_worker(
     assert [count_up(running.url, 5) for _ in range(10)] == [200] * 10
 
 
+@pytest.mark.slow
 def test_no_count_goes_back_while_a_worker_is_replaced(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
@@ -430,6 +441,7 @@ def test_counts_of_some_workers_are_not_shown_as_those_of_all(serve: Any, tmp_pa
     assert read_metric(running.url, "modelpad_workers") == 2
 
 
+@pytest.mark.slow
 def test_one_process_that_hangs_says_that_it_is_not_well(
     serve: Any, endless: Path, tmp_path: Path, wait_for: Any
 ) -> None:
