@@ -151,7 +151,7 @@ def start_serving() -> Callable[..., AbstractContextManager[tuple[Server, str]]]
 
 
 @pytest.fixture
-def run_modelpad(tmp_path: Path):  # type: ignore[no-untyped-def]
+def run_modelpad(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process, with a store of its own."""
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

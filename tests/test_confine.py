@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_work_is_done_elsewhere(tmp_path: Path, temporary: Path) -> None:
-    run_confined(lambda: (tmp_path / "pid").write_text(str(os.getpid())) and None, "It")
+    def work() -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+
+    run_confined(work, "It")
     assert int((tmp_path / "pid").read_text()) != os.getpid()
 
 
@@ -39,8 +43,11 @@ def test_errors_come_back_as_they_were(temporary: Path) -> None:
 
 
 def test_other_exceptions_are_named(temporary: Path) -> None:
+    def fail() -> None:
+        _ = 1 // 0
+
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        run_confined(lambda: 1 // 0 and None, "It")
+        run_confined(fail, "It")
 
 
 def test_a_crash_is_an_error(temporary: Path) -> None:
@@ -64,7 +71,9 @@ def test_what_takes_too_long_is_killed(held: bool, temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
-def test_processes_that_it_started_end_with_it(tmp_path: Path, temporary: Path, wait_for) -> None:  # type: ignore[no-untyped-def]
+def test_processes_that_it_started_end_with_it(
+    tmp_path: Path, temporary: Path, wait_for: Any
+) -> None:
     import subprocess
 
     def start() -> None:

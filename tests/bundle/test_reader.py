@@ -11,6 +11,7 @@ import pytest
 
 from modelpad.bundle import Bundle, open_bundle
 from modelpad.errors import BundleInvalid, ChecksumMismatch
+from modelpad.foreign_json import as_object
 from tests.bundle.golden_bundle import GOLDEN
 
 
@@ -74,4 +75,4 @@ def test_the_shipped_digits_are_small_and_whole(digits: Bundle) -> None:
     size = sum(path.stat().st_size for path in digits.folder.rglob("*") if path.is_file())
     assert size < 500_000
     assert digits.manifest.metrics["test_accuracy"] > 0.99
-    assert digits.read_json("card.json")["limits"]
+    assert as_object(digits.read_json("card.json"), "card")["limits"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from modelpad.cli.bench import LoadResult, format_table
 
 
-def test_bench_measures_a_model(run_modelpad) -> None:  # type: ignore[no-untyped-def]
+def test_bench_measures_a_model(run_modelpad: Any) -> None:
     done = run_modelpad("bench", "digits", "--seconds", "0.3", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)

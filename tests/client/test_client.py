@@ -113,7 +113,7 @@ def test_arrays_come_back(protocols: str) -> None:
         first = np.array([1, 2, 3, 4])
         answer = client.predict(model="mix", first=first, second=[1, 1, 1, 1])
         np.testing.assert_array_equal(answer.outputs["total"], first + 1)
-        assert answer.outputs["total"].dtype == np.int32
+        assert np.asarray(answer.outputs["total"]).dtype == np.int32
         assert client.predict(4.0, model="half_plus_two").value == 4.0
         with pytest.raises(ModelNotFound, match="several"):
             client.predict(1)
@@ -155,8 +155,11 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("refusals", [2, 9])
 def test_a_busy_server_is_asked_again(refusals: int) -> None:
-    handler = type("Handler", (Busy,), {"refusals": refusals})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+    class Handler(Busy):
+        pass
+
+    Handler.refusals = refusals
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         with modelpad.Client(f"http://127.0.0.1:{running.server_port}", retries=3) as client:
             if refusals < 3:
@@ -165,7 +168,7 @@ def test_a_busy_server_is_asked_again(refusals: int) -> None:
                 with pytest.raises(Overloaded, match="busy"):
                     client.predict("hello")
         running.shutdown()
-    assert handler.asked == min(refusals, 3) + 1
+    assert Handler.asked == min(refusals, 3) + 1
 
 
 class Changing(Busy):
@@ -192,6 +195,7 @@ def test_a_version_that_answers_otherwise_is_understood() -> None:
         with modelpad.Client(f"http://127.0.0.1:{running.server_port}") as client:
             for _ in range(2):
                 answer = client.predict("hello")
+                assert isinstance(answer.value, np.ndarray)
                 assert (answer.version, answer.value.tolist()) == (2, [1.0, 2.0])
         running.shutdown()
     assert Changing.reads == 2

@@ -15,7 +15,7 @@ Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @pytest.fixture
-def served(run_modelpad, serve, tmp_path: Path) -> Callable[..., Ask]:  # type: ignore[no-untyped-def]
+def served(run_modelpad: Any, serve: Any, tmp_path: Path) -> Callable[..., Ask]:
     """Imports with the arguments given and serves: answers a function that asks over HTTP."""
 
     def go(*arguments: str, saved: str = "") -> Ask:
@@ -38,7 +38,7 @@ def served(run_modelpad, serve, tmp_path: Path) -> Callable[..., Ask]:  # type: 
 
 
 @pytest.fixture
-def assert_close():  # type: ignore[no-untyped-def]
+def assert_close() -> Callable[[Any, Any], None]:
     """Numbers served are those of the framework, to five digits."""
 
     def check(answer: Any, expected: Any) -> None:

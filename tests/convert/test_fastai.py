@@ -40,7 +40,7 @@ def learner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def test_an_exported_learner(served, run_modelpad, learner, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_exported_learner(served: Any, run_modelpad: Any, learner: Any, tmp_path: Path) -> None:
     import torch
 
     path = str(tmp_path / "learner.pkl")
@@ -56,7 +56,7 @@ def test_an_exported_learner(served, run_modelpad, learner, tmp_path: Path) -> N
     assert answer["scores"]["high"] == pytest.approx(shares[0], abs=1e-5)
 
 
-def test_without_fastai_the_way_is_told(run_modelpad, learner, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_without_fastai_the_way_is_told(run_modelpad: Any, learner: Any, tmp_path: Path) -> None:
     done = run_modelpad("import", "learner.pkl", "--trust", PYTHONPATH="")
     assert done.returncode == 1
     assert "fastai is not installed" in done.stderr

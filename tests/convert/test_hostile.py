@@ -49,7 +49,7 @@ def make_lambda(keras: Any, mark: Path) -> Any:
 
 
 @pytest.mark.parametrize("form", ["keras", "h5", "json"])
-def test_lambda_layers(keras, tmp_path: Path, mark: Path, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_lambda_layers(keras: Any, tmp_path: Path, mark: Path, form: str) -> None:
     model = make_lambda(keras, mark)
     path, weights = tmp_path / f"net.{form}", None
     if form == "json":
@@ -68,9 +68,9 @@ def test_lambda_layers(keras, tmp_path: Path, mark: Path, form: str) -> None:  #
         assert mark.exists()
 
 
-def test_custom_objects_are_named(keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_custom_objects_are_named(keras: Any, tmp_path: Path) -> None:
     @keras.saving.register_keras_serializable(package="Mine")
-    class Odd(keras.layers.Layer):  # type: ignore[name-defined, misc]
+    class Odd(keras.layers.Layer):  # type: ignore[misc]
         def call(self, x: Any) -> Any:
             return x * 2
 
@@ -83,8 +83,8 @@ def test_custom_objects_are_named(keras, tmp_path: Path) -> None:  # type: ignor
     ("module", "name"),
     [("os", "system"), ("builtins", "exec"), ("keras.src.utils.file_utils", "get_file")],
 )
-def test_configurations_that_name_functions(  # type: ignore[no-untyped-def]
-    keras, tmp_path: Path, module: str, name: str
+def test_configurations_that_name_functions(
+    keras: Any, tmp_path: Path, module: str, name: str
 ) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     config = json.loads(model.to_json())
@@ -100,7 +100,7 @@ def test_configurations_that_name_functions(  # type: ignore[no-untyped-def]
         open_it(tmp_path / "net.json", weights=tmp_path / "net.weights.h5")
 
 
-def test_layers_that_open_files(keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_layers_that_open_files(keras: Any, tmp_path: Path) -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     config = json.loads(model.to_json())
     config["config"]["layers"][1]["config"]["vocabulary"] = "/etc/passwd"
@@ -148,7 +148,9 @@ def test_skops_with_a_class_of_its_own(tmp_path: Path) -> None:
             archive.writestr(name, data)
     with pytest.raises(NotTrusted) as caught:
         open_it(tmp_path / "g.skops")
-    assert any("os" in each for each in caught.value.details["found"])
+    found = caught.value.details["found"]
+    assert isinstance(found, list)
+    assert any("os" in each for each in found)
 
 
 def rewrite(source: Path, target: Path, change: Any) -> None:
@@ -367,7 +369,9 @@ def test_hdf5_bombs_and_links(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_rubbish_is_refused_in_words(run_modelpad, tmp_path: Path, name: str, body: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_rubbish_is_refused_in_words(
+    run_modelpad: Any, tmp_path: Path, name: str, body: bytes
+) -> None:
     (tmp_path / name).write_bytes(body)
     done = run_modelpad("import", name, "--input", "tensor:float32[4]")
     assert done.returncode in (1, 2), done.stdout

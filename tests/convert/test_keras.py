@@ -44,7 +44,7 @@ def check_pictures(ask: Any, model: Any, assert_close: Any, scale: float = 255.0
 
 
 @pytest.mark.slow
-def test_keras_archive(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_keras_archive(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
     ask = served(str(tmp_path / "net.keras"))
@@ -52,7 +52,9 @@ def test_keras_archive(served, keras, tmp_path: Path, assert_close) -> None:  # 
 
 
 @pytest.mark.slow
-def test_architecture_and_weights(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_architecture_and_weights(
+    served: Any, keras: Any, tmp_path: Path, assert_close: Any
+) -> None:
     model = make_convolution(keras)
     (tmp_path / "net.json").write_text(model.to_json())
     model.save_weights(tmp_path / "net.weights.h5")
@@ -71,14 +73,14 @@ def test_architecture_and_weights(served, keras, tmp_path: Path, assert_close) -
 
 
 @pytest.mark.slow
-def test_legacy_whole_model(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_legacy_whole_model(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.h5")
     check_pictures(served(str(tmp_path / "net.h5")), model, assert_close)
 
 
 @pytest.mark.slow
-def test_legacy_weights_alone(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_legacy_weights_alone(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     """The classic pair: model.json, and weights as `save_weights("model.h5")` once wrote them."""
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
@@ -92,7 +94,9 @@ def test_legacy_weights_alone(served, keras, tmp_path: Path, assert_close) -> No
 
 
 @pytest.mark.slow
-def test_several_inputs_and_outputs(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_several_inputs_and_outputs(
+    served: Any, keras: Any, tmp_path: Path, assert_close: Any
+) -> None:
     layers = keras.layers
     age, picture = layers.Input((5,), name="age"), layers.Input((8, 8, 1), name="picture")
     seen = layers.Flatten()(layers.Conv2D(3, 3, data_format="channels_last")(picture))
@@ -109,7 +113,7 @@ def test_several_inputs_and_outputs(served, keras, tmp_path: Path, assert_close)
 
 
 @pytest.mark.slow
-def test_recurrence(served, keras, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_recurrence(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -129,7 +133,9 @@ def test_recurrence(served, keras, tmp_path: Path, assert_close) -> None:  # typ
 
 
 @pytest.mark.slow
-def test_the_classic_pair_gives_the_drawing_pad(run_modelpad, keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_classic_pair_gives_the_drawing_pad(
+    run_modelpad: Any, keras: Any, tmp_path: Path
+) -> None:
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -149,7 +155,9 @@ def test_the_classic_pair_gives_the_drawing_pad(run_modelpad, keras, tmp_path: P
     assert '"drawing-pad"' in shown
 
 
-def test_a_live_model_is_saved(served, keras, tmp_path: Path, monkeypatch, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_a_live_model_is_saved(
+    served: Any, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assert_close: Any
+) -> None:
     import modelpad
 
     model = make_convolution(keras)
@@ -167,7 +175,7 @@ def test_a_live_model_is_saved(served, keras, tmp_path: Path, monkeypatch, asser
 
 
 @pytest.mark.slow
-def test_export_back_is_the_same_model(run_modelpad, keras, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_export_back_is_the_same_model(run_modelpad: Any, keras: Any, tmp_path: Path) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
     assert run_modelpad("import", "net.keras").returncode == 0
@@ -195,7 +203,7 @@ def write_as_keras_2(layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["2.2", "2.0"])
-def test_configurations_of_keras_2(keras, older: bool) -> None:  # type: ignore[no-untyped-def]
+def test_configurations_of_keras_2(keras: Any, older: bool) -> None:
     from modelpad.convert.keras import build_from_config
 
     start = {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg"}}

@@ -42,17 +42,17 @@ def check_rows(ask: Any, assert_close: Any) -> None:
 
 
 @pytest.mark.parametrize("opset", [9, 11, 18, 23])
-def test_opsets(served, tmp_path: Path, assert_close, opset: int) -> None:  # type: ignore[no-untyped-def]
+def test_opsets(served: Any, tmp_path: Path, assert_close: Any, opset: int) -> None:
     onnx.save(make_graph(opset=opset), tmp_path / "g.onnx")
     check_rows(served(str(tmp_path / "g.onnx")), assert_close)
 
 
-def test_a_fixed_batch_is_made_free(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_a_fixed_batch_is_made_free(served: Any, tmp_path: Path, assert_close: Any) -> None:
     onnx.save(make_graph(batch=1), tmp_path / "g.onnx")
     check_rows(served(str(tmp_path / "g.onnx")), assert_close)
 
 
-def test_external_data_comes_along(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_external_data_comes_along(served: Any, tmp_path: Path, assert_close: Any) -> None:
     onnx.save_model(
         make_graph(),
         tmp_path / "g.onnx",
@@ -65,14 +65,14 @@ def test_external_data_comes_along(served, tmp_path: Path, assert_close) -> None
     check_rows(ask, assert_close)
 
 
-def test_a_live_graph_is_saved(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_a_live_graph_is_saved(served: Any, tmp_path: Path, assert_close: Any) -> None:
     import modelpad
 
     modelpad.save(make_graph(), "model", store=tmp_path / "store")
     check_rows(served(saved="model"), assert_close)
 
 
-def test_an_output_told_with_another_rank(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_an_output_told_with_another_rank(served: Any, tmp_path: Path, assert_close: Any) -> None:
     """What the graph answers counts, as exporters that know no rank write anything."""
     model = make_graph()
     model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=1)
@@ -80,7 +80,9 @@ def test_an_output_told_with_another_rank(served, tmp_path: Path, assert_close) 
     check_rows(served(str(tmp_path / "g.onnx")), assert_close)
 
 
-def test_serving_the_file_as_it_is(serve, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_serving_the_file_as_it_is(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import httpx
 
     monkeypatch.setenv("MODELPAD_CACHE", str(tmp_path / "cache"))

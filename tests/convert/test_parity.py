@@ -13,6 +13,7 @@ from modelpad.convert.parity import check_parity
 from modelpad.convert.pytorch import TorchSource
 from modelpad.convert.source import TensorSpec
 from modelpad.errors import ParityFailed
+from modelpad.fields.arrays import Arrays
 
 torch = pytest.importorskip("torch")
 
@@ -32,10 +33,11 @@ class WrongWeights(TorchSource):
     """A converter that loses a weight on the way."""
 
     def export(self) -> Any:
-        kept = self.module[0].weight.data.clone()
-        self.module[0].weight.data[0, 0, 0, 0] += 0.5
+        weight = self.module.get_parameter("0.weight")
+        kept = weight.data.clone()
+        weight.data[0, 0, 0, 0] += 0.5
         graph = super().export()
-        self.module[0].weight.data = kept
+        weight.data = kept
         return graph
 
 
@@ -43,7 +45,7 @@ class WrongLayout(TorchSource):
     """A converter that takes channels last where the model takes them first."""
 
     def export(self) -> Any:
-        class Turned(torch.nn.Module):  # type: ignore[misc]
+        class Turned(torch.nn.Module):  # type: ignore[name-defined, misc]
             def __init__(self, inner: Any) -> None:
                 super().__init__()
                 self.inner = inner
@@ -103,7 +105,7 @@ def test_a_fixed_batch_is_named() -> None:
 
 
 def test_numbers_that_are_not_numbers() -> None:
-    samples = [{"x": np.zeros(2, np.float32)} for _ in range(3)]
+    samples: list[Arrays] = [{"x": np.zeros(2, np.float32)} for _ in range(3)]
 
     def answer(value: float) -> Any:
         return lambda batch: {"y": np.full((len(batch["x"]), 1), value, np.float32)}
@@ -127,13 +129,15 @@ def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -
         sizes.append(len(batch["x"]))
         return double(batch)
 
-    values = [{"x": np.array([float(number)], np.float32)} for number in range(samples)]
+    values: list[Arrays] = [
+        {"x": np.array([float(number)], np.float32)} for number in range(samples)
+    ]
     assert check_parity(count, double, values).samples == samples
     assert sorted(sizes) == asked
 
 
 @pytest.mark.slow
-def test_a_refused_model_leaves_nothing(run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_refused_model_leaves_nothing(run_modelpad: Any, tmp_path: Path) -> None:
     torch.save(make_net().state_dict(), tmp_path / "w.pt")
     (tmp_path / "mynet.py").write_text("import torch\n" + _source())
     words = ("import", "w.pt", "--module", "mynet:make_net", "--input", "image:3x3x3")
@@ -151,7 +155,9 @@ def _source() -> str:
 
 @pytest.mark.parametrize("kind", ["int8", "fp16"])
 @pytest.mark.slow
-def test_quantized_graphs_are_smaller_and_measured(run_modelpad, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
+def test_quantized_graphs_are_smaller_and_measured(
+    run_modelpad: Any, tmp_path: Path, kind: str
+) -> None:
     keras = pytest.importorskip("keras")
     layers = keras.layers
     model = keras.Sequential(

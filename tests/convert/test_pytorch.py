@@ -48,7 +48,7 @@ def check_pictures(ask: Any, net: Any, assert_close: Any) -> None:
 
 
 @pytest.mark.slow
-def test_exported_program(served, net, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_exported_program(served: Any, net: Any, tmp_path: Path, assert_close: Any) -> None:
     example = (torch.rand(2, 3, 20, 20),)
     batch = torch.export.Dim("batch")
     torch.export.save(
@@ -58,14 +58,16 @@ def test_exported_program(served, net, tmp_path: Path, assert_close) -> None:  #
 
 
 @pytest.mark.slow
-def test_exported_program_with_a_fixed_batch(served, net, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_exported_program_with_a_fixed_batch(
+    served: Any, net: Any, tmp_path: Path, assert_close: Any
+) -> None:
     torch.export.save(torch.export.export(net, (torch.rand(1, 3, 20, 20),)), tmp_path / "net.pt2")
     check_pictures(served(str(tmp_path / "net.pt2"), *PICTURE), net, assert_close)
 
 
 @pytest.mark.parametrize("way", ["script", "trace"])
 @pytest.mark.slow
-def test_torchscript(served, net, tmp_path: Path, assert_close, way: str) -> None:  # type: ignore[no-untyped-def]
+def test_torchscript(served: Any, net: Any, tmp_path: Path, assert_close: Any, way: str) -> None:
     made = (
         torch.jit.script(net) if way == "script" else torch.jit.trace(net, torch.rand(1, 3, 20, 20))
     )
@@ -75,7 +77,9 @@ def test_torchscript(served, net, tmp_path: Path, assert_close, way: str) -> Non
 
 @pytest.mark.parametrize("form", ["state", "checkpoint", "safetensors"])
 @pytest.mark.slow
-def test_weights_of_a_module(served, net, tmp_path: Path, assert_close, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_weights_of_a_module(
+    served: Any, net: Any, tmp_path: Path, assert_close: Any, form: str
+) -> None:
     from safetensors.torch import save_file
 
     path = tmp_path / ("weights.safetensors" if form == "safetensors" else "weights.pt")
@@ -88,7 +92,7 @@ def test_weights_of_a_module(served, net, tmp_path: Path, assert_close, form: st
     check_pictures(ask, net, assert_close)
 
 
-def test_a_live_module_is_saved(served, net, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_a_live_module_is_saved(served: Any, net: Any, tmp_path: Path, assert_close: Any) -> None:
     import modelpad
 
     modelpad.save(
@@ -102,7 +106,7 @@ def test_a_live_module_is_saved(served, net, tmp_path: Path, assert_close) -> No
     check_pictures(served(saved="model"), net, assert_close)
 
 
-class TwoHeads(torch.nn.Module):  # type: ignore[misc]
+class TwoHeads(torch.nn.Module):  # type: ignore[name-defined, misc]
     """Tokens and numbers in, a dictionary out."""
 
     def __init__(self) -> None:
@@ -118,8 +122,8 @@ class TwoHeads(torch.nn.Module):  # type: ignore[misc]
         return {"scores": scores, "best": scores.max(dim=1).values}
 
 
-def test_a_live_module_with_several_inputs_and_a_dictionary(  # type: ignore[no-untyped-def]
-    served, tmp_path: Path, assert_close
+def test_a_live_module_with_several_inputs_and_a_dictionary(
+    served: Any, tmp_path: Path, assert_close: Any
 ) -> None:
     import modelpad
 
@@ -150,7 +154,7 @@ def test_a_module_without_an_example_says_what_to_give(tmp_path: Path, net: Any)
     assert "example" in caught.value.hint
 
 
-def test_weights_of_another_module_are_refused(run_modelpad, net, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_weights_of_another_module_are_refused(run_modelpad: Any, net: Any, tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "other.pt")
     done = run_modelpad("import", "other.pt", "--module", "mynet:make_net", *PICTURE)
     assert done.returncode == 1

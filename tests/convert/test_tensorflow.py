@@ -43,20 +43,20 @@ def check_pictures(ask: Any, model: Any, assert_close: Any) -> None:
         assert_close(ask({"image": pixels.tolist()}), expected)
 
 
-def test_saved_model(served, model, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_saved_model(served: Any, model: Any, tmp_path: Path, assert_close: Any) -> None:
     model.export(tmp_path / "net")
     ask = served(str(tmp_path / "net"), "--input", "image:10x10x3,scale=0..1")
     check_pictures(ask, model, assert_close)
 
 
-class Signed(tensorflow.Module):  # type: ignore[misc]
+class Signed(tensorflow.Module):  # type: ignore[name-defined, misc]
     """A module with a signature of two inputs by name."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = tensorflow.Variable(RNG.normal(size=(4, 2)).astype(np.float32))
 
-    @tensorflow.function(
+    @tensorflow.function(  # type: ignore[untyped-decorator]
         input_signature=[
             tensorflow.TensorSpec([None, 4], tensorflow.float32, name="first"),
             tensorflow.TensorSpec([None, 4], tensorflow.float32, name="second"),
@@ -69,7 +69,9 @@ class Signed(tensorflow.Module):  # type: ignore[misc]
         }
 
 
-def test_saved_model_with_a_signature_of_several(served, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_saved_model_with_a_signature_of_several(
+    served: Any, tmp_path: Path, assert_close: Any
+) -> None:
     module = Signed()
     tensorflow.saved_model.save(module, str(tmp_path / "net"), signatures={"mix": module.mix})
     ask = served(str(tmp_path / "net"))
@@ -80,7 +82,7 @@ def test_saved_model_with_a_signature_of_several(served, tmp_path: Path, assert_
     assert_close(answer["apart"], expected["apart"][0])
 
 
-def test_tflite(served, model, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_tflite(served: Any, model: Any, tmp_path: Path, assert_close: Any) -> None:
     model.export(tmp_path / "net")
     converter = tensorflow.lite.TFLiteConverter.from_saved_model(str(tmp_path / "net"))
     (tmp_path / "net.tflite").write_bytes(converter.convert())
@@ -88,13 +90,15 @@ def test_tflite(served, model, tmp_path: Path, assert_close) -> None:  # type: i
     check_pictures(ask, model, assert_close)
 
 
-def test_keras_on_tensorflow(served, model, tmp_path: Path, assert_close) -> None:  # type: ignore[no-untyped-def]
+def test_keras_on_tensorflow(served: Any, model: Any, tmp_path: Path, assert_close: Any) -> None:
     model.save(tmp_path / "net.keras")
     check_pictures(served(str(tmp_path / "net.keras")), model, assert_close)
 
 
 @pytest.mark.parametrize("form", ["whole", "pair"])
-def test_files_that_keras_2_wrote(served, tmp_path: Path, assert_close, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_files_that_keras_2_wrote(
+    served: Any, tmp_path: Path, assert_close: Any, form: str
+) -> None:
     older = pytest.importorskip("tf_keras")
     layers = older.layers
     net = older.Sequential(
@@ -121,8 +125,10 @@ def test_files_that_keras_2_wrote(served, tmp_path: Path, assert_close, form: st
 
 
 def test_saved_models_that_run_python_are_refused(tmp_path: Path) -> None:
-    class Bomb(tensorflow.Module):  # type: ignore[misc]
-        @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 4], tensorflow.float32)])
+    class Bomb(tensorflow.Module):  # type: ignore[name-defined, misc]
+        @tensorflow.function(  # type: ignore[untyped-decorator]
+            input_signature=[tensorflow.TensorSpec([None, 4], tensorflow.float32)]
+        )
         def run(self, x: Any) -> Any:
             return tensorflow.py_function(lambda value: value + 1, [x], tensorflow.float32)
 
@@ -133,8 +139,10 @@ def test_saved_models_that_run_python_are_refused(tmp_path: Path) -> None:
 
 
 def test_saved_models_that_touch_files_are_refused(tmp_path: Path) -> None:
-    class Reader(tensorflow.Module):  # type: ignore[misc]
-        @tensorflow.function(input_signature=[tensorflow.TensorSpec([None], tensorflow.string)])
+    class Reader(tensorflow.Module):  # type: ignore[name-defined, misc]
+        @tensorflow.function(  # type: ignore[untyped-decorator]
+            input_signature=[tensorflow.TensorSpec([None], tensorflow.string)]
+        )
         def run(self, names: Any) -> Any:
             return tensorflow.map_fn(tensorflow.io.read_file, names)
 
@@ -144,7 +152,7 @@ def test_saved_models_that_touch_files_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "net", ImportRequest())
 
 
-def test_damaged_folders_are_refused_in_words(run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_folders_are_refused_in_words(run_modelpad: Any, tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "saved_model.pb").write_bytes(b"\x12\xff\xff\xff rubbish")
     done = run_modelpad("import", "net", "--json")

@@ -45,7 +45,7 @@ def field_name(run_modelpad: Any) -> str:
 
 
 @pytest.mark.slow
-def test_skops(served, run_modelpad, pipeline, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_skops(served: Any, run_modelpad: Any, pipeline: Any, tmp_path: Path) -> None:
     import skops.io
 
     skops.io.dump(pipeline, tmp_path / "forest.skops")
@@ -54,7 +54,9 @@ def test_skops(served, run_modelpad, pipeline, tmp_path: Path) -> None:  # type:
 
 
 @pytest.mark.parametrize("form", ["joblib", "pickle"])
-def test_pickles_need_trust(served, run_modelpad, pipeline, tmp_path: Path, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_pickles_need_trust(
+    served: Any, run_modelpad: Any, pipeline: Any, tmp_path: Path, form: str
+) -> None:
     import joblib
 
     path = tmp_path / f"forest.{form}"
@@ -70,7 +72,7 @@ def test_pickles_need_trust(served, run_modelpad, pipeline, tmp_path: Path, form
 
 
 @pytest.mark.slow
-def test_text(served, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_text(served: Any, tmp_path: Path) -> None:
     import skops.io
 
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression())
@@ -82,7 +84,7 @@ def test_text(served, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
         assert ask({"text": text})["scores"]["pos"] == pytest.approx(shares[1], abs=1e-5)
 
 
-def test_a_live_estimator_and_a_regression(served, run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_live_estimator_and_a_regression(served: Any, run_modelpad: Any, tmp_path: Path) -> None:
     import modelpad
 
     data = load_diabetes()
@@ -94,7 +96,7 @@ def test_a_live_estimator_and_a_regression(served, run_modelpad, tmp_path: Path)
 
 
 @pytest.mark.parametrize("form", ["json", "ubj"])
-def test_xgboost(served, run_modelpad, tmp_path: Path, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_xgboost(served: Any, run_modelpad: Any, tmp_path: Path, form: str) -> None:
     xgboost = pytest.importorskip("xgboost")
     options = {"objective": "multi:softprob", "num_class": 3, "max_depth": 3}
     model = xgboost.train(options, xgboost.DMatrix(IRIS.data, IRIS.target), 12)
@@ -103,7 +105,7 @@ def test_xgboost(served, run_modelpad, tmp_path: Path, form: str) -> None:  # ty
     check_rows(ask, model.predict(xgboost.DMatrix(ROWS)), field_name(run_modelpad))
 
 
-def test_lightgbm(served, run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_lightgbm(served: Any, run_modelpad: Any, tmp_path: Path) -> None:
     lightgbm = pytest.importorskip("lightgbm")
     options = {"objective": "multiclass", "num_class": 3, "verbose": -1}
     model = lightgbm.train(options, lightgbm.Dataset(IRIS.data, IRIS.target), 12)
@@ -111,7 +113,7 @@ def test_lightgbm(served, run_modelpad, tmp_path: Path) -> None:  # type: ignore
     check_rows(served(str(tmp_path / "trees.txt")), model.predict(ROWS), field_name(run_modelpad))
 
 
-def test_live_boosters_know_their_classes(served, run_modelpad, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_live_boosters_know_their_classes(served: Any, run_modelpad: Any, tmp_path: Path) -> None:
     import modelpad
 
     lightgbm = pytest.importorskip("lightgbm")

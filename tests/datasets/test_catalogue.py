@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_names_are_sorted() -> None:
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
-def test_every_download_has_a_checksum(entry) -> None:  # type: ignore[no-untyped-def]
+def test_every_download_has_a_checksum(entry: Any) -> None:
     assert bool(entry.files) == bool(entry.mirrors)
     assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for file in entry.files)
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in entry.mirrors)

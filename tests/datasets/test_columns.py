@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelpad.datasets.columns import Plan, find_classes, plan_columns, read_targets
+from modelpad.datasets.columns import Columns, Plan, find_classes, plan_columns, read_targets
 from modelpad.datasets.options import TableOptions
 from modelpad.errors import DataSetInvalid
 
@@ -48,7 +48,7 @@ def test_unclear_columns_are_listed(options: TableOptions, message: str) -> None
 
 def test_classes_are_texts_or_whole_numbers() -> None:
     plan = Plan("text", ("label",), "classification")
-    columns = {"label": [10, 9, 10, "9"], "text": ["a"] * 4}
+    columns: Columns = {"label": [10, 9, 10, "9"], "text": ["a"] * 4}
     classes = find_classes(columns, plan)
     assert classes == ("9", "10")
     assert read_targets(columns, plan, classes).tolist() == [1, 0, 1, 0]
@@ -59,30 +59,30 @@ def test_classes_are_texts_or_whole_numbers() -> None:
 
 def test_several_labels_come_from_one_column_or_several() -> None:
     one = Plan("text", ("labels",), "multi-label")
-    columns = {"labels": ["cat|dog", "", ["dog"], "cat | emu"], "text": ["a"] * 4}
+    columns: Columns = {"labels": ["cat|dog", "", ["dog"], "cat | emu"], "text": ["a"] * 4}
     classes = find_classes(columns, one)
     assert classes == ("cat", "dog", "emu")
     expected = [[1, 1, 0], [0, 0, 0], [0, 1, 0], [1, 0, 1]]
     assert read_targets(columns, one, classes).astype(int).tolist() == expected
     several = Plan("text", ("cat", "dog"), "multi-label")
-    flags = {"cat": ["1", "0", True], "dog": ["no", "Yes", 0], "text": ["a"] * 3}
+    flags: Columns = {"cat": ["1", "0", True], "dog": ["no", "Yes", 0], "text": ["a"] * 3}
     classes = find_classes(flags, several)
     targets = read_targets(flags, several, classes)
-    assert (classes, targets.dtype) == (("cat", "dog"), np.bool_)
+    assert (classes, targets.dtype) == (("cat", "dog"), np.dtype(np.bool_))
     assert targets.astype(int).tolist() == [[1, 0], [0, 1], [1, 0]]
     with pytest.raises(DataSetInvalid, match="0 or 1"):
-        read_targets(flags | {"dog": ["2", "0", "0"]}, several, classes)
+        read_targets({**flags, "dog": ["2", "0", "0"]}, several, classes)
 
 
 def test_values_are_finite_numbers() -> None:
     plan = Plan("text", ("x", "y"), "regression")
-    columns = {"x": ["1.5", "-2"], "y": [3, 4.25], "text": ["a", "b"]}
+    columns: Columns = {"x": ["1.5", "-2"], "y": [3, 4.25], "text": ["a", "b"]}
     targets = read_targets(columns, plan, ())
     assert targets.dtype == np.float32
     assert targets.tolist() == [[1.5, 3], [-2, 4.25]]
     for cell in ("nan", "inf", "many", "", None, 10**400, 1e300):
         with pytest.raises(DataSetInvalid, match="finite number"):
-            read_targets(columns | {"x": ["1", cell]}, plan, ())
+            read_targets({**columns, "x": ["1", cell]}, plan, ())
 
 
 def test_a_class_only_in_test_is_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def make_set(split: Split, classes: tuple[str, ...], task: Task = "classificatio
     return DataSet("n", "t", "l", "s", classes, split, task=task, value_names=names)
 
 
-def test_cells_fit_small_large_and_varied_images(class_folder: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_cells_fit_small_large_and_varied_images(class_folder: Path, write_image: Any) -> None:
     small = Split(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int64))
     large = Split(np.zeros((1, 600, 1200, 3), np.uint8), np.zeros(1, np.int64))
     assert fit_cell(small) == (56, 56)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from modelpad.datasets.idx import encode_idx, parse_idx, read_content
 from modelpad.errors import DataSetInvalid
@@ -19,12 +20,12 @@ ARRAYS = arrays.arrays(np.uint8, arrays.array_shapes(max_dims=4, max_side=6))
 
 
 @given(ARRAYS)
-def test_what_is_written_is_read_back(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_what_is_written_is_read_back(array: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(parse_idx(encode_idx(array), HERE), array)
 
 
 @given(ARRAYS, st.data())
-def test_any_shorter_file_is_truncated(array: np.ndarray, data: st.DataObject) -> None:  # type: ignore[type-arg]
+def test_any_shorter_file_is_truncated(array: NDArray[np.uint8], data: st.DataObject) -> None:
     content = encode_idx(array)
     cut = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(DataSetInvalid, match="truncated"):

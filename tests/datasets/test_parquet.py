@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_texts_and_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_images_become_files(tmp_path: Path, write_image, nested: bool) -> None:  # type: ignore[no-untyped-def]
+def test_images_become_files(tmp_path: Path, write_image: Any, nested: bool) -> None:
     bodies = [write_image(tmp_path / f"{i}.png").read_bytes() for i in range(4)]
     cells: list[object] = (
         [{"bytes": b, "path": "../x.png"} for b in bodies] if nested else [*bodies]

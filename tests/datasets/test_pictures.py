@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from modelpad.datasets import pictures
 from modelpad.datasets.pictures import Unreadable, read_picture, read_pictures
 
 
-def test_an_image_over_the_limit_is_not_decoded(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_an_image_over_the_limit_is_not_decoded(tmp_path: Path, write_image: Any) -> None:
     path = write_image(tmp_path / "a.png", (20, 16))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "MAX_PIXELS", 319)
@@ -22,7 +23,7 @@ def test_an_image_over_the_limit_is_not_decoded(tmp_path: Path, write_image) -> 
 
 
 @pytest.mark.parametrize("keep", [0, 1, 60])
-def test_a_truncated_file_is_unreadable(tmp_path: Path, write_image, keep: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_truncated_file_is_unreadable(tmp_path: Path, write_image: Any, keep: int) -> None:
     path = write_image(tmp_path / "a.png")
     path.write_bytes(path.read_bytes()[:keep])
     assert isinstance(read_picture(path), Unreadable)

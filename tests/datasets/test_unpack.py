@@ -47,7 +47,9 @@ def make_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
-def tar_member(name: str, body: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""):  # type: ignore[no-untyped-def]
+def tar_member(
+    name: str, body: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
     member = tarfile.TarInfo(name)
     member.size, member.type, member.linkname = len(body), kind, link
     return member, body
@@ -187,7 +189,11 @@ def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["zeros.gz", "zeros.bz2", "zeros.xz"])
 def test_a_bomb_is_refused_by_what_it_writes(tmp_path: Path, name: str) -> None:
-    compress = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    compress: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
     (tmp_path / name).write_bytes(compress[name[5:]](bytes(3_000_000)))
     limits = UnpackLimits(max_bytes=2_000_000)
     refuse(tmp_path / name, TooLarge, "decompression bomb", limits=limits)

@@ -6,6 +6,7 @@ import argparse
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_every_variable_is_documented(variable: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
-def test_every_endpoint_is_documented(route) -> None:  # type: ignore[no-untyped-def]
+def test_every_endpoint_is_documented(route: Any) -> None:
     assert f"`{route.method} {route.endpoint}`" in DOCS["http.md"] + DOCS["protocols.md"]
 
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -47,7 +48,7 @@ def test_the_extra_exists(title: str) -> None:
 
 @pytest.mark.parametrize("title", PACKAGES)
 @pytest.mark.slow
-def test_the_three_lines(title: str, tmp_path: Path, serve) -> None:  # type: ignore[no-untyped-def]
+def test_the_three_lines(title: str, tmp_path: Path, serve: Any) -> None:
     if find_spec(PACKAGES[title]) is None:
         pytest.skip(f"{PACKAGES[title]} is not installed")
     blocks = re.findall(r"```(python|sh)\n(.*?)```", SECTIONS[title], re.DOTALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ LIMITS = st.builds(
 
 
 @given(QUEUES, TIMES, LIMITS)
-def test_nothing_runs_that_is_of_no_use(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_runs_that_is_of_no_use(queue: Any, now: Any, limits: Any) -> None:
     decision = decide(queue, now, limits)
     assert all(
         queue[place].deadline > now and not queue[place].cancelled for place in decision.selected
@@ -29,7 +31,7 @@ def test_nothing_runs_that_is_of_no_use(queue, now, limits) -> None:  # type: ig
 
 
 @given(QUEUES, TIMES, LIMITS)
-def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
+def test_batches_keep_their_size_and_order(queue: Any, now: Any, limits: Any) -> None:
     selected = decide(queue, now, limits).selected
     assert list(selected) == sorted(selected)
     total = sum(queue[place].items for place in selected)
@@ -39,7 +41,7 @@ def test_batches_keep_their_size_and_order(queue, now, limits) -> None:  # type:
 
 
 @given(QUEUES, TIMES, LIMITS)
-def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
+def test_an_engine_that_need_not_wait_never_does(queue: Any, now: Any, limits: Any) -> None:
     decision = decide(queue, now, BatchLimits(limits.max_batch_size))
     useful = any(each.deadline > now and not each.cancelled for each in queue)
     assert bool(decision.selected) == useful
@@ -47,7 +49,7 @@ def test_an_engine_that_need_not_wait_never_does(queue, now, limits) -> None:  #
 
 
 @given(QUEUES, TIMES, LIMITS)
-def test_waiting_ends(queue, now, limits) -> None:  # type: ignore[no-untyped-def]
+def test_waiting_ends(queue: Any, now: Any, limits: Any) -> None:
     decision = decide(queue, now, limits)
     if decision.wait_until is not None:
         assert not decision.selected

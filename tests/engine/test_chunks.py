@@ -113,7 +113,7 @@ def test_a_failing_chunk_fails_only_its_request(doubler: Bundle) -> None:
     session.fails_at = 9.0
     batcher = Batcher(session, batches=BatchLimits(4))
 
-    async def ask() -> list[Any]:
+    async def ask() -> Any:
         return await asyncio.gather(
             batcher.run(numbers(40)), batcher.run(numbers(6, 100.0)), return_exceptions=True
         )

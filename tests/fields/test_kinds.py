@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpad.errors import BundleInvalid, InvalidInput, TooLarge
-from modelpad.fields import Image, Label, Sketch, Tensor, Text, field_from_dict
+from modelpad.fields import Field, Image, Label, Sketch, Tensor, Text, field_from_dict
 
-FIELDS = [
+FIELDS: list[Field] = [
     Image("photo", 8, 6, 3),
     Image("any", None, None, 1),
     Sketch(),

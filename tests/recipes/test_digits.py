@@ -33,7 +33,7 @@ LAYERS = {
 
 
 def train(folder: Path, *, architecture: ArchitectureName = "mlp", **options: Any) -> Outcome:
-    asked = {"name": "digits", "data": "uci-digits", "epochs": 2} | options
+    asked: dict[str, Any] = {"name": "digits", "data": "uci-digits", "epochs": 2} | options
     request = TrainRequest(folder=folder, **asked)
     return run_recipe(RECIPE, DigitsOptions(architecture), request, out=io.StringIO())
 
@@ -99,7 +99,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     for name in ("report.html", "graph.svg", "report/curves.png", "report/confusion.png"):
         assert (tmp_path / "run" / name).stat().st_size > 500
     assert list((tmp_path / "run" / "logs").glob("events.out.tfevents.*"))
-    card = bundle.read_json("card.json")
+    card: Any = bundle.read_json("card.json")
     assert len(card["history"]) == 2
     assert sum(map(sum, card["confusion"]["matrix"])) == 359
     Session(bundle).warm_up()
@@ -114,7 +114,7 @@ def test_the_two_keras_files_are_the_model(tmp_path: Path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (5, 28, 28)).astype(np.float32)
     scores = np.asarray(model.predict(images, verbose=0))
     answers = Session(bundle).predict({"image": images})["label"]
-    np.testing.assert_allclose(scores, answers, atol=1e-5)
+    np.testing.assert_allclose(scores, answers.astype(np.float64), atol=1e-5)
 
 
 def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
     assert json.loads(output)["test_accuracy"] > 0.2
-    card = open_bundle(tmp_path / "store" / "stopped" / "1").read_json("card.json")
+    card: Any = open_bundle(tmp_path / "store" / "stopped" / "1").read_json("card.json")
     assert 2 <= card["training"]["epochs"] < 4
 
 

@@ -282,7 +282,7 @@ def test_a_large_answer_in_json_holds_up_nobody(
     running = serve(str(widen.folder), "digits", "--workers", "1", store=tmp_path / "store")
     time.sleep(2.5)
     row = [1.0, 0.5, 0.25, 0.125]
-    path, body, read = {
+    forms: dict[str, tuple[str, dict[str, Any], Callable[[Any], Any]]] = {
         "tfserving": (
             f"/v1/models/{widen.manifest.name}:predict",
             {"instances": [row]},
@@ -308,7 +308,8 @@ def test_a_large_answer_in_json_holds_up_nobody(
             {"x": row},
             lambda answer: answer["outputs"]["y"],
         ),
-    }[protocol]
+    }
+    path, body, read = forms[protocol]
     with watch_digits(running.url, digits) as latencies:
         answer = httpx.post(running.url + path, json=body, timeout=60)
     assert answer.status_code == 200

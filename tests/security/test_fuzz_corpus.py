@@ -7,6 +7,7 @@ import re
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -52,7 +53,7 @@ EXEMPT = {
 }
 
 
-def load(name: str):  # type: ignore[no-untyped-def]
+def load(name: str) -> ModuleType:
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name])
     return load_target(name)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,8 +139,8 @@ def list_hidden(store: LocalStore, prefix: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", ["promote", "alias", "traffic", "shadow"])
-def test_remove_and_its_rival_are_never_both_acknowledged(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start, rival: str
+def test_remove_and_its_rival_are_never_both_acknowledged(
+    store: LocalStore, digits: Bundle, start: Any, rival: str
 ) -> None:
     chance = random.Random(12)
     store.push(digits)
@@ -196,8 +197,8 @@ def test_a_removed_version_takes_the_note_of_its_failure_along(
     assert store.names() == ["digits"]
 
 
-def test_a_killed_holder_of_the_lock_holds_nobody_up(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start
+def test_a_killed_holder_of_the_lock_holds_nobody_up(
+    store: LocalStore, digits: Bundle, start: Any
 ) -> None:
     store.push(digits)
     holder = start(HOLD, store.root / "digits" / ".lock")
@@ -216,8 +217,8 @@ def test_a_killed_holder_of_the_lock_holds_nobody_up(  # type: ignore[no-untyped
     thread.join()
 
 
-def test_waiting_for_the_lock_ends_with_an_error(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start, monkeypatch: pytest.MonkeyPatch
+def test_waiting_for_the_lock_ends_with_an_error(
+    store: LocalStore, digits: Bundle, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.push(digits)
     assert start(HOLD, store.root / "digits" / ".lock").read() == "held"
@@ -226,8 +227,8 @@ def test_waiting_for_the_lock_ends_with_an_error(  # type: ignore[no-untyped-def
         store.promote("digits", 1)
 
 
-def test_an_alias_file_of_a_live_writer_stays_until_it_dies(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start
+def test_an_alias_file_of_a_live_writer_stays_until_it_dies(
+    store: LocalStore, digits: Bundle, start: Any
 ) -> None:
     store.push(digits)
     writer = start(HOLD, store.root / "digits" / ".lock")
@@ -244,8 +245,8 @@ def test_an_alias_file_of_a_live_writer_stays_until_it_dies(  # type: ignore[no-
     assert store.aliases("digits")["production"] == 1
 
 
-def test_kills_during_alias_changes_leave_no_files(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start
+def test_kills_during_alias_changes_leave_no_files(
+    store: LocalStore, digits: Bundle, start: Any
 ) -> None:
     chance = random.Random(15)
     store.push(digits)
@@ -260,8 +261,8 @@ def test_kills_during_alias_changes_leave_no_files(  # type: ignore[no-untyped-d
     assert list_hidden(store, ".aliases.json-") == []
 
 
-def test_a_version_half_written_by_a_killed_process_is_cleaned(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start
+def test_a_version_half_written_by_a_killed_process_is_cleaned(
+    store: LocalStore, digits: Bundle, start: Any
 ) -> None:
     store.push(digits)
     pusher = start(PUSH, store.root, digits.folder)
@@ -273,8 +274,8 @@ def test_a_version_half_written_by_a_killed_process_is_cleaned(  # type: ignore[
     assert list_hidden(store, ".staging-") == []
 
 
-def test_a_slow_push_is_finished_though_others_clean(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, start
+def test_a_slow_push_is_finished_though_others_clean(
+    store: LocalStore, digits: Bundle, start: Any
 ) -> None:
     pusher = start(PUSH, store.root, digits.folder)
     written = 0
@@ -346,8 +347,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     ],
     ids=["remove", "promote", "rollback", "traffic", "failure", "push"],
 )
-def test_a_model_that_is_a_link_is_not_changed(  # type: ignore[no-untyped-def]
-    store: LocalStore, digits: Bundle, outside: Path, change
+def test_a_model_that_is_a_link_is_not_changed(
+    store: LocalStore, digits: Bundle, outside: Path, change: Any
 ) -> None:
     (outside / ".staging-1-0123456789ab").mkdir()
     (outside / ".staging-1-0123456789ab" / "kept").write_bytes(b"mine")

@@ -50,7 +50,7 @@ def ask(url: str, digits: Bundle, number: int = 7, **headers: str) -> httpx.Resp
 
 
 def version_of(url: str, digits: Bundle, **headers: str) -> int:
-    return int(ask(url, digits, **headers).json()["version"])
+    return int(ask(url, digits, 7, **headers).json()["version"])
 
 
 def test_a_new_version_comes_in_and_the_old_one_leaves(

@@ -271,7 +271,8 @@ def test_every_error_is_a_text(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("shape", [[2**70, 4], [2**40, 2**40], [0, 2**63], [30_000_000]])
 def test_shapes_beyond_all_memory_are_refused(client: httpx.Client, shape: list[int]) -> None:
-    for more in ({"data": []}, {"parameters": {"binary_data_size": 0}}):
+    ways: tuple[dict[str, Any], ...] = ({"data": []}, {"parameters": {"binary_data_size": 0}})
+    for more in ways:
         given = without("data") | {"shape": shape} | more
         answer = client.post(f"{MIX}/infer", json={"inputs": [given, BOTH[1]]})
         assert answer.status_code in (400, 413), answer.text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import httpx
 import pytest
 
@@ -11,7 +14,7 @@ PNG = {"content-type": "image/png"}
 
 
 @pytest.fixture
-def client(server):  # type: ignore[no-untyped-def]
+def client(server: Any) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=20) as http:
         yield http
 

@@ -70,7 +70,9 @@ def test_a_shadow_is_asked_and_never_heard(url: str, picture: bytes, wait_for: A
 def test_a_shadow_that_says_something_else_is_noticed(
     url: str, store: LocalStore, digits: Bundle, picture: bytes, tmp_path: Path, wait_for: Any
 ) -> None:
-    names = tuple(reversed(digits.manifest.signature.outputs[0].classes))
+    label = digits.manifest.signature.outputs[0]
+    assert isinstance(label, Label)
+    names = tuple(reversed(label.classes))
     signature = Signature(digits.manifest.signature.inputs, (Label("label", names),))
     files = {name: digits.path(name) for name in digits.manifest.files}
     other = replace(digits.manifest, signature=signature, samples=())

@@ -88,9 +88,9 @@ def test_classify_and_regress(client: httpx.Client) -> None:
     examples = {"examples": [{"row": [0.0, 5.0, 0.0]}, {"row": [9.0, 0.0, 0.0]}]}
     results = client.post("/v1/models/pick:classify", json=examples).json()["results"]
     assert [max(row, key=lambda pair: pair[1])[0] for row in results] == ["b", "a"]
-    examples = {"examples": [{"x": 4}, {"x": 0}]}
-    assert client.post(f"{HALF}:regress", json=examples).json() == {"results": [4.0, 2.0]}
-    assert client.post("/v1/models/mix:classify", json=examples).status_code == 400
+    halves = {"examples": [{"x": 4}, {"x": 0}]}
+    assert client.post(f"{HALF}:regress", json=halves).json() == {"results": [4.0, 2.0]}
+    assert client.post("/v1/models/mix:classify", json=halves).status_code == 400
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from modelpad.errors import UsageError
 from modelpad.recipes.digits import RECIPE, DigitsOptions
 from modelpad.training.options import KerasOptions
-from modelpad.training.pipeline import train
+from modelpad.training.pipeline import Outcome, train
 from modelpad.training.run import TrainRequest
 from modelpad.training.user_objects import load_object
 
@@ -83,13 +84,13 @@ def test_objects_of_ones_own_train_a_model(mine: Path) -> None:
         "test_top_k_categorical_accuracy",
     }
     assert outcome.metrics["test_top_k_categorical_accuracy"] > outcome.metrics["test_accuracy"]
-    card = outcome.bundle.read_json("card.json")
+    card: Any = outcome.bundle.read_json("card.json")
     assert card["training"]["loss"] == "mine.py:focal"
     assert {"surest", "val_surest"} <= set(card["history"][0])
     assert [epoch for epoch, _ in module("mine").seen] == [0]
 
 
-def run(folder: Path, options: DigitsOptions):  # type: ignore[no-untyped-def]
+def run(folder: Path, options: DigitsOptions) -> Outcome:
     request = TrainRequest("digits", "uci-digits", folder / "run", epochs=1)
     return train(RECIPE, options, request, out=io.StringIO())
 

@@ -17,6 +17,7 @@ from modelpad.bundle import open_bundle
 from modelpad.cli.main import main
 from modelpad.datasets import Progress, ProgressUpdate, load_uci_digits
 from modelpad.errors import DataSetNotFound, TrainingFailed
+from modelpad.foreign_json import as_object, list_at, object_at
 from modelpad.recipes import RECIPES
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
@@ -53,8 +54,8 @@ def test_a_recipe_in_one_file_is_trained_served_and_asked(
     )
     with urllib.request.urlopen(request) as response:
         assert json.load(response)["label"] == str(split.labels[0])
-    training = open_bundle(store / "toy" / "1").read_json("card.json")["training"]
-    assert training["data"] == "uci-digits"
+    card = as_object(open_bundle(store / "toy" / "1").read_json("card.json"), "card")
+    assert object_at(card, "training")["data"] == "uci-digits"
 
 
 @pytest.mark.usefixtures("toy")
@@ -135,4 +136,5 @@ def test_a_loop_that_is_stopped_keeps_the_best(
     monkeypatch.setattr(toy_torch, "after_epoch", [stop])
     outcome = loop(tmp_path)
     assert outcome.stopped_early
-    assert len(outcome.bundle.read_json("card.json")["history"]) == 1
+    card = as_object(outcome.bundle.read_json("card.json"), "card")
+    assert len(list_at(card, "history")) == 1

@@ -61,7 +61,7 @@ def train(options: Options, run: Run) -> Trained:
         for epoch in run.remaining_epochs():
             torch.manual_seed(run.seed_of(epoch))
             net.train()
-            batches = torch.from_numpy(kept)[torch.randperm(len(kept))].split(BATCH)
+            batches = torch.from_numpy(kept)[torch.randperm(len(kept))].split(BATCH)  # type: ignore[no-untyped-call]
             for step, batch in enumerate(batches):
                 optimizer.zero_grad()
                 loss = measure(net(images[batch]), labels[batch])

@@ -169,7 +169,7 @@ def test_containers_import_no_modules(
     (tmp_path / "evil_module.py").write_text(touch(mark))
     monkeypatch.syspath_prepend(tmp_path)
     kind, context = STRUCTURES[name]
-    leaf = {"type": None, "context": None, "children_spec": []}
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     text = json.dumps(context).replace("{module}", "evil_module")
     given = json.loads(text) if "factory" in name else text
 

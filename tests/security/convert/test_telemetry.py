@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from modelpad import runtime
+from modelpad.bundle import Bundle
 
 KEPT = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 LONGEST_WAIT_S = 60.0  # the first look-up comes about ten seconds after the library is loaded
@@ -50,7 +51,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def work(tmp_path: Path, digits) -> Path:  # type: ignore[no-untyped-def]
+def work(tmp_path: Path, digits: Bundle) -> Path:
     """A folder to work in, with an ONNX file and a picture of a digit."""
     folder = tmp_path / "work"
     folder.mkdir()

@@ -23,7 +23,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
             def __init__(self) -> None:
                 self.weight = tensorflow.Variable([2.0])
 
-            @tensorflow.function(
+            @tensorflow.function(  # type: ignore[untyped-decorator]
                 input_signature=[tensorflow.TensorSpec([None, 4], tensorflow.float32, name="x")]
             )
             def run(self, x: Any) -> Any:

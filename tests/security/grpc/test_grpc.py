@@ -316,7 +316,13 @@ def test_streams_have_a_bound(hasty: tuple[str, psutil.Process]) -> None:
 
     with grpc.insecure_channel(hasty[0]) as channel:
         begin = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
-        streams = [begin(iter(lambda: time.sleep(3) or b"", None)) for _ in range(MAX_STREAMS)]
+
+        def send_late() -> Iterator[bytes]:
+            while True:
+                time.sleep(3)
+                yield b""
+
+        streams = [begin(send_late()) for _ in range(MAX_STREAMS)]
         time.sleep(0.3)
         with pytest.raises(grpc.RpcError) as caught:
             next(begin(iter(())))

@@ -110,7 +110,7 @@ def build_graph(name: str, nodes: Any, inputs: Any, outputs: Any) -> bytes:
 
     graph = helper.make_graph(nodes, name, describe(inputs), describe(outputs))
     opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
 MARKUP = '<img src="/x" onerror="window.pwned=1"><script>window.pwned=1</script>'

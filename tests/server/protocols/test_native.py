@@ -7,7 +7,9 @@ import gzip
 import io
 import json
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,7 +24,7 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
-def client(server):  # type: ignore[no-untyped-def]
+def client(server: Any) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=20) as http:
         yield http
 
@@ -94,7 +96,7 @@ def bomb() -> bytes:
 
 
 BLANK = save(Image.new("L", (280, 280), 255))
-WRONG = {
+WRONG: dict[str, tuple[Any, dict[str, str], int, str]] = {
     "wrong field name": ({"picture": "x"}, JSON, 422, "no field 'picture'"),
     "no field": ({}, JSON, 422, "missing"),
     "wrong type": ({"image": 3}, JSON, 422, "not a picture"),
@@ -156,7 +158,7 @@ def test_an_unknown_model_names_those_that_exist(client: httpx.Client) -> None:
     assert "digits" in answer.json()["error"]["hint"]
 
 
-def test_concurrent_requests_get_their_own_responses(server, digits: Bundle) -> None:  # type: ignore[no-untyped-def]
+def test_concurrent_requests_get_their_own_responses(server: Any, digits: Bundle) -> None:
     bodies = [digits.path(f"samples/{number % 10}.png").read_bytes() for number in range(200)]
 
     def ask(number: int) -> str:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are for
 
 
 def list_workers(server: Any) -> list[psutil.Process]:
-    return psutil.Process(server.process.pid).children()
+    return list(psutil.Process(server.process.pid).children())
 
 
 def read_metric(url: str, name: str) -> float:
@@ -344,6 +344,7 @@ def endless(tmp_path: Path, build_bundle: Any) -> Path:
     from onnx import TensorProto, helper
 
     whole, number = TensorProto.INT64, TensorProto.FLOAT
+    values: dict[str, tuple[int, list[int], list[float]]]
     values = {"zero": (whole, [], [0]), "one": (whole, [], [1]), "sides": (whole, [1], [1])}
     values |= {"beside": (number, [4], [0, 0, 0.5, 0.5]), "flat": (whole, [2], [-1, 1])}
     values |= {"row": (whole, [3], [1, 1, -1]), "boxed": (whole, [3], [1, -1, 4])}
