@@ -154,7 +154,7 @@ class ModelHost:
             total.add(snapshot)
         return total
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, None, None]) -> None:
         """Runs a task that no response waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

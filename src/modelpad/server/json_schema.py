@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-Schema = dict[str, Any]
+Schema = dict[str, object]
 
 TEXT: Schema = {"type": "string"}
 WHOLE: Schema = {"type": "integer"}
 
 
-def make_object(required: Schema | None = None, **optional: Any) -> Schema:
+def make_object(required: Mapping[str, object] | None = None, **optional: object) -> Schema:
     """An object with required and optional properties."""
     must = required or {}
-    schema: Schema = {"type": "object", "properties": must | optional}
+    schema: Schema = {"type": "object", "properties": {**must, **optional}}
     return schema | {"required": list(must)} if must else schema
 
 
-def make_list(items: Schema, **more: Any) -> Schema:
+def make_list(items: Schema, **more: object) -> Schema:
     """A list of such items."""
     return {"type": "array", "items": items, **more}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from modelpad.engine import (
@@ -20,6 +20,7 @@ from modelpad.engine import (
 )
 from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
 from modelpad.errors import ModelpadError, NotFound
+from modelpad.foreign_json import Json, text_at
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -56,7 +57,7 @@ class ServedModel:
     version: int
     bundle: Bundle
     batcher: Batcher
-    card: Any = None  # read at load time: its folder may be removed while it is served
+    card: Json = None  # read at load time: its folder may be removed while it is served
 
     @classmethod
     def load(
@@ -89,7 +90,7 @@ class ServedModel:
         """The graph's outputs; otherwise as `inputs`."""
         return self.batcher.session.describe_tensors()[1]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the page shows: fields, samples and card."""
         manifest = self.bundle.manifest
         return {
@@ -129,9 +130,9 @@ class ServedModel:
                 hint="The model is still served, from memory.",
             ) from error
 
-    def _describe_value(self, value: Mapping[str, Any]) -> dict[str, Any]:
+    def _describe_value(self, value: Mapping[str, Json]) -> dict[str, object]:
         if "file" in value:
-            return {"url": self._file_url(value["file"])}
+            return {"url": self._file_url(text_at(value, "file"))}
         return {"value": value["value"]}  # nothing else: a bundle must not inject a URL
 
     def _file_url(self, path: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
+from modelpad.foreign_json import list_at, object_at
 from modelpad.server import errors
 from modelpad.server.http.messages import JSON, ServerLimits
 from modelpad.server.json_schema import TEXT, Schema, make_object, refer
@@ -41,12 +41,10 @@ MEANINGS = {
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 
-def describe_api(
-    routes: Iterable[Route], models: ModelTable, limits: ServerLimits
-) -> dict[str, Any]:
+def describe_api(routes: Iterable[Route], models: ModelTable, limits: ServerLimits) -> Schema:
     """The OpenAPI document: every route; the native API once for each model, by its fields."""
     served = list(models)
-    paths: dict[str, Any] = {}
+    paths: dict[str, dict[str, Schema]] = {}
     for route in routes:
         if not route.operation.is_native:
             described = _describe_route(route, served)
@@ -70,7 +68,7 @@ def describe_api(
     }
 
 
-def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
+def _describe_route(route: Route, served: list[ServedModel]) -> Schema:
     operation = route.operation
     wrong = ("400", "404", *PREDICTION_FAILURES) if operation.requests else ()
     closed = ("401", "421", "429", "500") if route.guarded else ("421", "500")
@@ -78,7 +76,7 @@ def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
     named = ("404",) if "{model}" in route.endpoint else ()
     ready = ("503",) if operation.needs_models else ()
     example = _choose_example(route.endpoint, served)
-    described: dict[str, Any] = {
+    described: Schema = {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.endpoint}"),
         "summary": operation.summary,
         "responses": _describe_responses(
@@ -102,7 +100,9 @@ def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
     if parameters:
         described["parameters"] = parameters
     if operation.requests:
-        content = {kind: {"schema": schema} for kind, schema in operation.requests.items()}
+        content: dict[str, Schema] = {
+            kind: {"schema": schema} for kind, schema in operation.requests.items()
+        }
         if example is not None:
             content[JSON]["example"] = _write_example(route.endpoint, example)
         described["requestBody"] = {"required": True, "content": content}
@@ -111,9 +111,9 @@ def _describe_route(route: Route, served: list[ServedModel]) -> dict[str, Any]:
 
 def _describe_responses(
     responses: Mapping[str, Schema], failures: set[str], route: Route
-) -> dict[str, Any]:
+) -> dict[str, Schema]:
     content = {kind: {"schema": schema} for kind, schema in responses.items()}
-    described: dict[str, Any] = {"200": {"description": "the response", "content": content}}
+    described: dict[str, Schema] = {"200": {"description": "the response", "content": content}}
     for status in sorted(failures):
         described[status] = {"description": MEANINGS[status]}
         if status != "304":
@@ -153,7 +153,7 @@ def _count_numbers(model: ServedModel) -> int:
     return sum(abs(math.prod(info.shape)) for info in model.inputs)
 
 
-def _write_example(endpoint: str, model: ServedModel) -> Any:
+def _write_example(endpoint: str, model: ServedModel) -> object:
     items = {info.name: _make_item(info) for info in model.inputs}
     if "generate" in endpoint:
         return items
@@ -172,21 +172,21 @@ def _write_example(endpoint: str, model: ServedModel) -> Any:
     }
 
 
-def _make_item(info: TensorInfo) -> Any:
-    item: Any = "text" if info.dtype == "string" else 0
+def _make_item(info: TensorInfo) -> object:
+    item: object = "text" if info.dtype == "string" else 0
     for side in reversed(info.shape[1:]):
         item = [item] * abs(side)
     return item
 
 
-def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) -> dict[str, Any]:
+def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) -> Schema:
     signature = model.bundle.manifest.signature
     inputs = {field.name: field.schema() for field in signature.inputs}
     form = {
         field.name: {"type": "string", "format": "binary"} if field.kind in PICTURES else TEXT
         for field in signature.inputs
     }
-    content: dict[str, Any] = {
+    content: Schema = {
         JSON: {"schema": make_object(inputs)},
         "multipart/form-data": {"schema": make_object(form)},
     }
@@ -210,9 +210,10 @@ def _describe_prediction(model: ServedModel) -> Schema:
     fields = model.bundle.manifest.signature.outputs
     head: Schema = {"model": {"const": model.name}, "version": {"type": "integer"}}
     if len(fields) == 1 and fields[0].kind == "label":
-        schema: Schema = fields[0].schema()
-        names = ["model", "version", *schema["required"]]
-        return {"type": "object", "required": names, "properties": head | schema["properties"]}
+        schema = fields[0].schema()
+        names = ["model", "version", *list_at(schema, "required")]
+        properties = head | object_at(schema, "properties")
+        return {"type": "object", "required": names, "properties": properties}
     return make_object(
         head | {"outputs": make_object({each.name: each.schema() for each in fields})}
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
 from modelpad.errors import DeadlineExceeded, InvalidInput, ModelpadError, TooLarge
 from modelpad.server.budget import Reservation
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from modelpad.server.backend import Backend
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 Metadata = Sequence[tuple[str, str | bytes]]
 # Ends a call while its message is being read.
-Abort = Callable[[ModelpadError], Coroutine[Any, Any, None]]
+Abort = Callable[[ModelpadError], Coroutine[None, None, None]]
 
 # A message that has not arrived by then may grow up to its limit while it is being received.
 SLOW_S = 0.1
@@ -38,6 +39,22 @@ LARGE_BYTES = 64 * 1024
 # say so once its own decompression, which has no limit, is off.
 GZIP, DEFLATE = b"\x1f\x8b\x08", b"\x78"
 DEFLATE_RATIO = 1032
+
+
+class Context(Protocol):
+    """What grpcio knows of a call: the part of its `ServicerContext` that is used here."""
+
+    def peer(self) -> str:
+        """The address of the client."""
+
+    def add_done_callback(self, callback: Callable[[object], None], /) -> None:
+        """Calls `callback` when the call is over."""
+
+    async def read(self) -> object:
+        """The next message as bytes, or something else when there are no more."""
+
+    async def abort(self, code: object, details: str) -> None:
+        """Ends the call; raises grpcio's `AbortError`."""
 
 
 class Call:
@@ -60,14 +77,14 @@ class Call:
     def __init__(
         self,
         backend: Backend,
-        context: Any,
+        context: Context,
         metadata: Metadata,
         connections: Connections,
         abort: Abort,
     ) -> None:
         self.backend = backend
         self.headers = read_headers(metadata[:MAX_HEADERS])
-        self.peer: str = context.peer()
+        self.peer = context.peer()
         self.reserved = Reservation(backend.budget)
         self.failure: ModelpadError | None = None  # why the call was ended while it was read
         self._upload = Reservation(backend.budget)
@@ -139,7 +156,7 @@ class Call:
             self._timer.cancel()
         self.reserved.clear()
 
-    def close(self, _: Any = None) -> None:
+    def close(self, _: object = None) -> None:
         """The call is over, and its response sent; called with the context."""
         self.release()
         if self._counted:
@@ -181,7 +198,7 @@ class Call:
         self.backend.host.spawn(self._abort(error))
 
 
-async def run_large(size: int, work: Callable[..., T], *given: Any) -> T:
+async def run_large(size: int, work: Callable[[*Given], T], *given: *Given) -> T:
     """The result of `work`, which runs on another thread when `size` is large."""
     if size < LARGE_BYTES:
         return work(*given)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelpad.errors import (
     InvalidInput,
@@ -23,7 +23,7 @@ from modelpad.errors import (
     forget_frames,
 )
 from modelpad.server.errors import INTERNAL_ERROR, code_of
-from modelpad.server.grpc.calls import Call, Metadata
+from modelpad.server.grpc.calls import Call, Context, Metadata
 from modelpad.server.grpc.connections import Connections
 from modelpad.server.http.sockets import count_descriptors
 from modelpad.server.protocols.protobuf import load_message
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from modelpad.server.host import ModelHost
     from modelpad.server.http.messages import ServerLimits
     from modelpad.server.http.sockets import Address, Certificate
+    from modelpad.server.protocols.grpc_messages import HealthCheckRequest, Message
 
 log = logging.getLogger("modelpad.server")
 
@@ -53,6 +54,20 @@ KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
 PENDING_CALLS = 200  # accepted by grpcio, not seen by Python yet
 
 
+class CallDetails(Protocol):
+    """What grpcio knows of a call when it looks for its handler."""
+
+    method: str
+    invocation_metadata: Metadata
+
+
+# A service's function for a call. Which message it takes is given by its name.
+Act = Callable[[Any, Call], Awaitable["Message | bytes"]]
+ActOnStream = Callable[[AsyncIterator[Any], Call], AsyncIterator["Message | bytes"]]
+Handle = Callable[[Metadata, object, Context], Awaitable[bytes]]
+HandleStream = Callable[[Metadata, object, Context], AsyncIterator[bytes]]
+
+
 class Health:
     """`grpc.health.v1`, as Kubernetes asks."""
 
@@ -60,7 +75,7 @@ class Health:
         self._host = host
         self.services = {"", *services}
 
-    async def Check(self, request: Any, call: Call) -> Any:
+    async def Check(self, request: HealthCheckRequest, call: Call) -> Message:
         """Serving once the models are loaded, until the server stops. Raises `NotFound`.
 
         Where keys are wanted the request is not read: the status is that of the whole server.
@@ -68,7 +83,8 @@ class Health:
         if request.service not in self.services:
             raise NotFound(f"There is no service {request.service!r} here.")
         status = SERVING if self._host.is_ready else NOT_SERVING
-        return load_message("grpc.health.v1.HealthCheckResponse")(status=status)
+        response: Message = load_message("grpc.health.v1.HealthCheckResponse")(status=status)
+        return response
 
 
 class GrpcServer:
@@ -87,7 +103,7 @@ class GrpcServer:
         self.streams = 0
         self.connections = Connections()
         self.max_connections = count_grpc_connections(backend.limits)
-        self._methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self._methods: dict[str, tuple[Callable[..., object], Handle | HandleStream]] = {}
         self.server = grpc.aio.server(
             options=[
                 *list_options(backend.limits, self.max_connections),
@@ -97,7 +113,7 @@ class GrpcServer:
         )
         host, inference = backend.host, backend.inference
         has_admins = bool(backend.access.admins)
-        services: dict[str, Any] = {
+        services: dict[str, object] = {
             grpc_inference.SERVICE: grpc_inference.InferenceService(
                 host, inference, has_admins=has_admins
             ),
@@ -142,18 +158,20 @@ class GrpcServer:
         await self.server.stop(shutdown_timeout_s)
         self.connections.stop()
 
-    def _add(self, service: str, calls: Any) -> None:
+    def _add(self, service: str, calls: object) -> None:
         package = service.rpartition(".")[0]
         for name in (each for each in dir(calls) if each[0].isupper()):
             request = f"{package}.{REQUESTS.get(name, f'{name}Request')}"
             act = getattr(calls, name)
-            make: Any = self.grpc.stream_unary_rpc_method_handler
-            handle: Callable[..., Any] = self._call
+            path = f"/{service}/{name}"
             if name in STREAMS:
-                make, handle = self.grpc.stream_stream_rpc_method_handler, self._stream
-            self._methods[f"/{service}/{name}"] = make, handle(service, name, request, act)
+                make = self.grpc.stream_stream_rpc_method_handler
+                self._methods[path] = make, self._stream(service, name, request, act)
+            else:
+                make = self.grpc.stream_unary_rpc_method_handler
+                self._methods[path] = make, self._call(service, name, request, act)
 
-    def _find_handler(self, details: Any) -> Any:
+    def _find_handler(self, details: CallDetails) -> object:
         """grpcio's handler of a call. Its metadata is bound, as each access copies it."""
         found = self._methods.get(details.method)
         if found is None:
@@ -161,13 +179,11 @@ class GrpcServer:
         make, handle = found
         return make(partial(handle, details.invocation_metadata))
 
-    def _call(
-        self, service: str, name: str, request: str, act: Callable[[Any, Call], Awaitable[Any]]
-    ) -> Callable[[Metadata, Any, Any], Awaitable[Any]]:
+    def _call(self, service: str, name: str, request: str, act: Act) -> Handle:
         is_open = name in OPEN_TO_ALL
         is_admins = name in FOR_ADMINS
 
-        async def handle(metadata: Metadata, _: Any, context: Any) -> bytes:
+        async def handle(metadata: Metadata, _: object, context: Context) -> bytes:
             call = self._begin(metadata, context)
             with Outcome(self, service, name, call) as outcome:
                 call.admit(admin=is_admins, guarded=not is_open)
@@ -186,14 +202,8 @@ class GrpcServer:
 
         return handle
 
-    def _stream(
-        self,
-        service: str,
-        name: str,
-        request: str,
-        act: Callable[[AsyncIterator[Any], Call], AsyncIterator[Any]],
-    ) -> Callable[[Metadata, Any, Any], AsyncIterator[Any]]:
-        async def handle(metadata: Metadata, _: Any, context: Any) -> AsyncIterator[bytes]:
+    def _stream(self, service: str, name: str, request: str, act: ActOnStream) -> HandleStream:
+        async def handle(metadata: Metadata, _: object, context: Context) -> AsyncIterator[bytes]:
             call = self._begin(metadata, context)
             with Outcome(self, service, name, call) as outcome, self._count_stream():
                 call.admit()
@@ -207,14 +217,14 @@ class GrpcServer:
 
         return handle
 
-    def _begin(self, metadata: Metadata, context: Any) -> Call:
+    def _begin(self, metadata: Metadata, context: Context) -> Call:
         async def abort(error: ModelpadError) -> None:
             with suppress(self.grpc.aio.BaseError, self.grpc.aio.AbortError):
                 await context.abort(self.grpc.StatusCode[code_of(error)], error.words)
 
         return Call(self.backend, context, metadata, self.connections, abort)
 
-    async def _abort(self, context: Any, outcome: Outcome) -> bytes:
+    async def _abort(self, context: Context, outcome: Outcome) -> bytes:
         assert outcome.failure is not None
         status, words = outcome.failure
         await context.abort(self.grpc.StatusCode[status], words)
@@ -306,5 +316,5 @@ async def _read_all(call: Call, request: str) -> AsyncIterator[Any]:
         yield message
 
 
-def _serialize(response: Any) -> bytes:
-    return response if isinstance(response, bytes) else bytes(response.SerializeToString())
+def _serialize(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
+from modelpad.foreign_json import Json
 from modelpad.server.budget import Reservation
 from modelpad.server.http.decoding import PIECE_BYTES, decompress, estimate_json
 
@@ -153,7 +154,7 @@ class Request:
         part = bytes(part)
         return part if encoding in ("", "identity") else await self._decompress(part, encoding)
 
-    def parse_json(self, body: bytes | memoryview) -> Any:
+    def parse_json(self, body: bytes | memoryview) -> Json:
         """Decodes a JSON body of this request. Raises as `parse_json` and `Reservation.grow`."""
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
@@ -265,14 +266,15 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def parse_json(body: bytes | memoryview) -> Any:
+def parse_json(body: bytes | memoryview) -> Json:
     """Decodes a JSON body.
 
     Raises:
         InvalidInput: it is not JSON, or contains NaN or infinity, which JSON does not have.
     """
     try:
-        return msgspec.json.decode(body)
+        decoded: Json = msgspec.json.decode(body)
+        return decoded
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         word = next((w for w in ("NaN", "Infinity") if w.encode() in bytes(body)), None)
         if word:

@@ -72,7 +72,7 @@ def _arrays_agree(first: NDArray[np.generic], second: NDArray[np.generic]) -> bo
     return outputs_agree(first.tolist(), second.tolist())
 
 
-def _numbers_agree(first: NDArray[Any], second: NDArray[Any]) -> bool:
+def _numbers_agree(first: NDArray[np.generic], second: NDArray[Any]) -> bool:
     for start in range(0, len(first), COMPARED):
         a = first[start : start + COMPARED].astype(np.float64)
         b = second[start : start + COMPARED].astype(np.float64)

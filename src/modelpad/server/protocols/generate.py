@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.engine import TensorInfo
 from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.foreign_json import Json
 from modelpad.server.backend import Backend
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.http.json_stream import check_finite, is_large, respond_stream
@@ -46,7 +47,7 @@ def read(model: ServedModel, request: Request, body: bytes) -> Inputs[str | None
 
 async def write(model: ServedModel, inputs: Inputs[str | None], outputs: Outputs) -> Response:
     """`{OUTPUT: value}`, without the batch axis."""
-    record: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
+    record: dict[str, object] = {"model_name": model.name, "model_version": str(model.version)}
     if inputs.options is not None:
         record["id"] = inputs.options
     names = [info.name for info in model.outputs]
@@ -81,7 +82,7 @@ def write_event(response: Response) -> Response:
     return Response(content_type=EVENTS, parts=write())
 
 
-def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:
+def _read_record(model: ServedModel, record: Json) -> dict[str, Json]:
     """The request's object. What is not an input is a parameter: text, a number or a boolean."""
     names = [info.name for info in model.inputs]
     if not isinstance(record, dict):
@@ -107,7 +108,7 @@ def _read_record(model: ServedModel, record: Any) -> dict[str, Any]:
     return record
 
 
-def _read_value(value: Any, info: TensorInfo) -> NDArray[Any]:
+def _read_value(value: Json, info: TensorInfo) -> NDArray[np.generic]:
     """A batch of one; the item's numbers may be one flat list, as in Triton."""
     array = read_numbers(value, info.name)
     item = info.shape[1:]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from modelpad.server.grpc.calls import Call
     from modelpad.server.host import ModelHost
     from modelpad.server.inference import Inference
+    from modelpad.server.protocols.grpc_messages import (
+        IndexRequest,
+        InferRequest,
+        InputTensor,
+        Message,
+        ModelRequest,
+        OverrideRequest,
+    )
 
 SERVICE = "inference.GRPCInferenceService"
 CONTENTS = {
@@ -55,9 +63,10 @@ OUTPUTS, RAW_OUTPUT_CONTENTS, CONTENTS_OF_OUTPUT, INFER_RESPONSE = 5, 6, 5, 2
 ELEMENT_BYTES = 64
 
 
-def make(kind: str, /, **fields: Any) -> Any:
+def make(kind: str, /, **fields: object) -> Message:
     """A message of this protocol."""
-    return load_message(f"inference.{kind}")(**fields)
+    made: Message = load_message(f"inference.{kind}")(**fields)
+    return made
 
 
 class InferenceService:
@@ -68,15 +77,15 @@ class InferenceService:
         self._inference = inference
         self._has_admins = has_admins
 
-    async def ServerLive(self, request: Any, call: Call) -> Any:
+    async def ServerLive(self, request: object, call: Call) -> Message:
         """The process answers."""
         return make("ServerLiveResponse", live=True)
 
-    async def ServerReady(self, request: Any, call: Call) -> Any:
+    async def ServerReady(self, request: object, call: Call) -> Message:
         """Readiness: the models are loaded, and the server is not stopping."""
         return make("ServerReadyResponse", ready=self._host.is_ready)
 
-    async def ModelReady(self, request: Any, call: Call) -> Any:
+    async def ModelReady(self, request: ModelRequest, call: Call) -> Message:
         """Whether a model is ready; an unknown one is not, which is no error."""
         try:
             self._host.require_models().find(request.name, request.version)
@@ -84,19 +93,19 @@ class InferenceService:
             return make("ModelReadyResponse", ready=False)
         return make("ModelReadyResponse", ready=self._host.is_ready)
 
-    async def ServerMetadata(self, request: Any, call: Call) -> Any:
+    async def ServerMetadata(self, request: object, call: Call) -> Message:
         """Name, version and extensions."""
         extensions = list_extensions(admin=self._has_admins)
         return make(
             "ServerMetadataResponse", name="modelpad", version=__version__, extensions=extensions
         )
 
-    async def ModelMetadata(self, request: Any, call: Call) -> Any:
+    async def ModelMetadata(self, request: ModelRequest, call: Call) -> Message:
         """A model's tensors."""
         model = await self._host.find(request.name, request.version, call.sticky_key)
         served = self._host.require_models().find_versions(model.name)
 
-        def describe(infos: list[TensorInfo]) -> list[dict[str, Any]]:
+        def describe(infos: list[TensorInfo]) -> list[dict[str, object]]:
             return [
                 {"name": i.name, "datatype": DATATYPES[i.dtype], "shape": i.shape} for i in infos
             ]
@@ -110,29 +119,29 @@ class InferenceService:
             outputs=describe(model.outputs),
         )
 
-    async def ModelInfer(self, request: Any, call: Call) -> bytes:
+    async def ModelInfer(self, request: InferRequest, call: Call) -> bytes:
         """Inference, with typed contents or raw ones; the response as bytes."""
         model = await self._host.find(request.model_name, request.model_version, call.sticky_key)
         return await self._inference.predict(model, INFER, request, call)
 
-    async def RepositoryIndex(self, request: Any, call: Call) -> Any:
+    async def RepositoryIndex(self, request: IndexRequest, call: Call) -> Message:
         """Every version and its state, for admins."""
         entries = await list_entries(self._host, ready=request.ready)
         return make("RepositoryIndexResponse", models=[asdict(each) for each in entries])
 
-    async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
+    async def RepositoryModelLoad(self, request: OverrideRequest, call: Call) -> Message:
         """Loads a model, for admins."""
         await self._host.override(LOAD, request.model_name)
         return make("RepositoryModelLoadResponse")
 
-    async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
+    async def RepositoryModelUnload(self, request: OverrideRequest, call: Call) -> Message:
         """Unloads a model, for admins."""
         await self._host.override(UNLOAD, request.model_name)
         return make("RepositoryModelUnloadResponse")
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[Any], call: Call
-    ) -> AsyncIterator[Any]:
+        self, requests: AsyncIterator[InferRequest], call: Call
+    ) -> AsyncIterator[Message | bytes]:
         """A response for each request of a stream; an error takes its response's place."""
         async for request in requests:
             try:
@@ -142,7 +151,9 @@ class InferenceService:
                 yield make("ModelStreamInferResponse", error_message=error.words)
 
 
-def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call]]:
+def read(
+    model: ServedModel, request: InferRequest, call: Call
+) -> Inputs[tuple[InferRequest, Call]]:
     """The tensors of a request; its option is the request with its call.
 
     Raises:
@@ -160,7 +171,9 @@ def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call
     )
 
 
-async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: Outputs) -> bytes:
+async def write(
+    model: ServedModel, inputs: Inputs[tuple[InferRequest, Call]], outputs: Outputs
+) -> bytes:
     """The serialized response. Raises as `write_response`, and as `Call.reserve`."""
     request, call = inputs.options
     size = estimate_response(outputs)
@@ -171,7 +184,7 @@ async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: O
 INFER = Codec(read, write)
 
 
-def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
+def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
     """The request's tensors by name. Raises `InvalidInput` and `TooLarge`."""
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -181,7 +194,7 @@ def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
             expected=f"{len(request.inputs)}",
             got=f"{len(raw)}",
         )
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     for index, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
         if tensor.datatype not in DTYPES:
@@ -204,13 +217,13 @@ def read_tensors(request: Any) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _read_contents(tensor: Any, shape: list[int]) -> NDArray[Any]:
+def _read_contents(tensor: InputTensor, shape: list[int]) -> NDArray[np.generic]:
     field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise InvalidInput(
             f"{tensor.datatype} must be sent as raw contents.", field=tensor.name, expected="raw"
         )
-    values = getattr(tensor.contents, field)
+    values: Sequence[bytes | float] = getattr(tensor.contents, field)
     count = count_elements(shape, tensor.name)
     if len(values) != count:
         raise InvalidInput(
@@ -234,7 +247,7 @@ def _read_contents(tensor: Any, shape: list[int]) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def estimate_elements(request: Any) -> int:
+def estimate_elements(request: InferRequest) -> int:
     """The memory, in bytes, of the objects that raw BYTES become."""
     raw = request.raw_input_contents
     if not raw or len(raw) != len(request.inputs):
@@ -253,7 +266,7 @@ def estimate_response(outputs: Outputs) -> int:
     )
 
 
-def write_response(model: ServedModel, request: Any, outputs: Outputs) -> bytes:
+def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) -> bytes:
     """The serialized response, raw where the request was raw or the type has no other form.
 
     Raises `InvalidInput` for unknown outputs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from modelpad.server.grpc.calls import Call
     from modelpad.server.host import ModelHost
     from modelpad.server.inference import Inference
+    from modelpad.server.protocols.grpc_messages import (
+        Message,
+        MetadataRequest,
+        MetadataResponse,
+        ModelSpec,
+        PredictRequest,
+        SignatureDefMap,
+        StatusRequest,
+        StatusResponse,
+        TensorProto,
+    )
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 # Where a TensorProto keeps the numbers of each type, when it does not keep them as bytes.
@@ -51,8 +63,8 @@ METADATA_FIELD = "signature_def"
 AVAILABLE = 30
 
 
-def make(kind: str, /, **fields: Any) -> Any:
-    """A message of this protocol."""
+def make(kind: str, /, **fields: object) -> Any:
+    """A message of this protocol; see `grpc_messages`."""
     return load_message(f"tensorflow.serving.{kind}")(**fields)
 
 
@@ -63,12 +75,12 @@ class PredictionService:
         self._host = host
         self._inference = inference
 
-    async def Predict(self, request: Any, call: Call) -> bytes:
+    async def Predict(self, request: PredictRequest, call: Call) -> bytes:
         """Tensors in, tensors out, in the typed fields that its clients read; as bytes."""
         model = await find_model(self._host, request.model_spec, call)
         return await self._inference.predict(model, PREDICT, request, call)
 
-    async def GetModelMetadata(self, request: Any, call: Call) -> Any:
+    async def GetModelMetadata(self, request: MetadataRequest, call: Call) -> Message:
         """The signature."""
         model = await find_model(self._host, request.model_spec, call)
         if list(request.metadata_field) != [METADATA_FIELD]:
@@ -76,7 +88,7 @@ class PredictionService:
                 f"Metadata field {list(request.metadata_field)} is not supported.",
                 hint=f"Ask for {METADATA_FIELD}.",
             )
-        signatures = make("SignatureDefMap")
+        signatures: SignatureDefMap = make("SignatureDefMap")
         signature = signatures.signature_def["serving_default"]
         signature.method_name = "tensorflow/serving/predict"
         numbers = load_enum("tensorflow.DataType")
@@ -86,7 +98,9 @@ class PredictionService:
                 tensor.name, tensor.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
                 for size in info.shape:
                     tensor.tensor_shape.dim.add(size=size)
-        response = make("GetModelMetadataResponse", model_spec=describe_spec(model))
+        response: MetadataResponse = make(
+            "GetModelMetadataResponse", model_spec=describe_spec(model)
+        )
         packed = response.metadata[METADATA_FIELD]
         packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
         packed.value = signatures.SerializeToString()
@@ -99,25 +113,27 @@ class ModelService:
     def __init__(self, host: ModelHost) -> None:
         self._host = host
 
-    async def GetModelStatus(self, request: Any, call: Call) -> Any:
+    async def GetModelStatus(self, request: StatusRequest, call: Call) -> Message:
         """Each loaded version is available."""
         spec = request.model_spec
         served = self._host.require_models().find_versions(spec.name)
         wanted = _read_version(spec)
         versions = [served.find(wanted).version] if wanted else sorted(served.versions)
-        response = make("GetModelStatusResponse")
+        response: StatusResponse = make("GetModelStatusResponse")
         for version in versions:
             response.model_version_status.add(version=version, state=AVAILABLE)
         return response
 
 
-async def find_model(host: ModelHost, spec: Any, call: Call) -> ServedModel:
+async def find_model(host: ModelHost, spec: ModelSpec, call: Call) -> ServedModel:
     """The model of a request. Raises `InvalidInput` for an unknown signature, else as the host."""
     check_signature(spec.signature_name)
     return await host.find(spec.name, _read_version(spec), call.sticky_key)
 
 
-def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call]]:
+def read(
+    model: ServedModel, request: PredictRequest, call: Call
+) -> Inputs[tuple[PredictRequest, Call]]:
     """The tensors of a request; its option is the request with its call.
 
     Raises:
@@ -133,7 +149,9 @@ def read(model: ServedModel, request: Any, call: Call) -> Inputs[tuple[Any, Call
     )
 
 
-async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: Outputs) -> bytes:
+async def write(
+    model: ServedModel, inputs: Inputs[tuple[PredictRequest, Call]], outputs: Outputs
+) -> bytes:
     """The serialized response. Raises `InvalidInput` for unknown outputs; as `Call.reserve`."""
     request, call = inputs.options
     names = list(request.output_filter) or list(outputs)
@@ -152,7 +170,7 @@ async def write(model: ServedModel, inputs: Inputs[tuple[Any, Call]], outputs: O
 PREDICT = Codec(read, write)
 
 
-def estimate_filled(request: Any) -> int:
+def estimate_filled(request: PredictRequest) -> int:
     """The memory, in bytes, of tensors that one value fills.
 
     Raises `InvalidInput` and `TooLarge` for an invalid shape.
@@ -166,28 +184,29 @@ def estimate_filled(request: Any) -> int:
 
 def write_response(model: ServedModel, outputs: Outputs) -> bytes:
     """The serialized response."""
-    parts = [make("PredictResponse", model_spec=describe_spec(model)).SerializeToString()]
+    head: Message = make("PredictResponse", model_spec=describe_spec(model))
+    parts = [head.SerializeToString()]
     for name, array in outputs.items():
         key = write_field(KEY, name.encode("utf-8"))
         parts += write_field(OUTPUTS, *key, *write_field(VALUE, *write_tensor(array)))
     return b"".join(parts)
 
 
-def _read_version(spec: Any) -> str:
+def _read_version(spec: ModelSpec) -> str:
     kind = spec.WhichOneof("version_choice")
     if kind == "version":
         return str(spec.version.value)
     return str(spec.version_label) if kind else ""
 
 
-def describe_spec(model: ServedModel) -> Any:
+def describe_spec(model: ServedModel) -> ModelSpec:
     """The model that predicted."""
-    spec = make("ModelSpec", name=model.name, signature_name="serving_default")
+    spec: ModelSpec = make("ModelSpec", name=model.name, signature_name="serving_default")
     spec.version.value = model.version
     return spec
 
 
-def read_tensor(proto: Any, name: str) -> NDArray[Any]:
+def read_tensor(proto: TensorProto, name: str) -> NDArray[np.generic]:
     """The array in a TensorProto: of its bytes, or of its typed values; one value fills all.
 
     Raises `InvalidInput` when they do not fit the shape.
@@ -199,7 +218,7 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
         raise InvalidInput(f"The input {name!r} has no type or shape.", field=name, got=kind)
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = count_elements(shape, name)
-    values = getattr(proto, VALUES[kind])
+    values: Sequence[bytes | float] = getattr(proto, VALUES[kind])
     if dtype == "string":
         array = np.array(list(values), dtype=object)
     elif proto.tensor_content:
@@ -234,11 +253,12 @@ def read_tensor(proto: Any, name: str) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def write_tensor(array: NDArray[Any]) -> list[bytes]:
+def write_tensor(array: NDArray[np.generic]) -> list[bytes]:
     """A serialized TensorProto, in parts, with its numbers in the typed field: clients of
     TensorFlow Serving read only that."""
     kind = "DT_STRING" if array.dtype.kind in "OSU" else DTYPES[str(array.dtype)]
-    proto = load_message("tensorflow.TensorProto")(dtype=load_enum("tensorflow.DataType")[kind])
+    number = load_enum("tensorflow.DataType")[kind]
+    proto: TensorProto = load_message("tensorflow.TensorProto")(dtype=number)
     for side in array.shape:
         proto.tensor_shape.dim.add(size=side)
     flat = array.reshape(-1)

@@ -8,7 +8,7 @@ Knows nothing of gRPC.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from modelpad.server.protocols.protobuf import load_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from modelpad.server.protocols.protobuf import Descriptor, FieldDescriptor
 
 MAX_FIELDS = 65_536
 MAX_DEPTH = 16
@@ -140,7 +142,7 @@ def _list_fields(message: str) -> Fields:
     return _describe(load_message(message).DESCRIPTOR, known)
 
 
-def _describe(descriptor: Any, known: dict[str, Fields]) -> Fields:
+def _describe(descriptor: Descriptor, known: dict[str, Fields]) -> Fields:
     if descriptor.full_name in known:  # messages may hold messages of their own kind
         return known[descriptor.full_name]
     fields: Fields = {}
@@ -157,5 +159,5 @@ def _describe(descriptor: Any, known: dict[str, Fields]) -> Fields:
     return fields
 
 
-def _name_types(field: Any) -> dict[int, str]:
+def _name_types(field: type[FieldDescriptor]) -> dict[int, str]:
     return {getattr(field, name): name for name in dir(field) if name.startswith("TYPE_")}

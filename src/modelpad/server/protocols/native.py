@@ -43,7 +43,7 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
         body = await request.body()
         if kind == JSON and body.lstrip()[:1] == b"[":
             items = request.parse_json(body)
-            if items and isinstance(items[0], dict):
+            if isinstance(items, list) and items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
         return await inference.predict(model, NATIVE, request, body)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any
 
 from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge, forget_frames
 from modelpad.fields import Field, Signature
+from modelpad.foreign_json import Json
 from modelpad.server.budget import Reservation
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.errors import describe_error
@@ -28,10 +28,10 @@ MAX_AT_ONCE = 64
 BUSY_S = 0.01  # between attempts to enqueue an item while the queue is full
 
 # An item, or why it could not be read, with the bytes that are reserved for it.
-Items = AsyncIterator[tuple[Any, int]]
+Items = AsyncIterator[tuple["Json | ModelpadError", int]]
 
 
-def read_item(model: ServedModel, item: Any, held_bytes: int) -> Inputs[None]:
+def read_item(model: ServedModel, item: Json | ModelpadError, held_bytes: int) -> Inputs[None]:
     """An item's values. Raises the item where it is an error, and as `name_values`."""
     if isinstance(item, ModelpadError):
         raise item
@@ -39,7 +39,9 @@ def read_item(model: ServedModel, item: Any, held_bytes: int) -> Inputs[None]:
     return Inputs(values=values, options=None, held_bytes=held_bytes)
 
 
-async def write_item(model: ServedModel, inputs: Inputs[None], outputs: Outputs) -> dict[str, Any]:
+async def write_item(
+    model: ServedModel, inputs: Inputs[None], outputs: Outputs
+) -> dict[str, object]:
     """An item's JSON."""
     return write_outputs(model, outputs)
 
@@ -76,7 +78,7 @@ def predict_lines(inference: Inference, model: ServedModel, request: Request) ->
 
 
 async def predict_list(
-    inference: Inference, model: ServedModel, items: list[Any], reservation: Reservation
+    inference: Inference, model: ServedModel, items: list[Json], reservation: Reservation
 ) -> Response:
     """A prediction for each item of a list. Raises `TooLarge` for too many."""
     if len(items) > MAX_ITEMS:
@@ -108,7 +110,7 @@ async def predict_list(
     return await respond_parts(write_list())
 
 
-def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, Any]:
+def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, object]:
     """A prediction's JSON: a single label is flat, anything else is below `outputs`."""
     fields = model.bundle.manifest.signature.outputs
     if len(fields) == 1 and fields[0].kind == "label":
@@ -116,7 +118,7 @@ def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, Any]:
     return {"outputs": outputs}
 
 
-def name_values(value: Any, signature: Signature) -> dict[str, object]:
+def name_values(value: Json, signature: Signature) -> dict[str, object]:
     """A JSON object's values by name; any other value is that of the only input.
 
     Raises `InvalidInput` when there are several inputs.
@@ -156,10 +158,10 @@ async def _read_lines(request: Request) -> Items:
 
 async def _predict_items(
     inference: Inference, model: ServedModel, items: Items, reservation: Reservation
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncIterator[dict[str, object]]:
     """The items' JSON in their order; a window of them at once, so that memory is bounded."""
     window = max(1, min(MAX_AT_ONCE, model.batcher.limits.max_length // 2))
-    pending: deque[asyncio.Task[dict[str, Any]]] = deque()
+    pending: deque[asyncio.Task[dict[str, object]]] = deque()
     try:
         async for item, size in items:
             work = _predict_item(inference, model, item, size, reservation)
@@ -174,8 +176,12 @@ async def _predict_items(
 
 
 async def _predict_item(
-    inference: Inference, model: ServedModel, item: Any, size: int, reservation: Reservation
-) -> dict[str, Any]:
+    inference: Inference,
+    model: ServedModel,
+    item: Json | ModelpadError,
+    size: int,
+    reservation: Reservation,
+) -> dict[str, object]:
     """An item's JSON, or its error's; gives back what was reserved for the item."""
     try:
         while True:

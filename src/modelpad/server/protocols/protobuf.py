@@ -6,21 +6,53 @@ messages of the same names in one program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput, MissingExtra
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from modelpad.server.protocols.grpc_messages import Message
+
 FILE = Path(__file__).parent / "protos" / "protos.binpb"
 CHUNK = 16_384  # elements that are Python objects at once
 
 
+class FieldDescriptor(Protocol):
+    """A field of a message, as protobuf describes it."""
+
+    number: int
+    type: int
+    message_type: Descriptor
+
+
+class Descriptor(Protocol):
+    """The fields of a message, as protobuf describes them."""
+
+    full_name: str
+    fields: Sequence[FieldDescriptor]
+    fields_by_name: Mapping[str, FieldDescriptor]
+
+
+class MessageClass(Protocol):
+    """The class of a message. Its instances are known by the protocols in `grpc_messages`."""
+
+    DESCRIPTOR: Descriptor
+
+    def __call__(self, **fields: object) -> Any: ...
+
+    def FromString(self, data: bytes) -> Any:
+        """A message from its bytes."""
+
+
 @cache
-def load_message(name: str) -> Any:
+def load_message(name: str) -> MessageClass:
     """The class of a message by its full name, `inference.ModelInferRequest`.
 
     Raises `MissingExtra` without the `grpc` extra.
@@ -29,11 +61,12 @@ def load_message(name: str) -> Any:
         from google.protobuf import message_factory
     except ImportError as error:
         raise MissingExtra("protobuf", extra="grpc") from error
-    return message_factory.GetMessageClass(_load_pool().FindMessageTypeByName(name))
+    found: MessageClass = message_factory.GetMessageClass(_load_pool().FindMessageTypeByName(name))
+    return found
 
 
 def parse_message(name: str, data: bytes) -> Any:
-    """A message from its bytes. Raises `InvalidInput` when they cannot be parsed."""
+    """A message from its bytes; see `grpc_messages`. Raises `InvalidInput` for other bytes."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -48,7 +81,7 @@ def write_field(number: int, *parts: bytes) -> list[bytes]:
     return [head, *parts]
 
 
-def write_values(message: str, field: str, array: NDArray[Any]) -> Iterator[bytes]:
+def write_values(message: str, field: str, array: NDArray[np.generic]) -> Iterator[bytes]:
     """A repeated field of `message` with the array's values, in parts that may simply be joined.
 
     Numbers of fixed size are copied as they are; others pass through Python a chunk at a time.
@@ -65,7 +98,8 @@ def write_values(message: str, field: str, array: NDArray[Any]) -> Iterator[byte
             values = flat[start : start + CHUNK].tolist()
             if array.dtype.kind in "OSU":
                 values = [v if isinstance(v, bytes) else str(v).encode("utf-8") for v in values]
-            yield kind(**{field: values}).SerializeToString()
+            chunk: Message = kind(**{field: values})
+            yield chunk.SerializeToString()
 
 
 def load_enum(name: str) -> dict[str, int]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from modelpad.foreign_json import Json
     from modelpad.server.host import ModelHost
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
@@ -48,7 +49,7 @@ async def list_entries(host: ModelHost, *, ready: bool) -> list[Entry]:
     return entries
 
 
-def read_ready(record: Any) -> bool:
+def read_ready(record: Json) -> bool:
     """Whether a request asks only for versions that are ready. Raises `InvalidInput`."""
     if not isinstance(record, dict):
         raise InvalidInput("The body is not a JSON object.", expected='{} or {"ready": true}')

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelpad.engine import TensorInfo
+    from modelpad.fields import Field
     from modelpad.server.models import ServedModel
 
     Arrays = dict[str, NDArray[np.generic]]
@@ -28,7 +29,7 @@ PICTURES = ("sketch", "image")
 MAX_SIDES = 32
 
 
-def check_batch(model: ServedModel, arrays: Mapping[str, Any]) -> Arrays:
+def check_batch(model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
     """The tensors by name, cast to the graph's types, with one batch size.
 
     Arrays of bytes or text for sketch, image and text fields are decoded by the field.
@@ -100,7 +101,7 @@ def _too_many(name: str, size: int) -> TooLarge:
     )
 
 
-def _decode_objects(field: Any, array: NDArray[Any]) -> NDArray[np.generic]:
+def _decode_objects(field: Field, array: NDArray[np.generic]) -> NDArray[np.generic]:
     """Pictures as bytes, one per item, decoded by their field."""
     import numpy as np
 
@@ -126,7 +127,7 @@ def _decode_objects(field: Any, array: NDArray[Any]) -> NDArray[np.generic]:
     return np.stack(items)
 
 
-def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
+def _fit(array: NDArray[np.generic], info: TensorInfo) -> NDArray[np.generic]:
     import numpy as np
 
     if array.size > MAX_ELEMENTS:
@@ -165,7 +166,7 @@ def _fit(array: NDArray[Any], info: TensorInfo) -> NDArray[np.generic]:
     )
 
 
-def _cast(array: NDArray[Any], wanted: np.dtype[Any], name: str) -> NDArray[np.generic]:
+def _cast(array: NDArray[np.generic], wanted: np.dtype[Any], name: str) -> NDArray[np.generic]:
     import numpy as np
 
     with np.errstate(over="ignore"):
@@ -181,7 +182,7 @@ def _cast(array: NDArray[Any], wanted: np.dtype[Any], name: str) -> NDArray[np.g
     return ready
 
 
-def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
+def _read_text(array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
     """Bytes as UTF-8 text."""
     import numpy as np
 
@@ -201,7 +202,7 @@ def _read_text(array: NDArray[Any], name: str) -> NDArray[np.generic]:
     return np.array(texts, dtype=object).reshape(array.shape)
 
 
-def read_numbers(value: Any, name: str) -> NDArray[np.generic]:
+def read_numbers(value: object, name: str) -> NDArray[np.generic]:
     """Nested lists of JSON as an array; text becomes an array of objects.
 
     Raises `InvalidInput` for ragged lists, and for anything but numbers and text.
@@ -232,7 +233,7 @@ def read_numbers(value: Any, name: str) -> NDArray[np.generic]:
     )
 
 
-def as_json(array: NDArray[Any]) -> Any:
+def as_json(array: NDArray[np.generic]) -> Any:
     """An output as nested lists; raises `ModelFailed` for what JSON cannot carry."""
     import numpy as np
 
@@ -244,7 +245,9 @@ def as_json(array: NDArray[Any]) -> Any:
     return plain(array)
 
 
-def split_items(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+def split_items(
+    outputs: Mapping[str, NDArray[np.generic]], names: Sequence[str]
+) -> list[dict[str, object]]:
     """A batch of outputs as one dictionary per item."""
     columns = {name: as_json(outputs[name]) for name in names}
     count = len(next(iter(columns.values())))

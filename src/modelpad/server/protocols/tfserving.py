@@ -7,7 +7,6 @@ https://www.tensorflow.org/tfx/serving/api_rest: rows (`instances`) and columns 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from modelpad.engine import TensorInfo
 from modelpad.errors import InvalidInput, ModelpadError
@@ -194,7 +193,7 @@ def show_metadata(model: ServedModel) -> Response:
     )
 
 
-def _describe(info: TensorInfo) -> dict[str, Any]:
+def _describe(info: TensorInfo) -> dict[str, object]:
     return {
         "dtype": DTYPES[info.dtype],
         "tensor_shape": {

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from modelpad.errors import InvalidInput
 from modelpad.server.protocols.tensors import MAX_SIDES, read_numbers
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelpad.foreign_json import Json
+
+    Arrays = dict[str, NDArray[np.generic]]
+
 SIGNATURES = ("", "serving_default", "predict", "predict_images")
 
 
-def check_record(record: Any) -> dict[str, Any]:
+def check_record(record: Json) -> dict[str, Json]:
     """A request to predict. Raises `InvalidInput` for what is none."""
     if not isinstance(record, dict) or ("instances" in record) == ("inputs" in record):
         raise InvalidInput(
@@ -24,7 +32,7 @@ def check_record(record: Any) -> dict[str, Any]:
     return record
 
 
-def check_signature(name: str) -> None:
+def check_signature(name: object) -> None:
     """Raises `InvalidInput` for an unknown signature."""
     if name not in SIGNATURES:
         raise InvalidInput(
@@ -36,7 +44,7 @@ def check_signature(name: str) -> None:
         )
 
 
-def read_rows(instances: Any, names: list[str]) -> dict[str, Any]:
+def read_rows(instances: Json, names: list[str]) -> Arrays:
     """The inputs' arrays by name, of rows: an item each. Raises `InvalidInput`."""
     if not isinstance(instances, list) or not instances:
         raise InvalidInput(
@@ -46,28 +54,29 @@ def read_rows(instances: Any, names: list[str]) -> dict[str, Any]:
             expected="a list",
             got=type(instances).__name__,
         )
-    named = isinstance(instances[0], dict) and set(instances[0]) != {"b64"}
-    if not named:
+    first = instances[0]
+    if not isinstance(first, dict) or set(first) == {"b64"}:
         if len(names) != 1:
             raise InvalidInput(
                 f"Each instance must be an object with: {', '.join(names)}.",
                 field="instances",
                 expected="an object",
-                got=type(instances[0]).__name__,
+                got=type(first).__name__,
             )
         return {names[0]: _read_value(instances, names[0])}
-    keys = set(instances[0])
-    if any(not isinstance(row, dict) or set(row) != keys for row in instances):
+    keys = set(first)
+    rows = [row for row in instances if isinstance(row, dict) and set(row) == keys]
+    if len(rows) != len(instances):
         raise InvalidInput(
             "Every instance must have the same inputs.",
             field="instances",
             expected=", ".join(sorted(keys)),
             got="objects with different keys",
         )
-    return {key: _read_value([row[key] for row in instances], key) for key in instances[0]}
+    return {key: _read_value([row[key] for row in rows], key) for key in first}
 
 
-def read_columns(inputs: Any, names: list[str]) -> dict[str, Any]:
+def read_columns(inputs: Json, names: list[str]) -> Arrays:
     """The inputs' arrays by name, of columns: an input each. Raises `InvalidInput`."""
     if isinstance(inputs, dict) and set(inputs) != {"b64"}:
         return {name: _read_value(value, name) for name, value in inputs.items()}
@@ -81,11 +90,11 @@ def read_columns(inputs: Any, names: list[str]) -> dict[str, Any]:
     return {names[0]: _read_value(inputs, names[0])}
 
 
-def _read_value(value: Any, name: str) -> Any:
+def _read_value(value: Json, name: str) -> NDArray[np.generic]:
     return read_numbers(_unpack_bytes(value, name), name)
 
 
-def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
+def _unpack_bytes(value: Json, name: str, depth: int = 0) -> object:
     if isinstance(value, list):
         if depth > MAX_SIDES:
             return value  # too deep for a tensor: rejected where the numbers are read
@@ -94,7 +103,8 @@ def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
         return [_unpack_bytes(one, name, depth + 1) for one in value]
     if isinstance(value, dict) and set(value) == {"b64"}:
         try:
-            return base64.b64decode(value["b64"], validate=True)
+            # Anything but a string is a `TypeError`.
+            return base64.b64decode(cast(str, value["b64"]), validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"The base64 of {name!r} cannot be read: {error}.",
@@ -105,9 +115,10 @@ def _unpack_bytes(value: Any, name: str, depth: int = 0) -> Any:
     return value
 
 
-def read_examples(record: Any, names: list[str]) -> dict[str, Any]:
+def read_examples(record: Json, names: list[str]) -> Arrays:
     """The inputs' arrays by name, of examples that may share a context. Raises `InvalidInput`."""
-    examples = record.get("examples") if isinstance(record, dict) else None
+    given = record if isinstance(record, dict) else {}
+    examples = given.get("examples")
     if not isinstance(examples, list) or not examples:
         raise InvalidInput(
             "Request must have 'examples', a list.",
@@ -116,7 +127,7 @@ def read_examples(record: Any, names: list[str]) -> dict[str, Any]:
             expected="a list of objects",
             got=type(examples).__name__,
         )
-    shared = record.get("context") or {}
+    shared = given.get("context") or {}
     if not isinstance(shared, dict):
         raise InvalidInput(
             "'context' must be an object with inputs that all examples share.",
@@ -124,5 +135,5 @@ def read_examples(record: Any, names: list[str]) -> dict[str, Any]:
             expected="an object",
             got=type(shared).__name__,
         )
-    rows = [shared | row if isinstance(row, dict) else row for row in examples]
+    rows: list[Json] = [shared | row if isinstance(row, dict) else row for row in examples]
     return read_rows(rows, names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
 
 
 def classify(
-    model: ServedModel, name: str, array: NDArray[Any], max_classes: int
+    model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
 ) -> NDArray[np.object_]:
     """The best classes of each item as Triton writes them: `score:index:label`.
 
@@ -54,7 +53,7 @@ def classify(
     return np.array(rows, dtype=object)
 
 
-def pack_tensor(array: NDArray[Any]) -> bytes:
+def pack_tensor(array: NDArray[np.generic]) -> bytes:
     """Little-endian, row by row; text with its length before it."""
     if array.dtype.kind not in "OSU":
         ordered = np.ascontiguousarray(array)
@@ -68,7 +67,7 @@ def pack_tensor(array: NDArray[Any]) -> bytes:
 
 def unpack_tensor(
     data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str
-) -> NDArray[Any]:
+) -> NDArray[np.generic]:
     """The array in `data`, not copied where it is made of numbers. Raises `InvalidInput`."""
     count = count_elements(shape, name)
     if datatype == "BYTES":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
@@ -49,7 +48,7 @@ def describe_model(served: ServedVersions, model: ServedModel) -> Response:
 def show_config(model: ServedModel) -> Response:
     """`.../config`: as `perf_analyzer` reads it; the batch is not among the `dims`."""
 
-    def list_tensors(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
+    def list_tensors(infos: Sequence[TensorInfo]) -> list[dict[str, object]]:
         return [
             {
                 "name": info.name,
@@ -100,5 +99,5 @@ def show_stats(model: ServedModel, counts: ModelCounts) -> Response:
     return respond_json({"model_stats": [stats]})
 
 
-def _describe(info: TensorInfo) -> dict[str, Any]:
+def _describe(info: TensorInfo) -> dict[str, object]:
     return {"name": info.name, "datatype": DATATYPES[info.dtype], "shape": list(info.shape)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput
+from modelpad.foreign_json import Json
 from modelpad.server.codec import Inputs
 from modelpad.server.http.messages import Request, read_count
 from modelpad.server.models import ServedModel
@@ -30,7 +31,7 @@ MAX_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 class OutputOptions:
     """What a client wants back: `outputs` as it named them, none for all; its own `id`."""
 
-    outputs: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Mapping[str, Json]] = ()
     binary: bool = False
     id: str = ""
 
@@ -39,7 +40,7 @@ class OutputOptions:
 class InferRequest:
     """A parsed request; its tensors are not checked against the model yet."""
 
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, NDArray[np.generic]]
     options: OutputOptions
     timeout_s: float | None = None
 
@@ -82,13 +83,14 @@ def parse_request(model: ServedModel, request: Request, body: bytes) -> InferReq
     return _read_head(request.parse_json(body[:size]), memoryview(body)[size:])
 
 
-def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
-    if not isinstance(record, dict) or not isinstance(record.get("inputs"), list):
+def _read_head(record: Json, tail: bytes | memoryview) -> InferRequest:
+    given = record.get("inputs") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(given, list):
         raise wrong_field("inputs", "a list of tensors", record)
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     place = 0
-    for each in record["inputs"]:
-        name, shape = _read_tensor_head(each)
+    for tensor in given:
+        each, name, datatype, shape = _read_tensor_head(tensor)
         size = _read_parameters(each).get("binary_data_size")
         if name in arrays:
             raise wrong_field("inputs", "each input once", f"{name!r} twice")
@@ -97,23 +99,26 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
                 raise wrong_field(
                     "binary_data_size", f"at most the {len(tail)} bytes that came", size
                 )
-            arrays[name] = unpack_tensor(tail[place : place + size], each["datatype"], shape, name)
+            arrays[name] = unpack_tensor(tail[place : place + size], datatype, shape, name)
             place += size
         elif "data" in each:
-            arrays[name] = _read_data(each["data"], each["datatype"], shape, name)
+            arrays[name] = _read_data(each["data"], datatype, shape, name)
         else:
             raise wrong_field("data", f"the data of {name!r}", "none")
     if place != len(tail):
         raise wrong_field("binary_data_size", f"the {len(tail)} bytes that came", f"{place} in all")
     outputs = record.get("outputs") or []
-    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
+    named = (
+        [each for each in outputs if isinstance(each, dict)] if isinstance(outputs, list) else []
+    )
+    if not isinstance(outputs, list) or len(named) != len(outputs):
         raise wrong_field("outputs", "a list of objects", outputs)
-    for each in outputs:
+    for each in named:
         _read_parameters(each)
     options = _read_parameters(record)
     timeout = options.get("timeout")
     wanted = OutputOptions(
-        outputs,
+        named,
         bool(options.get("binary_data_output")),
         "" if record.get("id") is None else str(record["id"]),
     )
@@ -123,27 +128,32 @@ def _read_head(record: Any, tail: bytes | memoryview) -> InferRequest:
     return InferRequest(arrays, wanted, timeout_s)
 
 
-def _read_parameters(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _read_parameters(record: Mapping[str, Json]) -> Mapping[str, Json]:
     options = record.get("parameters") or {}
     if not isinstance(options, dict):
         raise wrong_field("parameters", "an object", options)
     return options
 
 
-def _read_tensor_head(each: Any) -> tuple[str, list[int]]:
-    if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+def _read_tensor_head(each: Json) -> tuple[dict[str, Json], str, str, list[int]]:
+    """A tensor, its name, datatype and shape."""
+    name = each.get("name") if isinstance(each, dict) else None
+    if not isinstance(each, dict) or not isinstance(name, str):
         raise wrong_field("name", "each input's name", each)
-    name, shape, datatype = each["name"], each.get("shape"), each.get("datatype")
-    if not isinstance(shape, list) or not all(
-        isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
-    ):
+    shape, datatype = each.get("shape"), each.get("datatype")
+    sides = [side for side in (shape if isinstance(shape, list) else []) if _is_side(side)]
+    if not isinstance(shape, list) or len(sides) != len(shape):
         raise wrong_field("shape", f"the shape of {name!r}, a list of whole numbers", shape)
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise wrong_field("datatype", f"one of {', '.join(DTYPES)}", datatype)
-    return name, shape
+    return each, name, datatype, sides
 
 
-def _read_data(data: Any, datatype: str, shape: list[int], name: str) -> NDArray[Any]:
+def _is_side(value: Json) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _read_data(data: Json, datatype: str, shape: list[int], name: str) -> NDArray[np.generic]:
     if not isinstance(data, list):
         raise wrong_field("data", f"a list of {name!r}'s elements", data)
     array = read_numbers(data, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
+from modelpad.foreign_json import Json
 from modelpad.server.codec import Inputs, Outputs
 from modelpad.server.errors import respond_words
 from modelpad.server.http.json_stream import (
@@ -48,15 +48,17 @@ async def write(model: ServedModel, inputs: Inputs[OutputOptions], outputs: Outp
     Raises `InvalidInput` for unknown outputs, `ModelFailed` for what JSON cannot carry.
     """
     options = inputs.options
-    wanted = options.outputs or [{"name": info.name} for info in model.outputs]
+    wanted: Sequence[Mapping[str, Json]] = options.outputs or [
+        {"name": info.name} for info in model.outputs
+    ]
     large = is_large(outputs.values())
-    heads: list[dict[str, Any]] = []
+    heads: list[dict[str, object]] = []
     tails: list[bytes] = []
     for each in wanted:
         head, packed = await _write_output(model, each, outputs, options.binary, large)
         heads.append(head)
         tails += packed
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "model_name": model.name,
         "model_version": str(model.version),
         "outputs": heads,
@@ -75,8 +77,8 @@ async def write(model: ServedModel, inputs: Inputs[OutputOptions], outputs: Outp
 
 
 async def _write_output(
-    model: ServedModel, wanted: Mapping[str, Any], outputs: Outputs, binary: bool, large: bool
-) -> tuple[dict[str, Any], list[bytes]]:
+    model: ServedModel, wanted: Mapping[str, Json], outputs: Outputs, binary: bool, large: bool
+) -> tuple[dict[str, object], list[bytes]]:
     """An output's JSON, and its bytes where it is binary."""
     name = str(wanted.get("name"))
     if name not in outputs:
@@ -88,11 +90,12 @@ async def _write_output(
             got=name,
         )
     options = wanted.get("parameters") or {}
+    assert isinstance(options, dict)  # checked when the request was read
     array = outputs[name]
     if options.get("classification"):
         max_classes = _read_count(options["classification"])
         array = await _classify_rows(model, name, array, max_classes)
-    head: dict[str, Any] = {
+    head: dict[str, object] = {
         "name": name,
         "datatype": "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)],
         "shape": list(array.shape),
@@ -102,20 +105,23 @@ async def _write_output(
         packed = await _pack_rows(array) if large else [pack_tensor(array)]
         head["parameters"] = {"binary_data_size": sum(len(part) for part in packed)}
     elif large:
-        head["data"] = array.reshape(-1)
-        await check_finite(head["data"])
+        flat = array.reshape(-1)
+        head["data"] = flat
+        await check_finite(flat)
     else:
         head["data"] = as_json(array.reshape(-1))
     return head, packed
 
 
-def _read_count(value: Any) -> int:
+def _read_count(value: Json) -> int:
     if not isinstance(value, int) or value < 0:
         raise wrong_field("classification", "how many classes are wanted", value)
     return int(value)
 
 
-async def _respond_binary(record: dict[str, Any], tails: list[bytes], outputs: Outputs) -> Response:
+async def _respond_binary(
+    record: dict[str, object], tails: list[bytes], outputs: Outputs
+) -> Response:
     head = b"".join([part async for part in stream(record)])
     headers = {HEADER_LENGTH: str(len(head))}
     if sum(map(len, tails)) <= MAX_JOINED:
@@ -124,7 +130,7 @@ async def _respond_binary(record: dict[str, Any], tails: list[bytes], outputs: O
     return Response(content_type=OCTETS, headers=headers, parts=parts, outputs=outputs)
 
 
-async def _pack_rows(array: NDArray[Any]) -> list[bytes]:
+async def _pack_rows(array: NDArray[np.generic]) -> list[bytes]:
     """`pack_tensor` of some elements at a time, yielding to other requests between."""
     flat = array.reshape(-1)
     step = PIECE if array.dtype.kind in "OSU" else PACKED
@@ -136,7 +142,7 @@ async def _pack_rows(array: NDArray[Any]) -> list[bytes]:
 
 
 async def _classify_rows(
-    model: ServedModel, name: str, array: NDArray[Any], max_classes: int
+    model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
 ) -> NDArray[np.object_]:
     """`classify` of some rows at a time, yielding to other requests between."""
     step = max(1, PIECE * len(array) // max(1, array.size))
