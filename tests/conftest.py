@@ -106,6 +106,39 @@ def gated() -> tuple[str, ...]:
     return ("-c", GATED)
 
 
+LOGGING = """
+import logging, sys
+from modelpad.cli.main import main
+
+logging.basicConfig(level=logging.INFO)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="session")
+def verbose() -> tuple[str, ...]:
+    """A program as `modelpad`, that logs what is worth knowing too, on standard error."""
+    return ("-c", LOGGING)
+
+
+@pytest.fixture
+def wait_for_log(
+    capfd: pytest.CaptureFixture[str], wait_for: Callable[..., None]
+) -> Callable[..., str]:
+    """Waits until servers have logged a text so many times; gives all that they have logged."""
+    log: list[str] = []
+
+    def wait(text: str, times: int = 1) -> str:
+        def is_logged() -> bool:
+            log.append(capfd.readouterr().err)
+            return "".join(log).count(text) >= times
+
+        wait_for(is_logged)
+        return "".join(log)
+
+    return wait
+
+
 def stop_server(server: Server) -> None:
     server.process.terminate()
     assert server.process.wait(timeout=15) == 0

@@ -96,3 +96,19 @@ def test_an_archive_is_unpacked_with_a_line_at_start_and_end(
     done = run_modelpad("data", archive, "--sha256", "00" * 32, **cache)
     assert done.returncode == 1
     assert "SHA-256" in done.stderr
+
+
+@pytest.mark.slow
+def test_data_shows_what_is_in_a_set_and_draws_it(run_modelpad: Any, tmp_path: Path) -> None:
+    done = run_modelpad("data", "uci-digits", "--sheet", "pictures/sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "CC BY 4.0" in done.stdout
+    assert (tmp_path / "pictures" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    facts = json.loads(run_modelpad("data", "uci-digits", "--json").stdout)
+    assert sum(sum(counts.values()) for counts in facts["splits"].values()) == 1797
+
+
+def test_data_that_is_not_there_says_what_there_is(run_modelpad: Any) -> None:
+    done = run_modelpad("data", "mnits")
+    assert done.returncode == 1
+    assert "mnist" in done.stderr

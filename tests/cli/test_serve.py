@@ -89,6 +89,12 @@ def test_a_port_in_use_is_said(run_modelpad: Any) -> None:
     assert run_modelpad("serve", PORT="x").returncode == 2
 
 
+def test_a_corrupt_bundle_is_not_served(run_modelpad: Any, corrupt_store: None) -> None:
+    done = run_modelpad("serve", "digits", "--port", "0")
+    assert done.returncode == 1
+    assert "model.onnx" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_serve_stops_cleanly(tmp_path: Path, how: int) -> None:
     process = subprocess.Popen(

@@ -188,14 +188,21 @@ def run_all(calls: list[Callable[[], Any]]) -> list[Any]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.slow
 def test_an_endless_loop_is_stopped_at_its_deadline(
-    serve: Any, digits: Bundle, tmp_path: Path, workers: str, wait_for: Any
+    serve: Any,
+    digits: Bundle,
+    tmp_path: Path,
+    workers: str,
+    wait_for: Any,
+    verbose: Any,
+    wait_for_log: Any,
 ) -> None:
     """Twelve requests that loop for ever: each gets 504 on time, others are answered throughout,
     and the engine's threads are free again afterwards."""
     loop = build_loop(tmp_path)
     options = ("--workers", workers, "--timeout", f"{TIMEOUT_S:g}")
-    running = serve(str(loop.folder), "digits", *options, store=tmp_path / "store")
-    time.sleep(2.5)  # until batches are measured: the loop is short on its sample
+    running = serve(str(loop.folder), "digits", *options, store=tmp_path / "store", program=verbose)
+    # The loop is short on its sample.
+    wait_for_log(": batches of", 2 * int(workers))
     assert ask_number(running.url, "loop", 5).json() == {"predictions": [10.0]}
 
     def ask() -> tuple[int, float]:
@@ -220,11 +227,14 @@ def test_an_endless_loop_is_stopped_at_its_deadline(
 
 
 @pytest.mark.slow
-def test_a_request_of_many_rows_holds_up_nobody(serve: Any, digits: Bundle, tmp_path: Path) -> None:
+def test_a_request_of_many_rows_holds_up_nobody(
+    serve: Any, digits: Bundle, tmp_path: Path, verbose: Any, wait_for_log: Any
+) -> None:
     """Others of the same model are answered between its pieces, and all its rows come back."""
     slow = build_slow(tmp_path)
-    running = serve(str(slow.folder), "digits", "--workers", "1", store=tmp_path / "store")
-    time.sleep(2.5)
+    options = ("--workers", "1")
+    running = serve(str(slow.folder), "digits", *options, store=tmp_path / "store", program=verbose)
+    wait_for_log(": batches of", 2)
     rows, width = 6000, 512
     inputs = np.arange(rows, dtype=np.float32)[:, None].repeat(width, 1)
     head = {
@@ -274,13 +284,16 @@ def test_a_request_of_many_rows_holds_up_nobody(serve: Any, digits: Bundle, tmp_
 @pytest.mark.parametrize("protocol", ["tfserving", "columns", "openinference", "generate", "typed"])
 @pytest.mark.slow
 def test_a_large_answer_in_json_holds_up_nobody(
-    serve: Any, digits: Bundle, tmp_path: Path, protocol: str
+    serve: Any, digits: Bundle, tmp_path: Path, protocol: str, verbose: Any, wait_for_log: Any
 ) -> None:
     """Two million numbers take some seconds to write; others are answered between them."""
     width = 2_000_000
     widen = build_widen(tmp_path, width)
-    running = serve(str(widen.folder), "digits", "--workers", "1", store=tmp_path / "store")
-    time.sleep(2.5)
+    options = ("--workers", "1")
+    running = serve(
+        str(widen.folder), "digits", *options, store=tmp_path / "store", program=verbose
+    )
+    wait_for_log(": batches of", 2)
     row = [1.0, 0.5, 0.25, 0.125]
     forms: dict[str, tuple[str, dict[str, Any], Callable[[Any], Any]]] = {
         "tfserving": (

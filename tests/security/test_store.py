@@ -237,7 +237,7 @@ def test_an_alias_file_of_a_live_writer_stays_until_it_dies(
     aside.write_text("{")
     thread = threading.Thread(target=store.promote, args=("digits", 1))
     thread.start()
-    time.sleep(0.3)
+    time.sleep(0.3)  # short: it waits for the lock, and may not remove the file before
     assert aside.exists()
     writer.kill()
     thread.join(5)

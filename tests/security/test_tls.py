@@ -72,6 +72,7 @@ def test_a_handshake_that_does_not_come_is_cut_off() -> None:
 
     from modelpad.server.http.messages import Request, Response, ServerLimits
     from modelpad.server.http.server import HttpServer
+    from tests.server.http.running import wait_until
 
     async def answer(request: Request) -> Response:
         return Response(b"hello", "text/plain")
@@ -82,8 +83,7 @@ def test_a_handshake_that_does_not_come_is_cut_off() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         await server.listen(listener, context)
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
-        await asyncio.sleep(0.1)
-        assert len(server.connections) == 1  # it counts before its handshake is done
+        await wait_until(lambda: len(server.connections) == 1)  # before its handshake is done
         with suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
         assert not server.connections

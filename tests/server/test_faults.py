@@ -98,7 +98,7 @@ def test_output_that_cannot_be_written_stops_no_server(
 
     try:
         wait_for(is_ready)
-        time.sleep(0.5)  # it has told where it is
+        time.sleep(0.5)  # it tells where it is, to nobody, and may not end of it
         picture = digits.path("samples/7.png").read_bytes()
         sent = {"content-type": "image/png"}
         for _ in range(6):
@@ -140,7 +140,7 @@ def test_memory_stays_flat(serve: Any, digits: Bundle, tmp_path: Path) -> None:
 
     request = make_request(digits)
     load(running.url, request, 16, 7)  # until batches are measured, and all is touched once
-    time.sleep(0.2)
+    time.sleep(0.2)  # memory is given back a little after the last answer; nothing tells when
     before = weigh()
     done = load(running.url, request, 16, 8)
     time.sleep(0.2)

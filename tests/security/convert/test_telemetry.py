@@ -152,7 +152,7 @@ def test_a_server_looks_up_no_name(start_traced: Callable[..., Path], tmp_path: 
         if time.monotonic() > end:
             pytest.skip("this ONNX Runtime looks nothing up, even with telemetry enabled")
         time.sleep(0.25)
-    time.sleep(1)
+    time.sleep(1)  # the silent ones, which are older, may not follow
     assert [lookups(calls) for calls in silent] == [[], []]
     assert written(tmp_path / "home-leaking")
     assert written(tmp_path / "home-one") == written(tmp_path / "home-many") == []

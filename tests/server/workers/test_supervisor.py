@@ -44,6 +44,10 @@ def ask(url: str, digits: Bundle) -> httpx.Response:
     )
 
 
+def read_version(url: str, digits: Bundle) -> int:
+    return int(ask(url, digits).json()["version"])
+
+
 @pytest.fixture
 def three(serve: Any, tmp_path: Path) -> Any:
     return serve("digits", "--workers", "3", store=tmp_path / "store")
@@ -92,12 +96,13 @@ def test_a_worker_that_dies_is_replaced_and_others_answer(
     threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    wait_for(lambda: results["2007"] > 50)
     counted = read_metric(three.url, "modelpad_queue_seconds_count")
     victims[0].send_signal(how)
     wait_for(lambda: len({each.pid for each in list_workers(three)} - before) == 1)
     wait_for(lambda: read_metric(three.url, "modelpad_workers") == 3)
-    time.sleep(0.5)
+    answered = results["2007"]
+    wait_for(lambda: results["2007"] > answered + 50)
     over.set()
     for thread in threads:
         thread.join()
@@ -118,14 +123,13 @@ def test_workers_change_versions_together(
     store.push(digits)
     running = serve("digits", "--workers", "3", "--poll-interval", "0.1", store=store.root)
     store.push(digits)
-    wait_for(lambda: ask(running.url, digits).json()["version"] == 2)
-    time.sleep(0.3)  # a busy machine may need that to pass on the word
-    assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {2}
+    wait_for(lambda: read_version(running.url, digits) == 2)
+    # A busy machine may need a moment to pass on the command, but no more.
+    wait_for(lambda: {read_version(running.url, digits) for _ in range(30)} == {2}, 2)
     store.set_traffic("digits", {2: 100})
     store.promote("digits", 1)
-    wait_for(lambda: ask(running.url, digits).json()["version"] == 1)
-    time.sleep(0.3)  # a busy machine may need that to pass on the word
-    assert {ask(running.url, digits).json()["version"] for _ in range(30)} == {1}
+    wait_for(lambda: read_version(running.url, digits) == 1)
+    wait_for(lambda: {read_version(running.url, digits) for _ in range(30)} == {1}, 2)
 
 
 @pytest.mark.slow
@@ -253,7 +257,7 @@ def test_workers_leave_though_their_supervisor_was_killed_with_words_unread(
     running.process.send_signal(signal.SIGSTOP)
     for _ in range(6):
         ask(running.url, digits)
-    time.sleep(1.5)  # what was counted is told once a second
+    time.sleep(1.5)  # what was counted is sent once a second; nobody can see it before it is read
     running.process.kill()
     running.process.wait()
     running.process.returncode = 0  # it was meant to die
@@ -276,9 +280,10 @@ def test_a_stop_refuses_new_connections_while_it_answers_what_is_in_flight(
     picture = digits.path("samples/7.png").read_bytes()
     where = ("127.0.0.1", int(three.address.rpartition(":")[2]))
     head = f"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(picture)}\r\n"
+    head += "expect: 100-continue\r\n"
     with socket.create_connection(where, timeout=10) as client:
         client.sendall(f"{head}content-type: image/png\r\n\r\n".encode())
-        time.sleep(0.3)  # it is accepted
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is accepted
         three.process.send_signal(signal.SIGTERM)
 
         def is_refused() -> bool:
@@ -326,10 +331,10 @@ def test_a_pause_of_all_processes_costs_no_worker(
     everyone = [psutil.Process(running.process.pid), *workers]
     for each in everyone:
         each.suspend()
-    time.sleep(3.5)
+    time.sleep(3.5)  # the pause itself: longer than a worker may be silent
     for each in everyone:
         each.resume()
-    time.sleep(1.0)
+    time.sleep(1.0)  # some pings: no worker may be replaced
     assert list_workers(running) == workers
     assert read_metric(running.url, "modelpad_worker_restarts_total") == 0
     workers[0].suspend()

@@ -179,7 +179,7 @@ def test_a_collector_that_is_away_holds_nothing_up(
         answer = httpx.post(f"{running.url}/predict/pick", json={"row": [0, 5, 0]})
         assert answer.json()["label"] == "b"
         assert time.monotonic() - begin < 4
-        time.sleep(0.5)
+        time.sleep(0.5)  # the pace of the requests: exports fail meanwhile
     begin = time.monotonic()
     running.process.terminate()
     assert running.process.wait(timeout=15) == 0

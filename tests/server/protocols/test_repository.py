@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,16 @@ def is_ready(url: str, name: str) -> set[int]:
     return {httpx.get(path, headers=ROOT).status_code for _ in range(12)}
 
 
+def read_versions(url: str, name: str) -> set[str]:
+    """The versions that several connections, and so several workers, serve."""
+    path = f"{url}/v2/models/{name}"
+    answers = [httpx.get(path, headers=ROOT).json() for _ in range(12)]
+    return {version for answer in answers for version in answer["versions"]}
+
+
 @pytest.mark.slow
 def test_models_are_unloaded_and_loaded_in_all_workers(
-    serve: Any, store: LocalStore, keyed: None
+    serve: Any, store: LocalStore, digits: Bundle, keyed: None, wait_for: Any
 ) -> None:
     options = ("--admin", "root", "--workers", "2", "--poll-interval", "0.1")
     url = serve(*options, store=store.root).url
@@ -64,7 +70,8 @@ def test_models_are_unloaded_and_loaded_in_all_workers(
         "reason": "unloaded",
     }
     assert len(post(url, "index", {"ready": True}).json()) == 1
-    time.sleep(0.5)  # some looks at the store: it stays away
+    store.push(digits)
+    wait_for(lambda: read_versions(url, "digits") == {"2"})  # the store has been read since
     assert is_ready(url, "twins") == {404}
     assert post(url, "models/twins/load").status_code == 200
     assert is_ready(url, "twins") == {200}
@@ -117,7 +124,8 @@ def test_what_is_unloaded_while_it_changes_stays_away(
     wait_for((gates / "prepare-reached").exists)
     assert post(url, "models/twins/unload").status_code == 200
     (gates / "prepare").unlink()
-    time.sleep(0.5)  # some looks at the store: it stays away
+    store.push(digits)
+    wait_for(lambda: read_versions(url, "digits") == {"2"})  # the store has been read since
     assert is_ready(url, "twins") == {404}
     assert post(url, "models/twins/load").status_code == 200
     assert httpx.get(f"{url}/v2/models/twins", headers=ROOT).json()["versions"] == ["2"]

@@ -1,0 +1,34 @@
+"""What all commands share: exit codes, hints and `--help`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelpad.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["train"], ["train", "digits", "--arch", "x"]]
+)
+def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
+    done = run_modelpad(*arguments)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
+    done = run_modelpad("train", "digits", "--epoch-s", "3")
+    assert done.returncode == 2
+    assert "--epochs" in done.stderr
+    assert "modelpad train digits --help" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(run_modelpad: Any, command: str) -> None:
+    done = run_modelpad(command, "--help")
+    assert done.returncode == 0
+    assert f"modelpad {command}" in done.stdout
+    assert "example" in done.stdout
