@@ -122,7 +122,7 @@ def test_a_loop_that_died_is_resumed_and_ends_the_same(
     resumed = loop(tmp_path / "killed", resume=True)
     graphs = [one.bundle.path("model.onnx").read_bytes() for one in (whole, resumed)]
     assert graphs[0] == graphs[1]
-    with pytest.raises(TrainingFailed, match="another epochs: 4"):
+    with pytest.raises(TrainingFailed, match="different epochs: 4"):
         loop(tmp_path / "killed", resume=True, epochs=9)
 
 

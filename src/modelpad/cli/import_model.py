@@ -91,7 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TIMEOUT_S,
         metavar="SECONDS",
-        help="give up after this many seconds; 0: no limit (3600)",
+        help="time limit; 0: no limit (default: 3600)",
     )
     add_store_option(parser)
     add_common_options(parser)

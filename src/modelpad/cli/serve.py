@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
   modelpad serve digits                 the example model, on port 8080
-  modelpad serve my_model.keras         a trained model's file, as it is
+  modelpad serve my_model.keras         a trained model's file
   modelpad serve digits@3 --port 9000   one version of a model in the store
   modelpad serve --host 0.0.0.0 --api-keys keys.txt
                                         other machines may use it, with a key
@@ -282,7 +282,7 @@ def describe_server(server: RunningServer) -> Iterator[str]:
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:
-    """A curl command for each model that can be pasted as it is: with a sample picture, or text."""
+    """A ready-to-paste curl command for each model, with a sample image or text."""
     import shlex
     from urllib.parse import quote
 

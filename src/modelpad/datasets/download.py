@@ -33,7 +33,7 @@ MAX_CUTS = 8
 
 
 class DownloadFailed(Exception):
-    """A download from one address failed; the message says why. Never leaves this module."""
+    """A download from one address failed; the message gives the reason. Private to this module."""
 
 
 def download_files(
@@ -81,8 +81,8 @@ def try_address(
 def fetch_file(url: str, file: RemoteFile, folder: Path, progress: ByteCount) -> Path:
     """Downloads `url` to `folder/file.name`, continuing an earlier incomplete download.
 
-    Raises DownloadFailed: the server cannot be reached, refuses, keeps closing the connection, or
-    sends content other than `file.sha256`.
+    Raises DownloadFailed: the server is unreachable, rejects the request, keeps closing the
+    connection, or sends content other than `file.sha256`.
     """
     mirror = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = folder / f"{file.name}.{mirror}.part"
@@ -215,7 +215,7 @@ def describe(error: Exception) -> str:
 def not_here(
     entry: CatalogueEntry, files: Sequence[RemoteFile], folder: Path | None, reasons: list[str]
 ) -> DataSetNotFound:
-    """The error for files that cannot be obtained; it says which to put where."""
+    """The error for files that cannot be downloaded; its hint says which files to put where."""
     names = ", ".join(file.name for file in files)
     place = f"{folder}/" if folder else f"a folder {entry.name}/ inside MODELPAD_DATA"
     return DataSetNotFound(

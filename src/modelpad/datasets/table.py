@@ -33,7 +33,7 @@ from modelpad.errors import DataSetInvalid
 
 
 class Loaded(NamedTuple):
-    """The inputs of a table, which of its rows they are, and what was left out."""
+    """The inputs of a table, their row numbers, and what was skipped."""
 
     inputs: Inputs
     kept: NDArray[np.int64]

@@ -29,9 +29,9 @@ log = logging.getLogger("modelpad.server")
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """What is special about HTTP.
+    """Options of the HTTP server.
 
-    `paths` maps other names to paths of ours, as clouds want them. Pages of `origins` may send
+    `paths` maps paths that cloud platforms require to our own. Pages of `origins` may send
     requests from a browser. `hosts` are the accepted host names, None for any.
     """
 

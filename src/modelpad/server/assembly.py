@@ -96,7 +96,7 @@ def build_reconciler(
     overrides: Overrides,
     load: LoadOptions,
 ) -> Reconciler:
-    """Keeps the host's models as the store and the admins want them."""
+    """Keeps the host's models in line with the store and the admins' overrides."""
     catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
     return Reconciler(host, catalogue, models.poll_interval_s)
 

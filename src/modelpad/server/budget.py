@@ -113,7 +113,7 @@ class Reservation:
         self.size = 0
 
     def release(self) -> None:
-        """Releases everything, for good."""
+        """Releases everything permanently."""
         self.clear()
         self.released = True
 

@@ -50,7 +50,7 @@ class Channel(Protocol):
 class ModelHost:
     """Holds the models and what runs beside the requests.
 
-    `reconciler` keeps the models as the store wants them, `channel` leads to the supervisor;
+    `reconciler` keeps the models in line with the store, `channel` connects to the supervisor;
     either may be missing. `stopping` is set when the server shuts down.
     """
 

@@ -109,7 +109,7 @@ class _Serving:
 
 
 def tune_collector() -> None:
-    """Keeps Python's garbage collector away from objects that live as long as the server.
+    """Excludes objects that live as long as the server from garbage collection.
 
     Bodies of nested lists trigger it often, and each full collection would stop every request.
     """

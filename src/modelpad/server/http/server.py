@@ -27,7 +27,7 @@ MANY_CLOSED = 50  # connections in a second
 
 
 class HttpServer:
-    """Listens on sockets and answers requests with `handler` until it is stopped.
+    """Listens on sockets and passes requests to `handler` until it is stopped.
 
     `shed_load` is called as soon as a request's head is complete: the response it returns is sent
     without reading the body or calling `handler`, as overload must cost next to nothing.
@@ -86,7 +86,7 @@ class HttpServer:
         """Accepts no more, finishes requests in flight within `shutdown_timeout_s`, closes all.
 
         In flight is what clients have sent, and what arrives on a connection just accepted, whose
-        client cannot know that we are leaving. Returns how many requests were cut off.
+        client cannot know that the server is shutting down. Returns how many requests were cut off.
         """
         self._service.stopping = True
         for listener, task in self._listeners.items():
@@ -114,7 +114,7 @@ class HttpServer:
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except ConnectionError:
-                continue  # its client has gone already
+                continue  # the client has already disconnected
             except (OSError, MemoryError):  # no descriptor is left, or no memory
                 self._pool.evict_idlest()
                 await asyncio.sleep(RETRY_S)

@@ -137,9 +137,9 @@ class ConnectionState:
         actions = 0
         try:
             self._parser.feed(bytes(data))
-        except RequestRejected as refused:
-            actions = self._refuse_in_turn(refused.response)
-            forget_frames(refused)
+        except RequestRejected as rejected:
+            actions = self._refuse_in_turn(rejected.response)
+            forget_frames(rejected)
         except ModelpadError as error:  # the budget has no room for it
             response, receiving = respond_error(error), self.requests.receiving
             forget_frames(error)
@@ -176,7 +176,7 @@ class ConnectionState:
             exchange.refusal = shed_load(exchange.request)
         self.requests.begin(exchange)
         self.has_asked = True
-        if not self.blocked:  # else the time to read the response goes on
+        if not self.blocked:  # otherwise the client's time to read the response keeps running
             self.deadline = self._now + self._limits.body_s
 
     def add_body(self, body: bytes) -> None:
@@ -225,7 +225,7 @@ class ConnectionState:
         return self._advance(now) if requests.waiting or self._rest or self.paused else 0
 
     def fail_response(self) -> int:
-        """The handler failed or was cancelled, or its client has gone."""
+        """The handler failed or was cancelled, or the client has disconnected."""
         if self.requests.current is not None:
             self.requests.current.finish()
         return 0 if self.closing else self.abort()
@@ -238,7 +238,7 @@ class ConnectionState:
         if self.closing:
             return self.abort()
         if requests.current is None and requests.receiving is None and not self._parser.head_bytes:
-            return self._close(now)  # an idle connection: nothing to say
+            return self._close(now)  # an idle connection: no response is due
         if not requests.can_refuse_now:
             return self.abort()
         limits = self._limits
@@ -251,7 +251,7 @@ class ConnectionState:
         )
 
     def stop_when_idle(self, now: float) -> int:
-        """Closes unless a request is being received or answered, or is about to come."""
+        """Closes unless a request is being received or handled, or is about to arrive."""
         is_new = not self.has_asked and now < self.begun + FIRST_S
         is_idle = self.requests.is_idle and not self._parser.head_bytes and not is_new
         return self._close(now) if is_idle else 0
@@ -266,7 +266,7 @@ class ConnectionState:
         return actions
 
     def refuse(self, response: Response) -> int:
-        """Says why and closes; the request being answered is dropped."""
+        """Sends an error and closes; the request being handled is dropped."""
         self.last_response = response
         self.requests.drop_unstarted()
         return CANCEL | TELL | self._linger()

@@ -1,4 +1,4 @@
-"""Keeps the served models as the store wants them.
+"""Keeps the served models in line with the store.
 
 A new version is loaded beside the old one, and predicts its own samples before any request gets it.
 A version that fails is not served, and the old one stays. Nothing is unloaded because the store
@@ -57,7 +57,7 @@ class Host(Protocol):
 
 
 class Reconciler:
-    """Keeps a host's models as a catalogue's plans say; polls every `interval_s`, 0 for never."""
+    """Keeps a host's models in line with a catalogue; polls every `interval_s`, 0 for never."""
 
     def __init__(self, host: Host, catalogue: Catalogue, interval_s: float = 2.0) -> None:
         self._host = host
@@ -149,7 +149,7 @@ class Reconciler:
         return frozenset(have)
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
-        """Serves `versions` as the plan says, in one step; others are unloaded when idle."""
+        """Serves `versions` as planned, in one step; others are unloaded when idle."""
         table = self._host.require_models()
         current = table.served.get(name)
         beside = self._beside.pop(name, {})
@@ -278,6 +278,6 @@ def check_samples(model: ServedModel) -> None:
             wrong += not isinstance(label, dict) or label["label"] != sample.expected
     if wrong > checked / 2:
         raise ModelFailed(
-            f"{wrong} of {checked} samples have another label than the bundle says.",
+            f"{wrong} of {checked} samples now have a different label than in the bundle.",
             hint="Its graph or its samples are not those of the trained model.",
         )

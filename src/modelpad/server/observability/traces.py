@@ -58,7 +58,7 @@ class Traces:
         self._read_parent = TraceContextTextMapPropagator().extract
 
     def begin(self, headers: Mapping[str, str]) -> Trace:
-        """The span of a request with these headers; everything in this task belongs to it."""
+        """The span of a request with these headers; later spans of this task are its children."""
         return Trace(self._tracer, self._read_parent(headers))
 
     def note_batch(self, record: BatchRecord) -> None:
@@ -157,7 +157,7 @@ class Trace:
         self._over = True
 
     def end_gone(self) -> None:
-        """Ends without a response: the client has gone."""
+        """Ends without a response: the client has disconnected."""
         self.end(GONE)
 
     def _as_parent(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which workers there should be, and what they are told: a state machine without I/O.
+"""Decides which workers to run and which commands to send them: a state machine without I/O.
 
 Each event (a message, an exit, a tick of the clock) changes the state and returns the actions that
 the supervisor takes. Time is an argument, from one monotonic clock, in seconds.
@@ -45,13 +45,13 @@ class Worker:
 
     pid: int
     ready_at: float | None = None
-    kill_at: float | None = None  # it was told to stop, and is killed when this time has passed
+    kill_at: float | None = None  # stop requested: it is killed at this time
     killed: bool = False
     unanswered_pings: int = 0
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether its stop was requested."""
         return self.kill_at is not None
 
     @property

@@ -22,7 +22,7 @@ from modelpad.server.workers.messages import (
     read_default_version,
 )
 
-READ_TIMEOUT_S = 30.0  # for a worker to read the store; then another is asked
+READ_TIMEOUT_S = 30.0  # for a worker to read the store, before another one is tried
 RETRY_S = 60.0  # until a state of which some version failed to load is tried again
 
 
