@@ -62,7 +62,7 @@ def test_the_help_of_a_recipe_shows_its_options_alone(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["train", "toy", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "--strength STRENGTH inverse of the regularisation's strength (1.0)" in told
+    assert "--strength STRENGTH inverse of the regularisation's strength (default: 1.0)" in told
     assert "--balanced weigh each class" in told
     assert "--arch" not in told
     with pytest.raises(SystemExit):

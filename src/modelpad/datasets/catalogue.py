@@ -1,7 +1,7 @@
 """The named data sets: their official addresses, contents and licences.
 
 A data set is looked up in each root, `ROOT/NAME/`, then in the cache, `CACHE/NAME/`. Missing files
-with an official address are downloaded into the cache; a data set without one has to be put there.
+with an official address are downloaded into the cache; others must be placed there by the user.
 Downloaded files are identified by the SHA-256 of their *decompressed* content: mirrors wrap the
 same content in different gzip files. Independent of file formats and of how downloads work.
 """
@@ -28,9 +28,9 @@ class RemoteFile:
 class CatalogueEntry:
     """A named data set.
 
-    `mirrors` are tried in order, each ends with a slash. `layout` says which files a folder of it
-    holds, for a person; empty when it comes with a package. `marker` is a file or folder that is
-    always among them.
+    `mirrors` are tried in order; each ends with a slash. `layout` describes the expected files
+    for error messages; it is empty when the data comes with a package. `marker` is a file or folder
+    that is always among them.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Which columns of a table are inputs and targets, and the targets as arrays.
 
 Nothing is guessed from values: a column is used because it was named, or has one of the usual names
-below. Knows nothing of files.
+below. Independent of files.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class DataSet:
     skipped because they could not be read, each with the reason. `test` is None if the source has
     only one split. `files` are all files it was read from; `location` is the folder, archive or
     table that holds them, None for data that comes with a package. `verified`: its content has the
-    expected SHA-256, the official one or one that was given.
+    expected SHA-256, the official one or the one the user gave.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 A file is written to `FILE.<mirror>.part`, which is renamed when the SHA-256 of its decompressed
 content is right, so a file under its own name is always complete. After a lost connection, the part
-is kept and continued with a `Range` request, now or in a later run. Knows no file formats.
+is kept and continued with a `Range` request, now or in a later run. Independent of file formats.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modelpad.datasets.progress import Progress, ProgressUpdate, ignore_progress
 from modelpad.errors import DataSetNotFound
 
 ByteCount = Callable[[int], None]
-"""Called with how many bytes of a file are here."""
+"""Called with the number of bytes downloaded so far."""
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16

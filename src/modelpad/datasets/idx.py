@@ -2,7 +2,7 @@
 
 Two zero bytes, one byte of type, one byte with the number of dimensions, each dimension as a
 big-endian uint32, then the values. Only unsigned bytes (type 8) are read: images and labels
-are stored as these. Knows nothing of what the values mean.
+are stored as these. Independent of what the values mean.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
         )
     try:
         return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-    except ValueError as error:  # too many dimensions, or a length of 0 beside enormous ones
+    except ValueError as error:  # too many dimensions, or a length of 0 combined with huge ones
         raise damaged(path, f"has dimensions that no array can have: {error}") from error
 
 

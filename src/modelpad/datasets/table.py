@@ -1,6 +1,6 @@
 """A data set from a table: texts or the names of image files, and a column or more of targets.
 
-Knows nothing of file formats (see `table_file`) or of which columns to take (see `columns`).
+Independent of file formats (see `table_file`) or of which columns to take (see `columns`).
 """
 
 from __future__ import annotations

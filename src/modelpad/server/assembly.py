@@ -108,7 +108,7 @@ def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, 
 
 
 def choose_worker_count(graph_bytes: int, device: str) -> int:
-    """How many workers suit models whose graphs have `graph_bytes` in all.
+    """The default number of workers for models whose graphs total `graph_bytes`.
 
     One for each CPU, at most 8. A single one for large models, which spend their time in the graph,
     without Python's lock, and would be in memory several times; and for devices other than CPUs.

@@ -89,7 +89,7 @@ class LimitOptions(msgspec.Struct, frozen=True):
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """How many worker processes (0: as many as suit the models) and their limits.
+    """How many worker processes (0: chosen from the models) and their limits.
 
     `max_memory_bytes` is 0 for no limit, None for a share of the machine's memory.
     """

@@ -50,7 +50,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method, a path whose parts in braces the handler gets by name, and a handler.
+    """A method, a path with parameters in braces, and a handler.
 
     `write_error` is how the route's protocol reports an error. Routes that are not `guarded` need
     no API key: the page's own files, health, metrics. Those that `predict` shed load when the
@@ -79,7 +79,7 @@ Match = tuple[Route, Names]
 
 
 class RouteTable:
-    """Finds the route of a request, and caches what it found."""
+    """Finds the route of a request, with a cache."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)

@@ -53,7 +53,7 @@ def serve(
 
 @dataclass(slots=True)
 class _Serving:
-    """The life of a server on an event loop: start, wait for a signal, stop."""
+    """Runs the server on an event loop: start, wait for a signal, stop."""
 
     app: App
     on_ready: Callable[[], None]

@@ -61,13 +61,13 @@ class ConnectionState:
     )
 
     def __init__(self, service: Service, read: ReadExchange, now: float) -> None:
-        """`read` is given to requests, to read their bodies with."""
+        """`read` is the function with which requests read their bodies."""
         self.requests = RequestQueue()
         self.begun = self.active_at = now
         self.deadline = now + service.limits.header_s  # when `time_out` is due
         self.last_response: Response | None = None
         self.has_asked = False  # a request's head has been received
-        self.ended = False  # the client sends no more
+        self.ended = False  # the client has stopped sending
         self.broken = False  # the input is not HTTP: nothing after it is parsed
         self.closing = False
         self.paused = False  # reading
@@ -77,7 +77,7 @@ class ConnectionState:
         self._parser = RequestParser(service, self, read)
         self._rest = EMPTY  # received but not parsed
         self._now = now
-        self._woken = 0  # WAKE when the handler may go on
+        self._woken = 0  # WAKE when the handler may continue
 
     # Input.
 
@@ -96,7 +96,7 @@ class ConnectionState:
         return self._advance(now)
 
     def end_input(self) -> int:
-        """The client sends no more; a response on its way is still sent."""
+        """The client has stopped sending; a pending response is still sent."""
         self.ended = True
         receiving = self.requests.receiving
         if receiving is None or self._rest:
@@ -106,7 +106,7 @@ class ConnectionState:
 
     @property
     def head_reserved(self) -> int:
-        """Bytes reserved for a head that is not complete."""
+        """Bytes reserved for an incomplete head."""
         return self._parser.reserved
 
     def read_body(self) -> int:
@@ -140,7 +140,7 @@ class ConnectionState:
         except RequestRejected as rejected:
             actions = self._refuse_in_turn(rejected.response)
             forget_frames(rejected)
-        except ModelpadError as error:  # the budget has no room for it
+        except ModelpadError as error:  # the memory budget is exhausted
             response, receiving = respond_error(error), self.requests.receiving
             forget_frames(error)
             actions = self._refuse_in_turn(response)
@@ -151,7 +151,7 @@ class ConnectionState:
         return actions
 
     def _settle(self, actions: int) -> int:
-        """Adds whether to go on reading to `actions`."""
+        """Appends an action that pauses or resumes reading, if needed."""
         if self.closing or self.broken:
             self._rest = EMPTY
         elif self._rest and not isinstance(self._rest.obj, bytes):
@@ -201,7 +201,7 @@ class ConnectionState:
         return exchange.keep_alive and exchange.complete and not self._service.stopping
 
     def wait_for_reader(self, now: float) -> None:
-        """A response waits for its client to read, for which it has the time of a body."""
+        """A response waits for its client to read, within the time limit of a body."""
         self.deadline = now + self._limits.body_s
 
     def write_part(self, now: float) -> None:
@@ -230,10 +230,10 @@ class ConnectionState:
             self.requests.current.finish()
         return 0 if self.closing else self.abort()
 
-    # Ends.
+    # Closing.
 
     def time_out(self, now: float) -> int:
-        """The deadline has passed: the client was too slow, or silent for too long."""
+        """The deadline has passed: the client was too slow or idle for too long."""
         requests = self.requests
         if self.closing:
             return self.abort()
@@ -272,12 +272,12 @@ class ConnectionState:
         return CANCEL | TELL | self._linger()
 
     def abort(self) -> int:
-        """Closes at once."""
+        """Closes immediately."""
         self.closing = True
         return ABORT
 
     def lose(self) -> int:
-        """The connection is closed: its requests are of no use any more."""
+        """The connection is closed: its requests are dropped."""
         self.closing = True
         self._rest = EMPTY
         self._parser.close()
@@ -285,7 +285,7 @@ class ConnectionState:
         return WAKE | CANCEL
 
     def _refuse_in_turn(self, response: Response) -> int:
-        """Says why and closes, after the responses to the requests before."""
+        """Sends an error and closes, after the responses to earlier requests."""
         requests = self.requests
         receiving = requests.receiving
         if receiving is not None and receiving is requests.current:
@@ -309,7 +309,7 @@ class ConnectionState:
         return LINGER | resume
 
     def _close(self, now: float) -> int:
-        """Closes when the client has read what was written, for which it has the time of a body."""
+        """Closes when the client has read the response, within the time limit of a body."""
         self.closing = True
         self.deadline = now + self._limits.body_s
         return CLOSE

@@ -1,8 +1,8 @@
 """Keeps the served models in line with the store.
 
-A new version is loaded beside the old one, and predicts its own samples before any request gets it.
-A version that fails is not served, and the old one stays. Nothing is unloaded because the store
-cannot be read.
+A new version is loaded next to the old one, and checked with its own samples before it serves
+requests. A version that fails is not served, and the old one stays. If the store cannot be read,
+nothing is unloaded.
 
 A change has two steps, so that several processes can make it together: `prepare` loads what is
 missing, `apply` switches requests over.
@@ -45,7 +45,7 @@ DRAIN_S = 60.0
 
 
 class Host(Protocol):
-    """Whose models are reconciled."""
+    """The host whose models are reconciled."""
 
     metrics: Metrics
 
@@ -75,7 +75,7 @@ class Reconciler:
             await self.reconcile()
 
     async def stop(self) -> None:
-        """Stops unloading: the process is about to end."""
+        """Stops unloading: the process is about to exit."""
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -206,12 +206,12 @@ class Reconciler:
             )
 
     async def _open_in_time(self, name: str, version: int) -> ServedModel:
-        """Loads it in a thread of its own: a graph that hangs would block one of the pool's.
+        """Loads it in a separate thread, since a graph that hangs would block a thread of the pool.
 
         Raises as `_open_checked`, and `DeadlineExceeded`.
         """
         outcome: Future[ServedModel] = Future()
-        outcome.set_running_or_notify_cancel()  # from now on only the thread completes it
+        outcome.set_running_or_notify_cancel()  # from now on, only the thread completes it
 
         def work() -> None:
             try:
@@ -226,7 +226,7 @@ class Reconciler:
             if opened.done():
                 return opened.result()
             raise DeadlineExceeded(
-                f"It was not loaded, with its samples predicted, within {OPEN_S:g} s.",
+                f"Loading it and predicting its samples took more than {OPEN_S:g} s.",
                 hint="Its graph hangs, or is too slow to be served.",
                 timeout_s=OPEN_S,
             )

@@ -28,7 +28,7 @@ MAX_BATCHES = 16  # of one request: a stream of lines may run in thousands
 
 
 class Traces:
-    """Makes spans and sends them, on a thread of its own and many at once."""
+    """Creates spans and exports them in batches on a background thread."""
 
     def __init__(self, endpoint: str) -> None:
         """`endpoint` is the collector's address, `http://127.0.0.1:4318`.
@@ -68,7 +68,7 @@ class Traces:
                 caller.note_batch(record, queue_s)
 
     async def stop(self) -> None:
-        """Sends what is left."""
+        """Flushes the remaining spans."""
         await asyncio.to_thread(self._provider.shutdown)
 
 

@@ -1,4 +1,4 @@
-"""API keys with names, and how many requests each may send.
+"""Named API keys and their rate limits.
 
 Keys are stored as SHA-256 only. A key file is read again when it changes: no restart is needed.
 """

@@ -34,7 +34,7 @@ class VersionLoader(Protocol):
         """The desired versions by model name, from the store."""
 
     async def prepare(self, name: str, plan: DesiredState, /) -> frozenset[int]:
-        """Loads what is missing; returns the versions that are loaded."""
+        """Loads missing versions; returns the loaded ones."""
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int], /) -> None:
         """Serves these versions."""
@@ -60,7 +60,7 @@ class WorkerHost(Protocol):
 class SupervisorChannel:
     """Sends this worker's metrics to the supervisor, and carries out its commands.
 
-    `workers` is how many workers there should be.
+    `workers` is the desired number of workers.
     """
 
     def __init__(self, connection: socket.socket, workers: int) -> None:
