@@ -38,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " without it, the named data sets are listed",
     )
     parser.add_argument(
-        "--sheet", metavar="PNG", help="file for the contact sheet (default: NAME-samples.png)"
+        "--sheet",
+        metavar="PNG",
+        help="file for the contact sheet (default: named after the data set)",
     )
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"

@@ -66,13 +66,10 @@ class TrainRequest:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.epochs is not None and self.epochs < 1) or (
-            self.limit is not None and self.limit < MIN_LIMIT
-        ):
-            raise UsageError(
-                f"--epochs must be at least 1, and --limit at least {MIN_LIMIT}.",
-                hint="See: modelpad train RECIPE --help",
-            )
+        minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))
+        for name, value, minimum in minimums:
+            if value is not None and value < minimum:
+                raise UsageError(f"--{name} is {value}.", hint=f"Give {minimum} or more.")
 
 
 class Run:
