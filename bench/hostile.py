@@ -161,7 +161,7 @@ def start(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def begin_at(process: subprocess.Popen[str], end: float) -> None:
-    """Tells a started script to begin, and when to end."""
+    """Signals a started script to begin, with its end time."""
     assert process.stdin is not None
     process.stdin.write(f"{end}\n")
     process.stdin.flush()

@@ -1,4 +1,4 @@
-"""What programs call: `modelpad.save` puts a model that is in memory into the store."""
+"""The Python API: `modelpad.save` saves an in-memory model to the store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save(
     tolerance: float | None = None,
     store: str | Path | None = None,
 ) -> Entry:
-    """Saves a model in memory as the next version of `name`, once parity is proved.
+    """Saves an in-memory model as the next version of `name`, after a parity check.
 
         modelpad.save(model, "digits", inputs="sketch:28x28", outputs="labels:0,1,2,3,4,5,6,7,8,9")
 

@@ -1,7 +1,7 @@
-"""Runs work in a child process, so that a hang or a crash ends nothing else.
+"""Runs work in a child process, so that a hang or crash does not affect the caller.
 
-Frameworks read model files in native code, which cannot be interrupted and which a damaged file may
-crash. This module knows nothing of models.
+Frameworks read model files in native code, which cannot be interrupted and may crash on a
+damaged file. This module is independent of models.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@
     │       └── TooManyFailures an address sends wrong API keys too often
     ├── Unauthorized            no API key, or an unknown one
     ├── Forbidden               the key does not permit this
-    │   ├── ForeignOrigin       a browser sent the request on behalf of another site
+    │   ├── ForeignOrigin       a browser sent the request from another site's page
     │   └── UnknownHost         a host name that the server does not serve
     ├── DeadlineExceeded        the time-out has passed
     ├── NotReady                the models are being loaded or unloaded
@@ -30,7 +30,7 @@
     ├── PortInUse
     └── UsageError              an invalid command line
 
-This module knows nothing of HTTP or exit codes. `server/errors.py` and `cli/main.py` map them.
+HTTP statuses and exit codes are not defined here: `server/errors.py` and `cli/main.py` map them.
 """
 
 from __future__ import annotations

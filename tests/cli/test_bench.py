@@ -20,5 +20,5 @@ def test_bench_measures_a_model(run_modelpad: Any) -> None:
 
 def test_each_load_is_a_line() -> None:
     header, line = format_table([LoadResult(16, 12345, 1.25, 3.5, 0)])
-    assert header.split() == ["clients", "answers/s", "p50", "ms", "p99", "ms", "failed"]
+    assert header.split() == ["clients", "requests/s", "p50", "ms", "p99", "ms", "failed"]
     assert line.split() == ["16", "12,345", "1.25", "3.50", "0"]

@@ -34,7 +34,7 @@ def test_alone_it_lists_the_named_sets_and_where_they_are(
     done = run_modelpad("data", **places)
     assert done.returncode == 0, done.stderr
     assert f"in {tmp_path / 'data' / 'wikipedia'}" in done.stdout
-    assert "not here; downloaded when used, 11.6 MB" in done.stdout
+    assert "not here; downloaded on first use, 11.6 MB" in done.stdout
     assert "not here; put train/CLASS/*.jpg" in done.stdout
     facts = json.loads(run_modelpad("data", "--json", **places).stdout)
     assert list(facts) == ["ants-bees", "flowers", "mnist", "uci-digits", "wikipedia"]
@@ -50,7 +50,7 @@ def test_a_folder_of_images_is_described(run_modelpad: Any, tmp_path: Path, fold
     assert done.returncode == 0, done.stderr
     assert "train: 6 images, 30 to 40 wide, 20 to 24 high, RGB" in done.stdout
     assert "cat 3, dog 3" in done.stdout
-    assert "left out: dog/9.png (not an image)" in done.stdout
+    assert "skipped: dog/9.png (not an image)" in done.stdout
     assert "7 files" in done.stdout
     assert "MB" not in done.stdout + done.stderr
     assert done.stderr == ""

@@ -146,7 +146,7 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
     assert whole.communicate(timeout=280)[0]
     resumed = start_training(tmp_path / "killed", "--resume")
     output, errors = resumed.communicate(timeout=280)
-    assert "Continuing after epoch" in errors
+    assert "Resuming after epoch" in errors
     assert json.loads(output)["version"] == 1
     graphs = [
         (tmp_path / name / "store" / "digits" / "1" / "model.onnx").read_bytes()

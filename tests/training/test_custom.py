@@ -102,23 +102,23 @@ def run(folder: Path, options: DigitsOptions) -> Outcome:
         (KerasOptions(loss="mine.py:focul"), "mine.py has no object 'focul'"),
         (KerasOptions(loss="nowhere.py:loss"), "there is no file nowhere.py"),
         (KerasOptions(loss="nowhere:loss"), "there is no module 'nowhere'"),
-        (KerasOptions(loss="mine.py:"), "not FILE.py:OBJECT"),
-        (KerasOptions(loss="broken.py:loss"), "importing broken.py fails: ModuleNotFoundError"),
-        (KerasOptions(loss="broken:loss"), "importing broken fails: ModuleNotFoundError"),
+        (KerasOptions(loss="mine.py:"), "expected FILE.py:OBJECT"),
+        (KerasOptions(loss="broken.py:loss"), "importing broken.py failed: ModuleNotFoundError"),
+        (KerasOptions(loss="broken:loss"), "importing broken failed: ModuleNotFoundError"),
         (KerasOptions(loss="mine.py:number"), "is of type int, not a loss"),
         (KerasOptions(loss="mine.py:Seen"), "a class that is not a keras Loss"),
         (KerasOptions(loss="mine.py:wrong"), "mine.py:wrong fails on labels of shape"),
         (KerasOptions(metric=("mine.py:wrong",)), "wrong fails on labels of shape"),
-        (KerasOptions(callback=("mine.py:Picky",)), "cannot be made without arguments"),
+        (KerasOptions(callback=("mine.py:Picky",)), "cannot be created without arguments"),
         (KerasOptions(callback=("mine.py:number",)), "is of type int, not a callback"),
         (KerasOptions(callback=("EarlyStoping",)), "Keras has no callback of that name"),
     ],
 )
 def test_what_cannot_be_used_is_named(mine: Path, options: KerasOptions, message: str) -> None:
-    from modelpad.training.custom import find_custom
+    from modelpad.training.custom import resolve_custom
 
     with pytest.raises(UsageError, match="--") as caught:
-        find_custom(options, keras.losses.CategoricalCrossentropy(), 4)
+        resolve_custom(options, keras.losses.CategoricalCrossentropy(), 4)
     assert message in caught.value.message
     assert caught.value.hint
 
@@ -133,9 +133,9 @@ def test_what_cannot_be_used_is_named(mine: Path, options: KerasOptions, message
     ],
 )
 def test_labels_are_encoded_as_the_loss_takes_them(loss: str, one_hot: bool) -> None:
-    from modelpad.training.custom import find_custom
+    from modelpad.training.custom import resolve_custom
 
-    custom = find_custom(KerasOptions(loss=loss), keras.losses.CategoricalCrossentropy(), 3)
+    custom = resolve_custom(KerasOptions(loss=loss), keras.losses.CategoricalCrossentropy(), 3)
     labels = np.array([2, 0])
     expected = [[0, 0, 1], [1, 0, 0]] if one_hot else [2, 0]
     assert custom.encode(labels).tolist() == expected

@@ -80,7 +80,7 @@ def test_a_new_run_removes_only_what_a_run_writes(tmp_path: Path) -> None:
 
 def test_stopped_before_the_first_epoch_there_is_nothing_to_keep(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with pytest.raises(TrainingFailed, match="nothing to keep"), run.interruptible():
+    with pytest.raises(TrainingFailed, match="no model to keep"), run.interruptible():
         raise KeyboardInterrupt
 
 

@@ -21,7 +21,7 @@ def test_every_class_keeps_its_share(counts: list[int], share: float) -> None:
 
 
 def test_a_class_of_two_cannot_be_split() -> None:
-    with pytest.raises(DataSetInvalid, match="Class 1 has 2 items"):
+    with pytest.raises(DataSetInvalid, match="Class 1 has only 2 items"):
         hold_out(np.array([0, 0, 0, 1, 1]), 0.2, np.random.default_rng(0))
 
 

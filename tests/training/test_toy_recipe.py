@@ -63,7 +63,7 @@ def test_the_help_of_a_recipe_shows_its_options_alone(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["train", "toy", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "--strength STRENGTH inverse of the regularisation's strength (1.0)" in told
+    assert "--strength STRENGTH inverse of the regularisation's strength (default: 1.0)" in told
     assert "--balanced weigh each class" in told
     assert "--arch" not in told
     with pytest.raises(SystemExit):
@@ -123,7 +123,7 @@ def test_a_loop_that_died_is_resumed_and_ends_the_same(
     resumed = loop(tmp_path / "killed", resume=True)
     graphs = [one.bundle.path("model.onnx").read_bytes() for one in (whole, resumed)]
     assert graphs[0] == graphs[1]
-    with pytest.raises(TrainingFailed, match="another epochs: 4"):
+    with pytest.raises(TrainingFailed, match="different epochs: 4"):
         loop(tmp_path / "killed", resume=True, epochs=9)
 
 

@@ -1,4 +1,4 @@
-"""The bundle: one saved model version, as a folder. Knows nothing of stores or engines."""
+"""The bundle: one saved model version, as a folder. Independent of stores or engines."""
 
 from modelpad.bundle.manifest import FileRecord, Manifest, Sample
 from modelpad.bundle.reader import Bundle, open_bundle

@@ -1,4 +1,4 @@
-"""Writes a bundle into a staging folder and renames it into place, so that it appears at once."""
+"""Writes a bundle into a staging folder, then renames it into place atomically."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Starts a server, sends it the model's first sample again and again, and prints a table."""
+    """Starts a server, sends it the model's first sample repeatedly, and prints a table."""
     settings = Settings.from_environment(args)
     found = find_model(args.model, settings)
     request = write_sample(found.bundle, found.name)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def format_table(results: list[LoadResult]) -> Iterator[str]:
     """A line for each load, under a header."""
-    yield f"  {'clients':>8} {'answers/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
+    yield f"  {'clients':>8} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
     for each in results:
         yield (
             f"  {each.connections:>8} {each.answers_per_s:>10,} {each.p50_ms:>8.2f}"
@@ -109,7 +109,7 @@ def measure_loads(port: int, request: bytes, seconds: float) -> Iterator[LoadRes
 
 
 def write_sample(bundle: Bundle, name: str) -> bytes:
-    """An HTTP request with the bundle's first sample; a single picture is the body itself.
+    """An HTTP request with the bundle's first sample; a single image is sent as the body.
 
     Raises `ModelpadError` when the bundle has no samples.
     """
@@ -148,5 +148,6 @@ def start_server(
         if found:
             return process, int(found[1])
     raise ModelpadError(
-        f"The server for {model} did not start.", hint=f"Try: modelpad serve {model}"
+        f"The server for {model} did not start.",
+        hint=f"See why with: modelpad serve {model}",
     )

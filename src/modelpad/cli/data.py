@@ -1,4 +1,4 @@
-"""`modelpad data [NAME_OR_PATH]`: the named data sets, or what one data set holds."""
+"""`modelpad data [NAME_OR_PATH]`: the named data sets, or what one contains."""
 
 from __future__ import annotations
 
@@ -37,9 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a named data set, a folder, a table (CSV, TSV, JSON Lines) or an archive;"
         " without it, the named data sets are listed",
     )
-    parser.add_argument("--sheet", metavar="PNG", help="where to write the contact sheet")
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+        "--sheet",
+        metavar="PNG",
+        help="file for the contact sheet (default: named after the data set)",
+    )
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
     parser.add_argument(
         "--input-column", metavar="NAME", help="the table's column of texts or image file names"
@@ -49,15 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="the table's column to predict; may be repeated",
+        help="the table's column to predict; repeatable",
     )
     parser.add_argument(
         "--task",
         choices=("classification", "multi-label", "regression", "unlabelled"),
-        help="what the target columns are",
+        help="type of the target columns",
     )
     parser.add_argument(
-        "--sha256", metavar="HEX", help="refuse the file unless it has this SHA-256"
+        "--sha256", metavar="HEX", help="reject the file unless its SHA-256 matches"
     )
     add_common_options(parser)
 
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_options(args: argparse.Namespace) -> LoadOptions:
-    """The options that say how to read a table or archive."""
+    """The options for reading a table or archive."""
     from modelpad.datasets import LoadOptions, TableOptions
 
     table = TableOptions(args.input_column, tuple(args.target_column), args.task)
@@ -108,8 +112,8 @@ def write_sheet(data: DataSet, wanted: str | None) -> Path | None:
     if isinstance(data.train.kind, TextInput):
         if wanted is not None:
             raise UsageError(
-                f"{data.name} holds texts: there is no contact sheet of them.",
-                hint="Leave out --sheet.",
+                f"{data.name} contains texts, and a contact sheet needs images.",
+                hint="Omit --sheet.",
             )
         return None
     return contact_sheet(data, Path(wanted or f"{data.name}-samples.png"))
@@ -141,7 +145,7 @@ def collect_catalogue(settings: Settings) -> dict[str, dict[str, str | None]]:
         elif folder is not None:
             state = f"in {folder}"
         elif entry.mirrors:
-            state = f"not here; downloaded when used, {format_bytes(entry.download_bytes)}"
+            state = f"not here; downloaded on first use, {format_bytes(entry.download_bytes)}"
         else:
             state = f"not here; put {entry.layout} into a folder {name}/ inside MODELPAD_DATA"
         facts[name] = {
@@ -155,7 +159,7 @@ def collect_catalogue(settings: Settings) -> dict[str, dict[str, str | None]]:
 
 
 def collect_facts(data: DataSet) -> dict[str, object]:
-    """What is in a data set, for programs."""
+    """The facts of a data set, as JSON."""
     from modelpad.datasets import checksum_files
 
     base = data.location
@@ -203,7 +207,7 @@ def describe_values(data: DataSet, split: Split) -> dict[str, list[float]]:
 
 
 def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
-    """What is in a data set, in lines for a person."""
+    """The facts of a data set, as lines of text."""
     from modelpad.cli.progress import format_bytes
 
     lines = [data.title, f"  source: {data.source}", f"  licence: {data.licence}"]
@@ -223,14 +227,14 @@ def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
             lines.append("    " + ", ".join(shown) + f", and {more:,} more classes" * bool(more))
         for value, (low, high) in describe_values(data, split).items():
             lines.append(f"    {value}: from {low:g} to {high:g}")
-    lines += [f"  left out: {line}" for line in data.skipped[:NAMED_SKIPPED]]
+    lines += [f"  skipped: {line}" for line in data.skipped[:NAMED_SKIPPED]]
     if len(data.skipped) > NAMED_SKIPPED:
-        lines.append(f"  left out: {len(data.skipped) - NAMED_SKIPPED:,} more")
+        lines.append(f"  skipped: {len(data.skipped) - NAMED_SKIPPED:,} more")
     return lines
 
 
 def describe_inputs(split: Split) -> str:
-    """`images, 28 x 28, grey`, `texts`, or the range of sizes where they vary."""
+    """`images, 28 x 28, grey`, `texts`, or the range of sizes if they vary."""
     from modelpad.datasets import ImageFiles, ImageInput
 
     kind = split.kind

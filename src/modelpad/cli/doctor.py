@@ -1,4 +1,4 @@
-"""`modelpad doctor`: checks this machine and says what to install."""
+"""`modelpad doctor`: checks this machine and reports what to install."""
 
 from __future__ import annotations
 

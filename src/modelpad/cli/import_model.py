@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="its weights, if they are in a separate file"
     )
-    parser.add_argument("--name", help="the model's name in the store (from the file name)")
+    parser.add_argument(
+        "--name", help="the model's name in the store (default: from the file name)"
+    )
     parser.add_argument(
         "--input",
         action="append",
@@ -79,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         metavar="T",
-        help="largest accepted relative difference (0.001; fp16: 0.02, int8: 0.2)",
+        help="largest accepted relative difference (default: 0.001; fp16: 0.02, int8: 0.2)",
     )
     parser.add_argument(
         "--trust",
@@ -91,14 +93,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TIMEOUT_S,
         metavar="SECONDS",
-        help="give up after this many seconds; 0: no limit (3600)",
+        help="time limit; 0: no limit (default: 3600)",
     )
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts the model, checks parity, saves the bundle, and prints what to do next."""
+    """Converts the model, checks parity, saves the bundle, and prints the next command."""
     from modelpad.store import LocalStore
 
     if args.timeout < 0:

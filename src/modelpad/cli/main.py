@@ -19,20 +19,20 @@ MAX_COLUMNS = 80
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
     "train": "train a model from data and save it as a new version",
-    "recipes": "list what can be trained",
+    "recipes": "list the recipes that train can use",
     "import": "add a trained model of any framework to the store, with a proof of parity",
-    "export": "write a version as files that other tools read: ONNX, Keras",
+    "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
     "serve": "serve models on a web page and an API",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "data": "list data sets, or describe one",
-    "doctor": "check this machine and say what to install",
+    "doctor": "check this machine and report what to install",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0 (done), 1 (failed) or 2 (wrong usage)."""
+    """Runs a command. Returns 0 (success), 1 (failure) or 2 (usage error)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
@@ -57,14 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"modelpad: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  This is a bug in modelpad; --debug shows where.", file=sys.stderr)
+        print(
+            "  This is a bug in modelpad. Run again with --debug for the traceback.",
+            file=sys.stderr,
+        )
         return FAILED
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of all commands; imports only the command that `arguments` name.
+    """The parser of all commands; imports only the command named in `arguments`.
 
-    Without arguments it imports all of them, for the tests of the docs.
+    Without arguments it imports them all, for the documentation tests.
     """
     parser = Parser(
         prog="modelpad",
@@ -75,15 +78,15 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"modelpad {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     requested = next((word for word in arguments if not word.startswith("-")), None)
-    for name, words in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,
-            help=words,
-            description=words[0].upper() + words[1:] + ".",
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
             formatter_class=HelpFormatter,
         )
         if requested == name or not arguments:
-            # No module can be called `import`.
+            # `import` is a keyword, so no module can have that name.
             module = import_module(f"modelpad.cli.{'import_model' if name == 'import' else name}")
             module.configure(command)
             command.set_defaults(run=module.run, parser=command)
@@ -99,7 +102,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors have the same two lines as all others."""
+    """A parser that raises usage errors like all others, with a hint."""
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
@@ -107,16 +110,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_store_option(parser: argparse._ActionsContainer) -> None:
-    """`--store DIR`, the same for every command."""
+    """Adds `--store DIR`."""
     parser.add_argument(
         "--store",
         metavar="DIR",
-        help="folder of the store (default: the variable MODELPAD_STORE, else one in your home)",
+        help="folder of the model store (default: MODELPAD_STORE, else a folder in your home)",
     )
 
 
 def add_common_options(parser: argparse._ActionsContainer, *, json: bool = True) -> None:
-    """`--json` and `--debug`, the same for every command."""
+    """Adds `--json` and `--debug`."""
     if json:
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(

@@ -22,9 +22,9 @@ EXAMPLE = """example:
 """
 MODEL_HELP = "NAME, NAME@VERSION or NAME@ALIAS"
 COMMON: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("--store", {"metavar": "DIR"}, "the store's folder (MODELPAD_STORE)"),
+    ("--store", {"metavar": "DIR"}, "folder of the model store (default: MODELPAD_STORE)"),
     ("--json", {"action": "store_true"}, "print JSON"),
-    ("--debug", {"action": "store_true"}, "show the traceback of an error"),
+    ("--debug", {"action": "store_true"}, "show the traceback when an error occurs"),
 )
 
 
@@ -185,7 +185,7 @@ def set_alias(store: LocalStore, args: argparse.Namespace) -> int:
 
 
 def promote(store: LocalStore, args: argparse.Namespace) -> int:
-    """Makes a version the one that the name alone refers to."""
+    """Makes a version the current one, which the plain name refers to."""
     version = store.resolve(f"{args.name}@{args.version}").version
     store.promote(args.name, version)
     return _report(args, f"{args.name} is now version {version}.", args.name, version)
@@ -207,7 +207,7 @@ def split_traffic(store: LocalStore, args: argparse.Namespace) -> int:
 
 
 def set_shadow(store: LocalStore, args: argparse.Namespace) -> int:
-    """Sends a version a copy of each request, or ends that."""
+    """Starts or stops sending a version a copy of each request."""
     version = None if args.version == "0" else store.resolve(f"{args.name}@{args.version}").version
     store.set_shadow(args.name, version)
     words = f"version {version} shadows all requests" if version else "shadowing is off"

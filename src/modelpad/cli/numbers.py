@@ -1,4 +1,4 @@
-"""Numbers on the command line: an argparse `type` for each option, which says what it accepts."""
+"""Numbers on the command line: argparse `type`s whose errors state the accepted range."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Prints the progress of work on a data set: one line that is rewritten on a terminal.
 
 Off a terminal, and with `--json`, a download or unpacking prints a line when it starts and one when
-it ends. Knows nothing of what the work is.
+it ends. Independent of what the work is.
 """
 
 from __future__ import annotations

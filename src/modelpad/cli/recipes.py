@@ -1,4 +1,4 @@
-"""`modelpad recipes`: what modelpad can train."""
+"""`modelpad recipes`: lists the recipes that `train` can use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(recipe: Recipe[Any]) -> dict[str, object]:
-    """A recipe for programs."""
+    """A recipe as JSON."""
     return {
         "name": recipe.name,
         "summary": recipe.summary,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
   modelpad serve digits                 the example model, on port 8080
-  modelpad serve my_model.keras         a trained model's file, as it is
+  modelpad serve my_model.keras         a trained model's file
   modelpad serve digits@3 --port 9000   one version of a model in the store
   modelpad serve --host 0.0.0.0 --api-keys keys.txt
                                         other machines may use it, with a key
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(group: argparse._ArgumentGroup) -> None:
-    """What is served, from where, and on which device."""
+    """Which models to serve, from where, and on which device."""
     group.add_argument(
         "models",
         metavar="MODEL",
@@ -123,7 +123,7 @@ def add_security_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--api-keys",
         metavar="FILE",
-        help="require an API key from this file, one NAME=KEY or NAME=sha256:HEX a line; read again"
+        help="require an API key from this file, one NAME=KEY or NAME=sha256:HEX per line; reloaded"
         " when it changes (also: the variable MODELPAD_API_KEYS; default: no keys)",
     )
     group.add_argument(
@@ -138,7 +138,7 @@ def add_security_options(group: argparse._ArgumentGroup) -> None:
         type=not_negative("--rate-limit", float),
         default=0.0,
         metavar="N",
-        help="requests a second for each API key, or in all without keys; 0: no limit (default: 0)",
+        help="requests per second per API key, or in total without keys; 0: no limit (default: 0)",
     )
     group.add_argument(
         "--allowed-host",
@@ -160,7 +160,7 @@ def add_security_options(group: argparse._ArgumentGroup) -> None:
 
 
 def add_limit_options(group: argparse._ArgumentGroup) -> None:
-    """How much requests may take."""
+    """Limits on requests."""
     group.add_argument(
         "--max-body-mb",
         type=positive("--max-body-mb", float),
@@ -180,7 +180,7 @@ def add_limit_options(group: argparse._ArgumentGroup) -> None:
         type=positive("--timeout", float),
         default=30.0,
         metavar="SECONDS",
-        help="how long a request may take; then it fails with 504 (default: %(default)g)",
+        help="how long a request may take before it fails with 504 (default: %(default)g)",
     )
     group.add_argument(
         "--max-queue",
@@ -195,12 +195,12 @@ def add_limit_options(group: argparse._ArgumentGroup) -> None:
         type=not_negative("--max-batch-size", int),
         default=0,
         metavar="N",
-        help="most items to run together; 0: measure what suits each model (default: 0)",
+        help="most items in one batch; 0: measure the best size for each model (default: 0)",
     )
 
 
 def add_worker_options(group: argparse._ArgumentGroup) -> None:
-    """How many processes serve, and when they end."""
+    """Number of processes, and their limits."""
     group.add_argument(
         "--workers",
         type=not_negative("--workers", int),
@@ -266,7 +266,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_server(server: RunningServer) -> Iterator[str]:
-    """What is served, where, and what to try next."""
+    """The banner: models, addresses, and commands to try."""
     url = server.address.url
     for model in server.models:
         yield f"Serving {model.name} (version {model.version})"
@@ -282,7 +282,7 @@ def describe_server(server: RunningServer) -> Iterator[str]:
 
 
 def write_examples(url: str, models: ModelTable) -> list[str]:
-    """A curl command for each model that can be pasted as it is: with a sample picture, or text."""
+    """A ready-to-paste curl command for each model, with a sample image or text."""
     import shlex
     from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""From the arguments of `modelpad serve` and the environment to `ServeOptions`."""
+"""Builds `ServeOptions` from the arguments of `modelpad serve` and the environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 def read_options(
     args: argparse.Namespace, environment: Mapping[str, str] | None = None
 ) -> ServeOptions:
-    """What the server is started with. Raises `UsageError` for values that make no sense."""
+    """The server's options. Raises `UsageError` for invalid values."""
     variables = os.environ if environment is None else environment
     return ServeOptions(
         models=read_model_options(args, variables),
@@ -98,7 +98,7 @@ def read_security_options(
             )
     if args.admin and not (args.api_keys or keys):
         raise UsageError(
-            "--admin names the owner of an API key, but there are no keys.",
+            "--admin names the owner of an API key, but no API keys are configured.",
             hint="Add: --api-keys FILE",
         )
     return SecurityOptions(

@@ -11,10 +11,10 @@ from pathlib import Path
 from modelpad.errors import UsageError
 from modelpad.locations import locate_cache, locate_data, locate_store
 
-# Every variable that modelpad reads, and what it says; a test checks that the docs list them all.
+# Every environment variable that modelpad reads; a test checks that the docs list them all.
 VARIABLES = {
-    "MODELPAD_STORE": "the store's folder, as --store",
-    "MODELPAD_DATA": "folders that hold data sets by name, separated as in PATH",
+    "MODELPAD_STORE": "folder of the model store, as --store",
+    "MODELPAD_DATA": "folders with data sets by name, separated as in PATH",
     "MODELPAD_CACHE": "the folder of downloads and imported files",
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",

@@ -1,4 +1,4 @@
-"""Finds the model that a command is given, and reports on stderr when a file is imported."""
+"""Finds the model named on the command line; reports imports of files on stderr."""
 
 from __future__ import annotations
 

@@ -15,9 +15,10 @@ from modelpad.recipes import RECIPES, load_recipe
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
 
-EXAMPLE = """example:
-  modelpad train digits
-  modelpad train digits --help   # the options of one recipe
+EXAMPLE = """examples:
+  modelpad recipes               list the recipes
+  modelpad train digits          train with the defaults
+  modelpad train digits --help   show the options of a recipe
 """
 
 
@@ -27,66 +28,68 @@ def configure(parser: argparse.ArgumentParser) -> None:
     recipes = parser.add_subparsers(metavar="RECIPE", required=True, title="recipes")
     for name in RECIPES:
         recipe = load_recipe(name)
-        one = recipes.add_parser(
+        recipe_parser = recipes.add_parser(
             name,
             help=recipe.summary,
             description=f"Train {recipe.summary}.",
-            epilog="\n  ".join(["example:", *recipe.examples]),
+            epilog="\n  ".join(["examples:", *recipe.examples]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_recipe_options(one, recipe)
-        one.set_defaults(parser=one, recipe=recipe)
+        add_recipe_options(recipe_parser, recipe)
+        recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
-    """What this recipe accepts, then what every recipe does."""
-    own = parser.add_argument_group("options of this recipe")
+    """Adds the recipe's own options, then those of every recipe."""
+    own = parser.add_argument_group("recipe options")
     for flag in read_flags(recipe.options):
         add_flag(own, flag)
-    shared = parser.add_argument_group("options of every training")
+    shared = parser.add_argument_group("common options")
     sets = " or ".join(filter(None, [", ".join(recipe.data_sets[:-1]), recipe.data_sets[-1]]))
     shared.add_argument(
         "--data",
         default=recipe.data_sets[0],
         metavar="NAME_OR_PATH",
-        help=f"what to learn from: {sets} (%(default)s)",
+        help=f"training data: {sets} (default: %(default)s)",
     )
-    shared.add_argument("--name", help=f"the model's name in the store ({recipe.name})")
+    shared.add_argument("--name", help=f"the model's name in the store (default: {recipe.name})")
     shared.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="passes over the data; by default the recipe decides",
+        help="passes over the data (default: chosen by the recipe)",
     )
     shared.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of all random numbers (%(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed for random numbers (default: %(default)s)",
     )
-    shared.add_argument(
-        "--resume", action="store_true", help="continue after the last epoch that was saved"
-    )
+    shared.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     shared.add_argument(
         "--limit", type=int, metavar="N", help="use only the first N items of each split"
     )
     shared.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out files that cannot be read"
+        "--skip-unreadable", action="store_true", help="skip files that cannot be read"
     )
     shared.add_argument(
         "--runs",
         default="runs",
         metavar="DIR",
-        help="folder for logs, checkpoints and reports (%(default)s)",
+        help="folder for logs, checkpoints and reports (default: %(default)s)",
     )
     add_store_option(parser)
     add_common_options(parser)
 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
-    """One option of a recipe, with its default in its help."""
+    """Adds an option of a recipe, with its default in the help."""
     name = f"--{flag.name.replace('_', '-')}"
     if flag.kind is bool:
         parser.add_argument(name, dest=flag.name, action="store_true", help=flag.help)
         return
-    shown = "" if flag.default in (None, ()) else " (%(default)s)"
+    shown = "" if flag.default in (None, ()) else " (default: %(default)s)"
     settings: dict[str, Any] = {"choices": flag.choices} if flag.choices else {}
     if not flag.choices:
         settings["metavar"] = flag.metavar or flag.name.upper()
@@ -102,7 +105,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, checks parity, pushes the bundle, and says what to type next."""
+    """Trains, checks parity, pushes the bundle, and suggests the next command."""
     from modelpad.cli.progress import ProgressPrinter
     from modelpad.store import LocalStore
     from modelpad.training.pipeline import train
@@ -141,8 +144,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
-    """The recipe's own metrics in a line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
+    """The metrics on one line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
     from modelpad.training.report import format_metric, name_metric
 
-    words = [f"{name_metric(name)} {format_metric(name, n)}" for name, n in metrics.items()]
-    return ", ".join([words[0], *(each[0].lower() + each[1:] for each in words[1:])])
+    parts = [f"{name_metric(name)} {format_metric(name, n)}" for name, n in metrics.items()]
+    return ", ".join([parts[0], *(each[0].lower() + each[1:] for each in parts[1:])])

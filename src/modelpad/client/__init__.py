@@ -1,4 +1,4 @@
-"""The client of a modelpad server. It knows only the HTTP API."""
+"""The client of a modelpad server. It depends only on the HTTP API."""
 
 from modelpad.client.client import AsyncClient, Client
 from modelpad.client.values import Answer

@@ -24,7 +24,7 @@ READ_BYTES = 1 << 20
 def import_cached(path: Path, cache: Path, report: Callable[[str], None]) -> Bundle:
     """The bundle of a model's file, from `cache` if this very content was imported before.
 
-    `report` is told about a new import, which runs in a child process.
+    `report` receives a line about each new import, which runs in a child process.
 
     Raises:
         ConversionFailed, ParityFailed, MissingExtra: the model cannot be imported.

@@ -1,6 +1,6 @@
 """Transforms an exported ONNX graph into a bundle's graph.
 
-It works on `onnx.ModelProto` and knows nothing of frameworks.
+It works on `onnx.ModelProto` and is independent of frameworks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parity check: compares a source model and its bundle on the same samples.
 
-The source model runs with NumPy preprocessing, the bundle with its own. This module knows nothing
-of frameworks.
+The source model runs with NumPy preprocessing, the bundle with its own. This module does
+not depend on frameworks.
 """
 
 from __future__ import annotations

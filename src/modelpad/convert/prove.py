@@ -1,7 +1,7 @@
-"""Exports a model as an ONNX graph and proves that the graph is the same model.
+"""Exports a model as an ONNX graph and checks that the graph predicts the same.
 
-`prove` is what both importing and training call. It knows frameworks only as a `SourceModel`,
-and nothing of bundles or stores.
+Both importing and training call `prove`. It sees frameworks only as a `SourceModel`, and does not
+depend on bundles or stores.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class GraphFacts:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A graph that was proved: its files, how close it is to its source, its size and speed.
+    """A graph that passed the parity check: its files, parity, size and speed.
 
-    `before` is the graph that was quantized, if one was.
+    `before` describes the graph before quantization, if it was quantized.
     """
 
     paths: tuple[Path, ...]
@@ -66,10 +66,10 @@ def prove(
     tolerance: float | None = None,
     quantize: str | None = None,
 ) -> Proved:
-    """Writes the model as an ONNX graph at `path`, once it is proved to predict the same.
+    """Writes the model as an ONNX graph at `path`, after checking that it predicts the same.
 
     `samples` are decoded values by input field, without a batch axis. Weights too large for a
-    protobuf are written next to `path`. With `quantize`, the graph is proved before and after.
+    protobuf are written next to `path`. With `quantize`, parity is checked before and after.
 
     Raises:
         ConversionFailed: the model cannot be exported, or ONNX Runtime cannot load the graph.

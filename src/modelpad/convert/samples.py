@@ -146,7 +146,7 @@ def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> lis
     """Each sample, decoded by its fields, without a batch axis.
 
     Raises:
-        UsageError: a sample does not fit. The message says which, and why.
+        UsageError: a sample does not fit. The message names it and gives the reason.
     """
     decoded = []
     for number, sample in enumerate(samples):

@@ -1,7 +1,8 @@
 """The interface of every framework's converter.
 
-A converter knows one framework. It describes the model's inputs and outputs, runs the model in its
-own framework, and exports it as an ONNX graph. It knows nothing of fields, preprocessing or parity.
+A converter supports one framework. It describes the model's inputs and outputs, runs the model in
+that framework, and exports it as an ONNX graph. Fields, preprocessing and parity are not its
+concern.
 """
 
 from __future__ import annotations

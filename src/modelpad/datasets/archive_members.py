@@ -56,7 +56,7 @@ DAMAGED = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file or folder of an archive. `size_bytes` is what the archive says, not yet proved."""
+    """A file or folder of an archive. `size_bytes` is declared, not yet verified."""
 
     name: str
     size_bytes: int
@@ -151,7 +151,7 @@ def open_tar(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
 class XzReader(io.RawIOBase):
     """The content of an xz file, decompressed within a limit of memory.
 
-    `lzma.open` has no such limit, and a file may ask for a dictionary of 4 GiB.
+    `lzma.open` has no such limit, and a file may require a dictionary of 4 GiB.
     """
 
     def __init__(self, raw: IO[bytes]) -> None:
@@ -164,7 +164,7 @@ class XzReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fills `buffer` in part; 0 at the end. Raises EOFError when the file is cut short."""
+        """Fills `buffer` in part; 0 at the end. Raises EOFError when the file is truncated."""
         while True:
             if self._decoder is None or self._decoder.eof:
                 if self._decoder is not None:
@@ -187,8 +187,8 @@ class XzReader(io.RawIOBase):
 class TarReader:
     """A stream that can only be read forward, as `tarfile` needs it.
 
-    Refuses to read very long headers: `tarfile` would hold them in memory. Remembers the last byte,
-    as `tarfile` steps back by one between members.
+    Rejects very long headers, which `tarfile` would keep in memory. Remembers the last byte, as
+    `tarfile` steps back by one between members.
     """
 
     def __init__(self, stream: IO[bytes], path: Path) -> None:

@@ -1,9 +1,9 @@
-"""The data sets that modelpad knows by name: their official addresses, contents and licences.
+"""The named data sets: their official addresses, contents and licences.
 
 A data set is looked up in each root, `ROOT/NAME/`, then in the cache, `CACHE/NAME/`. Missing files
-with an official address are downloaded into the cache; a data set without one has to be put there.
-Downloaded files are known by the SHA-256 of their *decompressed* content: mirrors wrap the same
-content in different gzip files. Knows nothing of file formats or of how a download is done.
+with an official address are downloaded into the cache; others must be placed there by the user.
+Downloaded files are identified by the SHA-256 of their *decompressed* content: mirrors wrap the
+same content in different gzip files. Independent of file formats and of how downloads work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class RemoteFile:
 class CatalogueEntry:
     """A named data set.
 
-    `mirrors` are tried in order, each ends with a slash. `layout` says which files a folder of it
-    holds, for a person; empty when it comes with a package. `marker` is a file or folder that is
-    always among them.
+    `mirrors` are tried in order; each ends with a slash. `layout` describes the expected files
+    for error messages; it is empty when the data comes with a package. `marker` is a file or folder
+    that is always among them.
     """
 
     name: str
@@ -129,7 +129,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def data_set_names() -> tuple[str, ...]:
-    """The names that `load_data` knows, sorted."""
+    """The names that `load_data` accepts, sorted."""
     return tuple(sorted(CATALOGUE))
 
 
@@ -157,7 +157,7 @@ def require_data_set(entry: CatalogueEntry, roots: Sequence[Path], cache: Path |
 
 
 def lookup_folders(name: str, roots: Sequence[Path], cache: Path | None) -> tuple[Path, ...]:
-    """The folders where files of the data set `name` are looked for, in order."""
+    """The folders to search for files of the data set `name`, in order."""
     return tuple(base / name for base in (*roots, *(() if cache is None else (cache,))))
 
 

@@ -1,4 +1,4 @@
-"""Which files a folder of class sub-folders holds, optionally under `train/` and `test/`.
+"""Lists the files of a folder of class sub-folders, optionally under `train/` and `test/`.
 
 Classes are the names of the sub-folders; files are sorted by name, so the same folder always gives
 the same data set. Opens no file.

@@ -1,7 +1,7 @@
 """Which columns of a table are inputs and targets, and the targets as arrays.
 
 Nothing is guessed from values: a column is used because it was named, or has one of the usual names
-below. Knows nothing of files.
+below. Independent of files.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def plan_columns(names: Sequence[str], options: TableOptions) -> Plan:
 
 
 def choose_task(names: Sequence[str], targets: Sequence[str], task: Task | None) -> Task:
-    """The task that was given, else the one that goes with the usual name of the column."""
+    """The given task, else the one implied by the column's name."""
     if task is None and not targets:
         return "unlabelled"
     chosen = task or (USUAL_TARGETS.get(targets[0]) if len(targets) == 1 else None)
     if chosen is None:
         raise unclear(
-            f"It is unclear what {', '.join(targets)} should be learned as.",
+            f"The type of the target {', '.join(targets)} is unclear.",
             names,
             "Add --task classification, multi-label or regression.",
         )
@@ -148,7 +148,7 @@ def check_known(names: Sequence[str], places: Mapping[str, int]) -> None:
 
 
 def read_class(cell: Cell, row: int) -> str:
-    """The name of a class: the text as it is, or an integer or boolean as text."""
+    """The name of a class: the text itself, or an integer or boolean as text."""
     name = str(cell) if isinstance(cell, str | int) else ""
     if not name.strip():
         raise bad_cell(row, cell, "a class")
@@ -193,7 +193,7 @@ def bad_cell(row: int, cell: Cell, expected: str) -> DataSetInvalid:
 
 
 def unclear(problem: str, names: Sequence[str], hint: str) -> DataSetInvalid:
-    """The error for a table whose columns are not understood; to be raised by the caller."""
+    """The error for a table whose columns are ambiguous; to be raised by the caller."""
     return DataSetInvalid(
         f"{problem} The columns are: {', '.join(names[:20])}.", hint=hint, columns=list(names)
     )

@@ -1,6 +1,6 @@
 """A loaded data set: what it is, its classes, and one or two splits.
 
-Knows nothing of where the items come from or what is learned from them.
+It is independent of where the items come from and what they are used for.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class DataSet:
     """A named data set.
 
     `classes` names the classes, or the labels when an item may have several; () otherwise.
-    `value_names` names the columns of a regression's targets. `skipped` names the files that were
-    left out because they could not be read, each with the reason. `test` is None where the source
-    has only one split. `files` are all files it was read from; `location` is the folder, archive or
+    `value_names` names the columns of a regression's targets. `skipped` names the files
+    skipped because they could not be read, each with the reason. `test` is None if the source has
+    only one split. `files` are all files it was read from; `location` is the folder, archive or
     table that holds them, None for data that comes with a package. `verified`: its content has the
-    expected SHA-256, the official one or one that was given.
+    expected SHA-256, the official one or the one the user gave.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 A file is written to `FILE.<mirror>.part`, which is renamed when the SHA-256 of its decompressed
 content is right, so a file under its own name is always complete. After a lost connection, the part
-is kept and continued with a `Range` request, now or in a later run. Knows no file formats.
+is kept and continued with a `Range` request, now or in a later run. Independent of file formats.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modelpad.datasets.progress import Progress, ProgressUpdate, ignore_progress
 from modelpad.errors import DataSetNotFound
 
 ByteCount = Callable[[int], None]
-"""Called with how many bytes of a file are here."""
+"""Called with the number of bytes downloaded so far."""
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16
@@ -33,7 +33,7 @@ MAX_CUTS = 8
 
 
 class DownloadFailed(Exception):
-    """A download from one address failed; the message says why. Never leaves this module."""
+    """A download from one address failed; the message gives the reason. Private to this module."""
 
 
 def download_files(
@@ -81,8 +81,8 @@ def try_address(
 def fetch_file(url: str, file: RemoteFile, folder: Path, progress: ByteCount) -> Path:
     """Downloads `url` to `folder/file.name`, continuing an earlier incomplete download.
 
-    Raises DownloadFailed: the server cannot be reached, refuses, keeps closing the connection, or
-    sends content other than `file.sha256`.
+    Raises DownloadFailed: the server is unreachable, rejects the request, keeps closing the
+    connection, or sends content other than `file.sha256`.
     """
     mirror = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = folder / f"{file.name}.{mirror}.part"
@@ -215,7 +215,7 @@ def describe(error: Exception) -> str:
 def not_here(
     entry: CatalogueEntry, files: Sequence[RemoteFile], folder: Path | None, reasons: list[str]
 ) -> DataSetNotFound:
-    """The error for files that cannot be obtained; it says which to put where."""
+    """The error for files that cannot be downloaded; its hint says which files to put where."""
     names = ", ".join(file.name for file in files)
     place = f"{folder}/" if folder else f"a folder {entry.name}/ inside MODELPAD_DATA"
     return DataSetNotFound(

@@ -1,6 +1,6 @@
 """A data set from a folder of images in class sub-folders.
 
-Knows nothing of how the folder is laid out (see `class_folders`) or of how an image is decoded.
+Independent of how the folder is laid out (see `class_folders`) or of how an image is decoded.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two zero bytes, one byte of type, one byte with the number of dimensions, each dimension as a
 big-endian uint32, then the values. Only unsigned bytes (type 8) are read: images and labels
-are stored as these. Knows nothing of what the values mean.
+are stored as these. Independent of what the values mean.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPLACE_HINT = "Delete it and get it again from its source."
 
 
 def read_content(path: Path, *, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
-    """The content of `path`, decompressed if it is gzip (known by its first bytes, not its name).
+    """The content of `path`, decompressed if it is gzip (by its first bytes, not its name).
 
     Raises DataSetInvalid, naming the file, when the gzip stream is truncated or damaged, or holds
     more than `limit_bytes`.
@@ -63,19 +63,21 @@ def parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
     if zeros != 0 or dimensions == 0:
         raise damaged(path, f"is not an IDX file: it starts with {content[:4].hex()}")
     if kind != UNSIGNED_BYTE:
-        raise damaged(path, f"holds values of IDX type 0x{kind:02x}, not unsigned bytes (0x08)")
+        raise damaged(path, f"contains values of IDX type 0x{kind:02x}, not unsigned bytes (0x08)")
     start = 4 + 4 * dimensions
     if len(content) < start:
-        raise damaged(path, f"is truncated: {len(content)} bytes of a header of {start}")
+        raise damaged(path, f"is truncated: {len(content)} bytes, with a header of {start}")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     expected, got = math.prod(shape), len(content) - start
     if got != expected:
         state = "is truncated" if got < expected else "has bytes left over"
-        told = " x ".join(f"{length:,}" for length in shape)
-        raise damaged(path, f"{state}: its header says {told} values but it holds {got:,}")
+        declared = " x ".join(f"{length:,}" for length in shape)
+        raise damaged(
+            path, f"{state}: its header declares {declared} values but it contains {got:,}"
+        )
     try:
         return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-    except ValueError as error:  # too many dimensions, or a length of 0 beside enormous ones
+    except ValueError as error:  # too many dimensions, or a length of 0 combined with huge ones
         raise damaged(path, f"has dimensions that no array can have: {error}") from error
 
 
@@ -91,5 +93,5 @@ def encode_idx(array: NDArray[np.uint8]) -> bytes:
 
 
 def damaged(path: Path, reason: str) -> DataSetInvalid:
-    """The error that says what is wrong with the file `path`; to be raised by the caller."""
+    """The error for a damaged file `path`; to be raised by the caller."""
     return DataSetInvalid(f"{path} {reason}.", hint=REPLACE_HINT, path=str(path))

@@ -1,6 +1,6 @@
-"""Decodes every image of a data set once, and keeps in memory what is small enough.
+"""Decodes every image of a data set once, and keeps small data sets in memory.
 
-So a damaged file is found when the data is loaded, not in the middle of a training. Knows nothing
+So a damaged file is found on loading, not in the middle of a training. Independent
 of classes or splits.
 """
 

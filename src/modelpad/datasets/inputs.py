@@ -1,6 +1,6 @@
 """The inputs of a split: images in memory, image files that are decoded on access, or texts.
 
-All three are sequences with `take`. Knows nothing of targets or of where the files come from.
+All three are sequences with `take`. Independent of targets or of where the files come from.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One function for every data set: a name from the catalogue, a folder, a table or an archive.
 
-Knows only which module loads what.
+Dispatches to the module for each kind of source.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MNIST from its four official IDX files, and any other data set in files of the same names.
 
-Finds, downloads, verifies and reads them. Knows nothing of HTTP.
+Finds, downloads, verifies and reads them. Independent of HTTP.
 """
 
 from __future__ import annotations

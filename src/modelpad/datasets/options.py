@@ -16,9 +16,10 @@ MEMORY_BYTES = 256 << 20
 class TableOptions:
     """Which columns of a table to read.
 
-    `input_column`: the texts, or the names of image files; None takes a column with a usual name.
-    `target_columns`: what is to be predicted; empty takes a column with a usual name.
-    `task`: what the targets are; None goes by the usual names, see `columns.USUAL_TARGETS`.
+    `input_column`: the texts, or the names of image files; by default the one with a
+    usual name.
+    `target_columns`: the columns to predict; by default the one with a usual name.
+    `task`: type of the targets; None infers it from the usual names, see `columns.USUAL_TARGETS`.
     """
 
     input_column: str | None = None

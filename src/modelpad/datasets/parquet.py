@@ -30,13 +30,13 @@ class ByteCounter(Protocol):
 
 
 class RowGroup(Protocol):
-    """What pyarrow says of a row group: its size when decompressed."""
+    """The metadata of a row group: its size when decompressed."""
 
     total_byte_size: int
 
 
 class Metadata(Protocol):
-    """What pyarrow says of a file before its columns are read."""
+    """The metadata of a parquet file, available before its columns are read."""
 
     num_row_groups: int
 

@@ -1,7 +1,7 @@
 """Digits written with a pen on a tablet, as strokes, and the drawing of strokes as on a canvas.
 
 The strokes are the training part of UCI's Pen-Based Recognition of Handwritten Digits
-(E. Alpaydin, F. Alimoglu, 1998, CC BY 4.0). Knows nothing of how a drawing is prepared for a model.
+(E. Alpaydin, F. Alimoglu, 1998, CC BY 4.0). Independent of how a drawing is prepared for a model.
 """
 
 from __future__ import annotations

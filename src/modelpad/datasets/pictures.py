@@ -1,7 +1,7 @@
 """Image files as arrays, many at a time; a file that cannot be read is returned with the reason.
 
 Decodes in a few threads (Pillow releases the interpreter lock while it decodes), keeps the order.
-Knows nothing of classes or splits.
+Independent of classes or splits.
 """
 
 from __future__ import annotations

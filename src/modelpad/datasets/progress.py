@@ -1,4 +1,4 @@
-"""How long work on a data set reports what it has done.
+"""Progress reports of long-running work on a data set.
 
 Loading, downloading and unpacking call a `Progress` function; printing is the caller's business.
 """

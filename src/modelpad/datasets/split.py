@@ -1,6 +1,6 @@
 """One split of a data set: inputs and targets of equal length, item by item or in batches.
 
-Knows nothing of where the items come from or what their targets mean.
+Independent of where the items come from or what their targets mean.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def read_batch(
 
 
 def is_array_4d(inputs: Inputs) -> bool:
-    """Whether grey images carry their one channel as an axis of its own."""
+    """Whether grey images have a channel axis."""
     return isinstance(inputs, np.ndarray) and inputs.ndim == 4
 
 

@@ -1,6 +1,6 @@
 """A data set from a table: texts or the names of image files, and a column or more of targets.
 
-Knows nothing of file formats (see `table_file`) or of which columns to take (see `columns`).
+Independent of file formats (see `table_file`) or of which columns to take (see `columns`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from modelpad.errors import DataSetInvalid
 
 
 class Loaded(NamedTuple):
-    """The inputs of a table, which of its rows they are, and what was left out."""
+    """The inputs of a table, their row numbers, and what was skipped."""
 
     inputs: Inputs
     kept: NDArray[np.int64]

@@ -1,6 +1,6 @@
 """Columns of CSV, TSV and JSON Lines files, plain or gzip, read line by line.
 
-Knows nothing of what the columns mean.
+Independent of what the columns mean.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Archives unpacked safely: whole or not at all, inside one folder, within limits.
+"""Archives unpacked safely: completely or not at all, inside one folder, within limits.
 
 Everything is written to a staging folder beside the target, which is renamed at the end, so the
-target is complete when it exists. Knows nothing of what the files are.
+target is complete when it exists. Independent of what the files are.
 """
 
 from __future__ import annotations

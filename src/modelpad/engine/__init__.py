@@ -1,4 +1,4 @@
-"""The engine runs bundles. It knows nothing of stores or HTTP."""
+"""The engine runs bundles. It does not depend on stores or HTTP."""
 
 from modelpad.engine.batcher import Batcher, QueueLimits
 from modelpad.engine.batching import BatchLimits

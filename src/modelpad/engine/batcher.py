@@ -31,7 +31,7 @@ log = logging.getLogger("modelpad.engine")
 SWEEP_S = 0.05  # between checks for expired requests
 MAX_INLINE_S = 0.02
 MEMORY_RETRY_S = 0.05  # until a thread that is out of memory tries again
-STOP_S = 0.2  # to end a run that was told to stop
+STOP_S = 0.2  # for a run to end after its stop was requested
 CLOSING = "The model is being unloaded."
 
 
@@ -101,7 +101,7 @@ class Batcher:
     def is_stuck(self) -> bool:
         """Whether a batch has been running for more than twice the time-out.
 
-        It was told to stop long ago, so it is stuck inside one operator.
+        Its stop was requested long before, so it must be stuck inside an operator.
         """
         limit = time.monotonic() - 2 * self.limits.timeout_s
         return any(batch.begun < limit for batch in list(self._running.values()))

@@ -1,7 +1,7 @@
 """The batch policy: which queued requests run next, as a pure function of queue and time.
 
-An idle engine runs a request at once. Requests that arrive while it is busy then run together, so
-batches grow under load. By default, a request never waits for others.
+An idle engine runs a request immediately. Requests that arrive while it is busy then run together,
+so batches grow under load. By default, a request never waits for others.
 """
 
 from __future__ import annotations

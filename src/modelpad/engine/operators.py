@@ -1,7 +1,7 @@
 """Determines whether a graph's cost depends only on the shapes of its inputs.
 
 The base install has no `onnx` package, so this reads the protocol buffers itself, from a mapped
-file, skipping weights. It knows the messages of `onnx.proto` that describe operators and how values
+file, skipping weights. It reads the messages of `onnx.proto` that describe operators and how values
 flow between them, but not what operators compute.
 """
 

@@ -1,6 +1,6 @@
 """Runs one batch: prepares its requests, predicts those of the same shape together, finishes each.
 
-It is synchronous, and knows nothing of queues, threads or event loops.
+It is synchronous, and independent of queues, threads and event loops.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class Session:
             self._lock.release()
 
     def close(self) -> None:
-        """Unloads the graph for good."""
+        """Unloads the graph permanently."""
         if self.memory is not None:
             self.memory.remove(self)
         self._graph = None

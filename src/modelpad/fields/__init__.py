@@ -1,7 +1,7 @@
 """Fields: the typed inputs and outputs of a model.
 
-A field decodes one request value, encodes one output, and has a JSON schema and a widget. It knows
-nothing of bundles, sessions or HTTP.
+A field decodes one request value, encodes one output, and has a JSON schema and a widget. It does
+not depend on bundles, sessions or HTTP.
 """
 
 from modelpad.fields.field import Field

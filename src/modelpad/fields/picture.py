@@ -63,7 +63,7 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
             picture = ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InvalidInput(
-            f"The picture in {field!r} is cut short or corrupt: {error}.",
+            f"The picture in {field!r} is truncated or corrupt: {error}.",
             hint="Send the complete file.",
             field=field,
             expected=EXPECTED,

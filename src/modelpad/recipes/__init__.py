@@ -1,6 +1,6 @@
-"""Recipes: everything that trains one kind of model, a folder each.
+"""The recipes, and the registry that maps their names to modules.
 
-A recipe is a module or package with a `RECIPE`; to add one, add its name here.
+A recipe is a module or package with a `RECIPE`; add new ones to `RECIPES`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from modelpad.errors import UsageError, suggest_name
 from modelpad.training.recipe import Recipe
 
-# Modules are imported when they are asked for. They describe a recipe and import no framework.
+# Modules are imported on demand. They define a recipe, and import no framework.
 RECIPES: dict[str, str] = {
     "digits": "modelpad.recipes.digits",
 }

@@ -1,6 +1,6 @@
-"""The HTTP application: the way of every request, and an ASGI callable around it.
+"""The HTTP application: handles every request, and is also available as an ASGI app.
 
-It decides who may come in, finds the route, calls its handler, and logs, traces and counts the
+It checks access, finds the route, calls its handler, and logs, traces and counts the
 response. What a route does is up to its handler.
 """
 
@@ -29,9 +29,9 @@ log = logging.getLogger("modelpad.server")
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """What is special about HTTP.
+    """Options of the HTTP server.
 
-    `paths` maps other names to paths of ours, as clouds want them. Pages of `origins` may send
+    `paths` maps paths that cloud platforms require to our own. Pages of `origins` may send
     requests from a browser. `hosts` are the accepted host names, None for any.
     """
 
@@ -66,7 +66,7 @@ class App:
     def shed_load(self, request: Request) -> Response | None:
         """The error response to a prediction whose model's queue is full; else None.
 
-        Called as soon as the head has arrived, so that overload costs next to nothing. Requests
+        Called as soon as the head has arrived, so that rejection under overload is cheap. Requests
         that need more than that (a log line, an allowed origin) go the usual way, and the queue
         itself rejects them. The route found here is kept for `respond`.
         """

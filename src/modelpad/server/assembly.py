@@ -96,7 +96,7 @@ def build_reconciler(
     overrides: Overrides,
     load: LoadOptions,
 ) -> Reconciler:
-    """Keeps the host's models as the store and the admins want them."""
+    """Keeps the host's models in line with the store and the admins' overrides."""
     catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
     return Reconciler(host, catalogue, models.poll_interval_s)
 
@@ -108,7 +108,7 @@ def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, 
 
 
 def choose_worker_count(graph_bytes: int, device: str) -> int:
-    """How many workers suit models whose graphs have `graph_bytes` in all.
+    """The default number of workers for models whose graphs total `graph_bytes`.
 
     One for each CPU, at most 8. A single one for large models, which spend their time in the graph,
     without Python's lock, and would be in memory several times; and for devices other than CPUs.

@@ -19,7 +19,7 @@ SMALL_BYTES = 1024 * 1024
 
 
 def too_many_bytes() -> Overloaded:
-    """The error for a request that does not fit now."""
+    """The error for a request that currently exceeds the budget."""
     return Overloaded(
         "Too many bytes are in flight.", hint="Try again in a second.", retry_after_s=1
     )
@@ -100,7 +100,7 @@ class Reservation:
         self.size += size
 
     def shrink(self, size: int) -> None:
-        """Releases `size` bytes, or what is left of them."""
+        """Releases `size` bytes, or whatever remains."""
         size = min(size, self.size)
         self._budget.used -= size
         self.size -= size
@@ -113,7 +113,7 @@ class Reservation:
         self.size = 0
 
     def release(self) -> None:
-        """Releases everything, for good."""
+        """Releases everything permanently."""
         self.clear()
         self.released = True
 

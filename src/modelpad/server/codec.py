@@ -27,7 +27,7 @@ class Inputs(Generic[Options]):
 
     Either `tensors`, which fit the graph and have a batch axis, or `values`: one item's field
     values, not decoded yet. `held_bytes` is the memory that the request reserved for them;
-    `options` is what `write` needs to know of the request.
+    `options` is what `write` needs from the request.
     """
 
     options: Options

@@ -84,7 +84,7 @@ GRPC_CODES: dict[ErrorType, str] = {
     errors.PortInUse: "INTERNAL",
     errors.UsageError: "INTERNAL",
 }
-# What a client is told about a defect of the server.
+# What a client sees of an internal error.
 INTERNAL_ERROR = errors.ModelpadError("The server failed on this request.", hint="See its log.")
 
 
@@ -141,6 +141,6 @@ def _add_headers(error: errors.ModelpadError) -> dict[str, str]:
     if retry_after_s is not None:
         headers["retry-after"] = str(retry_after_s)
     if isinstance(error, errors.Unauthorized | errors.TooManyFailures):
-        # RFC 9110, 11.6.1: with any status, it says that a key would change the response.
+        # RFC 9110, 11.6.1: with any status, it indicates that a key could change the response.
         headers["www-authenticate"] = 'Bearer realm="modelpad"'
     return headers

@@ -1,6 +1,6 @@
 """The models of one process: loaded, watched, loaded and unloaded on request, and stopped.
 
-Knows nothing of HTTP or gRPC.
+Independent of HTTP and gRPC.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Channel(Protocol):
 
 
 class ModelHost:
-    """Holds the models and what runs beside the requests.
+    """Holds the models and the background tasks.
 
-    `reconciler` keeps the models as the store wants them, `channel` leads to the supervisor;
+    `reconciler` keeps the models in line with the store, `channel` connects to the supervisor;
     either may be missing. `stopping` is set when the server shuts down.
     """
 

@@ -1,4 +1,4 @@
-"""The one way to a prediction, whatever protocol a request came by.
+"""The prediction path, common to all protocols.
 
 A protocol is two functions, a `Codec`: `read` turns its request into `Inputs`, `write` turns the
 outputs into its response. Between the two, this module enqueues the inputs on the model's batcher,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Inference:
-    """Predicts with a host's models."""
+    """Runs predictions on a host's models."""
 
     def __init__(self, host: ModelHost, budget: ByteBudget) -> None:
         """Copies for shadows reserve their memory in `budget`."""
@@ -38,7 +38,7 @@ class Inference:
 
         Raises:
             InvalidInput, TooLarge: the message cannot be read, or does not fit the model.
-            Overloaded, DeadlineExceeded, NotReady, ModelFailed: as the batcher does.
+            Overloaded, DeadlineExceeded, NotReady, ModelFailed: as in the batcher.
         """
         started = time.perf_counter()
         inputs = codec.read(model, *message)
@@ -59,7 +59,7 @@ class Inference:
 
 
 def enqueue(model: ServedModel, inputs: Inputs[Any]) -> Awaitable[Outputs]:
-    """The model's outputs; the inputs wait in its queue for a batch. Raises as the batcher does."""
+    """The model's outputs; the inputs wait in its queue for a batch. Raises as in the batcher."""
     if inputs.tensors is not None:
         return model.batcher.run(inputs.tensors, timeout_s=inputs.timeout_s)
     return model.batcher.answer(inputs.values or {})

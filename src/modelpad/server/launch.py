@@ -20,7 +20,7 @@ def launch(options: ServeOptions, events: ServeEvents) -> int:
 
     Raises:
         PortInUse: another program listens there.
-        UsageError: the options do not fit together.
+        UsageError: the options conflict.
         ModelpadError: a model cannot be found or loaded.
     """
     shared = prepare_shared_state(options)

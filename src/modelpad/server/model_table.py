@@ -20,8 +20,8 @@ MAX_QUOTED_CHARS = 200  # of a client's model name, in an error
 class ServedVersions:
     """The loaded versions of one model.
 
-    `default` is the version that the bare name means; `traffic` splits requests among versions, in
-    percent; `shadow` is the version that gets a copy of every request.
+    `default` is the version that the plain name refers to; `traffic` splits requests among
+    versions, in percent; `shadow` is the version that receives a copy of every request.
     """
 
     name: str
@@ -156,7 +156,7 @@ class ModelTable:
         return self._served.get(name)
 
     def find_shadow(self, model: ServedModel) -> ServedModel | None:
-        """The version that gets a copy of the requests that `model` serves, if there is one."""
+        """The version that shadows `model`, if any."""
         served = self._served.get(model.name)
         if served is None or served.shadow is None or served.shadow == model.version:
             return None

@@ -1,4 +1,4 @@
-"""One loaded version of a model: its bundle, its batcher, and what the API says about it."""
+"""One loaded version of a model: its bundle, its batcher, and its description for the API."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class ServedModel:
         if not public or path not in self.bundle.manifest.files:
             raise NotFound(
                 f"The model {self.name!r} has no public file {path!r}.",
-                hint="Samples and report pictures are listed by GET /models.",
+                hint="GET /models lists samples and report figures.",
             )
         try:
             return self.bundle.path(path).read_bytes()

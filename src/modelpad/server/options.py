@@ -38,7 +38,8 @@ class ModelOptions(msgspec.Struct, frozen=True):
 class NetworkOptions(msgspec.Struct, frozen=True):
     """Where the server listens; gRPC is off without a port, TLS without a certificate.
 
-    A cloud may want predictions at `predict_route` and health checks at `health_route`, too.
+    A cloud platform may require predictions at `predict_route` and health checks at
+    `health_route`, too.
     """
 
     host: str = "127.0.0.1"
@@ -50,7 +51,7 @@ class NetworkOptions(msgspec.Struct, frozen=True):
     health_route: str = ""
 
     def map_routes(self, model: str) -> Mapping[str, str]:
-        """Our path for each path that the cloud wants; predictions are those of `model`."""
+        """Our path for each path the platform requires; predictions are those of `model`."""
         routes = {
             self.predict_route: f"/v1/models/{model}:predict",
             self.health_route: "/readyz",
@@ -88,7 +89,7 @@ class LimitOptions(msgspec.Struct, frozen=True):
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """How many worker processes (0: as many as suit the models) and their limits.
+    """How many worker processes (0: chosen from the models) and their limits.
 
     `max_memory_bytes` is 0 for no limit, None for a share of the machine's memory.
     """
@@ -99,7 +100,7 @@ class WorkerOptions(msgspec.Struct, frozen=True):
 
 
 class ServeOptions(msgspec.Struct, frozen=True):
-    """Everything that `modelpad serve` can be told; traces go to `otlp_endpoint`, if any."""
+    """All options of `modelpad serve`; traces go to `otlp_endpoint`, if any."""
 
     models: ModelOptions
     network: NetworkOptions = msgspec.field(default_factory=NetworkOptions)
@@ -120,7 +121,7 @@ class RunningServer(msgspec.Struct, frozen=True):
 
 
 class ServeEvents(msgspec.Struct, frozen=True):
-    """`report` is told about imports of model files; `ready` is called once, by one worker."""
+    """`report` gets a line per import of a model file; `ready` is called once, by one worker."""
 
     report: Callable[[str], None]
     ready: Callable[[RunningServer], None]

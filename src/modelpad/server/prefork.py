@@ -1,4 +1,4 @@
-"""What is created before workers are forked, and what they share.
+"""State created before the workers are forked, which they share.
 
 Imports little: the process that runs this becomes the supervisor, see `workers/supervisor.py`.
 """

@@ -21,14 +21,14 @@ ANY: dict[str, Schema] = {"*/*": {}}
 
 
 async def show_page(backend: Backend, request: Request, names: Names) -> Response:
-    """`GET /`: the page; a status for KServe's clients, which want JSON."""
+    """`GET /`: the page; a status in JSON for KServe's clients."""
     if _wants_status(request.headers):
         return respond_json({"status": "alive"})
     return page.respond_file("index.html", request)
 
 
 def _wants_status(headers: Mapping[str, str]) -> bool:
-    """Whether JSON comes first, or it may be KServe's client, which only says that it is httpx."""
+    """Whether the client prefers JSON or may be KServe's, which identifies itself as httpx."""
     accepted = headers.get("accept", "")
     from_httpx = headers.get("user-agent", "").startswith("python-httpx/")
     return accepted.startswith(JSON) or (accepted == "*/*" and from_httpx)
@@ -50,14 +50,14 @@ async def list_models(backend: Backend, request: Request, names: Names) -> Respo
 
 
 async def show_file(backend: Backend, request: Request, names: Names) -> Response:
-    """`GET /models/{model}/files/{path}`: a sample or a picture of the report."""
+    """`GET /models/{model}/files/{path}`: a sample or a figure of the report."""
     path = names["path"]
     model = backend.host.require_models().find(names["model"])
     return page.respond_bundle_file(path, await asyncio.to_thread(model.read_file, path))
 
 
 async def check_alive(backend: Backend, request: Request, names: Names) -> Response:
-    """`GET /healthz`, liveness: the process answers, and no engine hangs.
+    """`GET /healthz`, liveness: the process responds, and no engine is stuck.
 
     A supervisor replaces a worker whose engine hangs; without one this reports it.
     """
@@ -121,9 +121,7 @@ ROUTES: tuple[Route, ...] = (
         list_models,
         Operation("Every model served: fields, samples, card", {JSON: {}}),
     ),
-    Route(
-        "GET", "/models/{model}/files/{path}", show_file, Operation("A sample or a picture", ANY)
-    ),
+    Route("GET", "/models/{model}/files/{path}", show_file, Operation("A sample or a figure", ANY)),
     Route("GET", "/healthz", check_alive, ALIVE, guarded=False),
     Route("GET", "/livez", check_alive, ALIVE, guarded=False),
     Route("GET", "/readyz", check_ready, READY, guarded=False),

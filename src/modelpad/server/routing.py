@@ -1,4 +1,4 @@
-"""Routes: a method and a path, the handler behind them, and what the OpenAPI document says of it.
+"""Routes: a method and a path, their handler, and their description for the OpenAPI document.
 
 Knows no particular route: those are in `routes.py` and in the protocols.
 """
@@ -33,10 +33,10 @@ MAX_QUOTED_CHARS = 200  # of a path, in an error
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What the OpenAPI document says of a route.
+    """The OpenAPI description of a route.
 
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
-    every such route can have. An operation that `needs_models` can answer 503. `is_native` is for
+    every such route can have. An operation that `needs_models` can return 503. `is_native` is for
     the native API, which is described once for each model, by its fields.
     """
 
@@ -50,7 +50,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method, a path whose parts in braces the handler gets by name, and a handler.
+    """A method, a path with parameters in braces, and a handler.
 
     `write_error` is how the route's protocol reports an error. Routes that are not `guarded` need
     no API key: the page's own files, health, metrics. Those that `predict` shed load when the
@@ -79,14 +79,14 @@ Match = tuple[Route, Names]
 
 
 class RouteTable:
-    """Finds the route of a request, and caches what it found."""
+    """Finds the route of a request, with a cache."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
         self._cached: dict[tuple[str, str], Match] = {}
 
     def find(self, method: str, path: str) -> Match | Response:
-        """The route and the names in its path, or the response that says what there is instead."""
+        """The route and its path parameters, or the error response."""
         found = self._cached.get((method, path))
         if found is not None:
             return found

@@ -53,7 +53,7 @@ def serve(
 
 @dataclass(slots=True)
 class _Serving:
-    """The life of a server on an event loop: start, wait for a signal, stop."""
+    """Runs the server on an event loop: start, wait for a signal, stop."""
 
     app: App
     on_ready: Callable[[], None]
@@ -109,7 +109,7 @@ class _Serving:
 
 
 def tune_collector() -> None:
-    """Keeps Python's garbage collector away from objects that live as long as the server.
+    """Excludes objects that live as long as the server from garbage collection.
 
     Bodies of nested lists trigger it often, and each full collection would stop every request.
     """

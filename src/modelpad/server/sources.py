@@ -38,7 +38,7 @@ MODEL_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class ModelFinder:
-    """Finds models in `store`, and imports files into `cache`; `report` is told about imports."""
+    """Finds models in `store`, and imports files into `cache`; `report` gets a line per import."""
 
     store: Path
     cache: Path
@@ -61,7 +61,7 @@ class ModelFinder:
         if is_path and not path.exists():
             raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
         if is_path and path.is_dir() and not (is_bundle or is_model_file):
-            open_bundle(path)  # raises an error that says what is missing
+            open_bundle(path)  # raises an error that names what is missing
         if is_bundle or not is_model_file:
             return resolve_bundle(given, self.store)
         from modelpad.convert.cache import import_cached
@@ -72,7 +72,7 @@ class ModelFinder:
     def find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
         """The bundles to serve; without names every model in the store, or the example model.
 
-        `live` are the versions that other workers serve already.
+        `live` are the versions that other workers already serve.
 
         Raises `UsageError` when two of them have the same name, and as `find`.
         """

@@ -1,4 +1,4 @@
-"""The store: all bundles, their versions and aliases. Knows nothing of engines or HTTP."""
+"""The store: all bundles, their versions and aliases. Independent of engines or HTTP."""
 
 from modelpad.store.aliases import DesiredState
 from modelpad.store.local import Entry, LocalStore

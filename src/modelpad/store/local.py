@@ -331,7 +331,7 @@ class LocalStore:
             )
 
     def _check_folder(self, name: str) -> None:
-        """Raises `StoreError` if the model's folder is a link: it belongs to another store."""
+        """Raises `StoreError` if the model's folder is a link, so it is part of another store."""
         folder = self.root / name
         if folder.is_symlink():
             raise StoreError(

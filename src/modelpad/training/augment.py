@@ -14,20 +14,20 @@ Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 def shear_zoom(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Shears and zooms each image by up to 0.2."""
     zero = torch.zeros(len(batch))
-    wide, shear, high = (_spread(len(batch), 0.2, random) for _ in range(3))
-    rows = [1 + wide, shear, zero, zero, 1 + high, zero]
+    width, shear, height = (_uniform(len(batch), 0.2, random) for _ in range(3))
+    rows = [1 + width, shear, zero, zero, 1 + height, zero]
     return _warp(batch, rows, None)
 
 
 def affine_elastic(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """Turns, scales, shears, shifts and bends each image a little (Simard et al., 2003)."""
+    """Slightly rotates, scales, shears, shifts and bends each image (Simard et al., 2003)."""
     count = len(batch)
-    angle = _spread(count, 0.13, random)
-    wide, high = 1 + _spread(count, 0.09, random), 1 + _spread(count, 0.09, random)
+    angle = _uniform(count, 0.13, random)
+    width, height = 1 + _uniform(count, 0.09, random), 1 + _uniform(count, 0.09, random)
     cosine, sine = angle.cos(), angle.sin()
-    rows = [cosine * wide, _spread(count, 0.08, random) - sine * high]
-    rows += [_spread(count, 0.075, random)]
-    rows += [sine * wide, cosine * high, _spread(count, 0.075, random)]
+    rows = [cosine * width, _uniform(count, 0.08, random) - sine * height]
+    rows += [_uniform(count, 0.075, random)]
+    rows += [sine * width, cosine * height, _uniform(count, 0.075, random)]
     bends = torch.empty(count, 2, 6, 6).normal_(0, 0.018, generator=random)
     return _warp(batch, rows, bends)
 
@@ -39,14 +39,14 @@ AUGMENTATIONS: Mapping[str, Augment | None] = {
 }
 
 
-def _spread(count: int, limit: float, random: torch.Generator) -> torch.Tensor:
+def _uniform(count: int, limit: float, random: torch.Generator) -> torch.Tensor:
     return torch.empty(count).uniform_(-limit, limit, generator=random)
 
 
 def _warp(
     batch: torch.Tensor, rows: list[torch.Tensor], bends: torch.Tensor | None
 ) -> torch.Tensor:
-    """The images under an affine map (six numbers each), bent by a coarse field (B, 2, h, w)."""
+    """Applies an affine map (six numbers per image) and a displacement field (B, 2, h, w)."""
     grey = batch.ndim == 3
     planes = batch[:, None] if grey else batch.permute(0, 3, 1, 2)
     count, _, height, width = planes.shape

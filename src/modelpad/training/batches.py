@@ -1,6 +1,6 @@
-"""Batches of images for Keras, shuffled and augmented by nothing but seed, epoch and batch.
+"""Batches of images for Keras; shuffling and augmentation depend only on seed, epoch and batch.
 
-So an epoch that is trained again after a crash is the same epoch.
+An epoch that is repeated after a crash is therefore identical.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class BatchPlan:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """(images, targets): float32 (B, H, W[, C]) 0..255, and what the loss takes.
+    """(images, targets): float32 (B, H, W[, C]) 0..255, and targets as the loss expects them.
 
-    What does not fill a batch is left out of an epoch, another part each time.
+    The incomplete last batch is dropped; shuffling makes it a different one in each epoch.
     """
 
     def __init__(self, examples: Examples, plan: BatchPlan) -> None:

@@ -1,4 +1,4 @@
-"""The model's card: what it learned from, how well it does, and what it cannot do."""
+"""The model card: training data, metrics and known limitations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelpad.foreign_json import Json
 
 @dataclass(frozen=True, slots=True)
 class DataRow:
-    """A data set that was used, and what for."""
+    """A data set, and what it was used for."""
 
     name: str
     examples: int
@@ -25,10 +25,10 @@ class DataRow:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a recipe says about its model.
+    """A recipe's description of its model.
 
-    `training` holds what the run does not know by itself, such as the optimizer. `confusion` is
-    int64 (classes, classes), true classes in rows.
+    `training` holds what the run cannot know, such as the optimizer. `confusion` is
+    int64 (classes, classes), true classes in rows, predicted classes in columns.
     """
 
     title: str
@@ -45,10 +45,10 @@ class Card:
 
 
 def describe_data(data: DataSet) -> DataRow:
-    """A row about a data set."""
-    role = f"{len(data.train):,} to learn from"
+    """The card's entry for a data set."""
+    role = f"{len(data.train):,} for training"
     if data.test is not None:
-        role += f", {len(data.test):,} to test"
+        role += f", {len(data.test):,} for testing"
     return DataRow(data.title, sum(map(len, data.splits().values())), data.licence, role)
 
 

@@ -1,6 +1,6 @@
-"""Checkpoints: folders that a recipe fills, written aside and renamed into place.
+"""Checkpoints: folders that a recipe fills, written to a temporary name and renamed into place.
 
-A kill at any moment leaves a whole checkpoint. Knows nothing of what the recipe writes.
+If the process is killed, a complete checkpoint remains. The content is up to the recipe.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 STATE = "state.json"
 
 Write = Callable[[Path], object]
-"""Fills an empty folder with whatever is needed to go on."""
+"""Writes everything needed to resume into an empty folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, and what was recorded with it."""
+    """A complete checkpoint: its folder, and the state recorded with it."""
 
     folder: Path
     state: Mapping[str, object]
@@ -27,21 +27,21 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, write: Write, state: Mapping[str, object]) -> None:
     """Replaces the checkpoint at `folder` with a new one that `write` fills."""
-    aside = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write(aside)
-    (aside / STATE).write_text(json.dumps(state), "utf-8")
+    staging = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    write(staging)
+    (staging / STATE).write_text(json.dumps(state), "utf-8")
     previous = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
         folder.rename(previous)
-    aside.rename(folder)
+    staging.rename(folder)
     shutil.rmtree(previous, ignore_errors=True)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint at `folder`; None if there is none."""
+    """The newest complete checkpoint at `folder`, or None."""
     for candidate in (folder, folder.with_name(f"{folder.name}.old")):
         try:
             state = json.loads((candidate / STATE).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""A classifier of pictures after its training: what its report, its card and its page show."""
+"""An image classifier after training: predictions, metrics, figures and examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modelpad.training.recipe import Example
 from modelpad.training.report import Figure
 
 MAX_EXAMPLES = 10
-TESTED_ONCE = "The test set was touched once, after the training, and chose nothing."
+TESTED_ONCE = "The test set was used once, after training, and not to choose the model."
 
 
 def plan_fields(
@@ -31,10 +31,10 @@ def plan_fields(
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Predictions:
     """Predictions for test images (N, H, W[, 3]): true labels (N,), scores (N, classes).
 
-    `inverted` images are white ink on black, and shown as black on white.
+    `inverted` images are white on black; figures show them black on white.
     """
 
     images: NDArray[np.uint8]
@@ -45,29 +45,30 @@ class Answers:
 
     @property
     def accuracy(self) -> float:
-        """The share that is right."""
+        """The fraction of correct predictions."""
         return accuracy(self.labels, self.scores)
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """How often each true class (row) was taken for each class (column)."""
+        """How often each true class (row) was predicted as each class (column)."""
         return confusion(self.labels, self.scores.argmax(axis=1), len(self.classes))
 
     def draw(self) -> list[Figure]:
-        """The confusion matrix, and the wrong answers that the model was surest of."""
-        guesses, sureness = self.scores.argmax(axis=1), self.scores.max(axis=1)
-        wrong = np.flatnonzero(guesses != self.labels)
-        wrong = wrong[np.argsort(-sureness[wrong], kind="stable")]
+        """The confusion matrix, and the wrong predictions with the highest scores."""
+        predicted, confidence = self.scores.argmax(axis=1), self.scores.max(axis=1)
+        wrong = np.flatnonzero(predicted != self.labels)
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
         tiles = [
-            (self.images[n], self.classes[self.labels[n]], self.classes[guesses[n]]) for n in wrong
+            (self.images[n], self.classes[self.labels[n]], self.classes[predicted[n]])
+            for n in wrong
         ]
         mistakes = draw_mistakes(tiles, inverted=self.inverted)
         return [draw_confusion(self.confusion, self.classes), mistakes]
 
     def examples(self) -> list[Example]:
-        """The first image of each class, at most ten, for the page."""
-        labels, firsts = np.unique(self.labels, return_index=True)
+        """The first image of each class, at most ten, as examples for the web page."""
+        labels, first_indices = np.unique(self.labels, return_index=True)
         return [
             Example({"image": encode_png(self.images[first])}, self.classes[label])
-            for label, first in list(zip(labels, firsts, strict=True))[:MAX_EXAMPLES]
+            for label, first in list(zip(labels, first_indices, strict=True))[:MAX_EXAMPLES]
         ]

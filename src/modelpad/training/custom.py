@@ -1,4 +1,4 @@
-"""The user's own losses, metrics and callbacks in a Keras recipe, and Keras's by name."""
+"""Custom losses, metrics and callbacks for Keras recipes: by Keras name, or from user code."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ALWAYS_MEASURED = ("accuracy", "acc")
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """The loss, metrics and callbacks of a training: the recipe's, and those that were asked for.
+    """The loss, metrics and callbacks of a training: the recipe's own and those the user requested.
 
-    `metrics` are those that were asked for, by name; `classes` is how many the model tells apart.
+    `metrics` maps names to the requested metrics; `classes` is the number of classes.
     """
 
     classes: int
@@ -36,7 +36,7 @@ class Custom:
         return not _name_of(self.loss).lower().startswith("sparse")
 
     def encode(self, labels: NDArray[np.int64]) -> NDArray[np.generic]:
-        """Labels (N,) as the loss takes them: one-hot float32 (N, classes), or as they are."""
+        """Labels (N,) as the loss expects them: one-hot float32 (N, classes), or unchanged."""
         return np.eye(self.classes, dtype=np.float32)[labels] if self.one_hot else labels
 
     def compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
@@ -53,13 +53,13 @@ class Custom:
         }
 
 
-def find_custom(options: KerasOptions, loss: keras.losses.Loss, classes: int) -> Custom:
-    """What `--loss`, `--metric` and `--callback` ask for; `loss` is the recipe's own.
+def resolve_custom(options: KerasOptions, loss: keras.losses.Loss, classes: int) -> Custom:
+    """Resolves `--loss`, `--metric` and `--callback`; `loss` is the recipe's default.
 
-    Losses and metrics are tried on two made-up items of `classes` classes.
+    Losses and metrics are tried on two dummy items of `classes` classes.
 
     Raises:
-        UsageError: one is unknown, is of the wrong kind, or fails when it is tried.
+        UsageError: one is unknown, has the wrong type, or fails when it is tried.
     """
     if options.loss is not None:
         loss = _find(options.loss, "--loss", keras.losses, keras.losses.Loss)
@@ -92,7 +92,7 @@ def _find(text: str, option: str, module: ModuleType, kind: type) -> object:
     if inspect.isclass(found) or (word == "callback" and callable(found)):
         found = _make(found, text, option)
         if not isinstance(found, kind):
-            raise _wrong_kind(text, option, word, f"something that makes {type(found).__name__}")
+            raise _wrong_kind(text, option, word, f"a factory that returns {type(found).__name__}")
         return found
     if not callable(found) or word == "callback":
         raise _wrong_kind(text, option, word, f"of type {type(found).__name__}")
@@ -100,7 +100,7 @@ def _find(text: str, option: str, module: ModuleType, kind: type) -> object:
 
 
 def _find_by_name(text: str, option: str, module: ModuleType, word: str) -> object:
-    """Keras's own, as `CategoricalHinge` or `categorical_hinge`."""
+    """A built-in of Keras, as `CategoricalHinge` or `categorical_hinge`."""
     known = {name: value for name, value in vars(module).items() if callable(value)}
     for hidden in ("get", "serialize", "deserialize", "Loss", "Metric", "Callback"):
         known.pop(hidden, None)
@@ -113,7 +113,7 @@ def _find_by_name(text: str, option: str, module: ModuleType, word: str) -> obje
     if found is None:
         raise UsageError(
             f"{option} {text}: Keras has no {word} of that name.",
-            hint=suggest_name(text, known, kind=word) + " Your own is FILE.py:OBJECT.",
+            hint=suggest_name(text, known, kind=word) + " For your own, give FILE.py:OBJECT.",
         )
     return found
 
@@ -123,21 +123,21 @@ def _make(factory: Callable[[], object], text: str, option: str) -> object:
         return factory()
     except Exception as error:
         raise UsageError(
-            f"{option} {text} cannot be made without arguments: {first_line(error, 200)}",
-            hint="Make it in a file of your own, with the arguments it needs,"
-            f" and name it: {option} FILE.py:OBJECT",
+            f"{option} {text} cannot be created without arguments: {first_line(error, 200)}",
+            hint="Create it with its arguments in a Python file,"
+            f" and pass that object: {option} FILE.py:OBJECT",
         ) from error
 
 
 def _wrong_kind(text: str, option: str, word: str, what: str) -> UsageError:
     return UsageError(
         f"{option} {text} is {what}, not a {word}.",
-        hint="docs/training.md shows one of your own.",
+        hint="docs/training.md has examples of custom objects.",
     )
 
 
 def _try_out(custom: Custom, options: KerasOptions) -> None:
-    """Losses and metrics on two items, so that a wrong one fails now and by name."""
+    """Evaluates losses and metrics on two items, so that a broken one fails early and by name."""
     targets = custom.encode(np.array([0, custom.classes - 1]))
     scores = np.full((2, custom.classes), 1 / custom.classes, dtype=np.float32)
     tried = [("--metric", name, metric) for name, metric in custom.metrics.items()]
@@ -156,15 +156,16 @@ def _try_out(custom: Custom, options: KerasOptions) -> None:
 
 def _measure(found: object, targets: NDArray[np.generic], scores: NDArray[np.float32]) -> float:
     """A metric, loss or function over all items."""
-    truth, answers = keras.ops.convert_to_tensor(targets), keras.ops.convert_to_tensor(scores)
+    truth = keras.ops.convert_to_tensor(targets)
+    predictions = keras.ops.convert_to_tensor(scores)
     if isinstance(found, keras.metrics.Metric):
         found.reset_state()
-        found.update_state(truth, answers)
+        found.update_state(truth, predictions)
         value = found.result()
         found.reset_state()
     else:
         assert callable(found)
-        value = keras.ops.mean(found(truth, answers))
+        value = keras.ops.mean(found(truth, predictions))
     return float(keras.ops.convert_to_numpy(value))
 
 

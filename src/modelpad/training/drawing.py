@@ -1,4 +1,4 @@
-"""Pen strokes drawn as people draw on a pad: anywhere, any size, any slant, any brush."""
+"""Pen strokes rendered as people draw on a pad: varying position, size, slant and brush."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from modelpad.datasets import PenDigit, Split, draw_strokes
 from modelpad.fields.preparation import prepare_sketch
 
-PAD = 140  # pixels: half the page's pad, as what is drawn is reduced to 20 pixels anyway
+PAD = 140  # pixels: half the web page's pad, since drawings are reduced to 20 pixels anyway
 
 
 def draw_split(digits: Sequence[PenDigit], times: int, seed: int) -> Split:
-    """Each digit drawn `times` and prepared as a sketch: uint8 (N, 28, 28)."""
+    """Renders each digit `times` times, prepared as a sketch: uint8 (N, 28, 28)."""
     images = np.empty((len(digits) * times, 28, 28), dtype=np.uint8)
     labels = np.repeat(np.array([digit.label for digit in digits], dtype=np.int64), times)
     rng = np.random.default_rng([seed, 2])
@@ -24,7 +24,7 @@ def draw_split(digits: Sequence[PenDigit], times: int, seed: int) -> Split:
 
 
 def draw_prepared(digit: PenDigit, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One drawing as a sketch, uint8 (28, 28)."""
+    """Renders one digit as a sketch: uint8 (28, 28)."""
     height = float(rng.uniform(0.35, 0.9)) * PAD
     width = min(height * float(np.exp(rng.normal(0, 0.12))), PAD * 0.92)
     slant = float(rng.normal(0, 0.15))

@@ -1,4 +1,4 @@
-"""Pictures for the report: curves, a confusion matrix, the worst mistakes, the network."""
+"""Figures for the report: training curves, confusion matrix, worst mistakes, network diagram."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_MISTAKES = 24
 
 
 def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Each number by epoch, training and validation in one chart."""
+    """Plots each metric by epoch, training and validation in one chart."""
     names = [
         name
         for name in dict.fromkeys(key for row in history for key in row)
@@ -39,15 +39,15 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axis.set(xlabel="epoch", title=metric)
         axis.grid(alpha=0.3)
         axis.legend()
-    return Figure("report/curves.png", "Training", "numbers by epoch", _save(drawing))
+    return Figure("report/curves.png", "Training", "metrics by epoch", _save(drawing))
 
 
 def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """The matrix, with its counts written in unless there are too many classes."""
+    """Plots the matrix, with the counts in its cells unless there are too many classes."""
     drawing = Drawing(figsize=(6.4, 6), layout="constrained")
     axis = drawing.subplots()
     axis.imshow(np.log1p(confusion), cmap="Blues")
-    axis.set(xlabel="answer", ylabel="truth")
+    axis.set(xlabel="predicted", ylabel="true")
     if len(classes) <= 20:
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes)
@@ -63,9 +63,9 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figu
 def draw_mistakes(
     mistakes: Sequence[tuple[NDArray[np.uint8], str, str]], *, inverted: bool = False
 ) -> Figure:
-    """Up to 24 images, each with its class and what it was taken for; it travels in the bundle.
+    """Up to 24 images, each with its true and predicted class; included in the bundle.
 
-    `inverted` shows white ink on black as black on white.
+    `inverted` shows white on black as black on white.
     """
     shown = mistakes[:MAX_MISTAKES]
     rows = max(1, -(-len(shown) // COLUMNS))
@@ -73,21 +73,21 @@ def draw_mistakes(
     draw = ImageDraw.Draw(sheet)
     if not shown:
         draw.text((4, 4), "no mistakes", fill=0)
-    for place, (image, truth, guess) in enumerate(shown):
+    for place, (image, truth, predicted) in enumerate(shown):
         left, top = place % COLUMNS * CELL, place // COLUMNS * (CELL + CAPTION)
         tile = Image.fromarray(image).convert("L")
         tile = tile.resize((CELL - 8, CELL - 8), Image.Resampling.NEAREST)
         tile = ImageOps.invert(tile) if inverted else tile
         sheet.paste(tile, (left + 4, top + CAPTION))
-        draw.text((left + 4, top + 2), f"{truth[:6]} > {guess[:6]}", fill=0)
+        draw.text((left + 4, top + 2), f"{truth[:6]} > {predicted[:6]}", fill=0)
     file = io.BytesIO()
     sheet.quantize(16).save(file, "PNG", optimize=True)
-    alt = "wrong predictions, surest first"
+    alt = "wrong predictions, most confident first"
     return Figure("report/mistakes.png", "Worst mistakes", alt, file.getvalue(), in_bundle=True)
 
 
 def draw_network(model: keras.Model) -> Figure:
-    """The layers of a Keras model as an SVG: a box each, with its shape and parameters."""
+    """Draws a Keras model as SVG: a box per layer, with its output shape and parameter count."""
     width, height, gap = 420, 46, 18
     parts = []
     layers = list(model.layers)
@@ -115,7 +115,7 @@ def draw_network(model: keras.Model) -> Figure:
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """An image (H, W) or (H, W, 3) as PNG."""
+    """Encodes an image (H, W) or (H, W, 3) as PNG."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -1,6 +1,6 @@
-"""A data set of labelled pictures, divided: to learn from, to choose by, to test by.
+"""Training, validation and test splits of a labelled image data set.
 
-Validation comes out of the training split; an official test split is kept as it is.
+The validation split is taken from the training split; an official test split is kept unchanged.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TEST_SHARE = 0.2
 
 
 Encode = Callable[[NDArray[np.int64]], NDArray[np.generic]]
-"""Labels (N,) as a loss takes them, such as one-hot."""
+"""Converts labels (N,) to what a loss expects, such as one-hot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Images to learn from: `read` gets those at some indices, uint8 (B, H, W[, C]).
+    """Training examples: `read` returns the images at given indices, uint8 (B, H, W[, C]).
 
-    `labels` is int64 (N,), `targets` the same as the loss takes them.
+    `labels` is int64 (N,); `targets` holds the labels as the loss expects them.
     """
 
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -38,7 +38,7 @@ class Examples:
     targets: NDArray[np.generic]
 
     def take(self, indices: NDArray[np.int64]) -> Examples:
-        """The examples at `indices`; reads none."""
+        """The examples at `indices`; no image is read."""
         return Examples(
             lambda chosen: self.read(indices[chosen]), self.labels[indices], self.targets[indices]
         )
@@ -46,14 +46,13 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class ImageSplits:
-    """The parts, and what the card says about them.
+    """The splits, and what the card says about them.
 
-    `pool` is everything but an official test split; `sources` are the data sets that were used.
-    A `sketch` is a drawing prepared as MNIST's were; it has no channel axis.
+    `sources` are the data sets used. If `sketch`, images are drawings prepared as in MNIST, without
+    a channel axis.
     """
 
     data: DataSet
-    pool: Split
     train: Split
     validation: Split
     test: Split
@@ -63,13 +62,13 @@ class ImageSplits:
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """One item as the graph takes it: (28, 28) for a sketch, else (H, W, channels)."""
+        """The shape of one model input: (28, 28) for a sketch, else (H, W, channels)."""
         shape = self.train.shape
         return shape if self.sketch or len(shape) == 3 else (*shape, 1)
 
     @property
     def field(self) -> Sketch | Image:
-        """A drawing pad for sketches; a picture of the training's size for anything else."""
+        """A drawing pad for sketches, otherwise an image of the training images' size."""
         if self.sketch:
             return Sketch("image", size=self.item_shape[0])
         height, width, channels = self.item_shape
@@ -80,7 +79,7 @@ class ImageSplits:
         return split.images.reshape(len(split), *self.item_shape)
 
     def examples(self, split: Split, encode: Encode) -> Examples:
-        """A part to learn from; image files are read batch by batch."""
+        """A split as training examples; image files are read batch by batch."""
 
         def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
             return self.images(split.take(indices))
@@ -93,49 +92,48 @@ class ImageSplits:
 
 
 def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
-    """Divides a data set with every class in proportion, by the run's seed and limit.
+    """Stratified splits of a data set, by the run's seed and limit.
 
-    `validation` is the share to choose by, unless that would be tiny. A fifth becomes the test
-    split if there is none. Raises `DataSetInvalid` when a class has fewer than three pictures.
+    `validation` is the validation share, raised if the split would be tiny. Without a test split, a
+    fifth of the data is held out. Raises `DataSetInvalid` for a class with fewer than three images.
     """
     rng, limit = np.random.default_rng([run.seed, 1]), run.request.limit
     notes: list[str] = []
     train, test = data.train, data.test
     if data.skipped:
-        notes.append(f"{len(data.skipped)} pictures could not be read and were left out.")
+        notes.append(f"{len(data.skipped)} images could not be read and were skipped.")
     if test is None:
         train, test = divide(train, TEST_SHARE, rng)
-        notes.append("A fifth of the data, chosen at random, was kept aside as the test set.")
-    train, held = divide(train, validation_share(len(train), validation), rng)
+        notes.append("A fifth of the data, chosen at random, was held out as the test set.")
+    train, held_out = divide(train, validation_share(len(train), validation), rng)
     return ImageSplits(
         data,
-        pool=data.train,
-        train=cut(train, limit),
-        validation=cut(held, limit),
-        test=cut(test, limit),
+        train=truncate(train, limit),
+        validation=truncate(held_out, limit),
+        test=truncate(test, limit),
         sources=(describe_data(data),),
         notes=tuple(notes),
     )
 
 
 def divide(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:
-    """The split without `share` of it, and that share, both with every class in proportion."""
-    kept, held = hold_out(split.labels, share, rng)
-    return split.take(kept), split.take(held)
+    """Splits off a stratified `share`: (remainder, share)."""
+    kept, held_out = hold_out(split.labels, share, rng)
+    return split.take(kept), split.take(held_out)
 
 
-def cut(split: Split, limit: int | None) -> Split:
-    """The first `limit` items; all when it is None."""
+def truncate(split: Split, limit: int | None) -> Split:
+    """The first `limit` items, or all if it is None."""
     return split if limit is None else split.take(np.arange(min(limit, len(split))))
 
 
-def join(first: Split, second: Split) -> Split:
-    """Both, one after the other."""
+def concatenate(first: Split, second: Split) -> Split:
+    """Two splits, one after the other."""
     images = np.concatenate([first.images, second.images])
     return Split(images, np.concatenate([first.labels, second.labels]))
 
 
 def prepare_split(split: Split) -> Split:
-    """Every picture prepared as a sketch."""
+    """A split with every image prepared as a sketch."""
     images = np.stack([prepare_sketch(Pillow.fromarray(image)) for image in split.images])
     return Split(images, split.labels)

@@ -1,4 +1,4 @@
-"""What Ctrl-C means: before, during and after the training loop."""
+"""Handling of Ctrl-C before, during and after the training loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 
 class Phase(Enum):
-    """How far a run is."""
+    """The phase of a run."""
 
     PREPARING = "preparing"
     TRAINING = "training"
@@ -23,7 +23,7 @@ class Interrupts:
     """Ctrl-C stops preparation and training, but not the testing and saving that follow.
 
     A second Ctrl-C stops those too. Outside the main thread, and where the process ignores
-    interrupts, nothing is changed.
+    interrupts, signal handling is left unchanged.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -34,7 +34,7 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handles Ctrl-C this way for as long as the block runs."""
+        """Installs the handler while the block runs."""
         if (
             threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -48,18 +48,18 @@ class Interrupts:
             signal.signal(signal.SIGINT, previous)
 
     def hold(self) -> None:
-        """Postpones a Ctrl-C to `release`, so that an epoch on screen is an epoch that is saved."""
+        """Defers a Ctrl-C until `release`, so that every epoch shown is also saved."""
         self._held = True
 
     def release(self) -> None:
-        """Raises `KeyboardInterrupt` if Ctrl-C was postponed."""
+        """Raises `KeyboardInterrupt` if a Ctrl-C was deferred."""
         self._held = False
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
 
     def finish(self) -> None:
-        """The training is over: from here on only a second Ctrl-C stops the run."""
+        """Marks training as finished: from now on only a second Ctrl-C stops the run."""
         self.phase = Phase.FINISHING
         self._held = self._pending = False
 
@@ -72,7 +72,7 @@ class Interrupts:
         self._warned = True
         with suppress(RuntimeError):  # the signal may have interrupted a write to the same stream
             self._out.write(
-                "\nThe training is over; the model is being tested and saved."
+                "\nTraining has finished; the model is being tested and saved."
                 " Press Ctrl-C again to stop now, and finish later with --resume.\n"
             )
             self._out.flush()

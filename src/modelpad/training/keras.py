@@ -31,15 +31,15 @@ def fit(
     batches: keras.utils.PyDataset,
     validation: Arrays,
 ) -> None:
-    """Trains a compiled model to the run's last epoch, and leaves it with the best weights.
+    """Trains a compiled model for the run's remaining epochs, then loads the best weights.
 
-    Shows progress, logs, saves checkpoints, continues a resumed run, and ends on Ctrl-C. Weights
-    that the optimizer averages are what is validated and kept.
+    Shows progress, logs, saves checkpoints, resumes, and ends on Ctrl-C. If the optimizer averages
+    weights, the averaged weights are validated and kept.
     """
     run.restore(lambda folder: _restore(model, folder))
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] * model.optimizer.use_ema
     raw = run.folder / "scratch" / WEIGHTS
-    # Checkpoints hold the raw weights, so these are written before the average takes their place.
+    # Checkpoints hold the raw weights, so they are written before the averages replace them.
     with run.interruptible():
         model.fit(
             batches,
@@ -53,46 +53,46 @@ def fit(
     run.restore_best(lambda folder: model.load_weights(folder / WEIGHTS))
 
 
-MakeModel = Callable[[int], keras.Model]
-"""Makes a compiled model for a training of so many steps."""
+BuildModel = Callable[[int], keras.Model]
+"""Builds a compiled model for a given number of training steps."""
 
 
 def estimate_accuracy(
-    run: Run, make_model: MakeModel, examples: Examples, plan: BatchPlan
+    run: Run, build_model: BuildModel, examples: Examples, plan: BatchPlan
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """`cross_validated_accuracy` and a note on it, where one test split is too small to believe.
+    """`cross_validated_accuracy` and a note, where a single test split is too small to be reliable.
 
-    Nothing from 200 examples on.
+    Both are empty for 200 or more examples.
     """
     count = len(examples.labels)
     if count >= SMALL:
         return {}, ()
-    run.say(f"Only {count} examples: cross-validating with {FOLDS} folds first.")
-    found = run.pin("folds", lambda: cross_validate(run, make_model, examples, plan))
+    run.print(f"Only {count} examples: cross-validating with {FOLDS} folds first.")
+    accuracies = run.pin("folds", lambda: cross_validate(run, build_model, examples, plan))
     note = (
-        f"With only {count} examples one test split says little:"
+        f"With only {count} examples a single test split is unreliable:"
         f" cross_validated_accuracy is the mean of {FOLDS} folds,"
-        f" which range from {min(found):.1%} to {max(found):.1%}."
+        f" which range from {min(accuracies):.1%} to {max(accuracies):.1%}."
     )
-    return {"cross_validated_accuracy": float(np.mean(found))}, (note,)
+    return {"cross_validated_accuracy": float(np.mean(accuracies))}, (note,)
 
 
 def cross_validate(
-    run: Run, make_model: MakeModel, examples: Examples, plan: BatchPlan
+    run: Run, build_model: BuildModel, examples: Examples, plan: BatchPlan
 ) -> list[float]:
     """The accuracy on each of five folds, of models trained on the other four."""
-    found = []
+    accuracies = []
     folds = make_folds(examples.labels, np.random.default_rng(run.seed))
-    for fold, (learned, held) in enumerate(folds):
+    for fold, (train, held_out) in enumerate(folds):
         keras.utils.set_random_seed(derive_seed(run.seed, fold))
-        batches = Batches(examples.take(learned), plan)
-        model = make_model(len(batches) * run.epochs)
+        batches = Batches(examples.take(train), plan)
+        model = build_model(len(batches) * run.epochs)
         # At the end, Keras puts the weights that the optimizer averaged into the model.
         model.fit(batches, epochs=run.epochs, shuffle=False, verbose=0)
-        scores = predict(model, examples.read(held).astype(np.float32))
-        found.append(accuracy(examples.labels[held], scores))
-        run.say(f"fold {fold + 1}/{FOLDS}  accuracy {found[-1]:.4f}")
-    return found
+        scores = predict(model, examples.read(held_out).astype(np.float32))
+        accuracies.append(accuracy(examples.labels[held_out], scores))
+        run.print(f"fold {fold + 1}/{FOLDS}  accuracy {accuracies[-1]:.4f}")
+    return accuracies
 
 
 def predict(model: keras.Model, items: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,9 +101,9 @@ def predict(model: keras.Model, items: NDArray[np.float32]) -> NDArray[np.float3
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras's batch normalisation by PyTorch's one fused operator, for channels first.
+    """Keras's batch normalisation with PyTorch's fused operator, for channels-first data.
 
-    The same numbers in two thirds of the time of a training step.
+    Same results; a training step takes two thirds of the time.
     """
 
     def call(
@@ -111,8 +111,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     ) -> torch.Tensor:
         """Normalises (N, C, H, W)."""
         if not training:
-            plain: torch.Tensor = super().call(inputs, training=training, mask=mask)
-            return plain
+            output: torch.Tensor = super().call(inputs, training=training, mask=mask)
+            return output
         mean = self.moving_mean.value.detach().clone()
         variance = self.moving_variance.value.detach().clone()
         normalized = torch.nn.functional.batch_norm(
@@ -131,14 +131,14 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
 
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]
-    """Seeds each epoch, shows and logs it, and writes the raw weights aside."""
+    """Seeds each epoch, shows and logs it, and writes the raw weights to the scratch folder."""
 
     def __init__(self, run: Run, raw: Path) -> None:
         super().__init__()
         self._run, self._raw, self._epoch = run, raw, 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        # Dropout draws from PyTorch's global generator, which no checkpoint holds.
+        # Dropout draws from PyTorch's global generator, which is not part of checkpoints.
         keras.utils.set_random_seed(self._run.seed_of(epoch))
         self._epoch = epoch
 

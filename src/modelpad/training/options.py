@@ -26,22 +26,28 @@ def option(default: T, help: str, *, metavar: str | None = None) -> T:
 
 @dataclass(frozen=True, slots=True)
 class KerasOptions:
-    """What every Keras recipe accepts: a name that Keras knows, or an object of the user's own."""
+    """What every Keras recipe accepts: the name of a Keras object, or a user-defined object."""
 
     loss: str | None = option(
-        None, "a Keras loss, or your own, instead of the recipe's", metavar="NAME|FILE.py:OBJECT"
+        None,
+        "use this loss instead of the recipe's: from Keras, or your own",
+        metavar="NAME|FILE.py:OBJECT",
     )
     metric: tuple[str, ...] = option(
-        (), "also measure this Keras metric, or your own; repeatable", metavar="NAME|FILE.py:OBJECT"
+        (),
+        "also compute this metric, from Keras or your own; repeatable",
+        metavar="NAME|FILE.py:OBJECT",
     )
     callback: tuple[str, ...] = option(
-        (), "also run this Keras callback, or your own; repeatable", metavar="NAME|FILE.py:OBJECT"
+        (),
+        "also run this callback, from Keras or your own; repeatable",
+        metavar="NAME|FILE.py:OBJECT",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One option as a command line offers it. `kind` converts a word to a value."""
+    """A command-line option. `kind` converts an argument to a value."""
 
     name: str
     help: str
@@ -53,7 +59,7 @@ class Flag:
 
 
 def read_flags(options: type) -> tuple[Flag, ...]:
-    """The flags of an options class, those of nested classes included."""
+    """The flags of an options class, including nested classes."""
     return tuple(_walk_flags(options))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes | Path]
 
-MANY_BYTES = 50_000_000
+LARGE_BUNDLE_BYTES = 50_000_000
 PICTURE_SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"))
 
 
@@ -59,10 +59,10 @@ def train(
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
 
     Raises:
-        DataSetNotFound, DataSetInvalid: the data is missing, or cannot be learned from.
+        DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
         MissingExtra: a package that the recipe needs is not installed.
         TrainingFailed: nothing to resume, or stopped before the first epoch ended.
-        ParityFailed: the bundle does not predict as the trained model does.
+        ParityFailed: the bundle's predictions differ from the trained model's.
     """
     facts = {
         "recipe": recipe.name,
@@ -74,19 +74,19 @@ def train(
     run = Run(request, facts, out, data_progress)
     start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
-    with run.interrupts.installed(), _naming_the_extra(recipe.extra):
+    with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
         run.end_training()
         bundle = finish(run, trained, time.monotonic() - start)
         warnings = tuple(filter(None, [explain_size(bundle)]))
         for warning in warnings:
-            run.say(f"Warning: {warning}")
+            run.print(f"Warning: {warning}")
         entry = None if store is None else store.push(bundle)
     return Outcome(bundle, trained.metrics, run.data_name, run.stopped, entry, warnings)
 
 
 def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
-    """Proves a trained model, writes its report, and writes its bundle into the run folder."""
+    """Checks parity, then writes the report and the bundle into the run folder."""
     scratch = run.folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     proved = _prove(run, trained, scratch / "model.onnx")
@@ -107,21 +107,21 @@ def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
     return bundle
 
 
-def explain_size(bundle: Bundle, limit: int = MANY_BYTES) -> str | None:
-    """Why a bundle is large, or None when it has at most `limit` bytes."""
+def explain_size(bundle: Bundle, limit: int = LARGE_BUNDLE_BYTES) -> str | None:
+    """Why a bundle is large, or None if it has at most `limit` bytes."""
     sizes = {name: record.bytes for name, record in bundle.manifest.files.items()}
     total = sum(sizes.values())
     if total <= limit:
         return None
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     listed = ", ".join(f"{name} {sizes[name] / 1e6:.0f} MB" for name in largest)
-    advice = "Most of it is the model's weights; a smaller network makes it smaller."
+    advice = "Most of it is weights; use a smaller network to reduce it."
     if any(name.endswith(".h5") for name in largest):
         advice = (
             "The weights are stored twice, in the graph and for Keras;"
-            " fewer units before and after Flatten make both smaller."
+            " fewer units before and after Flatten reduce both."
         )
-    return f"the bundle has {total / 1e6:.0f} MB: {listed}. {advice}"
+    return f"the bundle takes {total / 1e6:.0f} MB: {listed}. {advice}"
 
 
 def _prove(run: Run, trained: Trained, path: Path) -> Proved:
@@ -141,7 +141,7 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
     line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
     if parity.label_agreement is not None:
         line += f", labels agree on {100 * parity.label_agreement:.2f} %"
-    run.say(f"{line}.")
+    run.print(f"{line}.")
     return proved
 
 
@@ -153,7 +153,7 @@ def _describe(
     seconds: float,
     files: Files,
 ) -> Manifest:
-    """The manifest; the card, the examples and the bundle's pictures are added to `files`."""
+    """Builds the manifest; adds the card, the examples and the figures to `files`."""
     card = trained.card
     shown = [figure for figure in figures if figure.in_bundle]
     files |= {figure.path: figure.content for figure in shown}
@@ -178,13 +178,13 @@ def _describe(
         training={**training, "python": platform.python_version()},
         metrics=trained.metrics,
         parity=proved.parity.to_dict(),
-        samples=_keep_examples(trained, files),
+        samples=_add_examples(trained, files),
     )
 
 
-def _keep_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
-    """The examples as the manifest lists them; pictures become `files`."""
-    kept = []
+def _add_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
+    """The examples as manifest samples; images are added to `files`."""
+    samples = []
     for number, example in enumerate(trained.examples):
         record: dict[str, dict[str, Json]] = {}
         for name, value in example.inputs.items():
@@ -195,12 +195,12 @@ def _keep_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
                 record[name] = {"file": path}
             else:
                 record[name] = {"value": value}
-        kept.append(Sample(record, example.expected))
-    return tuple(kept)
+        samples.append(Sample(record, example.expected))
+    return tuple(samples)
 
 
 def _flatten(options: Mapping[str, object]) -> dict[str, object]:
-    """Nested options side by side, as their flags are."""
+    """Nested options in one flat mapping, like their flags."""
     flat: dict[str, object] = {}
     for name, value in options.items():
         flat |= _flatten(value) if isinstance(value, Mapping) else {name: value}
@@ -208,7 +208,7 @@ def _flatten(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def _list_versions() -> dict[str, str]:
-    """The versions of the frameworks that were used."""
+    """The versions of the frameworks in use."""
     found = {}
     for module, package in (("torch", "torch"), ("keras", "keras"), ("sklearn", "scikit-learn")):
         if module in sys.modules:
@@ -220,8 +220,8 @@ def _list_versions() -> dict[str, str]:
 
 
 @contextmanager
-def _naming_the_extra(extra: str) -> Iterator[None]:
-    """Turns the import of a package that is not installed into an error that says what to do."""
+def _report_missing_extra(extra: str) -> Iterator[None]:
+    """Turns a failed import into an error that names the pip extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:

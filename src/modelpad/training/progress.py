@@ -1,4 +1,4 @@
-"""A progress bar with the time left, redrawn on a terminal and one line an epoch elsewhere."""
+"""A progress bar with the time left: redrawn on a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REDRAW_S = 0.2
 
 
 class ProgressBar:
-    """The bar of one run. Epochs count from 0; `first_epoch` is where a resumed run starts."""
+    """A run's progress bar. Epochs count from 0; a resumed run starts at `first_epoch`."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class ProgressBar:
             self._draw(epoch, step / steps, numbers, end="")
 
     def end_epoch(self, epoch: int, numbers: Mapping[str, float]) -> None:
-        """Leaves the epoch's line with its final numbers."""
+        """Prints the epoch's final line."""
         self._draw(epoch, 1.0, numbers, end="\n")
 
     def _draw(self, epoch: int, share: float, numbers: Mapping[str, float], end: str) -> None:
@@ -42,9 +42,9 @@ class ProgressBar:
         left_s = max(0.0, (self._clock() - self._start) / done * (total - done)) if done else 0.0
         filled = round(CELLS * share)
         bar = "█" * filled + "░" * (CELLS - filled)
-        words = [f"{name} {value:.4f}" for name, value in numbers.items() if name != RATE]
-        words += [f"rate {numbers[RATE]:.2g}"] if RATE in numbers else []
-        line = f"epoch {epoch + 1}/{self._epochs} {bar} {'  '.join(words)}"
+        parts = [f"{name} {value:.4f}" for name, value in numbers.items() if name != RATE]
+        parts += [f"rate {numbers[RATE]:.2g}"] if RATE in numbers else []
+        line = f"epoch {epoch + 1}/{self._epochs} {bar} {'  '.join(parts)}"
         line += f"  {left_s // 60:.0f}:{left_s % 60:02.0f} left"
         self._out.write(("\r\033[K" if self._redraws else "") + line + end)
         self._out.flush()

@@ -1,7 +1,7 @@
-"""What a recipe is, and what it returns.
+"""The definition of a recipe, and of what its training returns.
 
-A recipe is described by a light module, so that `modelpad recipes` and `--help` load no framework;
-its `train` function imports the modules that do.
+A recipe is defined in a lightweight module, so that `modelpad recipes` and `--help` load no
+framework; its `train` function imports the heavy modules.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TOLERANCE = 1e-4
 class Recipe(Generic[Options]):
     """A kind of model that modelpad can train.
 
-    `extra` is the pip extra it needs. `train` is a function, or `module:function` to import only
-    when the training starts. The first of `data_sets` is the default. `variant` names an
-    option whose value becomes part of the run folder's name, so that two variants can be compared.
+    `extra` is the pip extra it needs. `train` is a function, or `module:function` to be
+    imported when training starts. The first of `data_sets` is the default. `variant` names an
+    option whose value becomes part of the run folder's name, to keep variants apart.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Recipe(Generic[Options]):
     variant: str | None = None
 
     def load_train(self) -> Callable[[Options, Run], Trained]:
-        """The training function, which imports its framework now."""
+        """The training function; this imports its framework."""
         if not isinstance(self.train, str):
             return self.train
         module, _, name = self.train.partition(":")
@@ -59,9 +59,9 @@ class Recipe(Generic[Options]):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input that the page offers: a value by field as a client sends it, pictures as bytes.
+    """An example input for the web page: field values as a client sends them, images as bytes.
 
-    `expected` is the right answer, if there is one.
+    `expected` is the correct prediction, if known.
     """
 
     inputs: Mapping[str, bytes | Json]
@@ -70,10 +70,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained, tested model, and everything that its bundle and its report say about it.
+    """A trained, tested model, and everything its bundle and report need.
 
-    `proof` holds decoded inputs by field, (N, ...) each, usually the test split: the bundle must
-    predict the same as `source` on all of them, to within `tolerance` of the largest number.
+    `proof` maps fields to decoded inputs (N, ...) for the parity check, usually the test split: on
+    all of them the bundle must match `source` to within `tolerance` of the largest output.
     """
 
     source: SourceModel

@@ -1,4 +1,4 @@
-"""The report of a run: a page of figures that a browser opens from disk."""
+"""The report of a run: an HTML page with figures, to be opened from disk."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture of the report: PNG or SVG at `path` in the run folder.
+    """A figure of the report: PNG or SVG at `path` in the run folder.
 
-    `in_bundle` shows it on the model's page too, where it takes space in every copy.
+    `in_bundle` also includes it in the bundle, for the model's web page.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Figure:
 def write_report(
     folder: Path, card: Card, metrics: Mapping[str, float], figures: Sequence[Figure]
 ) -> None:
-    """Writes `report.html` and its pictures into the run folder."""
+    """Writes `report.html` and its figures into the run folder."""
     for figure in figures:
         path = folder / figure.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,5 +62,5 @@ def name_metric(name: str) -> str:
 
 
 def format_metric(name: str, value: float) -> str:
-    """Accuracies as a percentage, anything else as a number."""
+    """Accuracies as percentages, everything else as plain numbers."""
     return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4g}"

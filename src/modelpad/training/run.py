@@ -1,6 +1,6 @@
-"""One training run: what it was asked for, its folder, its checkpoints, its numbers, Ctrl-C.
+"""A training run: its request, folder, checkpoints, metrics, and handling of Ctrl-C.
 
-A recipe calls it; it never calls a recipe. It knows no framework.
+Recipes call the run; it never calls a recipe, and depends on no framework.
 
     run.set_epochs(5)
     run.restore(read)
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Everything that a run writes into its folder; a new run removes these and nothing else.
+# Everything that a run writes into its folder; a new run removes only these.
 CHECKPOINT, BEST, LOGS, BUNDLE, REPORT = "checkpoint", "best", "logs", "bundle", "report"
 WRITTEN = (
     *(CHECKPOINT, f"{CHECKPOINT}.new", f"{CHECKPOINT}.old"),
@@ -48,9 +48,10 @@ MIN_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What every training is asked for, whatever its recipe.
+    """The options common to all recipes.
 
-    `folder` is the run folder. `epochs` None means the recipe's own; `limit` shortens every split.
+    `folder` is the run folder. `epochs` None means the recipe's default; `limit` truncates every
+    split.
     """
 
     name: str
@@ -65,20 +66,17 @@ class TrainRequest:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.epochs is not None and self.epochs < 1) or (
-            self.limit is not None and self.limit < MIN_LIMIT
-        ):
-            raise UsageError(
-                f"--epochs must be at least 1, and --limit at least {MIN_LIMIT}.",
-                hint="See: modelpad train RECIPE --help",
-            )
+        minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))
+        for name, value, minimum in minimums:
+            if value is not None and value < minimum:
+                raise UsageError(f"--{name} is {value}.", hint=f"Give {minimum} or more.")
 
 
 class Run:
     """A training in progress.
 
-    `facts` are what a resumed run must have in common with the one that it continues. Raises
-    `TrainingFailed` when there is nothing to resume, or when it was another training.
+    `facts` are the settings that must not change when a run is resumed. Raises `TrainingFailed` if
+    there is nothing to resume, or if the settings differ.
     """
 
     def __init__(
@@ -104,13 +102,13 @@ class Run:
         self._bar: ProgressBar | None = None
         self._tracker: Tracker | None = None
 
-    def say(self, line: str) -> None:
-        """Tells the user something, on a line of its own."""
+    def print(self, line: str) -> None:
+        """Prints a line for the user."""
         self.out.write(f"{line}\n")
         self.out.flush()
 
     def load_data(self, options: LoadOptions | None = None) -> DataSet:
-        """The data set that was asked for, downloaded with progress if need be.
+        """The requested data set, downloaded with progress if necessary.
 
         Raises as `modelpad.datasets.load_data`.
         """
@@ -128,7 +126,7 @@ class Run:
         return data
 
     def set_epochs(self, default: int) -> int:
-        """Fixes the number of epochs: what was asked for, else `default`."""
+        """Sets the number of epochs: the requested number, else `default`."""
         self.epochs = self.request.epochs or default
         self.pin("epochs", lambda: self.epochs)
         self._check_same("epochs", self._pinned["epochs"], self.epochs)
@@ -144,13 +142,13 @@ class Run:
         return range(self.first_epoch, self.epochs)
 
     def seed_of(self, epoch: int) -> int:
-        """The seed of an epoch, so that a resumed one repeats exactly."""
+        """The seed of an epoch, so that a resumed epoch repeats exactly."""
         return derive_seed(self.seed, epoch)
 
     def pin(self, name: str, decide: Callable[[], T]) -> T:
-        """The value that `decide` gave when the run was first started, also when it is resumed.
+        """Calls `decide` once per run and returns that value again when the run is resumed.
 
-        For what may differ on another machine or cost a lot, and can be written as JSON.
+        For JSON values that are expensive, or may differ between machines.
         """
         if name not in self._pinned:
             self._pinned[name] = decide()
@@ -159,9 +157,9 @@ class Run:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """The training loop: Ctrl-C inside ends it and keeps the best epoch so far.
+        """Wraps the training loop: Ctrl-C ends it and keeps the best epoch so far.
 
-        Raises `TrainingFailed` when it was stopped before there was one.
+        Raises `TrainingFailed` if no epoch has finished yet.
         """
         self.begin()
         self.interrupts.phase = Phase.TRAINING
@@ -172,17 +170,17 @@ class Run:
             self.interrupts.finish()
             if read_checkpoint(self.folder / BEST) is None:
                 raise TrainingFailed(
-                    "Stopped before the first epoch ended, so there is nothing to keep.",
-                    hint="Start again, or try with less data: --limit 5000",
+                    "Stopped before the first epoch finished, so there is no model to keep.",
+                    hint="Start again, or use less data: --limit 5000",
                 ) from None
             self.stopped = self.first_epoch < self.epochs
-            what = "Stopped" if self.stopped else "The training was over"
-            self.say(f"\n{what}: keeping the best epoch.")
+            what = "Stopped" if self.stopped else "Training had already finished"
+            self.print(f"\n{what}: keeping the best epoch.")
         finally:
             self.end_training()
 
     def end_training(self) -> None:
-        """From here on Ctrl-C no longer discards the model. Repeated calls do nothing."""
+        """Ends the training phase: Ctrl-C no longer discards the model. Idempotent."""
         self.interrupts.finish()
         self.begin()
         if self._tracker is not None:
@@ -190,12 +188,12 @@ class Run:
             self._tracker = None
 
     def begin(self) -> None:
-        """Clears the folder of an earlier run, unless this one continues it."""
+        """Removes the files of an earlier run, unless this run resumes it."""
         if self._begun:
             return
         self._begun = True
         if self._checkpoint is not None:
-            self.say(f"Continuing after epoch {self.first_epoch} of {self.epochs}.")
+            self.print(f"Resuming after epoch {self.first_epoch} of {self.epochs}.")
             return
         for name in WRITTEN:
             path = self.folder / name
@@ -206,15 +204,15 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def progress(self, epoch: int, step: int, steps: int, numbers: Mapping[str, float]) -> None:
-        """Shows how far an epoch is: `step` of `steps` are done."""
+        """Updates the progress bar: `step` of `steps` are done."""
         self.interrupts.release()
-        self._show().update(epoch, step, steps, numbers)
+        self._progress_bar().update(epoch, step, steps, numbers)
 
     def log(self, epoch: int, numbers: Mapping[str, float]) -> None:
-        """Records an epoch's numbers: on screen, in `history.csv` and for TensorBoard.
+        """Logs an epoch's metrics: on screen, to `history.csv` and to TensorBoard.
 
-        `val_loss` is the validation part's `loss`, and `learning_rate` is known by that name. A
-        Ctrl-C from here on waits for `save`.
+        The prefix `val_` marks validation metrics; `learning_rate` is shown as `rate`. From here, a
+        Ctrl-C waits for `save`.
         """
         from modelpad.training.tracking import Tracker, format_csv
 
@@ -222,20 +220,20 @@ class Run:
         self.begin()
         row = {name: float(value) for name, value in numbers.items()}
         self.history.append({"epoch": epoch + 1} | row)
-        self._show().end_epoch(epoch, row)
+        self._progress_bar().end_epoch(epoch, row)
         if self._tracker is None:
             self._tracker = Tracker(self.folder / LOGS)
         self._tracker.log(epoch, row)
         (self.folder / "history.csv").write_text(format_csv(self.history), "utf-8")
 
     def save(self, write: Write, *, loss: float, write_best: Write | None = None) -> None:
-        """Saves a checkpoint to resume from, and keeps it if `loss` is the lowest so far.
+        """Saves a checkpoint to resume from, and as the best epoch if `loss` is the lowest so far.
 
-        `write` fills an empty folder; `write_best` does so for what is kept, where that differs.
+        `write` fills an empty folder; `write_best` does so for the best epoch, if that differs.
         """
         best = read_checkpoint(self.folder / BEST)
         lowest = None if best is None else best.state["loss"]
-        # The best comes first: killed between the two, the epoch is trained again just the same.
+        # The best epoch comes first: if killed in between, the run repeats the epoch identically.
         if not isinstance(lowest, float) or lowest != lowest or loss < lowest:
             kept = {"loss": float(loss), "epoch": len(self.history)}
             write_checkpoint(self.folder / BEST, write_best or write, kept)
@@ -244,28 +242,25 @@ class Run:
         self.interrupts.release()
 
     def restore(self, read: Callable[[Path], object]) -> int:
-        """Reads the checkpoint that a resumed run continues from, if it is one.
-
-        Returns the epoch to train next.
-        """
+        """Loads the checkpoint if the run is resumed. Returns the epoch to train next."""
         if self._checkpoint is not None:
             read(self._checkpoint.folder)
         return self.first_epoch
 
     def restore_best(self, read: Callable[[Path], object]) -> None:
-        """Reads the epoch with the lowest loss. Raises `TrainingFailed` if none was saved."""
+        """Loads the epoch with the lowest loss. Raises `TrainingFailed` if none was saved."""
         best = read_checkpoint(self.folder / BEST)
         if best is None:
             raise TrainingFailed(
-                f"{self.folder} holds no trained epoch.", hint="Train at least one: --epochs 1"
+                f"{self.folder} contains no trained epoch.", hint="Train at least one: --epochs 1"
             )
         read(best.folder)
 
     def describe(self) -> dict[str, Json]:
-        """What the card says about the run."""
+        """The run's facts for the card."""
         return {"data": self.data_name, "epochs": len(self.history), "seed": self.seed}
 
-    def _show(self) -> ProgressBar:
+    def _progress_bar(self) -> ProgressBar:
         if self._bar is None:
             self._bar = ProgressBar(self.out, self.epochs, self.first_epoch)
         return self._bar
@@ -276,7 +271,8 @@ class Run:
         found = read_checkpoint(self.folder / CHECKPOINT)
         if found is None:
             raise TrainingFailed(
-                f"There is no checkpoint in {self.folder}.", hint="Start without --resume."
+                f"There is no checkpoint in {self.folder}.",
+                hint="Start a new run without --resume.",
             )
         before = found.state.get("facts")
         for name, value in self._facts.items():
@@ -286,6 +282,6 @@ class Run:
     def _check_same(self, name: str, before: object, now: object) -> None:
         if before != now:
             raise TrainingFailed(
-                f"The checkpoint was made with another {name.replace('_', ' ')}: {before!r}.",
-                hint="Give the same options as before, or start without --resume.",
+                f"The checkpoint was made with a different {name.replace('_', ' ')}: {before!r}.",
+                hint="Use the same options as before, or start a new run without --resume.",
             )

@@ -1,11 +1,11 @@
-"""Seeds that depend on nothing but the run's seed and a position in it.
+"""Seeds derived from the run's seed and a position in the run.
 
-An epoch that is trained again after a crash then draws the same random numbers.
+An epoch that is repeated after a crash therefore draws the same random numbers.
 """
 
 from __future__ import annotations
 
 
 def derive_seed(*parts: int) -> int:
-    """A seed of 31 bits for, say, (seed, epoch) or (seed, epoch, batch); the same on every run."""
+    """A 31-bit seed from (seed, epoch) or (seed, epoch, batch), for example; stable across runs."""
     return hash(parts) & 0x7FFFFFFF

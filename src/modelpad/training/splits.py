@@ -1,6 +1,6 @@
-"""Which items to learn from, to choose by and to test by, as indices.
+"""Stratified training, validation and test splits, as indices.
 
-Every class keeps its share in each part. Knows nothing of what the items are.
+Each class keeps its proportion in each split. The items themselves are not needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from modelpad.errors import DataSetInvalid
 
 Indices = NDArray[np.int64]
 
-SMALL = 200  # with fewer items than this, one validation part says too little
+SMALL = 200  # with fewer items, a single validation split is unreliable
 LARGEST_SHARE = 0.2
 FOLDS = 5
 
@@ -22,30 +22,30 @@ FOLDS = 5
 def hold_out(
     labels: NDArray[np.int64], share: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """The indices without `share` of them, and that share; both shuffled, classes in proportion.
+    """Indices split into (remainder, `share`), both shuffled and stratified.
 
     Raises:
         DataSetInvalid: a class has fewer than three items.
     """
     kept: list[Indices] = []
-    held: list[Indices] = []
+    held_out: list[Indices] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label)).astype(np.int64)
         if len(members) < 3:
             raise DataSetInvalid(
-                f"Class {label} has {len(members)} items.",
-                hint="Each class needs at least three: to learn, to choose and to test.",
+                f"Class {label} has only {len(members)} items.",
+                hint="Each class needs at least three: for training, validation and testing.",
             )
         count = max(1, round(len(members) * share))
-        held.append(members[:count])
+        held_out.append(members[:count])
         kept.append(members[count:])
-    return rng.permutation(np.concatenate(kept)), rng.permutation(np.concatenate(held))
+    return rng.permutation(np.concatenate(kept)), rng.permutation(np.concatenate(held_out))
 
 
 def validation_share(count: int, share: float) -> float:
-    """The share of `count` training items to choose by: `share`, unless that would be tiny.
+    """The validation share of `count` training items: `share`, raised if the split would be tiny.
 
-    The part has at least 200 items, or a fifth of the data where there is less.
+    The split has at least 200 items, or a fifth of the data if there are fewer than 1,000.
     """
     return max(share, min(LARGEST_SHARE, SMALL / max(1, count)))
 
@@ -53,9 +53,9 @@ def validation_share(count: int, share: float) -> float:
 def make_folds(
     labels: NDArray[np.int64], rng: np.random.Generator, folds: int = FOLDS
 ) -> Iterator[tuple[Indices, Indices]]:
-    """Each fold's (training, validation) indices; every item is in one validation part.
+    """Each fold's (training, validation) indices; each item is validated exactly once.
 
-    Classes are dealt out in turn, so that each fold has its share of them.
+    Items are distributed class by class, which stratifies the folds.
     """
     order = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]

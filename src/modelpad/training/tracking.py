@@ -1,4 +1,4 @@
-"""The numbers of each epoch, for TensorBoard and as a CSV file."""
+"""The metrics of each epoch, for TensorBoard and as CSV."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Tracker:
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the event file."""
         self._writer.close()
 
 
 def tag_of(name: str) -> str:
-    """TensorBoard's name for a number: `loss/train`, `loss/validation`, `learning_rate`."""
+    """TensorBoard's tag for a metric: `loss/train`, `loss/validation`, `learning_rate`."""
     if name == "learning_rate":
         return name
     side = "validation" if name.startswith(VALIDATION) else "train"
@@ -42,7 +42,7 @@ def tag_of(name: str) -> str:
 
 
 def format_csv(history: Sequence[Mapping[str, float]]) -> str:
-    """A table with a row for each epoch and a column for each number."""
+    """A table with a row for each epoch and a column for each metric."""
     file = io.StringIO()
     columns = list(dict.fromkeys(name for row in history for name in row))
     writer = csv.DictWriter(file, columns, lineterminator="\n")

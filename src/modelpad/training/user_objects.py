@@ -1,7 +1,7 @@
-"""Objects of the user's own: a loss, a metric or a callback in a module or a file.
+"""User-defined objects: a loss, metric or callback loaded from a file or module.
 
-`focal.py:FocalLoss` and `package.module:object`; modules are looked for in the working directory
-first. Knows nothing of Keras.
+References are `focal.py:FocalLoss` or `package.module:object`; the working directory is searched
+first. Independent of Keras.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from modelpad.errors import UsageError, first_line, suggest_name
 
 
 def is_reference(text: str) -> bool:
-    """Whether `text` names an object of the user's own rather than one of the framework's."""
+    """Whether `text` refers to a user-defined object rather than a built-in of the framework."""
     return ":" in text
 
 
 def load_object(reference: str, option: str) -> object:
-    """The object that `FILE.py:OBJECT` or `MODULE:OBJECT` names; `option` is for the errors.
+    """The object that `FILE.py:OBJECT` or `MODULE:OBJECT` names; `option` is named in errors.
 
     Raises:
         UsageError: there is no such file, module or object, or importing it fails.
@@ -29,7 +29,7 @@ def load_object(reference: str, option: str) -> object:
     place, _, name = reference.rpartition(":")
     if not place or not name:
         raise UsageError(
-            f"{option} {reference}: this is not FILE.py:OBJECT or MODULE:OBJECT.",
+            f"{option} {reference}: expected FILE.py:OBJECT or MODULE:OBJECT.",
             hint=f"For example: {option} my_objects.py:my_object",
         )
     is_file = place.endswith(".py") or "/" in place
@@ -49,7 +49,7 @@ def _load_file(place: str, option: str) -> ModuleType:
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         raise UsageError(
-            f"{option}: there is no file {place}.", hint=f"It was looked for at {path}."
+            f"{option}: there is no file {place}.", hint=f"Searched for {path}. Check the path."
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -75,7 +75,7 @@ def _load_module(place: str, option: str) -> ModuleType:
             raise _explain(error, place, option) from error
         raise UsageError(
             f"{option}: there is no module {place!r}.",
-            hint=f"It was looked for in {here} and among the installed packages.",
+            hint=f"Searched {here} and the installed packages.",
         ) from error
     except Exception as error:
         raise _explain(error, place, option) from error
@@ -85,6 +85,6 @@ def _load_module(place: str, option: str) -> ModuleType:
 
 def _explain(error: Exception, place: str, option: str) -> UsageError:
     return UsageError(
-        f"{option}: importing {place} fails: {type(error).__name__}: {first_line(error, 200)}",
-        hint="Run it with Python on its own to see where.",
+        f"{option}: importing {place} failed: {type(error).__name__}: {first_line(error, 200)}",
+        hint="Run it with Python directly to see the full traceback.",
     )

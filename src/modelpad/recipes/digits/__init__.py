@@ -1,7 +1,7 @@
-"""The digits recipe, or any small pictures in classes, in Keras on PyTorch: its options.
+"""The digits recipe: its definition and options.
 
-`recipe` trains, `model` holds the architectures, `data` the splits. This module imports none of
-them, so that `--help` stays fast.
+`recipe` trains a Keras model on PyTorch, `model` contains the architectures, `data` the splits.
+This module imports none of them, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ ArchitectureName = Literal["compact", "conv", "mini", "mlp"]
 
 @dataclass(frozen=True, slots=True)
 class DigitsOptions:
-    """What `modelpad train digits` accepts beyond what every training does."""
+    """The options of `modelpad train digits` beyond those of every recipe."""
 
     arch: ArchitectureName = option(
         "compact",
         "architecture: compact is the most accurate, with 0.1 million parameters and batch"
-        " normalisation; conv, mini and mlp are classics from the books",
+        " normalisation; conv, mini and mlp are textbook networks",
     )
     keras: KerasOptions = KerasOptions()
 
 
 RECIPE = Recipe(
     name="digits",
-    summary="handwritten digits, or any small pictures in classes",
+    summary="handwritten digits, or small images in any classes",
     extra="train",
     data_sets=("mnist", "uci-digits", "a folder with one sub-folder of images per class"),
     options=DigitsOptions,

@@ -1,7 +1,7 @@
-"""What the recipe learns from, and what it keeps apart to choose and to test by.
+"""The training, validation and test data of the digits recipe.
 
-Pen strokes of `pen-digits`, where that data set is at hand, are drawn as people draw on a pad, and
-writers, not drawings, are kept apart: some choose, some test, and the model learns from the others.
+Pen strokes from `pen-digits`, if available, are rendered as people draw on a pad. They are split by
+writer: each writer's drawings are used only for training, only for validation or only for testing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from modelpad.datasets import PenDigit, Split, load_pen_strokes
 from modelpad.errors import DataSetNotFound
 from modelpad.training.card import DataRow
 from modelpad.training.drawing import draw_split
-from modelpad.training.image_splits import ImageSplits, cut, join, prepare_split, split_images
+from modelpad.training.image_splits import (
+    ImageSplits,
+    concatenate,
+    prepare_split,
+    split_images,
+    truncate,
+)
 from modelpad.training.run import Run
 
 PENS = "Pen-Based Recognition of Handwritten Digits (Alpaydin, Alimoglu 1998)"
-ROLE = "strokes of other writers learned from; these drawings only tested"
+ROLE = "test only; strokes of other writers were used for training"
 VALIDATION_SHARE = 1 / 30
 DRAWINGS_PER_DIGIT = 2
 VALIDATION_WRITERS = (4, 9, 18, 26)
@@ -24,7 +30,7 @@ TEST_WRITERS = (2, 7, 13, 21, 24, 29)
 
 
 def load_splits(run: Run, *, pens: bool) -> tuple[ImageSplits, Split | None]:
-    """The data, prepared and split, and the pen drawings of the writers kept for the end."""
+    """The prepared splits, and the pen drawings of the test writers, if available."""
     data = run.load_data()
     if data.name == "uci-digits":
         test = None if data.test is None else prepare_split(data.test)
@@ -35,11 +41,11 @@ def load_splits(run: Run, *, pens: bool) -> tuple[ImageSplits, Split | None]:
 
 
 def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
-    """The splits with drawn pen strokes, where these are at hand, and a note for the card."""
+    """Adds rendered pen strokes to the splits, if available, and a note for the card."""
     try:
         digits = load_pen_strokes(run.request.roots)
     except DataSetNotFound:
-        note = "It learned from MNIST alone; pen-digits was not at hand."
+        note = "Trained on MNIST only; pen-digits was not available."
         return replace(splits, notes=(*splits.notes, note)), None
 
     def written_by(writers: tuple[int, ...]) -> list[PenDigit]:
@@ -47,21 +53,20 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
 
     limit = run.request.limit
     others = {digit.writer for digit in digits}.difference(VALIDATION_WRITERS, TEST_WRITERS)
-    learned = written_by(tuple(others))[: None if limit is None else limit // 3]
-    drawn = draw_split(learned, DRAWINGS_PER_DIGIT, run.seed)
-    chosen = draw_split(written_by(VALIDATION_WRITERS), 1, run.seed + 1)
-    tested = draw_split(written_by(TEST_WRITERS), 1, run.seed + 2)
+    train = written_by(tuple(others))[: None if limit is None else limit // 3]
+    train_drawings = draw_split(train, DRAWINGS_PER_DIGIT, run.seed)
+    validation = draw_split(written_by(VALIDATION_WRITERS), 1, run.seed + 1)
+    test = draw_split(written_by(TEST_WRITERS), 1, run.seed + 2)
     note = (
-        f"Besides MNIST it learned from the pen strokes of {len({d.writer for d in learned})}"
-        f" writers of pen-digits. Writers {', '.join(map(str, VALIDATION_WRITERS))} chose the"
-        f" weights, writers {', '.join(map(str, TEST_WRITERS))} test them: neither was learned"
-        " from."
+        f"Besides MNIST, trained on the pen strokes of {len({d.writer for d in train})} writers of"
+        f" pen-digits. Writers {', '.join(map(str, VALIDATION_WRITERS))} are used for validation,"
+        f" writers {', '.join(map(str, TEST_WRITERS))} for testing, and neither for training."
     )
-    pens = cut(tested, limit)
+    pens = truncate(test, limit)
     splits = replace(
         splits,
-        train=join(splits.train, drawn),
-        validation=join(splits.validation, cut(chosen, limit)),
+        train=concatenate(splits.train, train_drawings),
+        validation=concatenate(splits.validation, truncate(validation, limit)),
         sources=(*splits.sources, DataRow(PENS, len(pens), "CC BY 4.0", ROLE)),
         notes=(*splits.notes, note),
     )

@@ -1,7 +1,7 @@
-"""The architectures: everything about each, in one place.
+"""The architectures, each with its optimizer, loss and hyperparameters.
 
-They scale pixels themselves, so that the graph carries its own preparation. Inside, channels come
-first, which is what PyTorch is fast at.
+Models rescale pixels themselves, so that preprocessing is part of the graph. Internally, channels
+come first, which is faster in PyTorch.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from modelpad.training.keras import FusedBatchNormalization
 class Architecture:
     """How an architecture is built and trained."""
 
-    body: Callable[[type[layers.Layer]], list[layers.Layer]]  # given the batch normalisation to use
-    optimizer: Callable[[int], optimizers.Optimizer]  # given the number of training steps
+    body: Callable[
+        [type[layers.Layer]], list[layers.Layer]
+    ]  # from the batch normalisation layer to use
+    optimizer: Callable[[int], optimizers.Optimizer]  # from the number of training steps
     loss: Callable[[], losses.Loss] = losses.CategoricalCrossentropy
     epochs: int = 12
     batch_size: int = 128
     augmentation: str = "none"
-    learns_pens: bool = False  # besides MNIST
+    uses_pen_strokes: bool = False  # in addition to MNIST
 
 
 def build_model(
     name: ArchitectureName, shape: tuple[int, ...], classes: int, *, for_training: bool = False
 ) -> keras.Sequential:
-    """An untrained model: pixels 0..255, float32 (N, H, W[, C]), in; shares (N, classes) out.
+    """An untrained model: float32 pixels 0..255 (N, H, W[, C]) in, probabilities (N, classes) out.
 
-    One `for_training` has the same weights in the same order, and layers that train faster.
+    `for_training` builds it with faster layers and the same weights in the same order.
     """
     keras.config.set_image_data_format("channels_first")
     normalization = FusedBatchNormalization if for_training else layers.BatchNormalization
@@ -53,7 +55,7 @@ def build_model(
 
 
 def compact(normalization: type[layers.Layer]) -> list[layers.Layer]:
-    """The best by validation of the nets that train in five minutes on two cores."""
+    """The best network, by validation, of those that train in five minutes on two cores."""
 
     def convolve(width: int, size: int, stride: int = 1, pad: str = "valid") -> list[layers.Layer]:
         conv = layers.Conv2D(width, size, strides=stride, padding=pad, use_bias=False)
@@ -71,24 +73,24 @@ def compact(normalization: type[layers.Layer]) -> list[layers.Layer]:
 
 
 def averaged_adamw(steps: int) -> optimizers.Optimizer:
-    """AdamW, warmed up and cooled down along a cosine, with averaged weights."""
+    """AdamW with warm-up, cosine decay and averaged weights."""
     warmup = steps // 6
     rate = optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), alpha=0.0, warmup_target=0.004, warmup_steps=max(1, warmup)
     )
-    # The average starts at the untrained weights, and must have forgotten them in the end.
+    # The average starts at the untrained weights, which must have decayed by the end.
     momentum = min(0.995, math.exp(-8 / max(1, steps)))
     return optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=momentum)
 
 
-# `compact` is ours; the others are as the books have them.
+# `compact` is our own; the others follow textbooks.
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "compact": Architecture(
         compact,
         averaged_adamw,
         lambda: losses.CategoricalCrossentropy(label_smoothing=0.02),
         augmentation="affine-elastic",
-        learns_pens=True,
+        uses_pen_strokes=True,
     ),
     "conv": Architecture(
         lambda normalization: [

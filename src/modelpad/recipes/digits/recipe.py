@@ -11,8 +11,8 @@ from modelpad.recipes.digits.model import ARCHITECTURES, build_model
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.card import Card
-from modelpad.training.classification import TESTED_ONCE, Answers, plan_fields
-from modelpad.training.custom import find_custom
+from modelpad.training.classification import TESTED_ONCE, Predictions, plan_fields
+from modelpad.training.custom import resolve_custom
 from modelpad.training.figures import draw_network
 from modelpad.training.keras import estimate_accuracy, fit, predict
 from modelpad.training.metrics import accuracy
@@ -20,56 +20,57 @@ from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
 DIGIT_LIMITS = (
-    "One digit at a time; anything else is answered as the digit that it resembles most.",
-    "It learned from pens on paper and tablets; finger paintings may differ.",
+    "One digit at a time; any other drawing is labelled as the digit it resembles most.",
+    "Trained on pen strokes on paper and tablets; accuracy may be lower for finger drawings.",
 )
-OTHER_LIMITS = ("Anything that is none of its classes is answered as one of them all the same.",)
+OTHER_LIMITS = ("An image of none of the classes is still labelled as one of them.",)
 
 
 def train(options: DigitsOptions, run: Run) -> Trained:
-    """Trains, tests and describes a classifier of small pictures."""
+    """Trains, tests and describes a classifier of small images."""
     arch = ARCHITECTURES[options.arch]
-    splits, pens = load_splits(run, pens=arch.learns_pens)
+    splits, pens = load_splits(run, pens=arch.uses_pen_strokes)
     shape, classes = splits.item_shape, splits.data.classes
-    learned, held, test = splits.train, splits.validation, splits.test
+    validation, test = splits.validation, splits.test
     run.set_epochs(arch.epochs)
-    run.say(
-        f"{options.arch} on {splits.data.name}: {len(learned):,} images to learn from,"
-        f" {len(held):,} to choose by, {len(test):,} to test."
+    run.print(
+        f"{options.arch} on {splits.data.name}: {len(splits.train):,} training,"
+        f" {len(validation):,} validation and {len(test):,} test images."
     )
 
-    custom = find_custom(options.keras, arch.loss(), len(classes))
+    custom = resolve_custom(options.keras, arch.loss(), len(classes))
     plan = BatchPlan(arch.batch_size, run.seed, AUGMENTATIONS[arch.augmentation], run.first_epoch)
 
-    def make_model(steps: int) -> keras.Model:
+    def build(steps: int) -> keras.Model:
         model = build_model(options.arch, shape, len(classes), for_training=True)
         custom.compile(model, arch.optimizer(steps))
         return model
 
-    pool = splits.examples(splits.pool, custom.encode)
-    estimate, note = estimate_accuracy(run, make_model, pool, plan)
+    undivided = splits.examples(splits.data.train, custom.encode)
+    estimate, note = estimate_accuracy(run, build, undivided, plan)
 
     keras.utils.set_random_seed(run.seed)
-    batches = Batches(splits.examples(learned, custom.encode), plan)
-    model = make_model(len(batches) * run.epochs)
-    fit(model, run, custom, batches, (splits.inputs(held), custom.encode(held.labels)))
+    batches = Batches(splits.examples(splits.train, custom.encode), plan)
+    model = build(len(batches) * run.epochs)
+    fit(model, run, custom, batches, (splits.inputs(validation), custom.encode(validation.labels)))
 
-    # What is tested and exported has the same weights, and no layers made for training.
+    # Test and export the same weights without the training-only layers.
     final = build_model(options.arch, shape, len(classes))
     final.set_weights(model.get_weights())
     items = splits.inputs(test)
-    answers = Answers(test.images, test.labels, predict(final, items), classes, splits.sketch)
-    metrics = {"test_accuracy": answers.accuracy, **estimate}
-    metrics |= custom.measure(test.labels, answers.scores)
+    scores = predict(final, items)
+    predictions = Predictions(test.images, test.labels, scores, classes, splits.sketch)
+    metrics = {"test_accuracy": predictions.accuracy, **estimate}
+    metrics |= custom.measure(test.labels, scores)
     if pens is not None:
         metrics["drawn_accuracy"] = accuracy(pens.labels, predict(final, splits.inputs(pens)))
 
     name, named = run.request.name, ", ".join(classes[:8])
     card = Card(
         title="Handwritten digits" if splits.sketch else name.replace("-", " ").capitalize(),
-        summary="Draw a digit and it is recognised."
+        summary="Draw a digit, and the model recognises it."
         if splits.sketch
-        else f"Tells {len(classes)} classes of pictures apart: {named}.",
+        else f"Classifies images into {len(classes)} classes: {named}.",
         data=splits.sources,
         licence=splits.data.licence,
         architecture=", ".join(layer.name for layer in final.layers),
@@ -82,7 +83,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "augmentation": arch.augmentation,
         },
         classes=classes,
-        confusion=answers.confusion,
+        confusion=predictions.confusion,
         limits=DIGIT_LIMITS if splits.sketch else OTHER_LIMITS,
         notes=(*splits.notes, *note, TESTED_ONCE),
     )
@@ -95,6 +96,6 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         proof={"image": items},
         metrics=metrics,
         card=card,
-        examples=answers.examples(),
-        figures=[*answers.draw(), draw_network(final)],
+        examples=predictions.examples(),
+        figures=[*predictions.draw(), draw_network(final)],
     )

@@ -46,13 +46,13 @@ class Connection(asyncio.BufferedProtocol):
         self.state = ConnectionState(service, self._read_body, time.monotonic())
         self.transport: asyncio.Transport | None = None
         self.opening: asyncio.Task[object] | None = None
-        self.is_surplus = False  # told that there are too many, and closed
+        self.is_surplus = False  # over the connection limit: rejected and closed
         self._service = service
         self._pool = pool
         self._buffer = buffer
         self._loop = loop
         self._writer = ResponseWriter(self.state, service.budget, date_line)
-        self._task: asyncio.Task[None] | None = None  # of the request being answered
+        self._task: asyncio.Task[None] | None = None  # of the request being handled
         self._waiter: asyncio.Future[None] | None = None  # for more of its body
 
     # Called by asyncio.
@@ -108,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered."""
+        """Whether a request is being handled."""
         return self.state.requests.current is not None
 
     @property
@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         self._perform(self.state.time_out(now))
 
     def stop_when_idle(self) -> None:
-        """Closes unless a request is being received or answered, or is about to come."""
+        """Closes unless a request is being received or handled, or is about to arrive."""
         self._perform(self.state.stop_when_idle(time.monotonic()))
 
     def abort(self) -> None:

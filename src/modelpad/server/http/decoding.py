@@ -77,7 +77,7 @@ def decompress(body: bytes, encoding: str) -> Iterator[bytes]:
             if piece:
                 yield piece
             elif not rest and not packed and not decompressor.eof:
-                raise zlib.error("it is cut short")
+                raise zlib.error("it is truncated")
         if decompressor.unused_data or packed:
             raise zlib.error("there is more after its end")
     except zlib.error as error:

@@ -34,9 +34,9 @@ class Exchange:
         self.part: bytes | bytearray = b""  # of the body, not read by the handler yet
         self.complete = False  # the whole request has been received
         self.started = False  # its handler is running
-        self.begun = False  # its response is being written
+        self.begun = False  # its response has started
         self.expects = False  # the client waits for "100 Continue" before it sends the body
-        self.gone = False  # the client will send no more of it
+        self.gone = False  # the client has disconnected
         self.request: Request | None = None
         self.refusal: Response | None = None  # sent instead of calling the handler
 

@@ -11,7 +11,7 @@ MAX_FIELDS = 128
 
 
 class RequestRejected(Exception):
-    """Input that is rejected; `response` says why."""
+    """Invalid input; `response` is the error to send."""
 
     def __init__(self, status: HTTPStatus, message: str, hint: str) -> None:
         super().__init__(message)

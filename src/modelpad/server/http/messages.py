@@ -270,7 +270,7 @@ def parse_json(body: bytes | memoryview) -> Json:
     """Decodes a JSON body.
 
     Raises:
-        InvalidInput: it is not JSON, or contains NaN or infinity, which JSON does not have.
+        InvalidInput: it is not JSON, or contains NaN or infinity, which is not valid JSON.
     """
     try:
         decoded: Json = msgspec.json.decode(body)
@@ -279,7 +279,7 @@ def parse_json(body: bytes | memoryview) -> Json:
         word = next((w for w in ("NaN", "Infinity") if w.encode() in bytes(body)), None)
         if word:
             raise InvalidInput(
-                f"The body contains {word}, which JSON does not have.",
+                f"The body contains {word}, which is not valid JSON.",
                 hint="Send finite numbers.",
                 expected="JSON",
                 got=word,

@@ -1,6 +1,6 @@
 """From bytes to requests: httptools parses, and this module keeps heads within their limits.
 
-It knows no sockets and no clock. What it finds goes to a `RequestSink`, in the order received.
+It uses no sockets and no clock, and passes what it parses to a `RequestSink`, in order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from modelpad.server.http.service import Service
 HEAD_BYTES = 2048
 FIELD_BYTES = 200
 
-# Reads the next part of an exchange's body, and says whether there is more.
+# Reads the next part of an exchange's body; returns whether there is more.
 ReadExchange = Callable[[Exchange], Awaitable[tuple[bytes | bytearray, bool]]]
 
 

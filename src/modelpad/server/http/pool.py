@@ -37,7 +37,7 @@ class ConnectionPool(Generic[Member]):
 
     def __init__(self, budget: ByteBudget) -> None:
         self.open: set[Member] = set()
-        self.lingering: set[Member] = set()  # answered, and closed as soon as that is read
+        self.lingering: set[Member] = set()  # response sent; closed once the client has read it
         self.closed = 0  # since the last `time_out`
         self._budget = budget
         budget.evict = self.evict_bytes

@@ -1,4 +1,4 @@
-"""The requests of one connection: the one being answered, those waiting, the one being received."""
+"""The requests of one connection: the one being handled, those waiting, the one being received."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ MAX_PIPELINED = 32
 
 
 class RequestQueue:
-    """Requests are answered one at a time, in the order received."""
+    """Requests are handled one at a time, in the order received."""
 
     __slots__ = ("current", "receiving", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Exchange] = deque()
-        self.current: Exchange | None = None  # being answered
+        self.current: Exchange | None = None  # being handled
         self.receiving: Exchange | None = None  # `current`, or else the last of `waiting`
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being received or answered, or waits."""
+        """Whether no request is being received or handled, or is waiting."""
         return self.current is None and self.receiving is None and not self.waiting
 
     @property
@@ -41,7 +41,7 @@ class RequestQueue:
 
     @property
     def can_refuse_now(self) -> bool:
-        """Whether an error can be written now: no response is due before it, or begun."""
+        """Whether an error can be written now: no earlier response is due or has started."""
         current = self.current
         return current is None or (current is self.receiving and not current.begun)
 
@@ -87,7 +87,7 @@ class RequestQueue:
         return action
 
     def finish_current(self) -> Exchange:
-        """The current request was answered."""
+        """The current request is done."""
         exchange, self.current = self.current, None
         assert exchange is not None
         exchange.finish()
@@ -106,7 +106,7 @@ class RequestQueue:
             exchange.finish()
 
     def lose(self) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
         for exchange in (self.current, self.receiving, *self.waiting):
             if exchange is not None:
                 exchange.gone = True

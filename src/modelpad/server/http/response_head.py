@@ -28,7 +28,7 @@ class DateLine:
 
 
 def write_head(response: Response, date_line: bytes, *, keep_alive: bool, is_old: bool) -> bytes:
-    """Everything before the body; `is_old` is for a client that speaks HTTP/1.0."""
+    """Everything before the body; `is_old` is for HTTP/1.0 clients."""
     status = response.status
     lines = [STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]

@@ -27,7 +27,7 @@ MANY_CLOSED = 50  # connections in a second
 
 
 class HttpServer:
-    """Listens on sockets and answers requests with `handler` until it is stopped.
+    """Listens on sockets and passes requests to `handler` until it is stopped.
 
     `shed_load` is called as soon as a request's head is complete: the response it returns is sent
     without reading the body or calling `handler`, as overload must cost next to nothing.
@@ -57,7 +57,7 @@ class HttpServer:
 
     @property
     def connections(self) -> set[Connection]:
-        """Those that are open, without those that only wait for their last response to be read."""
+        """Open connections, except those whose last response is only waiting to be read."""
         return self._pool.open
 
     def make_connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
@@ -86,7 +86,7 @@ class HttpServer:
         """Accepts no more, finishes requests in flight within `shutdown_timeout_s`, closes all.
 
         In flight is what clients have sent, and what arrives on a connection just accepted, whose
-        client cannot know that we are leaving. Returns how many requests were cut off.
+        client cannot know that the server is shutting down. Returns how many requests were cut off.
         """
         self._service.stopping = True
         for listener, task in self._listeners.items():
@@ -95,7 +95,7 @@ class HttpServer:
                 await task
             listener.close()
         end = time.monotonic() + shutdown_timeout_s
-        await asyncio.sleep(STEP_S)  # to read what has arrived on connections just accepted
+        await asyncio.sleep(STEP_S)  # to read input on connections just accepted
         while self.connections and time.monotonic() < end:
             for connection in list(self.connections):
                 connection.stop_when_idle()
@@ -114,7 +114,7 @@ class HttpServer:
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except ConnectionError:
-                continue  # its client has gone already
+                continue  # the client has already disconnected
             except (OSError, MemoryError):  # no descriptor is left, or no memory
                 self._pool.evict_idlest()
                 await asyncio.sleep(RETRY_S)
@@ -149,8 +149,8 @@ class HttpServer:
             await loop.connect_accepted_socket(
                 lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=handshake_s
             )
-        except (OSError, asyncio.CancelledError) as error:  # no handshake, or not in time
-            forget_frames(error)  # they hold the buffers of TLS
+        except (OSError, asyncio.CancelledError) as error:  # no handshake, or too late
+            forget_frames(error)  # they hold TLS buffers
             self._pool.discard(connection)
             accepted.close()
         finally:
@@ -158,5 +158,5 @@ class HttpServer:
 
     def _sweep(self) -> None:
         if self._pool.time_out(time.monotonic()) > MANY_CLOSED:
-            trim_soon()  # each held buffers, of TLS above all
+            trim_soon()  # each held buffers, especially for TLS
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

@@ -1,4 +1,4 @@
-"""What every connection of a server shares: how requests are handled, and within what limits."""
+"""Shared by all connections of a server: the request handler and the limits."""
 
 from __future__ import annotations
 

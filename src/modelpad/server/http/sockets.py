@@ -112,7 +112,7 @@ def open_socket(address: Address, option: str = "--port") -> socket.socket:
 
     Raises:
         PortInUse: another program listens on the port.
-        ModelpadError: the address does not belong to this machine, or is not permitted.
+        ModelpadError: the address is not one of this machine's, or is not permitted.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -61,13 +61,13 @@ class ConnectionState:
     )
 
     def __init__(self, service: Service, read: ReadExchange, now: float) -> None:
-        """`read` is given to requests, to read their bodies with."""
+        """`read` is the function with which requests read their bodies."""
         self.requests = RequestQueue()
         self.begun = self.active_at = now
         self.deadline = now + service.limits.header_s  # when `time_out` is due
         self.last_response: Response | None = None
         self.has_asked = False  # a request's head has been received
-        self.ended = False  # the client sends no more
+        self.ended = False  # the client has stopped sending
         self.broken = False  # the input is not HTTP: nothing after it is parsed
         self.closing = False
         self.paused = False  # reading
@@ -77,7 +77,7 @@ class ConnectionState:
         self._parser = RequestParser(service, self, read)
         self._rest = EMPTY  # received but not parsed
         self._now = now
-        self._woken = 0  # WAKE when the handler may go on
+        self._woken = 0  # WAKE when the handler may continue
 
     # Input.
 
@@ -96,7 +96,7 @@ class ConnectionState:
         return self._advance(now)
 
     def end_input(self) -> int:
-        """The client sends no more; a response on its way is still sent."""
+        """The client has stopped sending; a pending response is still sent."""
         self.ended = True
         receiving = self.requests.receiving
         if receiving is None or self._rest:
@@ -106,7 +106,7 @@ class ConnectionState:
 
     @property
     def head_reserved(self) -> int:
-        """Bytes reserved for a head that is not complete."""
+        """Bytes reserved for an incomplete head."""
         return self._parser.reserved
 
     def read_body(self) -> int:
@@ -137,10 +137,10 @@ class ConnectionState:
         actions = 0
         try:
             self._parser.feed(bytes(data))
-        except RequestRejected as refused:
-            actions = self._refuse_in_turn(refused.response)
-            forget_frames(refused)
-        except ModelpadError as error:  # the budget has no room for it
+        except RequestRejected as rejected:
+            actions = self._refuse_in_turn(rejected.response)
+            forget_frames(rejected)
+        except ModelpadError as error:  # the memory budget is exhausted
             response, receiving = respond_error(error), self.requests.receiving
             forget_frames(error)
             actions = self._refuse_in_turn(response)
@@ -151,7 +151,7 @@ class ConnectionState:
         return actions
 
     def _settle(self, actions: int) -> int:
-        """Adds whether to go on reading to `actions`."""
+        """Appends an action that pauses or resumes reading, if needed."""
         if self.closing or self.broken:
             self._rest = EMPTY
         elif self._rest and not isinstance(self._rest.obj, bytes):
@@ -176,7 +176,7 @@ class ConnectionState:
             exchange.refusal = shed_load(exchange.request)
         self.requests.begin(exchange)
         self.has_asked = True
-        if not self.blocked:  # else the time to read the response goes on
+        if not self.blocked:  # otherwise the client's time to read the response keeps running
             self.deadline = self._now + self._limits.body_s
 
     def add_body(self, body: bytes) -> None:
@@ -201,7 +201,7 @@ class ConnectionState:
         return exchange.keep_alive and exchange.complete and not self._service.stopping
 
     def wait_for_reader(self, now: float) -> None:
-        """A response waits for its client to read, for which it has the time of a body."""
+        """A response waits for its client to read, within the time limit of a body."""
         self.deadline = now + self._limits.body_s
 
     def write_part(self, now: float) -> None:
@@ -225,20 +225,20 @@ class ConnectionState:
         return self._advance(now) if requests.waiting or self._rest or self.paused else 0
 
     def fail_response(self) -> int:
-        """The handler failed or was cancelled, or its client has gone."""
+        """The handler failed or was cancelled, or the client has disconnected."""
         if self.requests.current is not None:
             self.requests.current.finish()
         return 0 if self.closing else self.abort()
 
-    # Ends.
+    # Closing.
 
     def time_out(self, now: float) -> int:
-        """The deadline has passed: the client was too slow, or silent for too long."""
+        """The deadline has passed: the client was too slow or idle for too long."""
         requests = self.requests
         if self.closing:
             return self.abort()
         if requests.current is None and requests.receiving is None and not self._parser.head_bytes:
-            return self._close(now)  # an idle connection: nothing to say
+            return self._close(now)  # an idle connection: no response is due
         if not requests.can_refuse_now:
             return self.abort()
         limits = self._limits
@@ -251,7 +251,7 @@ class ConnectionState:
         )
 
     def stop_when_idle(self, now: float) -> int:
-        """Closes unless a request is being received or answered, or is about to come."""
+        """Closes unless a request is being received or handled, or is about to arrive."""
         is_new = not self.has_asked and now < self.begun + FIRST_S
         is_idle = self.requests.is_idle and not self._parser.head_bytes and not is_new
         return self._close(now) if is_idle else 0
@@ -266,18 +266,18 @@ class ConnectionState:
         return actions
 
     def refuse(self, response: Response) -> int:
-        """Says why and closes; the request being answered is dropped."""
+        """Sends an error and closes; the request being handled is dropped."""
         self.last_response = response
         self.requests.drop_unstarted()
         return CANCEL | TELL | self._linger()
 
     def abort(self) -> int:
-        """Closes at once."""
+        """Closes immediately."""
         self.closing = True
         return ABORT
 
     def lose(self) -> int:
-        """The connection is closed: its requests are of no use any more."""
+        """The connection is closed: its requests are dropped."""
         self.closing = True
         self._rest = EMPTY
         self._parser.close()
@@ -285,7 +285,7 @@ class ConnectionState:
         return WAKE | CANCEL
 
     def _refuse_in_turn(self, response: Response) -> int:
-        """Says why and closes, after the responses to the requests before."""
+        """Sends an error and closes, after the responses to earlier requests."""
         requests = self.requests
         receiving = requests.receiving
         if receiving is not None and receiving is requests.current:
@@ -309,7 +309,7 @@ class ConnectionState:
         return LINGER | resume
 
     def _close(self, now: float) -> int:
-        """Closes when the client has read what was written, for which it has the time of a body."""
+        """Closes when the client has read the response, within the time limit of a body."""
         self.closing = True
         self.deadline = now + self._limits.body_s
         return CLOSE

@@ -1,1 +1,1 @@
-"""Which versions are loaded, and which of them a request gets."""
+"""Decides which versions are loaded, and which of them serves a request."""

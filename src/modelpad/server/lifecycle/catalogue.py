@@ -83,7 +83,7 @@ class Catalogue:
         return sorted({*self._store.names(), *self._given})
 
     def _plan_all(self, names: Iterable[str]) -> Mapping[str, DesiredState]:
-        """The desired states; those that cannot be read are left out, and hold up no other."""
+        """The desired states; those that cannot be read are skipped and do not block the others."""
         plans = {}
         for name in names:
             try:

@@ -9,7 +9,7 @@ LOAD, UNLOAD = "load", "unload"
 
 @dataclass(slots=True)
 class Overrides:
-    """Models loaded beside those of the command line, and models unloaded.
+    """Models loaded or unloaded at run time, in addition to the command line's.
 
     `versions` are the default versions in all workers. The supervisor keeps these too, for workers
     that replace others.

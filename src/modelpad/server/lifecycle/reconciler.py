@@ -1,8 +1,8 @@
-"""Keeps the served models as the store wants them.
+"""Keeps the served models in line with the store.
 
-A new version is loaded beside the old one, and predicts its own samples before any request gets it.
-A version that fails is not served, and the old one stays. Nothing is unloaded because the store
-cannot be read.
+A new version is loaded next to the old one, and checked with its own samples before it serves
+requests. A version that fails is not served, and the old one stays. If the store cannot be read,
+nothing is unloaded.
 
 A change has two steps, so that several processes can make it together: `prepare` loads what is
 missing, `apply` switches requests over.
@@ -45,7 +45,7 @@ DRAIN_S = 60.0
 
 
 class Host(Protocol):
-    """Whose models are reconciled."""
+    """The host whose models are reconciled."""
 
     metrics: Metrics
 
@@ -57,7 +57,7 @@ class Host(Protocol):
 
 
 class Reconciler:
-    """Keeps a host's models as a catalogue's plans say; polls every `interval_s`, 0 for never."""
+    """Keeps a host's models in line with a catalogue; polls every `interval_s`, 0 for never."""
 
     def __init__(self, host: Host, catalogue: Catalogue, interval_s: float = 2.0) -> None:
         self._host = host
@@ -75,7 +75,7 @@ class Reconciler:
             await self.reconcile()
 
     async def stop(self) -> None:
-        """Stops unloading: the process is about to end."""
+        """Stops unloading: the process is about to exit."""
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -149,7 +149,7 @@ class Reconciler:
         return frozenset(have)
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int]) -> None:
-        """Serves `versions` as the plan says, in one step; others are unloaded when idle."""
+        """Serves `versions` as planned, in one step; others are unloaded when idle."""
         table = self._host.require_models()
         current = table.served.get(name)
         beside = self._beside.pop(name, {})
@@ -206,12 +206,12 @@ class Reconciler:
             )
 
     async def _open_in_time(self, name: str, version: int) -> ServedModel:
-        """Loads it in a thread of its own: a graph that hangs would block one of the pool's.
+        """Loads it in a separate thread, since a graph that hangs would block a thread of the pool.
 
         Raises as `_open_checked`, and `DeadlineExceeded`.
         """
         outcome: Future[ServedModel] = Future()
-        outcome.set_running_or_notify_cancel()  # from now on only the thread completes it
+        outcome.set_running_or_notify_cancel()  # from now on, only the thread completes it
 
         def work() -> None:
             try:
@@ -226,7 +226,7 @@ class Reconciler:
             if opened.done():
                 return opened.result()
             raise DeadlineExceeded(
-                f"It was not loaded, with its samples predicted, within {OPEN_S:g} s.",
+                f"Loading it and predicting its samples took more than {OPEN_S:g} s.",
                 hint="Its graph hangs, or is too slow to be served.",
                 timeout_s=OPEN_S,
             )
@@ -278,6 +278,6 @@ def check_samples(model: ServedModel) -> None:
             wrong += not isinstance(label, dict) or label["label"] != sample.expected
     if wrong > checked / 2:
         raise ModelFailed(
-            f"{wrong} of {checked} samples have another label than the bundle says.",
+            f"{wrong} of {checked} samples now have a different label than in the bundle.",
             hint="Its graph or its samples are not those of the trained model.",
         )

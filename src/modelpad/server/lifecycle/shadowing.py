@@ -35,7 +35,7 @@ async def compare_shadow(
             else:
                 agree = outputs_agree(outputs, shadowed)
     except Overloaded:
-        return "skipped"  # says nothing about the shadow's predictions
+        return "skipped"  # not a difference in predictions
     except ModelpadError:
         return "failed"
     return "same" if agree else "different"

@@ -28,7 +28,7 @@ MAX_BATCHES = 16  # of one request: a stream of lines may run in thousands
 
 
 class Traces:
-    """Makes spans and sends them, on a thread of its own and many at once."""
+    """Creates spans and exports them in batches on a background thread."""
 
     def __init__(self, endpoint: str) -> None:
         """`endpoint` is the collector's address, `http://127.0.0.1:4318`.
@@ -58,7 +58,7 @@ class Traces:
         self._read_parent = TraceContextTextMapPropagator().extract
 
     def begin(self, headers: Mapping[str, str]) -> Trace:
-        """The span of a request with these headers; everything in this task belongs to it."""
+        """The span of a request with these headers; later spans of this task are its children."""
         return Trace(self._tracer, self._read_parent(headers))
 
     def note_batch(self, record: BatchRecord) -> None:
@@ -68,7 +68,7 @@ class Traces:
                 caller.note_batch(record, queue_s)
 
     async def stop(self) -> None:
-        """Sends what is left."""
+        """Flushes the remaining spans."""
         await asyncio.to_thread(self._provider.shutdown)
 
 
@@ -157,7 +157,7 @@ class Trace:
         self._over = True
 
     def end_gone(self) -> None:
-        """Ends without a response: the client has gone."""
+        """Ends without a response: the client has disconnected."""
         self.end(GONE)
 
     def _as_parent(self) -> Any:

@@ -1,4 +1,4 @@
-"""The page's files, served as they are in this folder: no build step."""
+"""The page's files, served unchanged from this folder, without a build step."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 # A bundle's files may come from anyone: they run nothing and load nothing, and are saved rather
-# than opened unless they are pictures made of pixels.
+# than opened unless they are raster images.
 FILE_POLICY = "sandbox; default-src 'none'"
 PICTURES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 

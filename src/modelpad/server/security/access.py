@@ -1,4 +1,4 @@
-"""Whether a request may come in, by its headers: API keys, rates and admins, for every protocol."""
+"""Access control by request headers: API keys, rate limits and admins, for every protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys with names, and how many requests each may send.
+"""Named API keys and their rate limits.
 
 Keys are stored as SHA-256 only. A key file is read again when it changes: no restart is needed.
 """
@@ -127,7 +127,7 @@ class ApiKeyAuth:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             given = bearer.strip()
-        # Found by its SHA-256: how long that takes says nothing about any valid key.
+        # Looked up by its SHA-256, so timing reveals nothing about valid keys.
         name = self._names.get(hash_key(given)) if given else None
         if name is None:
             raise self._refuse(given, client)

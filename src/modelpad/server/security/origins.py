@@ -74,13 +74,13 @@ def choose_policy(bound: str, allowed: Iterable[str], *, has_keys: bool) -> Host
 def check_host(policy: HostPolicy | None, headers: Mapping[str, str]) -> None:
     """Raises `UnknownHost` for a `Host` that `policy` does not accept.
 
-    Browsers always send `Host`; a probe that speaks HTTP/1.0 without it is accepted.
+    Browsers always send `Host`; a probe over HTTP/1.0 without it is accepted.
     """
     host = headers.get("host")
     if policy is None or host is None or policy.accepts(host):
         return
     raise UnknownHost(
-        f"This server does not answer to the host name {host[:100]!r}.",
+        f"This server does not accept the host name {host[:100]!r}.",
         hint="Use localhost, or start the server with: --allowed-host NAME",
     )
 
@@ -102,7 +102,7 @@ def check_origin(method: str, headers: Mapping[str, str], allowed: Collection[st
 
 
 def is_foreign(headers: Mapping[str, str], allowed: Collection[str]) -> bool:
-    """Whether the browser says that a page of another origin sent the request."""
+    """Whether the browser reports that a page of another origin sent the request."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is None and site is None:
         return False

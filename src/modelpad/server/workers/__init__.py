@@ -1,8 +1,8 @@
 """Several worker processes that act as one server.
 
-supervisor.py   forks, signals, sockets: does what the fleet decides
+supervisor.py   forks, signals, sockets: carries out the fleet's decisions
   connection.py   the supervisor's end of each worker's socket
-  fleet.py        which workers there should be (pure: events in, actions out)
+  fleet.py        which workers to run (pure: events in, actions out)
     restarts.py     how long to wait before replacing a worker that died
     rollouts.py     new versions, prepared by all workers and then served by all
     commands.py     load and unload commands of an admin, run by all workers

@@ -15,7 +15,7 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send a message to a worker; nothing happens when it has exited."""
+    """Send a message to a worker; ignored if it has exited."""
 
     pid: int
     message: FromSupervisor
@@ -28,7 +28,7 @@ class Terminate(msgspec.Struct, frozen=True):
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """End a worker at once (SIGKILL)."""
+    """Kill a worker (SIGKILL)."""
 
     pid: int
 

@@ -31,10 +31,10 @@ class VersionLoader(Protocol):
     """Loads and serves versions in this process: the reconciler."""
 
     async def plans(self) -> Mapping[str, DesiredState]:
-        """What the store wants served, by name."""
+        """The desired versions by model name, from the store."""
 
     async def prepare(self, name: str, plan: DesiredState, /) -> frozenset[int]:
-        """Loads what is missing; returns the versions that are loaded."""
+        """Loads missing versions; returns the loaded ones."""
 
     def apply(self, name: str, plan: DesiredState, versions: Collection[int], /) -> None:
         """Serves these versions."""
@@ -58,9 +58,9 @@ class WorkerHost(Protocol):
 
 
 class SupervisorChannel:
-    """Sends this worker's metrics to the supervisor, and does what the supervisor says.
+    """Sends this worker's metrics to the supervisor, and carries out its commands.
 
-    `workers` is how many workers there should be.
+    `workers` is the desired number of workers.
     """
 
     def __init__(self, connection: socket.socket, workers: int) -> None:
@@ -78,7 +78,7 @@ class SupervisorChannel:
         """Follows the supervisor from now on.
 
         `announce` is called when all workers are ready, if the supervisor has chosen this one to
-        tell the user; `stop` when the supervisor has gone.
+        tell the user; `stop` when the supervisor is gone.
         """
         reader, self._writer = await asyncio.open_unix_connection(
             sock=self._connection, limit=MAX_LINE_BYTES

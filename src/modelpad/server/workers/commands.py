@@ -13,7 +13,7 @@ from modelpad.server.workers.messages import Command, CommandResult
 class PendingCommand:
     """A command that runs in the workers `pending`.
 
-    `asker` is the worker that got the admin's request, and `result` what it will be sent.
+    `asker` is the worker that received the admin's request, and `result` is sent back to it.
     """
 
     command: Command

@@ -37,7 +37,7 @@ class WorkerConnection:
         self.flush()
 
     def flush(self) -> None:
-        """Sends what is left of earlier messages."""
+        """Sends the rest of earlier messages."""
         try:
             while self.outgoing:
                 self.outgoing = self.outgoing[self.socket.send(self.outgoing) :]

@@ -1,4 +1,4 @@
-"""Which workers there should be, and what they are told: a state machine without I/O.
+"""Decides which workers to run and which commands to send them: a state machine without I/O.
 
 Each event (a message, an exit, a tick of the clock) changes the state and returns the actions that
 the supervisor takes. Time is an argument, from one monotonic clock, in seconds.
@@ -45,13 +45,13 @@ class Worker:
 
     pid: int
     ready_at: float | None = None
-    kill_at: float | None = None  # it was told to stop, and is killed when this time has passed
+    kill_at: float | None = None  # stop requested: it is killed at this time
     killed: bool = False
     unanswered_pings: int = 0
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether its stop was requested."""
         return self.kill_at is not None
 
     @property
@@ -61,10 +61,10 @@ class Worker:
 
 
 class Fleet:
-    """Keeps `count` workers running; 0 lets the first one decide how many.
+    """Keeps `count` workers running; 0 lets the first worker decide.
 
     The first worker starts alone: when it fails, the server does not start, and the error is
-    reported once. `overrides` are what has changed since the start, for workers forked later.
+    reported once. `overrides` are the changes since the start, for workers forked later.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Fleet:
     # Events.
 
     def stop(self) -> None:
-        """The server is to shut down; the next tick begins it."""
+        """Shutdown was requested; the next tick begins it."""
         self._stopping = True
 
     def worker_started(self, pid: int) -> list[Action]:
@@ -145,7 +145,7 @@ class Fleet:
     def memory_measured(
         self, sizes: Mapping[int, int], limit_bytes: int, now: float
     ) -> list[Action]:
-        """How many bytes workers take, and how many each may take."""
+        """The memory that workers use, and the limit of each."""
         actions: list[Action] = []
         for pid, verdict in self._memory.judge(dict(sizes), limit_bytes).items():
             worker = self._workers[pid]
@@ -172,7 +172,7 @@ class Fleet:
         actions += self._rollouts.advance(self._serving(), now)
         return actions
 
-    # Workers come and go.
+    # Workers start and exit.
 
     def _fork_missing(self, now: float) -> list[Action]:
         staying = [each for each in self._workers.values() if not each.is_leaving]
@@ -238,7 +238,7 @@ class Fleet:
     def _leaving(self) -> list[int]:
         return [pid for pid, worker in self._workers.items() if worker.is_leaving]
 
-    # What every tick does.
+    # Steps of every tick.
 
     def _ping(self, now: float) -> list[Action]:
         if now - self._pinged_at <= PING_S:

@@ -64,7 +64,7 @@ class WorkerMemory:
 
 
 def total_bytes() -> int:
-    """The memory of this machine or container; 0 if the system does not say."""
+    """The memory of this machine or container; 0 if unknown."""
     found = []
     with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -122,7 +122,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class MemoryWatch:
-    """Judges workers by their last measurements; knows nothing of processes."""
+    """Evaluates workers by their latest measurements; does not touch processes."""
 
     first_bytes: dict[int, int] = field(default_factory=dict)  # when a worker was first measured
     times_high: dict[int, int] = field(default_factory=dict)  # measurements in a row

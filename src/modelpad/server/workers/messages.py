@@ -157,7 +157,7 @@ _read_default = msgspec.json.Decoder(_DefaultVersion).decode
 
 
 def write_line(message: FromWorker | FromSupervisor) -> bytes:
-    """The message as it is sent."""
+    """The encoded message."""
     return encode(message) + b"\n"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEADY_S = 5.0  # a worker that served for longer is replaced at once
+STEADY_S = 5.0  # a worker that served for longer is replaced immediately
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 30.0
 
 
 @dataclass(slots=True)
 class RestartBackoff:
-    """The first replacement starts at once, the next ones after 1, 2, 4, ... 30 seconds."""
+    """The first replacement starts immediately, the next ones after 1, 2, 4, ... 30 seconds."""
 
     delay_s: float = 0.0
     start_at: float = 0.0

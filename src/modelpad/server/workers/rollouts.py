@@ -22,8 +22,8 @@ from modelpad.server.workers.messages import (
     read_default_version,
 )
 
-READ_TIMEOUT_S = 30.0  # for a worker to read the store; then another is asked
-RETRY_S = 60.0  # until a state of which some version failed to load is tried again
+READ_TIMEOUT_S = 30.0  # for a worker to read the store, before another one is tried
+RETRY_S = 60.0  # until a state with a version that failed to load is retried
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Rollout:
 
 
 class Rollouts:
-    """Rollouts in progress, one after the other; `versions` are what names refer to afterwards.
+    """The queue of rollouts; `versions` are the default versions after them.
 
     The store is read every `poll_interval_s`, never for 0.
     """
@@ -60,7 +60,7 @@ class Rollouts:
         self._last_number = 0
 
     def poll(self, serving: Sequence[int], now: float) -> list[Action]:
-        """Asks one worker to read the store, when it is time and no rollout is in progress."""
+        """Requests one worker to read the store, if due and no rollout is in progress."""
         elapsed_s = now - self._polled_at
         wait_s = max(self.poll_interval_s, READ_TIMEOUT_S if self._polling else 0.0)
         if not (self.poll_interval_s and serving) or elapsed_s < wait_s or self._queue:
@@ -79,7 +79,7 @@ class Rollouts:
                 self._queue.append(Rollout(self._last_number, name, state))
 
     def record_prepared(self, pid: int, prepared: VersionsPrepared) -> None:
-        """Notes which versions a worker has loaded."""
+        """Records which versions a worker has loaded."""
         rollout = self._queue[0] if self._queue else None
         if rollout is None or rollout.number != prepared.rollout or pid not in rollout.pending:
             return

@@ -48,7 +48,7 @@ class Forked(BaseException):
 
 
 class Supervisor:
-    """Does what `fleet` decides: forks workers that run `work`, and sends them messages.
+    """Carries out the fleet's decisions: forks workers that run `work`, and sends them messages.
 
     `work` gets the worker's end of the socket and the number of workers (0 when it decides), and
     returns an exit code. The workers accept from `listener`, which is closed here on shutdown: a
@@ -78,7 +78,7 @@ class Supervisor:
     def run(self) -> int:
         """Runs until SIGINT or SIGTERM; returns the exit code.
 
-        In a worker it returns what `work` returns, and raises what that raises.
+        In a worker it returns or raises whatever `work` does.
         """
         gc.collect()
         gc.freeze()  # so that memory allocated up to now stays shared with the workers
@@ -109,7 +109,7 @@ class Supervisor:
         return self._reap()
 
     def _perform(self, actions: Iterable[Action]) -> int | None:
-        """Takes the actions; returns the code of `Exit`."""
+        """Executes the actions; returns the code of `Exit`."""
         for action in actions:
             match action:
                 case Send():
@@ -167,7 +167,7 @@ class Supervisor:
             self._unregister(connection)
 
     def _reap(self) -> int | None:
-        """Tells the fleet about workers that have exited; returns the code of `Exit`."""
+        """Reports exited workers to the fleet; returns the code of `Exit`."""
         for connection in list(self._connections.values()):
             pid, status = os.waitpid(connection.pid, os.WNOHANG)
             if not pid:
