@@ -10,9 +10,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from modelpad.engine import CALLER
 from modelpad.errors import ModelpadError, forget_frames
@@ -27,8 +29,7 @@ from modelpad.server.security.origins import HostPolicy, check_host, check_origi
 log = logging.getLogger("modelpad.server")
 
 
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
+class HttpOptions(msgspec.Struct, frozen=True):
     """Options of the HTTP server.
 
     `paths` maps paths that cloud platforms require to our own. Pages of `origins` may send
@@ -36,7 +37,7 @@ class HttpOptions:
     """
 
     log_requests: bool = False
-    paths: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = {}
     origins: frozenset[str] = frozenset()
     hosts: HostPolicy | None = None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.server.budget import ByteBudget
 from modelpad.server.host import ModelHost
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from modelpad.server.security.auth import ApiKeyAuth
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(msgspec.Struct, frozen=True):
     """One of each; `budget` bounds the bytes of all requests in flight."""
 
     host: ModelHost

@@ -6,7 +6,8 @@ import json
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from modelpad.errors import ModelNotFound, VersionNotFound, suggest_name
 from modelpad.server.http.messages import read_count
@@ -16,8 +17,7 @@ CLOSE_S = 2.0
 MAX_QUOTED_CHARS = 200  # of a client's model name, in an error
 
 
-@dataclass(frozen=True, slots=True)
-class ServedVersions:
+class ServedVersions(msgspec.Struct, frozen=True):
     """The loaded versions of one model.
 
     `default` is the version that the plain name refers to; `traffic` splits requests among
@@ -27,8 +27,8 @@ class ServedVersions:
     name: str
     versions: Mapping[int, ServedModel]
     default: int
-    aliases: Mapping[str, int] = field(default_factory=dict)
-    traffic: Mapping[int, int] = field(default_factory=dict)
+    aliases: Mapping[str, int] = {}
+    traffic: Mapping[int, int] = {}
     shadow: int | None = None
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+import msgspec
 
 from modelpad.engine import (
     Batcher,
@@ -31,8 +33,7 @@ MEASURE_AFTER_S = 1.0
 PATIENCE = 3  # how often measuring gives way to requests
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
+class LoadOptions(msgspec.Struct, frozen=True):
     """How models are loaded.
 
     `batch` is the batch size; 0 measures the best one once the server is idle. `threads` is how
@@ -41,7 +42,7 @@ class LoadOptions:
     be there to replace a worker whose graph hangs.
     """
 
-    limits: QueueLimits = field(default_factory=QueueLimits)
+    limits: QueueLimits = msgspec.field(default_factory=QueueLimits)
     batch: int = 0
     device: str = "cpu"
     threads: int = 1

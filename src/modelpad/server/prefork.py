@@ -5,9 +5,10 @@ Imports little: the process that runs this becomes the supervisor, see `workers/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from socket import socket
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import UsageError
 from modelpad.server.http.sockets import Address, open_socket
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from modelpad.server.options import NetworkOptions, ServeOptions
 
 
-@dataclass(frozen=True, slots=True)
-class SharedState:
+class SharedState(msgspec.Struct, frozen=True):
     """The listening socket, counters in shared memory, and what each worker inherits a copy of."""
 
     listener: socket

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
 
 from modelpad.errors import ModelpadError, NotFound
 from modelpad.server import errors
@@ -31,8 +33,7 @@ MAX_PATH_CHARS = 8192
 MAX_QUOTED_CHARS = 200  # of a path, in an error
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """The OpenAPI description of a route.
 
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
@@ -42,14 +43,13 @@ class Operation:
 
     summary: str
     responses: Mapping[str, Schema]
-    requests: Mapping[str, Schema] = field(default_factory=dict)
+    requests: Mapping[str, Schema] = {}
     failures: tuple[str, ...] = ()
     needs_models: bool = True
     is_native: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A method, a path with parameters in braces, and a handler.
 
     `write_error` is how the route's protocol reports an error. Routes that are not `guarded` need
@@ -65,14 +65,6 @@ class Route:
     guarded: bool = True
     predicts: bool = False
     admin: bool = False
-    pattern: re.Pattern[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        text = re.escape(self.endpoint).replace(r"\{", "{").replace(r"\}", "}")
-        text = text.replace("{path}", "(?P<path>.+)")
-        object.__setattr__(
-            self, "pattern", re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", text))
-        )
 
 
 Match = tuple[Route, Names]
@@ -101,7 +93,7 @@ class RouteTable:
     def _search(self, method: str, path: str) -> Match | Response:
         allowed = set()
         for route in self.routes:
-            match = route.pattern.fullmatch(path)
+            match = compile_endpoint(route.endpoint).fullmatch(path)
             if match and route.method == method:
                 names = match.groupdict()
                 if len(path) <= MAX_CACHED_PATH_CHARS:
@@ -112,6 +104,14 @@ class RouteTable:
             if match:
                 allowed.add(route.method)
         return _respond_unknown(method, path[:MAX_QUOTED_CHARS], sorted(allowed))
+
+
+@cache
+def compile_endpoint(endpoint: str) -> re.Pattern[str]:
+    """The pattern of an endpoint's paths; compiled on first use, as most are never requested."""
+    text = re.escape(endpoint).replace(r"\{", "{").replace(r"\}", "}")
+    text = text.replace("{path}", "(?P<path>.+)")
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", text))
 
 
 def _respond_unknown(method: str, path: str, allowed: list[str]) -> Response:

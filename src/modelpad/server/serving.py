@@ -7,8 +7,9 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.server.allocator import map_large_blocks
 from modelpad.server.app import App
@@ -51,8 +52,7 @@ def serve(
     asyncio.run(serving.run(listener, context, grpc, tls))
 
 
-@dataclass(slots=True)
-class _Serving:
+class _Serving(msgspec.Struct):
     """Runs the server on an event loop: start, wait for a signal, stop."""
 
     app: App

@@ -9,9 +9,10 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import ModelNotFound, UsageError, VersionNotFound
 
@@ -36,8 +37,7 @@ MODEL_SUFFIXES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFinder:
+class ModelFinder(msgspec.Struct, frozen=True):
     """Finds models in `store`, and imports files into `cache`; `report` gets a line per import."""
 
     store: Path

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,8 +27,7 @@ JSON = "application/json"
 MAX_DIGITS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(msgspec.Struct, frozen=True):
     """What clients may use; sizes in bytes, times in seconds.
 
     A request's head must arrive within `header_s` and its body within `body_s`; a connection is
@@ -212,8 +210,7 @@ class Request:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A response: a whole `body`, or its `parts` as they are produced.
 
     `outputs` are the arrays that a response in parts is made from, if it is made from arrays.
@@ -222,7 +219,7 @@ class Response:
     body: bytes = b""
     content_type: str = JSON
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     parts: AsyncIterator[bytes] | None = None
     outputs: Mapping[str, object] | None = None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from modelpad.server.budget import ByteBudget
 from modelpad.server.http.messages import Request, Response, ServerLimits
@@ -12,8 +13,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 ShedLoad = Callable[[Request], Response | None]
 
 
-@dataclass(slots=True)
-class Service:
+class Service(msgspec.Struct):
     """Turns requests into responses.
 
     `shed_load` is called as soon as a request's head is complete. The response it returns is sent

@@ -7,9 +7,10 @@ import errno
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import ModelpadError, PortInUse, UsageError
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where to listen; port 0 means any free port."""
 
     host: str = "127.0.0.1"
@@ -35,8 +35,7 @@ class Address:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True):
     """The PEM files for HTTPS, and for gRPC over TLS."""
 
     certificate: Path

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import msgspec
 
 from modelpad.errors import ForeignOrigin, UnknownHost
 
@@ -25,8 +26,7 @@ ANY = "*"
 MAX_HOST_CHARS = 300  # a name has at most 253, and a port follows
 
 
-@dataclass(frozen=True, slots=True)
-class HostPolicy:
+class HostPolicy(msgspec.Struct, frozen=True):
     """Which `Host` headers are accepted: loopback names and addresses, and those in `allowed`.
 
     `allowed` holds names, `*.example.org` for all names below one, or `*` for any. With

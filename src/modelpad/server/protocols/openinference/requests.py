@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeGuard
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +27,7 @@ HEADER_LENGTH = "inference-header-content-length"
 MAX_TIMEOUT = 2**63  # microseconds: what Triton's field holds
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(msgspec.Struct, frozen=True):
     """What a client wants back: `outputs` as it named them, none for all; its own `id`."""
 
     outputs: Sequence[Mapping[str, Json]] = ()
@@ -36,8 +35,7 @@ class OutputOptions:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, frozen=True):
     """A parsed request; its tensors are not checked against the model yet."""
 
     arrays: Mapping[str, NDArray[np.generic]]
