@@ -144,6 +144,8 @@ def test_no_chunk_runs_after_the_deadline_or_a_cancellation(doubler: Bundle, unt
         leaving = asyncio.create_task(batcher.run(numbers(4000, 10_000.0)))
         await until(lambda: 10_000.0 in session.firsts)
         leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leaving
         session.go.set()
         assert await batcher.drain(1)
 

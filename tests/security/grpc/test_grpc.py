@@ -243,12 +243,11 @@ def test_a_client_that_is_refused_may_try_again_on_its_connection(
 LIMITED = """
 import sys
 from modelpad.cli.main import main
-from modelpad.server.http import messages as http
+from modelpad.server import assembly
 import modelpad.server.grpc.calls as calls
 calls.STREAM_IDLE_S = 1.0
-fast = {"body_s": 1.0, "header_s": 1.0}
-make = http.ServerLimits.__init__
-http.ServerLimits.__init__ = lambda self, *a, **k: make(self, *a, **{**k, **fast})
+make = assembly.ServerLimits
+assembly.ServerLimits = lambda **given: make(**given, body_s=1.0, header_s=1.0)
 sys.exit(main(sys.argv[1:]))
 """
 
