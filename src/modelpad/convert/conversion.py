@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelpad.bundle import Manifest, Sample
+from modelpad.bundle.samples import add_input
 from modelpad.convert.input_plan import InputPlan, plan_inputs
 from modelpad.convert.output_plan import OutputPlan, plan_outputs
 from modelpad.convert.parity import Parity, Run
@@ -32,9 +32,6 @@ from modelpad.convert.specs import parse_input, parse_output
 from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json
-
-if TYPE_CHECKING:
-    pass
 
 MAX_KEPT_SAMPLES = 6
 SAME = "identical for all samples, so parity proves little; use real ones: --samples"
@@ -182,13 +179,8 @@ def keep_samples(
         record: dict[str, dict[str, Json]] = {}
         for plan in inputs:
             value = values[plan.field.name]
-            if isinstance(value, bytes):
-                suffix = "png" if value.startswith(b"\x89PNG") else "jpg"
-                path = f"samples/{number}.{suffix}"
-                files[path] = value
-                record[plan.field.name] = {"file": path}
-            elif np.size(np.asarray(value)) <= MAX_INLINE_ELEMENTS:
-                record[plan.field.name] = {"value": value}
+            if isinstance(value, bytes) or np.size(np.asarray(value)) <= MAX_INLINE_ELEMENTS:
+                record[plan.field.name] = add_input(number, value, files)
         if len(record) < len(inputs):
             continue
         expected = None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
+from modelpad.bundle.samples import add_input
 from modelpad.convert import Proved, prove
 from modelpad.convert.conversion import task_name
 from modelpad.errors import MissingExtra
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 Files = dict[str, bytes | Path]
 
 LARGE_BUNDLE_BYTES = 50_000_000
-PICTURE_SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,19 +184,13 @@ def _describe(
 
 def _add_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
     """The examples as manifest samples; images are added to `files`."""
-    samples = []
-    for number, example in enumerate(trained.examples):
-        record: dict[str, dict[str, Json]] = {}
-        for name, value in example.inputs.items():
-            if isinstance(value, bytes):
-                suffix = next((s for head, s in PICTURE_SUFFIXES if value.startswith(head)), "bin")
-                path = f"samples/{number}.{suffix}"
-                files[path] = value
-                record[name] = {"file": path}
-            else:
-                record[name] = {"value": value}
-        samples.append(Sample(record, example.expected))
-    return tuple(samples)
+    return tuple(
+        Sample(
+            {name: add_input(number, value, files) for name, value in example.inputs.items()},
+            example.expected,
+        )
+        for number, example in enumerate(trained.examples)
+    )
 
 
 def _flatten(options: Mapping[str, object]) -> dict[str, object]:
