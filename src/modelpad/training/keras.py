@@ -1,7 +1,8 @@
-"""What Keras recipes share: `fit` for a run, cross-validation, and a fused layer."""
+"""What Keras recipes share: `fit` for a run, cross-validation, an optimizer, and a fused layer."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -98,6 +99,17 @@ def cross_validate(
 def predict(model: keras.Model, items: NDArray[np.float32]) -> NDArray[np.float32]:
     """The model's outputs for items (N, ...), without a progress bar: float32."""
     return np.asarray(model.predict(items, batch_size=500, verbose=0), dtype=np.float32)
+
+
+def averaged_adamw(steps: int) -> keras.optimizers.Optimizer:
+    """AdamW with warm-up, cosine decay and averaged weights."""
+    warmup = steps // 6
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), alpha=0.0, warmup_target=0.004, warmup_steps=max(1, warmup)
+    )
+    # The average starts at the untrained weights, which must have decayed by the end.
+    momentum = min(0.995, math.exp(-8 / max(1, steps)))
+    return keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=momentum)
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]

@@ -6,7 +6,6 @@ come first, which is faster in PyTorch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,16 +13,17 @@ import keras
 from keras import layers, losses, optimizers
 
 from modelpad.recipes.digits import ArchitectureName
-from modelpad.training.keras import FusedBatchNormalization
+from modelpad.training.keras import FusedBatchNormalization, averaged_adamw
+
+Body = Callable[[type[layers.Layer]], list[layers.Layer]]
+"""The layers, from the batch normalisation layer to use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """How an architecture is built and trained."""
 
-    body: Callable[
-        [type[layers.Layer]], list[layers.Layer]
-    ]  # from the batch normalisation layer to use
+    body: Body
     optimizer: Callable[[int], optimizers.Optimizer]  # from the number of training steps
     loss: Callable[[], losses.Loss] = losses.CategoricalCrossentropy
     epochs: int = 12
@@ -70,17 +70,6 @@ def compact(normalization: type[layers.Layer]) -> list[layers.Layer]:
         *convolve(64, 3, pad="same"),
         layers.GlobalAveragePooling2D(),
     ]
-
-
-def averaged_adamw(steps: int) -> optimizers.Optimizer:
-    """AdamW with warm-up, cosine decay and averaged weights."""
-    warmup = steps // 6
-    rate = optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), alpha=0.0, warmup_target=0.004, warmup_steps=max(1, warmup)
-    )
-    # The average starts at the untrained weights, which must have decayed by the end.
-    momentum = min(0.995, math.exp(-8 / max(1, steps)))
-    return optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=momentum)
 
 
 # `compact` is our own; the others follow textbooks.

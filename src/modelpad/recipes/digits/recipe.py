@@ -31,11 +31,10 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     arch = ARCHITECTURES[options.arch]
     splits, pens = load_splits(run, pens=arch.uses_pen_strokes)
     shape, classes = splits.item_shape, splits.data.classes
-    validation, test = splits.validation, splits.test
     run.set_epochs(arch.epochs)
     run.print(
         f"{options.arch} on {splits.data.name}: {len(splits.train):,} training,"
-        f" {len(validation):,} validation and {len(test):,} test images."
+        f" {len(splits.validation):,} validation and {len(splits.test):,} test images."
     )
 
     custom = resolve_custom(options.keras, arch.loss(), len(classes))
@@ -52,11 +51,13 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     keras.utils.set_random_seed(run.seed)
     batches = Batches(splits.examples(splits.train, custom.encode), plan)
     model = build(len(batches) * run.epochs)
+    validation = splits.validation
     fit(model, run, custom, batches, (splits.inputs(validation), custom.encode(validation.labels)))
 
     # Test and export the same weights without the training-only layers.
     final = build_model(options.arch, shape, len(classes))
     final.set_weights(model.get_weights())
+    test = splits.test.in_memory()  # image files are decoded once, not on each access
     items = splits.inputs(test)
     scores = predict(final, items)
     predictions = Predictions(test.images, test.labels, scores, classes, splits.sketch)
