@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from modelpad.server.app import App, HttpOptions
 from modelpad.server.backend import Backend
+from modelpad.server.budget import ByteBudget
+from modelpad.server.host import ModelHost
+from modelpad.server.http.messages import ServerLimits
+from modelpad.server.inference import Inference
 from modelpad.server.routes import ROUTES
+from modelpad.server.security.access import AccessControl
 
 if TYPE_CHECKING:
-    from modelpad.server.http.messages import ServerLimits
     from modelpad.server.model_table import ModelTable
     from modelpad.server.observability.traces import Traces
     from modelpad.server.security.auth import ApiKeyAuth
@@ -25,6 +29,12 @@ def build_app(
     admins: Iterable[str] = (),
     traces: Traces | None = None,
 ) -> App:
-    """The HTTP app with all routes; `app.backend` is what a gRPC server needs."""
-    backend = Backend.build(models, limits, auth=auth, admins=admins, traces=traces)
-    return App(backend, ROUTES, options)
+    """The HTTP app with all routes; `app.backend` is what a gRPC server needs.
+
+    Without `models` it is not ready until they are set.
+    """
+    limits = limits or ServerLimits()
+    budget = ByteBudget(limits.inflight_bytes)
+    host = ModelHost(models, traces)
+    access = AccessControl(host.metrics, auth, admins)
+    return App(Backend(host, Inference(host, budget), access, limits, budget), ROUTES, options)

@@ -97,10 +97,10 @@ def test_missing_keys_cost_little(keyed: Any) -> None:
 
 
 def test_grpc_clients_are_limited_too() -> None:
-    from modelpad.server.backend import Backend
+    from modelpad.server import build_app
 
     auth = ApiKeyAuth(f"ann={KEY}", failures=RateLimiter(0.1, burst=2))
-    access = Backend.build(auth=auth).access
+    access = build_app(auth=auth).backend.access
     for _ in range(2):
         with pytest.raises(Unauthorized):
             access.admit(WRONG, client="10.0.0.9")
