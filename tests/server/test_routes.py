@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx
 import pytest
 
-from modelpad.bundle import Bundle
-
 PNG = {"content-type": "image/png"}
-
-
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def seven(digits: Bundle) -> bytes:
-    return digits.path("samples/7.png").read_bytes()
 
 
 def test_unknown_paths_and_methods(client: httpx.Client) -> None:

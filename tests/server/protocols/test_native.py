@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,17 +20,6 @@ from modelpad.bundle import Bundle
 PNG = {"content-type": "image/png"}
 GZIP = {"content-encoding": "gzip"}
 JSON = {"content-type": "application/json"}
-
-
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def seven(digits: Bundle) -> bytes:
-    return digits.path("samples/7.png").read_bytes()
 
 
 def data_url(body: bytes) -> str:
