@@ -269,6 +269,10 @@ class KerasSource:
             return self._export_torch()
         return self._export_other()
 
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The architecture and the weights, unless the architecture cannot be serialised."""
         try:

@@ -86,6 +86,10 @@ class LightGBMSource:
             convert_lightgbm, self.booster, self.inputs[0], self.outputs[0], **options
         )
 
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in LightGBM's own format."""
         return {"lightgbm.txt": self.booster.model_to_string().encode("utf-8")}

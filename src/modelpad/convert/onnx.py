@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,10 @@ class OnnxSource:
         copy = type(self.model)()
         copy.CopyFrom(self.model)
         return copy
+
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
 
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: the bundle contains the graph."""

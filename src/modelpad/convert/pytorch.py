@@ -227,6 +227,10 @@ class TorchSource:
             return export_program(self._program, self.inputs, self.outputs)
         return export_module(_flatten_results(self.module), self.inputs, self.outputs)
 
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
+
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: a bundle never contains code."""
         return {}

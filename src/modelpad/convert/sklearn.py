@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,6 +152,10 @@ class SklearnSource:
             if node.op_type == "StringNormalizer":
                 set_locale(node)
         return select_outputs(model, {model.graph.output[-1].name: self.outputs[0].name})
+
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
 
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: a bundle never contains code, and estimators are pickled."""

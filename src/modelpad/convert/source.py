@@ -7,7 +7,7 @@ concern.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,21 +24,29 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input or output of a model.
+    """An input or output of a model, exactly as its framework declares it.
 
-    `dtype` is NumPy's name or `string`. `shape` starts with the batch axis. `limit` is the
-    exclusive upper bound of integer inputs, if known (the size of an embedding).
+    `dtype` is NumPy's name or `string`. `shape` is the whole shape; `batch_axis` is the axis that
+    counts items, or None if there is none and requests run one at a time. `limit` is the exclusive
+    upper bound of integer inputs, if known (the size of an embedding). `columns` names the features
+    on the last axis of a table (batch, features); `choices` are the values of a categorical input
+    (batch, 1) that the model was trained on.
     """
 
     name: str
     dtype: str
     shape: Shape
     limit: int | None = None
+    batch_axis: int | None = 0
+    columns: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
 
     @property
     def item_shape(self) -> Shape:
         """The shape without the batch axis."""
-        return self.shape[1:]
+        if self.batch_axis is None:
+            return self.shape
+        return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
 
     def renamed(self, name: str) -> TensorSpec:
         """A copy with another name."""
@@ -73,7 +81,17 @@ class SourceModel(Protocol):
         """Whether a layer of the model scales raw pixels 0..255."""
 
     def run(self, batch: Arrays) -> Arrays:
-        """The model's outputs (batch, ...) in its own framework, by name."""
+        """The model's outputs in its own framework, by name, for its own raw inputs by name.
+
+        It is called with one item and with several, if all tensors have a batch axis.
+        """
+
+    def hard_samples(self) -> Sequence[Arrays]:
+        """Raw inputs of single items, without the batch axis, that are hard for this framework.
+
+        For example missing values, unseen categories, stop words, edges of the thresholds of trees.
+        They are part of the parity check; none is required.
+        """
 
     def export(self) -> ModelProto:
         """The model as an ONNX graph whose inputs and outputs have the specs' names."""

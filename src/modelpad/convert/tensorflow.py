@@ -188,6 +188,10 @@ class SavedModelSource:
         _sort_io(model, self.inputs, self.outputs)
         return rename_io(model, self.inputs, self.outputs)
 
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
+
     def files(self) -> Mapping[str, bytes | Path]:
         """No files."""
         return {}
@@ -252,6 +256,10 @@ class LiteSource:
     def export(self) -> ModelProto:
         """The graph, exported by tf2onnx."""
         return rename_io(run_tf2onnx(["--tflite", str(self.path)]), self.inputs, self.outputs)
+
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
 
     def files(self) -> Mapping[str, bytes | Path]:
         """No files."""

@@ -95,6 +95,10 @@ class XGBoostSource:
         plain.feature_names = None
         return convert_trees(convert_xgboost, plain, self.inputs[0], self.outputs[0])
 
+    def hard_samples(self) -> Sequence[Arrays]:
+        """None."""
+        return ()
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in XGBoost's own format."""
         return {"xgboost.ubj": bytes(self.booster.save_raw("ubj"))}
