@@ -56,6 +56,22 @@ def optional_integer_at(record: Mapping[str, Json], key: str) -> int | None:
     return None if record.get(key) is None else integer_at(record, key)
 
 
+def optional_number_at(record: Mapping[str, Json], key: str) -> float | None:
+    """The number at `key`, or None for `null` or a missing key."""
+    value = record.get(key)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise TypeError(f"{key} is not a number")
+    return value
+
+
+def boolean_at(record: Mapping[str, Json], key: str) -> bool:
+    """The boolean at `key`."""
+    value = record[key]
+    if not isinstance(value, bool):
+        raise TypeError(f"{key} is not a boolean")
+    return value
+
+
 def list_at(record: Mapping[str, Json], key: str) -> list[Json]:
     """The array at `key`."""
     return as_list(record[key], key)

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpad.errors import BundleInvalid, InvalidInput, TooLarge
-from modelpad.fields import Field, Image, Label, Sketch, Tensor, Text, field_from_dict
+from modelpad.fields import (
+    Choice,
+    Field,
+    Image,
+    Label,
+    Number,
+    Sketch,
+    Tensor,
+    Text,
+    field_from_dict,
+)
 
 FIELDS: list[Field] = [
     Image("photo", 8, 6, 3),
@@ -19,6 +29,11 @@ FIELDS: list[Field] = [
     Text("review", 100),
     Tensor("numbers", "int64", (None, 3)),
     Label("kind", ("a", "b"), 1),
+    Number("age", "years", 0, 120),
+    Number("rooms", whole=True),
+    Number("income", nullable=True),
+    Choice("city", ("Bern", "Basel")),
+    Choice("grade", (1, 2), allow_other=True),
 ]
 
 
@@ -58,6 +73,9 @@ def test_any_json_is_decoded_or_an_invalid_input(value: Any) -> None:
         {"kind": "text", "name": "a", "max_length": float("inf")},
         {"kind": "label", "name": "a", "classes": [1, 2]},
         {"kind": "label", "name": "a", "classes": ["a", "b"], "top": -1},
+        {"kind": "number", "name": "a", "unit": "", "whole": 1, "nullable": False},
+        {"kind": "number", "name": "a", "unit": "", "whole": True, "minimum": "0"},
+        {"kind": "choice", "name": "a", "choices": "ab", "allow_other": False},
         {"kind": "score", "name": ["a"]},
         {"kind": ["score"], "name": "a"},
     ],

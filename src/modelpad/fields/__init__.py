@@ -4,10 +4,12 @@ A field decodes one request value, encodes one output, and has a JSON schema and
 not depend on bundles, sessions or HTTP.
 """
 
+from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
 from modelpad.fields.image import Image
 from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
+from modelpad.fields.number import Number
 from modelpad.fields.score import Score
 from modelpad.fields.signature import Signature
 from modelpad.fields.sketch import Sketch
@@ -15,9 +17,11 @@ from modelpad.fields.tensor import Tensor
 from modelpad.fields.text import Text
 
 __all__ = [
+    "Choice",
     "Field",
     "Image",
     "Label",
+    "Number",
     "Score",
     "Signature",
     "Sketch",

@@ -22,7 +22,7 @@ class Field(Protocol):
 
     @property
     def kind(self) -> str:
-        """The type's name in a manifest: `sketch`, `image`, `text`, `tensor`, `label`, `score`."""
+        """The type's name in a manifest: a key of `kinds.KINDS`."""
 
     @property
     def widget(self) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from modelpad.errors import BundleInvalid
+from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
 from modelpad.fields.image import Image
 from modelpad.fields.label import Label
+from modelpad.fields.number import Number
 from modelpad.fields.score import Score
 from modelpad.fields.sketch import Sketch
 from modelpad.fields.tensor import Tensor
@@ -15,8 +17,10 @@ from modelpad.fields.text import Text
 from modelpad.foreign_json import Json, text_at
 
 KINDS: dict[str, Callable[[Mapping[str, Json]], Field]] = {
+    Choice.kind: Choice.from_dict,
     Image.kind: Image.from_dict,
     Label.kind: Label.from_dict,
+    Number.kind: Number.from_dict,
     Score.kind: Score.from_dict,
     Sketch.kind: Sketch.from_dict,
     Tensor.kind: Tensor.from_dict,
