@@ -267,7 +267,7 @@ def test_the_thread_survives_a_shortage_of_memory(
 
     async def ask() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("modelpad.engine.running.group_by_shape", raise_memory_error)
+            patch.setattr("modelpad.engine.running.group_requests", raise_memory_error)
             with pytest.raises(ModelFailed, match="memory"):
                 await batcher.run(numbers(1))
         assert (await batcher.run(numbers(1, 3.0)))["y"][0] == 6.0

@@ -13,6 +13,7 @@ from modelpad.fields import Signature
 from modelpad.foreign_json import (
     Json,
     as_object,
+    boolean_at,
     integer_at,
     list_at,
     load_json,
@@ -20,7 +21,7 @@ from modelpad.foreign_json import (
     text_at,
 )
 
-FORMAT = 1
+FORMAT = 2
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 REWRITE = "Write the bundle again from its source model."
 
@@ -35,10 +36,14 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example: each input as `{"file": path}` or `{"value": JSON}`, and the expected output."""
+    """An example: each input as `{"file": path}` or `{"value": JSON}`, and the expected output.
+
+    A `generated` one only warms the model up; the page does not show it.
+    """
 
     inputs: Mapping[str, Mapping[str, Json]]
     expected: Json = None
+    generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Manifest:
                 {
                     "inputs": {name: {**value} for name, value in sample.inputs.items()},
                     "expected": sample.expected,
+                    "generated": sample.generated,
                 }
                 for sample in self.samples
             ],
@@ -181,7 +187,7 @@ def _read_sample(record: Json, files: Mapping[str, FileRecord]) -> Sample:
             raise ValueError(f"the sample file {inputs[name]['file']!r} is not listed")
         if not {"file", "value"} & set(inputs[name]):
             raise ValueError("a sample input has neither file nor value")
-    return Sample(inputs, sample.get("expected"))
+    return Sample(inputs, sample.get("expected"), boolean_at(sample, "generated"))
 
 
 def check_path(path: str) -> None:

@@ -13,6 +13,10 @@ def add_input(number: int, value: bytes | Json, files: dict[str, bytes | Path]) 
     """An input of sample `number` as the manifest holds it; an image file is added to `files`."""
     if not isinstance(value, bytes):
         return {"value": value}
-    path = f"samples/{number}.{'png' if value.startswith(PNG) else 'jpg'}"
+    suffix = "png" if value.startswith(PNG) else "jpg"
+    path, count = f"samples/{number}.{suffix}", 1
+    while path in files:  # a model with several image inputs
+        count += 1
+        path = f"samples/{number}-{count}.{suffix}"
     files[path] = value
     return {"file": path}

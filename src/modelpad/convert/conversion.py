@@ -1,41 +1,54 @@
 """Converts a source model into the content of a bundle: graph, manifest, samples and parity.
 
-The steps: plan the inputs, collect samples, run the model on them, plan the outputs, export the
-graph, add preprocessing to it, optimise it, check parity, and optionally quantize and check again.
+The steps: export the graph, plan the inputs, collect samples, run the model on them, plan the
+outputs, check parity on raw inputs, optionally quantize and check again, check the typed side.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelpad.bundle import Manifest, Sample
 from modelpad.bundle.samples import add_input
-from modelpad.convert.input_plan import InputPlan, plan_inputs
-from modelpad.convert.output_plan import OutputPlan, plan_outputs
-from modelpad.convert.parity import Parity, Run
-from modelpad.convert.prove import GraphFacts, make_reference, prove, run_source
+from modelpad.convert.batching import Batching, find_batching, pick_batch
+from modelpad.convert.graph import last_operator
+from modelpad.convert.input_plan import plan_inputs
+from modelpad.convert.naming import match_specs
+from modelpad.convert.output_plan import Observed, plan_outputs
+from modelpad.convert.parity import Parity, Pick
+from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
+from modelpad.convert.prove import Claim, GraphFacts, prove
+from modelpad.convert.reference import Reference
 from modelpad.convert.samples import (
     Values,
     decode_samples,
     generate_samples,
     load_samples,
-    stack_samples,
     wrap_samples,
 )
-from modelpad.convert.source import ImportRequest, SourceModel
-from modelpad.convert.specs import parse_input, parse_output
-from modelpad.fields import Label, Signature
+from modelpad.convert.scaling import find_scales
+from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
+from modelpad.convert.specs import InputSpec, parse_input, parse_output
+from modelpad.convert.typed_check import check_typed
+from modelpad.engine.typed import batch_first
+from modelpad.errors import ParityFailed, UsageError
+from modelpad.fields import Label
 from modelpad.fields.arrays import Array, Arrays
+from modelpad.fields.steps import apply_steps
 from modelpad.foreign_json import Json
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 MAX_KEPT_SAMPLES = 6
-SAME = "identical for all samples, so parity proves little; use real ones: --samples"
 MAX_INLINE_ELEMENTS = 4096
+ALIKE = 1e-5  # relative; outputs that differ less between samples prove nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,68 +68,170 @@ class Conversion:
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """All that was found out about a model: its fields, and how it counts items."""
+
+    inputs: tuple[InputPlan, ...]
+    outputs: tuple[OutputPlan, ...]
+    others: tuple[TensorSpec, ...]
+    batching: Batching
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Values as a client sends them, and the raw inputs made of them, in the same order.
+
+    `generated`: they are not the user's.
+    """
+
+    values: list[Values]
+    items: list[Arrays]
+    generated: bool
+
+
 def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
     """Converts a model and checks that the result is equivalent.
 
     Raises:
-        UsageError: an input, an output or the samples do not fit the model.
+        UsageError: an input, an output or the samples do not fit the model, or leave open what the
+            model expects.
         ConversionFailed: the model cannot be exported to ONNX.
         ParityFailed: the graph's outputs differ from the model's.
         BundleInvalid: the name is invalid.
     """
-    inputs = plan_inputs(source, [parse_input(text) for text in request.inputs])
-    raw = collect_samples(request, inputs)
-    raw, samples = keep_one_shape(raw, decode_samples(raw, inputs))
-    results = run_source(source, inputs, stack_samples(samples[:7]))
-    outputs = plan_outputs(source, [parse_output(text) for text in request.outputs], results)
-    outputs = rename_clashes(inputs, outputs)
+    graph = source.export()
+    specs = [parse_input(text) for text in request.inputs]
+    hard = [dict(item) for item in source.hard_samples()]
+    scales = find_scales(graph, {spec.name: spec.dtype for spec in source.inputs})
+    tensors = choose_axes(source.inputs, specs)
+    inputs = plan_inputs(source.framework, tensors, specs, Evidence(scales, hard, request.ask))
+    samples = collect_samples(request, inputs)
+    axes = {tensor.name: tensor.batch_axis for tensor in tensors}
+    reference = Reference(source, [*samples.items, *hard], axes)
+    plans = plan_model(source, request, graph, inputs, reference)
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
     try:
+        claim = Claim(reference, plans.batching, pick_labels(plans))
         proved = prove(
-            source,
-            inputs,
-            outputs,
-            samples,
+            graph,
+            claim,
             Path(folder.name) / "model.onnx",
             tolerance=request.tolerance,
             quantize=request.quantize,
         )
+        files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
+        files |= source.files()
+        joins = plans.batching.joins and not proved.note
+        quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
+        manifest = Manifest(
+            name=name,
+            task=task_name(plans.inputs, plans.outputs),
+            title=name,
+            signature=make_signature(plans.inputs, plans.outputs, plans.others, batched=joins),
+            source={"framework": source.framework, **source.facts, **quantized},
+            parity=proved.parity.to_dict(),
+            samples=keep_samples(samples, plans, reference, files),
+        )
+        check_typed(manifest, files, reference, plans.outputs, samples.values, proved.parity)
     except BaseException:
         folder.cleanup()
         raise
-    files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
-    files |= source.files()
-    reference = make_reference(source, inputs, outputs)
-    quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
-    manifest = Manifest(
-        name=name,
-        task=task_name(inputs, outputs),
-        title=name,
-        signature=Signature(
-            tuple(plan.field for plan in inputs), tuple(plan.field for plan in outputs)
-        ),
-        source={"framework": source.framework, **source.facts, **quantized},
-        parity=proved.parity.to_dict(),
-        samples=keep_samples(raw, inputs, outputs, reference, samples, files),
-    )
-    notes = write_notes(inputs, outputs, results)
+    notes = write_notes(plans, proved.note)
     return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
-def write_notes(
-    inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan], results: Arrays
-) -> tuple[str, ...]:
-    """The plans' assumptions that the user should check, one line each."""
-    notes = [(plan.field.name, plan.note) for plan in inputs]
-    notes += [(plan.field.name, plan.note) for plan in outputs]
-    notes += [(plan.field.name, SAME) for plan in outputs if is_constant(results[plan.spec.name])]
-    return tuple(f"{name}: {note}" for name, note in notes if note)
+def plan_model(
+    source: SourceModel,
+    request: ImportRequest,
+    graph: ModelProto,
+    inputs: tuple[InputPlan, ...],
+    reference: Reference,
+) -> Plans:
+    """Runs the model and plans its outputs. Raises like `convert_model`."""
+    single = any("batch" in parse_input(text).options for text in request.inputs)
+    batching = find_batching(reference, single=single)
+    picked = pick_batch(reference.alike()) if batching.joins else (0,)
+    results = reference.predict(picked)
+    check_variety(reference)
+    observed = [
+        Observed(
+            replace(spec, batch_axis=batching.outputs[spec.name]),
+            batch_first(results[spec.name], batching.outputs[spec.name]),
+            last_operator(graph, spec.name),
+            len(source.outputs) == 1,
+        )
+        for spec in source.outputs
+    ]
+    specs = [parse_output(text) for text in request.outputs]
+    outputs, others = plan_outputs(source, specs, observed)
+    return Plans(inputs, rename_clashes(inputs, outputs), others, batching)
+
+
+def choose_axes(
+    tensors: Sequence[TensorSpec], specs: Sequence[InputSpec]
+) -> tuple[TensorSpec, ...]:
+    """The model's inputs, without a batch axis where the user says so. Raises `UsageError`."""
+    for batch in (spec.options.get("batch") for spec in specs):
+        if batch not in (None, "1", "none"):
+            raise UsageError(
+                f"batch={batch} is not known.",
+                hint="Use batch=1 to predict items one at a time, or batch=none if the input has"
+                " no batch axis.",
+            )
+    matched = match_specs(specs, tensors, "input")
+    unbatched = {name for name, spec in matched.items() if spec.options.get("batch") == "none"}
+    return tuple(
+        replace(tensor, batch_axis=None) if tensor.name in unbatched else tensor
+        for tensor in tensors
+    )
+
+
+def check_variety(reference: Reference) -> None:
+    """Raises `ParityFailed` if the model predicts the same for all items."""
+    count = min(7, len(reference.items))
+    outputs = [reference.predict((index,)) for index in range(count)]
+    if count > 1 and all(_are_alike([each[name] for each in outputs]) for name in outputs[0]):
+        raise ParityFailed(
+            f"The model predicts the same for {count} different samples, so that comparing it with"
+            " its graph proves nothing.",
+            hint="Give it real samples: --samples PATH.",
+        )
+
+
+def _are_alike(arrays: Sequence[Array]) -> bool:
+    first = arrays[0]
+    if any(array.shape != first.shape for array in arrays):
+        return False
+    if first.dtype.kind not in "biuf":
+        return all(array.tolist() == first.tolist() for array in arrays)
+    numbers = np.stack([array.astype(np.float64) for array in arrays])
+    numbers = np.nan_to_num(numbers, posinf=0, neginf=0)
+    return not numbers.size or bool(np.ptp(numbers, axis=0).max() <= ALIKE * np.abs(numbers).max())
+
+
+def pick_labels(plans: Plans) -> dict[str, Pick]:
+    """How the class of each item is picked from the outputs with labels."""
+
+    def make(plan: OutputPlan) -> Pick:
+        axis = plans.batching.outputs[plan.spec.name]
+        return lambda array: apply_steps(plan.steps, batch_first(array, axis)).argmax(axis=-1)
+
+    return {plan.spec.name: make(plan) for plan in plans.outputs if isinstance(plan.field, Label)}
+
+
+def write_notes(plans: Plans, note: str) -> tuple[str, ...]:
+    """What the user should know about the plans, one line each."""
+    notes = [(plan.field.name, plan.note) for plan in plans.inputs]
+    notes += [(plan.field.name, plan.note) for plan in plans.outputs]
+    lines = [f"{name}: {text}" for name, text in notes if text]
+    return (*lines, *filter(None, (plans.batching.note, note)))
 
 
 def rename_clashes(
     inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
 ) -> tuple[OutputPlan, ...]:
-    """Renames outputs that share a name with an input: a graph's names are unique."""
+    """Renames output fields that share a name with an input field."""
     names = {plan.field.name for plan in inputs}
     return tuple(
         plan.renamed(f"{plan.field.name}_out") if plan.field.name in names else plan
@@ -124,39 +239,22 @@ def rename_clashes(
     )
 
 
-def is_constant(output: Array) -> bool:
-    """Whether an output (batch, ...) hardly differs between samples."""
-    if len(output) < 2 or output.dtype.kind not in "biuf":
-        return False
-    numbers = output.astype(np.float64)
-    return bool(np.ptp(numbers, axis=0).max() <= 1e-5 * np.abs(numbers).max())
-
-
-def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> list[Values]:
+def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> Samples:
     """The user's samples, or generated ones."""
-    if request.samples is None:
-        return generate_samples(inputs)
-    if isinstance(request.samples, Path):
-        return load_samples(request.samples, inputs)
-    return wrap_samples(request.samples, inputs)
-
-
-def keep_one_shape(
-    raw: Sequence[Values], decoded: Sequence[Arrays]
-) -> tuple[list[Values], list[Arrays]]:
-    """The samples with the same shapes as the first, raw and decoded: a batch has one shape."""
-
-    def shapes(sample: Arrays) -> dict[str, tuple[int, ...]]:
-        return {name: array.shape for name, array in sample.items()}
-
-    kept = [n for n, sample in enumerate(decoded) if shapes(sample) == shapes(decoded[0])]
-    return [raw[number] for number in kept], [decoded[number] for number in kept]
+    generated = request.samples is None
+    if generated:
+        values = generate_samples(inputs)
+    elif isinstance(request.samples, Path):
+        values = load_samples(request.samples, inputs)
+    else:
+        values = wrap_samples(request.samples, inputs)
+    return Samples(values, decode_samples(values, inputs), generated)
 
 
 def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:
     """The model's task by its usual name, such as `image-classification`."""
     source, target = inputs[0].field.kind, outputs[0].field.kind
-    source = "image" if source == "sketch" else source
+    source = {"sketch": "image", "number": "tensor", "choice": "tensor"}.get(source, source)
     if target == "label":
         return {"tensor": "tabular-classification"}.get(source, f"{source}-classification")
     if target == "score" and source == "tensor":
@@ -165,27 +263,24 @@ def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str
 
 
 def keep_samples(
-    raw: Sequence[Values],
-    inputs: Sequence[InputPlan],
-    outputs: Sequence[OutputPlan],
-    reference: Run,
-    decoded: Sequence[Arrays],
-    files: dict[str, bytes | Path],
+    samples: Samples, plans: Plans, reference: Reference, files: dict[str, bytes | Path]
 ) -> tuple[Sample, ...]:
-    """A few samples for warm-up and for the page's examples; pictures are added to `files`."""
+    """A few samples for warm-up, and the user's for the page; images are added to `files`."""
     kept = []
-    label = next((plan.field for plan in outputs if isinstance(plan.field, Label)), None)
-    for number, values in enumerate(raw[:MAX_KEPT_SAMPLES]):
-        record: dict[str, dict[str, Json]] = {}
-        for plan in inputs:
-            value = values[plan.field.name]
-            if isinstance(value, bytes) or np.size(np.asarray(value)) <= MAX_INLINE_ELEMENTS:
-                record[plan.field.name] = add_input(number, value, files)
-        if len(record) < len(inputs):
+    label = next((plan for plan in plans.outputs if isinstance(plan.field, Label)), None)
+    picks = pick_labels(plans)
+    for number, values in enumerate(samples.values[:MAX_KEPT_SAMPLES]):
+        small = [
+            isinstance(value, bytes) or np.size(np.asarray(value)) <= MAX_INLINE_ELEMENTS
+            for value in values.values()
+        ]
+        if not all(small):
             continue
+        record = {name: add_input(number, value, files) for name, value in values.items()}
         expected = None
-        if label is not None and number < len(decoded):
-            scores = reference(stack_samples(decoded[number : number + 1]))[label.name]
-            expected = label.classes[int(np.argmax(scores))]
-        kept.append(Sample(record, expected))
+        if label is not None and isinstance(label.field, Label):
+            name = label.spec.name
+            picked = picks[name](reference.predict((number,))[name])
+            expected = label.field.classes[int(picked.reshape(-1)[0])]
+        kept.append(Sample(record, expected, samples.generated))
     return tuple(kept)

@@ -1,4 +1,4 @@
-"""Transforms an exported ONNX graph into a bundle's graph.
+"""Turns an exported ONNX graph into a bundle's graph, without changing its contract.
 
 It works on `onnx.ModelProto` and is independent of frameworks.
 """
@@ -8,33 +8,25 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from modelpad.convert.input_plan import InputPlan
-from modelpad.convert.output_plan import OutputPlan
-from modelpad.convert.source import Shape, TensorSpec
-from modelpad.convert.steps import Step
+from modelpad.convert.source import TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
-from modelpad.fields import Field, Image, Sketch, Tensor
-from modelpad.fields.arrays import Array
 from modelpad.runtime import disable_telemetry, load_onnxruntime
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto
 
 # The oldest opset that our own steps support, the one to which older graphs are upgraded, and the
 # newest that every supported ONNX Runtime (from 1.20) runs.
 MIN_OPSET, OPSET, MAX_OPSET = 13, 17, 21
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MAX_INLINE_BYTES = 1_900_000_000  # a protobuf message is limited to 2 GiB
-BATCH = "batch"
-
-PlanT = TypeVar("PlanT", InputPlan, OutputPlan)
+# Operators that change the layout of values only.
+LAYOUT = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+MAX_LAYOUT_STEPS = 20
 
 
 def load_onnx() -> ModuleType:
@@ -51,35 +43,26 @@ def load_onnx() -> ModuleType:
 
 
 def finish_graph(
-    model: ModelProto, inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
+    model: ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> ModelProto:
-    """Adds pre- and postprocessing to a model and makes its batch axis dynamic.
+    """An exported graph in a supported opset, without exporters' comments.
 
-    Its inputs and outputs become those of the fields. Raises `ConversionFailed` if the resulting
-    graph is invalid.
+    Its inputs and outputs stay as they are. Raises `ConversionFailed` if the graph is invalid or
+    has others than the specs.
     """
     onnx = load_onnx()
     model = upgrade_opset(model)
     graph = model.graph
     strip_metadata(graph)
-    names = {value.name for value in graph.input} - {value.name for value in graph.initializer}
-    extra = names - {plan.spec.name for plan in inputs}
-    if extra:
+    constants = {value.name for value in graph.initializer}
+    names = {value.name for value in graph.input} - constants
+    wrong = names ^ {spec.name for spec in inputs}
+    wrong |= {spec.name for spec in outputs} - {value.name for value in graph.output}
+    if wrong:
         raise ConversionFailed(
-            f"The converted graph has unexpected inputs: {sorted(extra)}.",
+            f"The exported graph has other inputs or outputs than the model: {sorted(wrong)}.",
             hint="Please report this, with the model's framework and version.",
         )
-    make_batch_dynamic(graph, [plan.spec.name for plan in inputs])
-    fields = {plan.field.name for plan in inputs} | {plan.field.name for plan in outputs}
-    for value in sorted(fields & value_names(graph)):
-        rename_value(graph, value, unused_name(graph, f"{value}_inner"))
-        inputs, outputs = _follow_rename(inputs, outputs, value, f"{value}_inner")
-    for plan in inputs:
-        prepend_steps(graph, plan)
-    for output in outputs:
-        append_steps(graph, output)
-    del graph.output[:]
-    graph.output.extend(describe_value(plan.field.name, plan.dtype, plan.shape) for plan in outputs)
     del graph.value_info[:]
     try:
         onnx.checker.check_model(model)
@@ -89,6 +72,19 @@ def finish_graph(
             hint="Please report this, with the model's framework and version.",
         ) from error
     return model
+
+
+def last_operator(model: ModelProto, name: str) -> str:
+    """The operator that an output comes from, apart from layout; "" if there is none."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    for _ in range(MAX_LAYOUT_STEPS):
+        node = producers.get(name)
+        if node is None:
+            return ""
+        if node.op_type not in LAYOUT:
+            return str(node.op_type)
+        name = node.input[0]
+    return ""
 
 
 def upgrade_opset(model: ModelProto) -> ModelProto:
@@ -211,134 +207,6 @@ def rename_value(graph: GraphProto, old: str, new: str) -> None:
                 tensor.name = new
 
 
-def make_batch_dynamic(graph: GraphProto, inputs: Sequence[str]) -> None:
-    """Makes the batch axis of inputs and outputs dynamic where an exporter has fixed it.
-
-    Reshapes to a fixed batch size are changed accordingly.
-    """
-    onnx = load_onnx()
-    fixed: set[int] = set()
-    for value in graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name in inputs and len(dims):
-            if dims[0].dim_value:
-                fixed.add(dims[0].dim_value)
-            dims[0].dim_param = BATCH
-    for value in graph.output:
-        dims = value.type.tensor_type.shape.dim
-        if len(dims):
-            dims[0].dim_param = BATCH
-    if not fixed:
-        return
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
-    for node in graph.node:
-        if node.op_type == "Reshape" and node.input[1] in constants:
-            tensor = constants[node.input[1]]
-            shape = onnx.numpy_helper.to_array(tensor)
-            if shape.size and shape.flat[0] in fixed and not (shape == -1).any():
-                dynamic = np.concatenate([[-1], shape[1:]]).astype(np.int64)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(dynamic, tensor.name))
-
-
-def prepend_steps(graph: GraphProto, plan: InputPlan) -> None:
-    """Inserts a plan's steps before the model's input."""
-    if not plan.steps:
-        rename_value(graph, plan.spec.name, plan.field.name)
-        return
-    position = [value.name for value in graph.input].index(plan.spec.name)
-    builder = NodeBuilder(graph, plan.field.name)
-    builder.add_steps(plan.steps, plan.field.name)
-    builder.nodes[-1].output[0] = plan.spec.name
-    nodes = [*builder.nodes, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.input[position]
-    graph.input.insert(position, describe_input(plan.field))
-
-
-def append_steps(graph: GraphProto, plan: OutputPlan) -> None:
-    """Adds a plan's steps after the model's output."""
-    onnx = load_onnx()
-    if plan.steps:
-        builder = NodeBuilder(graph, plan.field.name)
-        builder.add_steps(plan.steps, plan.spec.name)
-        builder.nodes[-1].output[0] = plan.field.name
-        graph.node.extend(builder.nodes)
-    elif plan.spec.name in {value.name for value in graph.input}:
-        graph.node.append(onnx.helper.make_node("Identity", [plan.spec.name], [plan.field.name]))
-    else:
-        rename_value(graph, plan.spec.name, plan.field.name)
-
-
-def describe_input(field: Field) -> ValueInfoProto:
-    """A field as a graph input, with a dynamic batch axis."""
-    shape, dtype = _item_type(field)
-    return describe_value(field.name, dtype, (None, *shape))
-
-
-def _item_type(field: Field) -> tuple[Shape, str]:
-    """The shape and dtype of one decoded item."""
-    if isinstance(field, Sketch):
-        return (field.size, field.size), "float32"
-    if isinstance(field, Image):
-        return (field.height, field.width, field.channels), "float32"
-    if isinstance(field, Tensor):
-        return field.shape, field.dtype
-    return (), "string"
-
-
-def describe_value(name: str, dtype: str, shape: Shape) -> ValueInfoProto:
-    """An input or output of a graph. `shape` starts with the batch axis."""
-    onnx = load_onnx()
-    sides = [
-        BATCH if axis == 0 else f"{name}_{axis}" if side is None else side
-        for axis, side in enumerate(shape)
-    ]
-    element = (
-        onnx.TensorProto.STRING
-        if dtype == "string"
-        else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    )
-    value: ValueInfoProto = onnx.helper.make_tensor_value_info(name, element, sides)
-    return value
-
-
-class NodeBuilder:
-    """Builds the nodes of some steps. Constants are added to the graph, nodes to `nodes`."""
-
-    def __init__(self, graph: GraphProto, prefix: str) -> None:
-        self.graph, self.prefix = graph, prefix
-        self.nodes: list[NodeProto] = []
-
-    def add_steps(self, steps: Sequence[Step], value: str) -> str:
-        """Adds nodes for all steps, starting from `value`; returns the name of the result."""
-        for step in steps:
-            value = step.add(self, value)
-        return value
-
-    def __call__(
-        self,
-        op: str,
-        inputs: Sequence[str],
-        constants: Sequence[Array] = (),
-        **attributes: int | Sequence[int],
-    ) -> str:
-        """See `steps.AddNode`."""
-        onnx = load_onnx()
-        number = len(self.nodes)
-        names = list(inputs)
-        for index, constant in enumerate(constants):
-            name = unused_name(self.graph, f"{self.prefix}/{op}_{number}_{index}")
-            self.graph.initializer.append(onnx.numpy_helper.from_array(constant, name))
-            names.append(name)
-        output = unused_name(self.graph, f"{self.prefix}/{op}_{number}")
-        self.nodes.append(onnx.helper.make_node(op, names, [output], name=output, **attributes))
-        return output
-
-
 def optimise(model: ModelProto) -> ModelProto:
     """The graph with ONNX Runtime's basic optimisations, unless they fail or add custom operators.
 
@@ -375,12 +243,3 @@ def save_graph(model: ModelProto, path: Path) -> list[Path]:
 def count_operators(model: ModelProto) -> Mapping[str, int]:
     """The number of nodes of each operator, including nested graphs."""
     return Counter(node.op_type for graph in subgraphs(model.graph) for node in graph.node)
-
-
-def _follow_rename(
-    inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan], old: str, new: str
-) -> tuple[list[InputPlan], list[OutputPlan]]:
-    def follow(plan: PlanT) -> PlanT:
-        return replace(plan, spec=plan.spec.renamed(new)) if plan.spec.name == old else plan
-
-    return [follow(plan) for plan in inputs], [follow(plan) for plan in outputs]

@@ -1,6 +1,7 @@
-"""Plans a field, and its preprocessing steps, for each of a model's inputs.
+"""Plans the fields, and their preprocessing steps, for each of a model's inputs.
 
-The user's specs take precedence, then the model's own metadata, then a default, which is noted.
+The user's specs take precedence, then what the model itself says. Nothing is guessed: where an
+image input leaves open which pixel range it expects, the user has to say it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from modelpad.convert.naming import (
     CHANNELS_FIRST,
@@ -18,14 +19,19 @@ from modelpad.convert.naming import (
     format_shape,
     format_sides,
     match_specs,
-    rename_field,
 )
-from modelpad.convert.source import Shape, SourceModel, TensorSpec
+from modelpad.convert.plans import Evidence, InputPlan
+from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.specs import InputSpec
-from modelpad.convert.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
+from modelpad.convert.table_plan import is_table, plan_columns
 from modelpad.errors import UsageError
 from modelpad.fields import Field, Image, Sketch, Tensor, Text
+from modelpad.fields.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
 
+UNKNOWN_RANGE = (
+    "served as numbers, since nothing says which range its pixels have; to show images, import it"
+    " with --input image,scale=..."
+)
 MIN_PICTURE_SIDE = 8  # pixels; smaller inputs are treated as tensors
 SCALES = {
     "none": ((1.0,), (0.0,)),
@@ -41,38 +47,70 @@ SCALES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InputPlan:
-    """A field, the model's tensor for it, and the steps from the field to the tensor."""
+def plan_inputs(
+    framework: str, tensors: Sequence[TensorSpec], specs: Sequence[InputSpec], evidence: Evidence
+) -> tuple[InputPlan, ...]:
+    """The plans for all inputs.
 
-    field: Field
-    spec: TensorSpec
-    steps: tuple[Step, ...] = ()
-    note: str = ""
-
-    def renamed(self, name: str) -> InputPlan:
-        """A copy whose field has another name."""
-        return replace(self, field=rename_field(self.field, name))
-
-
-def plan_inputs(source: SourceModel, specs: Sequence[InputSpec]) -> tuple[InputPlan, ...]:
-    """A plan for each input. Raises `UsageError` if a spec does not fit the model."""
-    matched = match_specs(specs, source.inputs, "input")
-    is_only = len(source.inputs) == 1
-    return deduplicate_names(
-        [_plan_input(tensor, matched.get(tensor.name), source, is_only) for tensor in source.inputs]
-    )
+    Raises `UsageError` if a spec does not fit the model, or if a pixel range is unknown.
+    """
+    matched = match_specs(specs, tensors, "input")
+    is_only = len(tensors) == 1
+    plans: list[InputPlan] = []
+    for tensor in tensors:
+        spec = matched.get(tensor.name)
+        if spec is None and is_table(tensor, tensors):
+            plans += plan_columns(tensor, evidence.items)
+        else:
+            plans.append(_plan_input(tensor, spec, framework, is_only, evidence))
+    return deduplicate_names(plans)
 
 
 def _plan_input(
-    tensor: TensorSpec, spec: InputSpec | None, source: SourceModel, is_only: bool
+    tensor: TensorSpec,
+    spec: InputSpec | None,
+    framework: str,
+    is_only: bool,
+    evidence: Evidence,
 ) -> InputPlan:
     kind = spec.kind if spec else _guess_kind(tensor)
     if kind == "text":
         return _plan_text(tensor, spec, is_only)
     if kind == "tensor":
         return _plan_tensor(tensor, spec, is_only)
-    return _plan_picture(kind, tensor, spec, source, is_only)
+    scale = spec.options.get("scale") if spec else None
+    scale = scale or evidence.scales.get(tensor.name)
+    given = spec is not None and ("mean" in spec.options or "std" in spec.options)
+    if scale is None and not given:
+        if spec is None and not evidence.ask:
+            plan = _plan_tensor(tensor, None, is_only)
+            return replace(plan, note=UNKNOWN_RANGE)
+        raise _ask_scale(kind, tensor, spec)
+    return _plan_picture(kind, tensor, spec, framework, is_only, scale or _mean_range(spec))
+
+
+def _mean_range(spec: InputSpec | None) -> str:
+    """The range of pixels that `mean` and `std` apply to where no scale is given.
+
+    Nothing above 1: pixels 0..1, as for torchvision's models; else 0..255.
+    """
+    options = spec.options if spec else {}
+    words = ",".join(options.get(key, "0") for key in ("mean", "std")).split(",")
+    try:
+        return "0..1" if max(float(word) for word in words) <= 1 else "none"
+    except ValueError:
+        return "none"  # `_scale_steps` raises the error
+
+
+def _ask_scale(kind: str, tensor: TensorSpec, spec: InputSpec | None) -> UsageError:
+    sides = spec.sides if spec and spec.sides else tensor.item_shape
+    shape = format_sides(sides) if len(sides) > 1 else "HEIGHTxWIDTHxCHANNELS"
+    return UsageError(
+        f"The input {tensor.name!r} takes images as {tensor.dtype}, but nothing in the model says"
+        " which range their pixels have.",
+        hint=f"Say how it was trained: --input {kind}:{shape},scale=0..1 (or -1..1, imagenet,"
+        " caffe, none for 0..255); or --input tensor, to send only numbers.",
+    )
 
 
 def _guess_kind(tensor: TensorSpec) -> str:
@@ -94,7 +132,13 @@ def _plan_text(tensor: TensorSpec, spec: InputSpec | None, is_only: bool) -> Inp
             hint="Include the tokenizer in the model, or declare the input as a tensor.",
         )
     limit = int(spec.options.get("max", "20000")) if spec else 20_000
-    steps: tuple[Step, ...] = (Reshape((1,)),) if len(tensor.shape) == 2 else ()
+    sides = tensor.item_shape
+    if any(side not in (1, None) for side in sides):
+        raise UsageError(
+            f"The input {tensor.name!r} takes {format_shape(sides)} strings, not one text.",
+            hint="Import it with --input tensor.",
+        )
+    steps: tuple[Step, ...] = (Reshape((1,) * len(sides)),) if sides else ()
     return InputPlan(Text(choose_field_name(tensor, spec, "text", is_only), limit), tensor, steps)
 
 
@@ -114,30 +158,29 @@ def _plan_tensor(tensor: TensorSpec, spec: InputSpec | None, is_only: bool) -> I
             want if have is None else have for have, want in zip(shape, spec.sides, strict=True)
         )
     dtype = (spec.dtype if spec else None) or tensor.dtype
+    if "string" in (dtype, tensor.dtype) and dtype != tensor.dtype:
+        raise UsageError(
+            f"The input {tensor.name!r} is {tensor.dtype}, not {dtype}.",
+            hint="Use --input tensor.",
+        )
     steps: tuple[Step, ...] = () if dtype == tensor.dtype else (Cast(tensor.dtype),)
     if spec and "range" in spec.options:
         low, _, high = spec.options["range"].partition("..")
         if not (low.isdigit() and high.isdigit()):
             raise UsageError("range must be LOW..HIGH, in integers.", hint="For example 0..9999.")
-        tensor = TensorSpec(tensor.name, tensor.dtype, tensor.shape, int(high) + 1)
+        tensor = replace(tensor, limit=int(high) + 1)
     return InputPlan(
         Tensor(choose_field_name(tensor, spec, "input", is_only), dtype, shape), tensor, steps
     )
 
 
 def _plan_picture(
-    kind: str, tensor: TensorSpec, spec: InputSpec | None, source: SourceModel, is_only: bool
+    kind: str, tensor: TensorSpec, spec: InputSpec | None, framework: str, is_only: bool, scale: str
 ) -> InputPlan:
-    layout = _find_layout(tensor, spec, source.framework)
+    layout = _find_layout(tensor, spec, framework)
     height, width, channels = _find_sides(kind, tensor, spec, layout)
     name = choose_field_name(tensor, spec, "image", is_only)
     options = dict(spec.options) if spec else {}
-    scale = options.get("scale")
-    note = ""
-    if scale is None:
-        scale = "none" if source.scales_itself else "0..1"
-        how = "not scaled, since the model does so" if scale == "none" else "scaled to 0..1"
-        note = f"pixels are {how}; if the model was trained differently, set scale=..."
     steps = _scale_steps(scale, options, channels)
     field: Field
     if kind == "sketch":
@@ -159,7 +202,7 @@ def _plan_picture(
         steps.append(Reshape((-1,)))
     if tensor.dtype != "float32":
         steps.append(Cast(tensor.dtype))
-    return InputPlan(field, tensor, tuple(steps), note)
+    return InputPlan(field, tensor, tuple(steps))
 
 
 def _find_layout(tensor: TensorSpec, spec: InputSpec | None, framework: str) -> str:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
 
-RESCALING = ("Rescaling", "Normalization")
-
 
 def load_keras() -> ModuleType:
     """The `keras` package, on PyTorch unless another backend is set. Raises `MissingExtra`."""
@@ -241,14 +239,6 @@ class KerasSource:
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
         }
-
-    @property
-    def scales_itself(self) -> bool:
-        """Whether the first layer, apart from reshaping, scales its input."""
-        layers = [layer for layer in self.model.layers if type(layer).__name__ != "InputLayer"]
-        reshapes = ("Reshape", "Permute")
-        first = next((layer for layer in layers if type(layer).__name__ not in reshapes), None)
-        return type(first).__name__ in RESCALING
 
     def run(self, batch: Arrays) -> Arrays:
         """Keras's outputs."""

@@ -43,7 +43,6 @@ class LightGBMSource:
     """A booster. A classifier's output is the probability of each class."""
 
     framework = "lightgbm"
-    scales_itself = False
 
     def __init__(self, booster: Booster, classes: Sequence[str] = ()) -> None:
         """`classes` are used if there is one for each of the booster's classes."""

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.specs import InputSpec, OutputSpec
 from modelpad.errors import UsageError
-from modelpad.fields import Field, field_from_dict
+from modelpad.fields import Field
 
 # Names that frameworks generate.
 AUTOMATIC_NAME = re.compile(
@@ -91,11 +91,6 @@ def deduplicate_names(plans: Sequence[PlanT]) -> tuple[PlanT, ...]:
         plan.renamed(f"{name}{number}") if names.count(name) > 1 else plan
         for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
     )
-
-
-def rename_field(field: Field, name: str) -> Field:
-    """A copy of a field with another name."""
-    return field_from_dict({**field.to_dict(), "name": name})
 
 
 def format_shape(shape: Shape) -> str:

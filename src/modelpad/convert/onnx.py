@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from modelpad.bundle.external_data import find_locations
 from modelpad.convert.archives import external_reference, unreadable
 from modelpad.convert.graph import STANDARD_DOMAINS, load_onnx, subgraphs
 from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.errors import ConversionFailed, NotTrusted, first_line
 from modelpad.fields.arrays import Arrays
+from modelpad.fields.tensor import DTYPES
 from modelpad.foreign_json import Json
 from modelpad.runtime import InferenceSession, load_onnxruntime
 
@@ -141,7 +140,6 @@ class OnnxSource:
 
     framework = "onnx"
     classes: tuple[str, ...] = ()
-    scales_itself = False
 
     def __init__(self, model: ModelProto, path: Path | None = None) -> None:
         """`path` is the file of `model`, needed for external data.
@@ -152,9 +150,9 @@ class OnnxSource:
         self.path = path
         onnx = load_onnx()
         constants = {value.name for value in model.graph.initializer}
-        self.inputs = tuple(
-            describe_value(value) for value in model.graph.input if value.name not in constants
-        )
+        inputs = [value for value in model.graph.input if value.name not in constants]
+        axes = find_batch_axes(inputs)
+        self.inputs = tuple(describe_value(value, axes[value.name]) for value in inputs)
         self.outputs = tuple(describe_value(value) for value in model.graph.output)
         self._session: InferenceSession | None = None
         opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
@@ -163,23 +161,11 @@ class OnnxSource:
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             "onnx": onnx.__version__,
         }
-        self._fixed = {int(spec.shape[0]) for spec in self.inputs if spec.shape and spec.shape[0]}
 
     def run(self, batch: Arrays) -> Arrays:
-        """ONNX Runtime's outputs for the original graph, in chunks if its batch size is fixed."""
-        session = self._open()
+        """ONNX Runtime's outputs for the original graph."""
         names = [spec.name for spec in self.outputs]
-        if len(self._fixed) != 1:
-            return dict(zip(names, session.run(names, batch), strict=True))
-        size, count = next(iter(self._fixed)), len(next(iter(batch.values())))
-        chunks = []
-        for start in range(0, count, size):
-            rows = np.minimum(np.arange(start, start + size), count - 1)
-            chunks.append(session.run(names, {name: array[rows] for name, array in batch.items()}))
-        return {
-            name: np.concatenate([chunk[index] for chunk in chunks])[:count]
-            for index, name in enumerate(names)
-        }
+        return dict(zip(names, self._open().run(names, batch), strict=True))
 
     def export(self) -> ModelProto:
         """A copy of the graph."""
@@ -216,8 +202,32 @@ class OnnxSource:
         return self._session
 
 
-def describe_value(value: ValueInfoProto) -> TensorSpec:
-    """The spec of a graph's input or output. Raises `ConversionFailed` if it is not a tensor."""
+def find_batch_axes(values: Sequence[ValueInfoProto]) -> dict[str, int | None]:
+    """The batch axis of each input.
+
+    It is the first axis of the first input that has a free one or one of size 1. Another input
+    has it where the same symbol stands, else in front if that side is free too, or 1 as there.
+    """
+    sides = {value.name: list(value.type.tensor_type.shape.dim) for value in values}
+    axes: dict[str, int | None] = dict.fromkeys(sides)
+    first = next((dims for dims in sides.values() if dims and dims[0].dim_value <= 1), None)
+    if first is None:
+        return axes
+    symbol, size = first[0].dim_param, first[0].dim_value
+    for name, dims in sides.items():
+        same = [axis for axis, dim in enumerate(dims) if symbol and dim.dim_param == symbol]
+        if same:
+            axes[name] = same[0]
+        elif dims and dims[0].dim_value == size:
+            axes[name] = 0
+    return axes
+
+
+def describe_value(value: ValueInfoProto, batch_axis: int | None = 0) -> TensorSpec:
+    """The spec of a graph's input or output.
+
+    Raises `ConversionFailed` if it is not a tensor, or has a type that NumPy lacks.
+    """
     onnx = load_onnx()
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
@@ -230,8 +240,13 @@ def describe_value(value: ValueInfoProto) -> TensorSpec:
         dtype = "string"
     else:
         dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        if dtype not in DTYPES:
+            raise ConversionFailed(
+                f"{value.name!r} is {dtype}, which ONNX Runtime cannot exchange with Python.",
+                hint="Add a Cast to float32 at this input or output when you export the model.",
+            )
     sides = tuple(
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
         for dim in tensor.shape.dim
     )
-    return TensorSpec(value.name, dtype, sides)
+    return TensorSpec(value.name, dtype, sides, batch_axis=batch_axis)

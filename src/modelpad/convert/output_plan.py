@@ -1,6 +1,7 @@
 """Plans a field, and its postprocessing steps, for each of a model's outputs.
 
-Where the user's specs leave it open, the model's outputs on the samples decide.
+Where the user's specs leave it open, the graph's last operators and the model's outputs on the
+samples decide; where these leave it open too, the user has to say it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from modelpad.convert.naming import (
     deduplicate_names,
     format_shape,
     match_specs,
-    rename_field,
 )
-from modelpad.convert.source import Shape, SourceModel, TensorSpec
+from modelpad.convert.plans import OutputPlan
+from modelpad.convert.source import SourceModel, TensorSpec
 from modelpad.convert.specs import OutputSpec
-from modelpad.convert.steps import (
+from modelpad.errors import UsageError
+from modelpad.fields import Image, Label, Score, Tensor, Text
+from modelpad.fields.arrays import Array
+from modelpad.fields.steps import (
     Affine,
     Complement,
     Reshape,
@@ -29,84 +33,71 @@ from modelpad.convert.steps import (
     Softmax,
     Step,
     Transpose,
-    apply_steps,
 )
-from modelpad.errors import UsageError
-from modelpad.fields import Field, Image, Label, Score, Tensor, Text
-from modelpad.fields.arrays import Array, Arrays
 
 MANY_CLASSES, DEFAULT_TOP = 20, 10  # with more classes than that, a response has the top ten
+PROBABILITIES = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that give them
+RANGES = {"Tanh": "-1..1", "Sigmoid": "0..1", "HardSigmoid": "0..1"}
 OUTPUT_SCALES = {"none": (1.0, 0.0), "0..1": (255.0, 0.0), "-1..1": (127.5, 127.5)}
 
 
 @dataclass(frozen=True, slots=True)
-class OutputPlan:
-    """A field, the model's tensor for it, and the steps from the tensor to the field.
+class Observed:
+    """What is known about an output: its spec, its array (batch, ...) for some items, the graph's
+    last operator, and whether it is the only output of its kind."""
 
-    `shape` (starting with the batch axis) and `dtype` are those of the result of the steps.
-    """
-
-    field: Field
     spec: TensorSpec
-    steps: tuple[Step, ...] = ()
-    note: str = ""
-    shape: Shape = ()
-    dtype: str = "float32"
-
-    def renamed(self, name: str) -> OutputPlan:
-        """A copy whose field has another name."""
-        return replace(self, field=rename_field(self.field, name))
+    array: Array
+    last: str = ""
+    is_only: bool = True
 
 
 def plan_outputs(
-    source: SourceModel, specs: Sequence[OutputSpec], samples: Arrays
-) -> tuple[OutputPlan, ...]:
-    """A plan for each output. `samples` are the model's outputs (batch, ...) for some inputs.
+    source: SourceModel, specs: Sequence[OutputSpec], observed: Sequence[Observed]
+) -> tuple[tuple[OutputPlan, ...], tuple[TensorSpec, ...]]:
+    """A plan for each output, and the outputs that need none.
 
-    Raises `UsageError` if a spec does not fit the model.
+    Those are a classifier's predicted classes, next to the scores of all of them.
+
+    Raises `UsageError` if a spec does not fit the model, or leaves open what the numbers are.
     """
-    matched = match_specs(specs, source.outputs, "output")
-    is_only = len(source.outputs) == 1
-    plans = [
-        _plan_output(tensor, matched.get(tensor.name), samples[tensor.name], source, is_only)
-        for tensor in source.outputs
-    ]
-    return deduplicate_names([_with_shape(plan, samples[plan.spec.name]) for plan in plans])
+    matched = match_specs(specs, [seen.spec for seen in observed], "output")
+    redundant = [] if matched else find_predicted_classes(source, observed)
+    shown = [seen for seen in observed if seen.spec.name not in redundant]
+    if len(shown) == 1:
+        shown = [replace(shown[0], is_only=True)]
+    plans = [_plan_output(seen.spec, matched.get(seen.spec.name), seen, source) for seen in shown]
+    others = tuple(seen.spec for seen in observed if seen.spec.name in redundant)
+    return deduplicate_names(plans), others
 
 
-def _with_shape(plan: OutputPlan, output: Array) -> OutputPlan:
-    """The plan with the shape and dtype that its steps produce."""
-    result = apply_steps(plan.steps, output)
-    sides: Shape = result.shape[1:]
-    if isinstance(plan.field, Image):
-        sides = (None, None, sides[2])
-    elif not plan.steps and len(plan.spec.shape) == result.ndim:
-        sides = plan.spec.item_shape
-    dtype = "string" if result.dtype.kind in "OSU" else str(result.dtype)
-    return replace(plan, shape=(None, *sides), dtype=dtype)
+def find_predicted_classes(source: SourceModel, observed: Sequence[Observed]) -> list[str]:
+    """The output with a classifier's predicted classes, if another has their scores."""
+    count = len(source.classes)
+    scored = [seen for seen in observed if count and seen.array.shape[1:] == (count,)]
+    plain = [seen for seen in observed if seen.array.ndim == 1 and seen.array.dtype.kind != "f"]
+    return [plain[0].spec.name] if len(scored) == len(plain) == 1 else []
 
 
 def _plan_output(
-    tensor: TensorSpec,
-    spec: OutputSpec | None,
-    output: Array,
-    source: SourceModel,
-    is_only: bool,
+    tensor: TensorSpec, spec: OutputSpec | None, seen: Observed, source: SourceModel
 ) -> OutputPlan:
+    output, is_only = seen.array, seen.is_only
     kind = spec.kind if spec else _guess_output(output, source, is_only)
     if kind == "labels":
-        return _plan_labels(tensor, spec, output, source, is_only)
+        return _plan_labels(tensor, spec, seen, source)
     if kind == "image":
-        return _plan_image(tensor, spec, output, source, is_only)
+        return _plan_image(tensor, spec, seen, source)
     if kind == "score":
         return _plan_score(tensor, spec, output, is_only)
-    if output.dtype.kind in "OSU":
-        return OutputPlan(Text(choose_field_name(tensor, spec, "text", is_only)), tensor)
-    is_known = len(tensor.shape) == output.ndim
+    if output.dtype.kind in "OSU" and output[0].size == 1:
+        steps: tuple[Step, ...] = (Reshape(()),) if output.ndim > 1 else ()
+        return OutputPlan(Text(choose_field_name(tensor, spec, "text", is_only)), tensor, steps)
+    is_known = len(tensor.item_shape) == output.ndim - 1
     shape = tensor.item_shape if is_known else (None,) * (output.ndim - 1)
-    return OutputPlan(
-        Tensor(choose_field_name(tensor, spec, "output", is_only), str(output.dtype), shape), tensor
-    )
+    dtype = "string" if output.dtype.kind in "OSU" else str(output.dtype)
+    name = choose_field_name(tensor, spec, "output", is_only)
+    return OutputPlan(Tensor(name, dtype, shape), tensor)
 
 
 def _guess_output(output: Array, source: SourceModel, is_only: bool) -> str:
@@ -125,12 +116,9 @@ def _are_probabilities(output: Array) -> bool:
 
 
 def _plan_labels(
-    tensor: TensorSpec,
-    spec: OutputSpec | None,
-    output: Array,
-    source: SourceModel,
-    is_only: bool,
+    tensor: TensorSpec, spec: OutputSpec | None, seen: Observed, source: SourceModel
 ) -> OutputPlan:
+    output, is_only = seen.array, seen.is_only
     count = int(np.prod(output.shape[1:], dtype=np.int64))
     classes = (spec.classes if spec else ()) or source.classes
     binary = count == 1
@@ -143,18 +131,14 @@ def _plan_labels(
         )
     classes = classes or tuple(str(number) for number in range(expected))
     steps: list[Step] = [Reshape((-1,))] if output.ndim != 2 else []
-    if binary:
-        numbers = output.astype(np.float64)
-        normalised = bool(numbers.min() >= 0 and numbers.max() <= 1)
-    else:
-        normalised = _are_probabilities(output.reshape(len(output), -1))
-    origin = _choose_origin(spec, normalised)
+    origin = _choose_origin(spec) or _find_origin(tensor, seen)
     if origin == "logits":
         steps.append(Sigmoid() if binary else Softmax())
     if binary:
         steps.append(Complement())
     added = origin == "logits" and not (spec and "from" in spec.options)
-    note = "a softmax is added, since the outputs are not probabilities" if added else ""
+    function = "sigmoid" if binary else "softmax"
+    note = f"a {function} is added for the labels, since the model returns logits" if added else ""
     option = spec.options.get("top") if spec else None
     top = int(option) if option and option.isdigit() else None
     if top is None and len(classes) > MANY_CLASSES:
@@ -163,12 +147,28 @@ def _plan_labels(
     return OutputPlan(Label(name, classes, top), tensor, tuple(steps), note)
 
 
-def _choose_origin(spec: OutputSpec | None, normalised: bool) -> str:
-    """Whether scores are `logits` or `probabilities`."""
+def _choose_origin(spec: OutputSpec | None) -> str | None:
+    """What the user says that scores are: `logits`, `probabilities`, or nothing."""
     origin = spec.options.get("from") if spec else None
     if origin not in (None, "logits", "probabilities"):
         raise UsageError(f"Unknown from={origin}.", hint="Use logits or probabilities.")
-    return origin or ("probabilities" if normalised else "logits")
+    return origin
+
+
+def _find_origin(tensor: TensorSpec, seen: Observed) -> str:
+    """What scores are, by the graph's last operator or the model's own numbers."""
+    numbers = seen.array.astype(np.float64).reshape(len(seen.array), -1)
+    if seen.last in PROBABILITIES:
+        return "probabilities"
+    if numbers.min() < -1e-6 or numbers.max() > 1 + 1e-6:
+        return "logits"
+    if numbers.shape[1] == 1 or _are_probabilities(numbers):
+        return "probabilities"
+    raise UsageError(
+        f"The numbers of the output {tensor.name!r} are neither clearly probabilities nor logits:"
+        " they are between 0 and 1, but do not sum to 1.",
+        hint="Say what they are: --output labels:A,B,from=probabilities (or from=logits).",
+    )
 
 
 def _plan_score(
@@ -181,7 +181,7 @@ def _plan_score(
             hint="Use --output tensor or --output labels:...",
         )
     steps: list[Step] = [] if output.ndim == 1 else [Reshape(())]
-    if spec and _choose_origin(spec, True) == "logits":
+    if _choose_origin(spec) == "logits":
         steps.append(Sigmoid())
     return OutputPlan(
         Score(choose_field_name(tensor, spec, "score", is_only)), tensor, tuple(steps)
@@ -189,12 +189,9 @@ def _plan_score(
 
 
 def _plan_image(
-    tensor: TensorSpec,
-    spec: OutputSpec | None,
-    output: Array,
-    source: SourceModel,
-    is_only: bool,
+    tensor: TensorSpec, spec: OutputSpec | None, seen: Observed, source: SourceModel
 ) -> OutputPlan:
+    output, is_only = seen.array, seen.is_only
     options = spec.options if spec else {}
     if output.ndim == 3:
         output = output[..., None]
@@ -214,11 +211,7 @@ def _plan_image(
     channels = output.shape[1 + axis]
     if axis == 0:
         steps.append(Transpose((0, 2, 3, 1)))
-    scale = options.get("scale")
-    if scale is None:
-        numbers = output.astype(np.float64)
-        low, high = float(numbers.min()), float(numbers.max())
-        scale = "none" if high > 1.5 else "-1..1" if low < -0.05 else "0..1"
+    scale = options.get("scale") or _find_scale(tensor, seen)
     if scale not in OUTPUT_SCALES:
         raise UsageError(f"Unknown scale={scale}.", hint=f"Use one of {', '.join(OUTPUT_SCALES)}.")
     multiply, offset = OUTPUT_SCALES[scale]
@@ -228,4 +221,16 @@ def _plan_image(
         Image(choose_field_name(tensor, spec, "image", is_only), None, None, channels),
         tensor,
         tuple(steps),
+    )
+
+
+def _find_scale(tensor: TensorSpec, seen: Observed) -> str:
+    """The range of an image's numbers, by the graph's last operator or the numbers."""
+    if seen.last in RANGES:
+        return RANGES[seen.last]
+    if seen.array.dtype.kind in "iu" or float(seen.array.astype(np.float64).max()) > 2:
+        return "none"
+    raise UsageError(
+        f"Nothing says which range the image {tensor.name!r} has.",
+        hint="Say it: --output image,scale=0..1 (or -1..1, or none for 0..255).",
     )

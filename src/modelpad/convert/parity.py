@@ -1,24 +1,27 @@
-"""The parity check: compares a source model and its bundle on the same samples.
+"""The parity check: compares a source model and its graph on the same raw inputs.
 
-The source model runs with NumPy preprocessing, the bundle with its own. This module does
-not depend on frameworks.
+Both get what the framework's own prediction takes, so that nothing can hide between them. This
+module does not depend on frameworks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from modelpad.convert.reference import Reference
 from modelpad.errors import ParityFailed
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json
 
 Run = Callable[[Arrays], Arrays]
+Pick = Callable[[Array], Array]
 
 BATCHES = (1, 7)
 TOLERANCE = 1e-3
+ACCEPTABLE = 0.05  # relative; a larger difference is not one of precision
 MIN_SCALE = 1e-6  # the smallest magnitude that differences are relative to
 
 
@@ -50,77 +53,52 @@ class Parity:
 
 
 def check_parity(
-    source: Run,
+    reference: Reference,
     bundle: Run,
-    samples: Sequence[Arrays],
     *,
-    labels: Sequence[str] = (),
-    tolerance: float = TOLERANCE,
     batches: Sequence[int] = BATCHES,
+    tolerance: float = TOLERANCE,
+    labels: Mapping[str, Pick] | None = None,
 ) -> Parity:
-    """Runs both models on decoded `samples`, in batches of the sizes in `batches`.
+    """Runs both models on the same raw items, alone and in batches of the sizes in `batches`.
 
-    `labels` are the outputs whose largest score determines a label. An output fails if two of its
-    numbers differ by more than `tolerance` times its largest number.
+    Only items of one shape can be in a batch. `labels` pick the
+    class of each item from an output. An output fails if two of its numbers differ by more than
+    `tolerance` times its largest number.
 
     Raises:
         ParityFailed: an output differs, has another shape, or is NaN in only one of the models. The
             message names it.
     """
+    labels = labels or {}
     worst, worst_relative, agreed, counted = 0.0, 0.0, 0, 0
-    first = tuple(index % len(samples) for index in range(max(BATCHES)))
-    singles = [source(_stack([samples[index]])) for index in first]
-    together = source(_stack([samples[index] for index in first]))
-    _check_batching(singles, together, max(tolerance, TOLERANCE))
-    known: dict[tuple[int, ...], Arrays] = {first: together}
-    known |= {(index,): output for index, output in zip(first, singles, strict=True)}
     for size in batches:
-        for start in range(0, len(samples), size):
-            picked = tuple((start + offset) % len(samples) for offset in range(size))
-            batch = _stack([samples[index] for index in picked])
-            expected, got = known.get(picked) or source(batch), bundle(batch)
-            for name, reference in expected.items():
-                difference, relative = _compare(name, reference, got[name], size, tolerance)
+        usable = [*range(len(reference.items))] if size == 1 else reference.alike()
+        for start in range(0, len(usable), size):
+            picked = tuple(usable[(start + offset) % len(usable)] for offset in range(size))
+            expected, got = reference.predict(picked), bundle(reference.stack(picked))
+            for name, array in expected.items():
+                difference, relative = compare(name, array, got[name], size, tolerance)
                 worst, worst_relative = max(worst, difference), max(worst_relative, relative)
                 if name in labels:
-                    same = reference.argmax(axis=-1) == got[name].argmax(axis=-1)
+                    same = labels[name](array) == labels[name](got[name])
                     agreed, counted = agreed + int(np.sum(same)), counted + np.size(same)
     agreement = agreed / counted if counted else None
-    return Parity(len(samples), worst, worst_relative, agreement, tolerance, tuple(batches))
+    return Parity(len(reference.items), worst, worst_relative, agreement, tolerance, tuple(batches))
 
 
-def _stack(samples: Sequence[Arrays]) -> Arrays:
-    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-
-def _check_batching(singles: Sequence[Arrays], together: Arrays, tolerance: float) -> None:
-    """Raises `ParityFailed` if an item's output depends on the other items in its batch.
-
-    It does in training mode, because of batch normalisation and dropout.
-    """
-    for name, batch in together.items():
-        single = np.concatenate([output[name] for output in singles])
-        try:
-            _compare(name, single, batch, len(singles), tolerance)
-        except ParityFailed as error:
-            raise ParityFailed(
-                f"The source model itself gives a different output {name!r} for a batch of"
-                f" {len(singles)} than for single items.",
-                hint="If it is in training mode, call eval() before saving. It may also combine"
-                " the items of a batch.",
-                output=name,
-            ) from error
-
-
-def _compare(
+def compare(
     name: str, expected: Array, got: Array, size: int, tolerance: float
 ) -> tuple[float, float]:
-    """The largest absolute and relative difference. Raises `ParityFailed`."""
+    """The largest absolute and relative difference of an output of `size` items.
+
+    Raises `ParityFailed`.
+    """
     if expected.shape != got.shape:
         raise ParityFailed(
             f"The output {name!r} has shape {list(got.shape)} in the bundle and"
             f" {list(expected.shape)} in the source model, with a batch of {size}.",
-            hint="The model may not support batches, or may use another layout.",
+            hint="Please report this, with the model's framework and version.",
             output=name,
         )
     if expected.dtype.kind not in "biuf":
@@ -147,7 +125,8 @@ def _differ(
     return ParityFailed(
         f"The bundle's output {name!r} differs from the source model's by {difference:.2e}"
         f" (relative: {relative:.2e}, at most {tolerance:.0e} allowed) with a batch of {size}.",
-        hint=f"Check --input (scale, layout) first; --tolerance {sufficient} would accept it.",
+        hint="Both got the same inputs, so the conversion changed the model."
+        + (f" --tolerance {sufficient} would accept it." if relative <= ACCEPTABLE else ""),
         output=name,
         difference=difference,
     )

@@ -9,21 +9,17 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpad.convert.batching import Batching, pick_batch
 from modelpad.convert.graph import finish_graph, optimise, save_graph
-from modelpad.convert.input_plan import InputPlan
-from modelpad.convert.output_plan import OutputPlan
-from modelpad.convert.parity import BATCHES, TOLERANCE, Parity, Run, check_parity
+from modelpad.convert.parity import BATCHES, TOLERANCE, Parity, Pick, Run, check_parity
 from modelpad.convert.quantize import TOLERANCES, quantize_graph
-from modelpad.convert.samples import stack_samples
-from modelpad.convert.source import SourceModel
-from modelpad.convert.steps import apply_steps
+from modelpad.convert.reference import Reference
 from modelpad.errors import ConversionFailed, ParityFailed, first_line
-from modelpad.fields import Label
 from modelpad.fields.arrays import Arrays
 from modelpad.runtime import InferenceSession, load_onnxruntime
 
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
 TIMED_RUNS = 15
 FEW_SAMPLES = 256  # up to this many are compared in small batches, more in large ones
 LARGE_BATCH = 500
+GRAPH_NOT_BATCHED = "items are predicted one at a time, since the converted graph fails on several"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,91 +44,74 @@ class GraphFacts:
 class Proved:
     """A graph that passed the parity check: its files, parity, size and speed.
 
-    `before` describes the graph before quantization, if it was quantized.
+    `before` describes the graph before quantization, if it was quantized. `note` says why items are
+    not joined, if the source model joins them but the graph cannot.
     """
 
     paths: tuple[Path, ...]
     parity: Parity
     facts: GraphFacts
     before: tuple[GraphFacts, Parity] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a graph has to prove: it predicts as the source model does for the reference's items.
+
+    `labels` pick the class of each item from an output, by its name.
+    """
+
+    reference: Reference
+    batching: Batching
+    labels: Mapping[str, Pick] = field(default_factory=dict)
 
 
 def prove(
-    source: SourceModel,
-    inputs: Sequence[InputPlan],
-    outputs: Sequence[OutputPlan],
-    samples: Sequence[Arrays],
+    graph: ModelProto,
+    claim: Claim,
     path: Path,
     *,
     tolerance: float | None = None,
     quantize: str | None = None,
 ) -> Proved:
-    """Writes the model as an ONNX graph at `path`, after checking that it predicts the same.
+    """Writes an exported graph to `path`, after checking that it predicts as its source model.
 
-    `samples` are decoded values by input field, without a batch axis. Weights too large for a
-    protobuf are written next to `path`. With `quantize`, parity is checked before and after.
+    Weights too large for a protobuf are written next to `path`. With `quantize`, parity is checked
+    before and after.
 
     Raises:
-        ConversionFailed: the model cannot be exported, or ONNX Runtime cannot load the graph.
+        ConversionFailed: ONNX Runtime cannot load the graph.
         ParityFailed: the graph fails, or its predictions differ from the model's.
     """
-    graph = optimise(finish_graph(source.export(), inputs, outputs))
-    proof = _Proof(make_reference(source, inputs, outputs), samples, outputs, path)
+    source = claim.reference.source
+    finished = optimise(finish_graph(graph, source.inputs, source.outputs))
+    proof = _Proof(claim, path)
     if quantize is None:
-        return proof.check(graph, TOLERANCE if tolerance is None else tolerance)
-    full = proof.check(graph, TOLERANCE)
+        return proof.check(finished, TOLERANCE if tolerance is None else tolerance)
+    full = proof.check(finished, TOLERANCE)
     accepted = TOLERANCES.get(quantize, TOLERANCE) if tolerance is None else tolerance
-    small = proof.check(quantize_graph(graph, quantize, samples), accepted)
-    return Proved(small.paths, small.parity, small.facts, before=(full.facts, full.parity))
-
-
-def make_reference(
-    source: SourceModel, inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
-) -> Run:
-    """The source model's predictions by output field, for decoded input fields."""
-
-    def reference(batch: Arrays) -> Arrays:
-        raw = run_source(source, inputs, batch)
-        return {plan.field.name: apply_steps(plan.steps, raw[plan.spec.name]) for plan in outputs}
-
-    return reference
-
-
-def run_source(source: SourceModel, inputs: Sequence[InputPlan], batch: Arrays) -> Arrays:
-    """The source model's outputs for decoded fields, preprocessed in NumPy.
-
-    Raises `ConversionFailed` if the model fails.
-    """
-    prepared = {plan.spec.name: apply_steps(plan.steps, batch[plan.field.name]) for plan in inputs}
-    try:
-        return source.run(prepared)
-    except Exception as error:
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in prepared.items())
-        raise ConversionFailed(
-            f"The {source.framework} model fails on {shapes}: {first_line(error, 200)}",
-            hint="Describe its inputs with --input, or give suitable --samples.",
-        ) from error
+    items = [claim.reference.stack((index,)) for index in claim.reference.alike()]
+    small = proof.check(quantize_graph(finished, quantize, items), accepted)
+    return Proved(small.paths, small.parity, small.facts, (full.facts, full.parity), small.note)
 
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What a graph is compared with: the source model's predictions for decoded `samples`."""
-
-    reference: Run
-    samples: Sequence[Arrays]
-    outputs: Sequence[OutputPlan]
+    claim: Claim
     path: Path
 
     def check(self, graph: ModelProto, tolerance: float) -> Proved:
         paths = save_graph(graph, self.path)
         run = self._open(paths[0])
-        parity = self._compare(run, tolerance)
+        parity, note = self._compare(run, tolerance)
         size = sum(path.stat().st_size for path in paths)
-        return Proved(tuple(paths), parity, GraphFacts(size, measure_latency(run, self.samples)))
+        latency = measure_latency(run, self.claim.reference.stack((0,)))
+        return Proved(tuple(paths), parity, GraphFacts(size, latency), note=note)
 
     def _open(self, path: Path) -> Run:
         session = open_session(path)
-        names = [plan.field.name for plan in self.outputs]
+        names = [spec.name for spec in self.claim.reference.source.outputs]
 
         def run(batch: Arrays) -> Arrays:
             try:
@@ -141,16 +121,27 @@ class _Proof:
 
         return run
 
-    def _compare(self, run: Run, tolerance: float) -> Parity:
-        labels = [plan.field.name for plan in self.outputs if isinstance(plan.field, Label)]
-        batches: tuple[int, ...] = BATCHES
-        if len(self.samples) > FEW_SAMPLES:
-            few = self.samples[: 2 * max(BATCHES)]
-            check_parity(self.reference, run, few, tolerance=tolerance)
-            batches = (min(LARGE_BATCH, len(self.samples)),)
-        return check_parity(
-            self.reference, run, self.samples, labels=labels, tolerance=tolerance, batches=batches
-        )
+    def _compare(self, run: Run, tolerance: float) -> tuple[Parity, str]:
+        """Parity, and why items are not joined if it is because of the graph."""
+        reference, labels = self.claim.reference, self.claim.labels
+        batches = self._batches(run)
+        parity = check_parity(reference, run, batches=batches, tolerance=tolerance, labels=labels)
+        return parity, GRAPH_NOT_BATCHED if self.claim.batching.joins and batches == (1,) else ""
+
+    def _batches(self, run: Run) -> tuple[int, ...]:
+        """The sizes of batches to compare."""
+        reference = self.claim.reference
+        if not self.claim.batching.joins:
+            return (1,)
+        try:
+            run(reference.stack(pick_batch(reference.alike())))
+        except ParityFailed:
+            return (1,)
+        if len(reference.items) <= FEW_SAMPLES:
+            return BATCHES
+        few = Reference(reference.source, reference.items[: 2 * max(BATCHES)])
+        check_parity(few, run, tolerance=TOLERANCE)
+        return (min(LARGE_BATCH, len(reference.items)),)
 
 
 def open_session(path: Path) -> InferenceSession:
@@ -181,14 +172,14 @@ def graph_failure(error: Exception, batch: Arrays) -> ParityFailed:
         f"The converted graph fails on a batch of {size}"
         + (f" in the node {node[1]!r}" if node else "")
         + f": {reason[1][:200] if reason else first_line(error, 200)}",
-        hint="The source model probably has a fixed size, such as a batch size or sequence length.",
+        hint="The source model does not: the exporter has lost something. If the model has a fixed"
+        " size, such as a sequence length, give it: --input 'tensor:DTYPE[SIDES]'.",
         node=node[1] if node else None,
     )
 
 
-def measure_latency(run: Run, samples: Sequence[Arrays]) -> float:
+def measure_latency(run: Run, batch: Arrays) -> float:
     """Median milliseconds of one prediction."""
-    batch = stack_samples(samples[:1])
     times: list[float] = []
     for _ in range(TIMED_RUNS):
         begin = time.perf_counter()

@@ -163,7 +163,6 @@ class TorchSource:
     """A PyTorch module with tensors as arguments and results."""
 
     classes: tuple[str, ...] = ()
-    scales_itself = False
 
     def __init__(
         self,

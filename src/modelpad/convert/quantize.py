@@ -27,7 +27,7 @@ TOLERANCES = {"int8": 0.2, "fp16": 0.02}
 
 
 def quantize_graph(model: ModelProto, kind: str, samples: Sequence[Arrays]) -> ModelProto:
-    """The quantized graph. `samples` are decoded, without a batch axis.
+    """The quantized graph. `samples` are its inputs, for one item each.
 
     Raises:
         UsageError: `kind` is neither int8 nor fp16.
@@ -85,7 +85,7 @@ def _make_reader(samples: Sequence[Arrays]) -> CalibrationReader:
 
         def get_next(self) -> Arrays | None:
             sample = next(self.remaining, None)
-            return None if sample is None else {name: v[None] for name, v in sample.items()}
+            return sample
 
     reader: CalibrationReader = Reader()
     return reader

@@ -14,9 +14,11 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.convert.input_plan import InputPlan
+from modelpad.convert.plans import InputPlan
+from modelpad.convert.source import Shape
+from modelpad.engine.typed import TypedInputs, batch_first
 from modelpad.errors import ModelpadError, UsageError
-from modelpad.fields import Image, Sketch, Tensor, Text
+from modelpad.fields import Choice, Image, Number, Sketch, Tensor, Text
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json, as_list, load_json
 
@@ -143,30 +145,28 @@ def generate_samples(plans: Sequence[InputPlan], count: int = GENERATED) -> list
 
 
 def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> list[Arrays]:
-    """Each sample, decoded by its fields, without a batch axis.
+    """Each sample as the model's raw inputs, by tensor name and without a batch axis.
 
     Raises:
         UsageError: a sample does not fit. The message names it and gives the reason.
     """
+    axes = {plan.spec.name: plan.spec.batch_axis for plan in plans}
+    typed = TypedInputs([plan.field for plan in plans], [plan.binding for plan in plans])
     decoded = []
     for number, sample in enumerate(samples):
         try:
-            decoded.append({p.field.name: p.field.decode(sample[p.field.name]) for p in plans})
+            batch = typed.decode(sample)
         except ModelpadError as error:
             raise UsageError(
                 f"Sample {number + 1} does not fit: {error.message}", hint=error.hint
             ) from error
-        except KeyError as error:
-            raise UsageError(
-                f"Sample {number + 1} lacks the input {error}.",
-                hint=f"Inputs: {', '.join(plan.field.name for plan in plans)}.",
-            ) from error
+        decoded.append(
+            {
+                name: array if axes[name] is None else batch_first(array, axes[name])[0]
+                for name, array in batch.items()
+            }
+        )
     return decoded
-
-
-def stack_samples(samples: Sequence[Arrays]) -> Arrays:
-    """Decoded samples as one batch."""
-    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _read_file(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
@@ -244,6 +244,12 @@ def _generate_value(plan: InputPlan, rng: np.random.Generator, number: int) -> b
     if isinstance(field, Image):
         side = FREE_PICTURE_SIDE
         return _draw_clouds(rng, field.height or side, field.width or side, field.channels)
+    if isinstance(field, Number):
+        return int(rng.integers(0, 10)) if field.whole else round(float(rng.normal(0, 2)), 4)
+    if isinstance(field, Choice):
+        return field.choices[number % len(field.choices)]
+    if isinstance(field, Tensor) and field.dtype == "string":
+        return _repeat(TEXTS[number % len(TEXTS)], field.shape)
     if isinstance(field, Tensor):
         return _to_lists(_generate_numbers(field, plan.spec.limit, rng))
     raise UsageError(
@@ -300,3 +306,11 @@ def _write_png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Pillow.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def _repeat(text: str, shape: Shape) -> Json:
+    """A text in nested lists of a shape; a free side is 1."""
+    value: Json = text
+    for side in reversed(shape):
+        value = [value] * (side or 1)
+    return value

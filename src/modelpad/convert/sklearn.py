@@ -75,7 +75,6 @@ class SklearnSource:
     """A fitted estimator. A classifier's output is probabilities, if it has them."""
 
     framework = "scikit-learn"
-    scales_itself = False
 
     def __init__(self, estimator: BaseEstimator) -> None:
         """Raises `ConversionFailed` if the estimator is not fitted."""

@@ -76,10 +76,6 @@ class SourceModel(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The class names, if the model contains them; else empty."""
 
-    @property
-    def scales_itself(self) -> bool:
-        """Whether a layer of the model scales raw pixels 0..255."""
-
     def run(self, batch: Arrays) -> Arrays:
         """The model's outputs in its own framework, by name, for its own raw inputs by name.
 
@@ -106,7 +102,8 @@ class ImportRequest:
 
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
-    untrained PyTorch module. `trust` allows the file to run code.
+    untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
+    pixel range is unknown is an error; else it is served as numbers.
     """
 
     inputs: tuple[str, ...] = ()
@@ -117,3 +114,4 @@ class ImportRequest:
     trust: bool = False
     tolerance: float | None = None
     quantize: str | None = None
+    ask: bool = True

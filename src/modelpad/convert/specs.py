@@ -19,10 +19,10 @@ from modelpad.fields.tensor import DTYPES
 INPUT_KINDS = ("image", "sketch", "tensor", "text")
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
 INPUT_OPTIONS = {
-    "image": ("scale", "mean", "std", "order", "layout"),
-    "sketch": ("scale", "mean", "std", "layout", "box"),
-    "tensor": ("range",),
-    "text": ("max",),
+    "image": ("scale", "mean", "std", "order", "layout", "batch"),
+    "sketch": ("scale", "mean", "std", "layout", "box", "batch"),
+    "tensor": ("range", "batch"),
+    "text": ("max", "batch"),
 }
 OUTPUT_OPTIONS = {
     "labels": ("from", "top"),

@@ -143,7 +143,6 @@ class SavedModelSource:
 
     framework = "tensorflow"
     classes: tuple[str, ...] = ()
-    scales_itself = False
 
     def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
         """`folder` is the temporary folder that contains `path`, if it is a copy."""
@@ -211,7 +210,6 @@ class LiteSource:
 
     framework = "tflite"
     classes: tuple[str, ...] = ()
-    scales_itself = False
 
     def __init__(self, path: Path) -> None:
         """Raises `NotTrusted` for custom operators, `ConversionFailed` if it cannot be read."""

@@ -8,12 +8,12 @@ from modelpad.engine.request import CALLER
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import (
     DEVICES,
-    LARGE_ARRAY,
     Session,
     SessionSettings,
     TensorInfo,
     allotted_cpus,
 )
+from modelpad.engine.typed import LARGE_ARRAY, batch_first
 
 __all__ = [
     "CALLER",
@@ -28,6 +28,7 @@ __all__ = [
     "SessionSettings",
     "TensorInfo",
     "allotted_cpus",
+    "batch_first",
     "find_best_batch",
     "release_memory",
     "share_arenas",

@@ -115,15 +115,17 @@ class Batcher:
             NotReady: the engine is closed.
             InvalidInput, ModelFailed: like the session.
         """
-        session = self.session
-        return await self._enqueue(1, lambda: session.decode(values), session.encode_small)
+        typed = self.session.typed
+        return await self._enqueue(
+            1, lambda: typed.inputs.decode(values), typed.outputs.encode_small
+        )
 
     async def run(self, arrays: Arrays, *, timeout_s: float | None = None) -> Arrays:
-        """The outputs (n, ...) for inputs (n, ...) of n items. Raises like `answer`.
+        """The graph's outputs for its inputs. Raises like `answer`.
 
         A large request runs in chunks, between those of other requests.
         """
-        items = len(next(iter(arrays.values())))
+        items = self.session.typed.inputs.count_items(arrays)
         return await self._enqueue(items, lambda: arrays, lambda outputs: outputs, timeout_s)
 
     def check_free(self) -> None:

@@ -31,15 +31,21 @@ def find_best_batch(
     Larger batches share the fixed costs (waking a thread, a step of the event loop), so of equally
     good sizes the largest is best.
 
-    `sample` is one decoded item (1, ...), which is repeated. A model too slow for the budget is not
-    measured and gets small batches. One that fails on several items gets a batch size of 1.
+    `sample` is one decoded item, which is repeated on its batch axes. A model too slow for the
+    budget is not measured and gets small batches. One without a batch axis, or that fails on
+    several items, gets a batch size of 1.
     """
     import numpy as np
 
+    axes = session.typed.inputs.axes
     costs: dict[int, float] = {}
     end = time.monotonic() + budget_s
     for size in SIZES:
-        batch = {name: np.repeat(array, size, axis=0) for name, array in sample.items()}
+        if size > 1 and not session.typed.joins:
+            break
+        batch = sample
+        if size > 1:
+            batch = {name: np.repeat(v, size, axis=axes[name] or 0) for name, v in sample.items()}
         times = []
         try:
             for _ in range(3):

@@ -15,7 +15,8 @@ from modelpad.errors import ModelFailed, ModelpadError, forget_frames
 
 if TYPE_CHECKING:
     from modelpad.engine.session import Session
-    from modelpad.fields.arrays import Arrays
+    from modelpad.engine.typed import TypedAccess
+    from modelpad.fields.arrays import Array, Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RunningBatch:
         try:
             ready = self._prepare()
             items = sum(request.items for request in ready)
-            for group in group_by_shape(ready):
+            for group in group_requests(ready, session.typed):
                 self._run_group(session, group)
         except MemoryError as error:
             handled = {id(request) for request, _ in self.done} | {
@@ -104,16 +105,15 @@ class RunningBatch:
             return
         ran = time.monotonic()
         self.inference_s += ran - start
-        items = sum(request.items for request in group)
-        if all(array.ndim and len(array) == items for array in outputs.values()):
+        if len(group) == 1 and not group[0].is_split:
+            self._finish_one(session, group[0], outputs)
+        elif self._are_items(session, group, outputs):
             self._finish(session, group, outputs)
         elif len(group) > 1:
             for request in group:  # the outputs cannot be assigned to requests
                 self._run_group(session, [request])
-        elif group[0].is_split:
-            self._requeue_whole(session, group[0])
         else:
-            self._finish(session, group, outputs)
+            self._requeue_whole(session, group[0])
         self.encode_s += time.monotonic() - ran
 
     def _predict(self, session: Session, group: list[InferenceRequest]) -> Arrays:
@@ -122,26 +122,45 @@ class RunningBatch:
         parts = [request.next_chunk() for request in group]
         if len(parts) == 1:
             return session.predict(parts[0], self.run)
-        return session.predict(
-            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, self.run
+        axes = session.typed.inputs.axes
+        joined = {
+            name: np.concatenate([part[name] for part in parts], axis=axes[name] or 0)
+            for name in parts[0]
+        }
+        return session.predict(joined, self.run)
+
+    def _are_items(self, session: Session, group: list[InferenceRequest], outputs: Arrays) -> bool:
+        """Whether each output has one row for each item on its batch axis."""
+        items = sum(request.items for request in group)
+        axes = session.typed.outputs.axes
+        return all(
+            array.ndim > (axes[name] or 0) and array.shape[axes[name] or 0] == items
+            for name, array in outputs.items()
         )
 
     def _finish(self, session: Session, group: list[InferenceRequest], outputs: Arrays) -> None:
+        axes = session.typed.outputs.axes
         start = 0
         for request in group:
             stop = start + request.items
-            slices = {name: array[start:stop] for name, array in outputs.items()}
+            slices = {
+                name: array[(slice(None),) * (axes[name] or 0) + (slice(start, stop),)]
+                for name, array in outputs.items()
+            }
             start = stop
-            try:
-                joined = request.add_outputs(slices)
-                if joined is None:
-                    self.unfinished.append(request)
-                else:
-                    self.done.append((request, request.finish(joined)))
-            except NotSplittable:
-                self._requeue_whole(session, request)
-            except Exception as error:
-                self.done.append((request, wrap_error(error)))
+            self._finish_one(session, request, slices)
+
+    def _finish_one(self, session: Session, request: InferenceRequest, outputs: Arrays) -> None:
+        try:
+            joined = request.add_outputs(outputs)
+            if joined is None:
+                self.unfinished.append(request)
+            else:
+                self.done.append((request, request.finish(joined)))
+        except NotSplittable:
+            self._requeue_whole(session, request)
+        except Exception as error:
+            self.done.append((request, wrap_error(error)))
 
     def _requeue_whole(self, session: Session, request: InferenceRequest) -> None:
         session.disable_splitting()
@@ -149,16 +168,29 @@ class RunningBatch:
         self.unfinished.append(request)
 
 
-def group_by_shape(requests: list[InferenceRequest]) -> list[list[InferenceRequest]]:
-    """Groups requests by dtypes and item shapes: only equal ones can be concatenated."""
+def group_requests(
+    requests: list[InferenceRequest], typed: TypedAccess
+) -> list[list[InferenceRequest]]:
+    """Groups requests by dtypes and item shapes: only equal ones can be concatenated.
+
+    Each request is alone if a tensor has no batch axis.
+    """
+    if not typed.joins:
+        return [[request] for request in requests]
     if len(requests) < 2:
         return [requests] if requests else []
     groups: dict[object, list[InferenceRequest]] = {}
     for request in requests:
-        arrays = request.inputs or {}
-        key = tuple((name, array.dtype.str, array.shape[1:]) for name, array in arrays.items())
+        key = tuple(
+            (name, array.dtype.str, _item_shape(array, typed.inputs.axes[name] or 0))
+            for name, array in (request.inputs or {}).items()
+        )
         groups.setdefault(key, []).append(request)
     return list(groups.values())
+
+
+def _item_shape(array: Array, axis: int) -> tuple[int, ...]:
+    return array.shape[:axis] + array.shape[axis + 1 :]
 
 
 def wrap_error(error: Exception) -> ModelpadError:

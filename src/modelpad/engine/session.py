@@ -1,7 +1,7 @@
 """A bundle loaded into ONNX Runtime.
 
-A session decodes values by the signature's fields, runs batches, and encodes the outputs. It is
-synchronous and thread-safe.
+A session runs batches of the graph's own tensors; its `typed` side decodes values by the
+signature's fields and encodes the outputs. It is synchronous and thread-safe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
-from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
+from modelpad.engine.typed import TypedAccess
+from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
 from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from modelpad.engine.memory import MemoryBudget
     from modelpad.fields.arrays import Array, Arrays
     from modelpad.foreign_json import Json
-
-LARGE_ARRAY = 32_768  # elements; converting more to nested lists takes several milliseconds
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this container, with cgroups v2
 # ONNX Runtime's execution providers, fastest first.
@@ -67,12 +66,21 @@ class SessionSettings:
 class TensorInfo:
     """An input or output of a graph.
 
-    `dtype` is NumPy's name or `string`. `shape` starts with the batch axis; a free side is -1.
+    `dtype` is NumPy's name or `string`. `shape` is as the graph declares it; a free side is -1.
+    `batch_axis` is the axis that counts items; None if there is none.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    batch_axis: int | None = 0
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """The shape without the batch axis."""
+        if self.batch_axis is None:
+            return self.shape
+        return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
 
 
 class Run:
@@ -125,7 +133,8 @@ class Session:
         self.signature = bundle.manifest.signature
         self.settings = settings or SessionSettings()
         self.memory = memory
-        self._output_names = [field.name for field in self.signature.outputs]
+        self.typed = TypedAccess(self.signature)
+        self._output_names = [*self.typed.outputs.axes]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
         self._splits = False
         self._graph: InferenceSession | None = None
@@ -158,7 +167,7 @@ class Session:
     def can_split(self) -> bool:
         """Whether a request may be split, because each input row gives one output row.
 
-        All inputs and outputs must be declared with a dynamic batch axis. False until it is loaded.
+        All tensors must be declared with a dynamic batch axis in front. False until it is loaded.
         """
         return self._splits
 
@@ -173,12 +182,12 @@ class Session:
         like the constructor.
         """
         inputs, _ = self.describe_tensors()
-        fixed = all(info.dtype != "string" and -1 not in info.shape[1:] for info in inputs)
+        fixed = all(info.dtype != "string" and -1 not in info.item_shape for info in inputs)
         names = [info.name for info in inputs]
         return fixed and is_bounded(self.bundle.path("model.onnx"), names)
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
-        """The graph's inputs and outputs, in the signature's order. Raises like the constructor."""
+        """The graph's inputs and outputs, in their order in it. Raises like the constructor."""
         if self._tensors is None:
             with self._use():
                 pass
@@ -226,27 +235,23 @@ class Session:
             open_bundle(self.bundle.folder)  # verify again: it may have changed
         graph = _load_graph(self.bundle.path("model.onnx"), self.settings)
         self._check_names(graph)
-        by_name = {value.name: value for value in (*graph.get_inputs(), *graph.get_outputs())}
-        inputs = [by_name[field.name] for field in self.signature.inputs]
-        outputs = [by_name[name] for name in self._output_names]
+        bound = {*self._output_names}
+        inputs, outputs = graph.get_inputs(), [v for v in graph.get_outputs() if v.name in bound]
         if self._tensors is None:
-            self._splits = all(_has_dynamic_batch(value) for value in (*inputs, *outputs))
-        self._tensors = [_describe(value) for value in inputs], [_describe(v) for v in outputs]
+            dynamic = all(_is_free(value, 0) for value in (*inputs, *outputs))
+            self._splits = dynamic and self.typed.is_batch_first
+            axes = self.typed.inputs.axes
+            self.typed.joins &= all(_is_free(value, axes[value.name]) for value in inputs)
+        input_axes, output_axes = self.typed.inputs.axes, self.typed.outputs.axes
+        self._tensors = (
+            [_describe(value, input_axes[value.name]) for value in inputs],
+            [_describe(value, output_axes[value.name]) for value in outputs],
+        )
         self._graph = graph
         return graph
 
-    def decode(self, values: Mapping[str, object]) -> Arrays:
-        """One item's values as a batch of one.
-
-        Raises:
-            InvalidInput: a field is missing, unknown or invalid.
-        """
-        fields = {field.name: field for field in self.signature.inputs}
-        _check_fields(values, list(fields))
-        return {name: field.decode(values[name])[None] for name, field in fields.items()}
-
     def predict(self, batch: Mapping[str, Array], run: Run | None = None) -> Arrays:
-        """The outputs (batch, ...) for inputs (batch, ...). `run` can stop it.
+        """The graph's outputs for its inputs, by name. `run` can stop it.
 
         Raises:
             ModelFailed: ONNX Runtime failed, or the run was stopped.
@@ -264,25 +269,9 @@ class Session:
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def encode(self, outputs: Mapping[str, Array], index: int = 0) -> dict[str, object]:
-        """Item `index` of the outputs as JSON values, by field name."""
-        return {
-            field.name: field.encode(outputs[field.name][index]) for field in self.signature.outputs
-        }
-
-    def encode_small(self, outputs: Mapping[str, Array]) -> dict[str, object]:
-        """Like `encode`, but tensors of more than `LARGE_ARRAY` elements stay arrays."""
-        items = {field.name: outputs[field.name][0] for field in self.signature.outputs}
-        return {
-            field.name: items[field.name]
-            if field.kind == "tensor" and items[field.name].size > LARGE_ARRAY
-            else field.encode(items[field.name])
-            for field in self.signature.outputs
-        }
-
     def answer(self, values: Mapping[str, object]) -> dict[str, object]:
         """Decodes, predicts and encodes one item. Raises like these."""
-        return self.encode(self.predict(self.decode(values)))
+        return self.typed.outputs.encode(self.predict(self.typed.inputs.decode(values)))
 
     def warm_up(self) -> None:
         """Runs the bundle's first sample, so that the first request is not slower than others."""
@@ -301,7 +290,7 @@ class Session:
     def _check_names(self, graph: InferenceSession) -> None:
         graph_inputs = sorted(value.name for value in graph.get_inputs())
         graph_outputs = {value.name for value in graph.get_outputs()}
-        inputs = sorted(field.name for field in self.signature.inputs)
+        inputs = sorted(self.typed.inputs.axes)
         if graph_inputs != inputs or not graph_outputs.issuperset(self._output_names):
             raise BundleInvalid(
                 f"The graph has inputs {graph_inputs} and outputs {sorted(graph_outputs)}, but the"
@@ -329,15 +318,19 @@ def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     return [provider] if provider == cpu else [provider, cpu]
 
 
-def _describe(value: GraphValue) -> TensorInfo:
+def _describe(value: GraphValue, batch_axis: int | None) -> TensorInfo:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
-    shape = [side if isinstance(side, int) and side > 0 else -1 for side in value.shape]
-    return TensorInfo(value.name, dtype, (-1, *shape[1:]))
+    shape = tuple(side if isinstance(side, int) and side > 0 else -1 for side in value.shape)
+    return TensorInfo(value.name, dtype, shape, batch_axis)
 
 
-def _has_dynamic_batch(value: GraphValue) -> bool:
-    return bool(value.shape) and not (isinstance(value.shape[0], int) and value.shape[0] > 0)
+def _is_free(value: GraphValue, axis: int | None) -> bool:
+    """Whether the graph leaves the size of an axis open."""
+    if axis is None or axis >= len(value.shape):
+        return False
+    side = value.shape[axis]
+    return not (isinstance(side, int) and side > 0)
 
 
 def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
@@ -363,19 +356,3 @@ def _hint(error: Exception) -> str:
     if "bad_alloc" in str(error) or isinstance(error, MemoryError):
         return "It needs more memory than is available, or than --max-worker-memory-mb allows."
     return "Check the bundle with: modelpad models verify"
-
-
-def _check_fields(values: Mapping[str, object], names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in values]
-    unknown = [name for name in values if name not in names]
-    if missing or unknown:
-        got = ", ".join(sorted(values)) or "no field"
-        problems = [f"There is no field {unknown[0]!r}."] if unknown else []
-        problems += [f"The field {missing[0]!r} is missing."] if missing else []
-        raise InvalidInput(
-            " ".join(problems),
-            hint=f"Send: {', '.join(names)}.",
-            field=(missing or unknown)[0],
-            expected=", ".join(names),
-            got=got,
-        )

@@ -11,12 +11,13 @@ from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
 from modelpad.fields.number import Number
 from modelpad.fields.score import Score
-from modelpad.fields.signature import Signature
+from modelpad.fields.signature import Binding, Signature
 from modelpad.fields.sketch import Sketch
 from modelpad.fields.tensor import Tensor
 from modelpad.fields.text import Text
 
 __all__ = [
+    "Binding",
     "Choice",
     "Field",
     "Image",

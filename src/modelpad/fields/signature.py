@@ -1,49 +1,139 @@
-"""The named input fields and output fields of a model."""
+"""The named input fields and output fields of a model, and the tensors that they are bound to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from modelpad.errors import BundleInvalid
-from modelpad.fields.field import Field
+from modelpad.fields.field import Field, check_sizes
 from modelpad.fields.kinds import field_from_dict
-from modelpad.foreign_json import Json, as_object, list_at
+from modelpad.fields.steps import Step, read_steps, step_to_dict
+from modelpad.foreign_json import Json, as_object, list_at, optional_integer_at, text_at
+
+MAX_AXIS = 31
+MAX_COLUMN = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How a field maps to a tensor of the graph.
+
+    `steps` lead from an input field's array to the tensor, or from the tensor to an output field's
+    array. `batch_axis` is the tensor's axis that counts items; None if it has none, and then
+    requests run one at a time. Several fields with a `column` each form one table (batch, columns).
+    """
+
+    tensor: str
+    steps: tuple[Step, ...] = ()
+    batch_axis: int | None = 0
+    column: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes("batch_axis", self.batch_axis, minimum=0, maximum=MAX_AXIS)
+        check_sizes("column", self.column, minimum=0, maximum=MAX_COLUMN)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Its part of a field's entry in a manifest."""
+        return {
+            "tensor": self.tensor,
+            "steps": [step_to_dict(step) for step in self.steps],
+            "batch_axis": self.batch_axis,
+            "column": self.column,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Json]) -> Binding:
+        if "batch_axis" not in record:
+            raise KeyError("batch_axis")
+        return cls(
+            text_at(record, "tensor"),
+            read_steps(record["steps"]),
+            optional_integer_at(record, "batch_axis"),
+            optional_integer_at(record, "column"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A model's inputs and outputs; names are unique on each side."""
+    """A model's inputs and outputs; names are unique on each side.
+
+    The bindings are in the order of the fields. By default, each field is bound to the tensor of
+    its own name, without steps. `batched` is whether several items may run together. No field
+    shows the tensors of `other_outputs`; only tensor protocols return them.
+    """
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
+    input_bindings: tuple[Binding, ...] = field(default=())
+    output_bindings: tuple[Binding, ...] = field(default=())
+    batched: bool = True
+    other_outputs: tuple[Binding, ...] = ()
 
     def __post_init__(self) -> None:
         for side, fields in (("input", self.inputs), ("output", self.outputs)):
             if not fields:
                 raise ValueError(f"a signature needs at least one {side}")
-            names = [field.name for field in fields]
+            names = [each.name for each in fields]
             if len(set(names)) != len(names):
                 raise ValueError(f"duplicate {side} names: {', '.join(names)}")
+            bindings: tuple[Binding, ...] = getattr(self, f"{side}_bindings")
+            if not bindings:
+                bindings = tuple(Binding(name) for name in names)
+                object.__setattr__(self, f"{side}_bindings", bindings)
+            if len(bindings) != len(fields):
+                raise ValueError(f"{len(bindings)} bindings for {len(fields)} {side}s")
+        check_tables(self.input_bindings)
 
     def to_dict(self) -> dict[str, Json]:
         """The signature's entry in a manifest."""
         return {
-            "inputs": [field.to_dict() for field in self.inputs],
-            "outputs": [field.to_dict() for field in self.outputs],
+            "inputs": _describe(self.inputs, self.input_bindings),
+            "outputs": _describe(self.outputs, self.output_bindings),
+            "batched": self.batched,
+            "other_outputs": [binding.to_dict() for binding in self.other_outputs],
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Signature:
         """The inverse of `to_dict`. Raises `BundleInvalid`."""
         try:
-            return cls(inputs=_fields_at(record, "inputs"), outputs=_fields_at(record, "outputs"))
+            inputs, input_bindings = _read(record, "inputs")
+            outputs, output_bindings = _read(record, "outputs")
+            batched = record["batched"]
+            if not isinstance(batched, bool):
+                raise TypeError("batched is neither true nor false")
+            others = [as_object(each, "a tensor") for each in list_at(record, "other_outputs")]
+            unshown = tuple(Binding.from_dict(each) for each in others)
+            return cls(inputs, outputs, input_bindings, output_bindings, batched, unshown)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleInvalid(
                 f"The manifest has an invalid signature: {error}.",
-                hint="It needs `inputs` and `outputs`, each a list of fields.",
+                hint="It needs `inputs` and `outputs`, each a list of fields with their tensors.",
             ) from error
 
 
-def _fields_at(record: Mapping[str, Json], side: str) -> tuple[Field, ...]:
-    return tuple(field_from_dict(as_object(field, "a field")) for field in list_at(record, side))
+def check_tables(bindings: Sequence[Binding]) -> None:
+    """Raises `ValueError` unless inputs that share a tensor are its columns, each exactly once."""
+    columns: dict[str, list[int | None]] = {}
+    for binding in bindings:
+        columns.setdefault(binding.tensor, []).append(binding.column)
+    for tensor, found in columns.items():
+        numbers = [number for number in found if number is not None]
+        if found != [None] and sorted(numbers) != [*range(len(found))]:
+            raise ValueError(f"the inputs of the tensor {tensor!r} are not its columns")
+
+
+def _describe(fields: Sequence[Field], bindings: Sequence[Binding]) -> list[Json]:
+    return [
+        {**each.to_dict(), **binding.to_dict()}
+        for each, binding in zip(fields, bindings, strict=True)
+    ]
+
+
+def _read(record: Mapping[str, Json], side: str) -> tuple[tuple[Field, ...], tuple[Binding, ...]]:
+    records = [as_object(each, "a field") for each in list_at(record, side)]
+    return (
+        tuple(field_from_dict(each) for each in records),
+        tuple(Binding.from_dict(each) for each in records),
+    )

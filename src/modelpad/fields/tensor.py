@@ -29,6 +29,7 @@ DTYPES = (
     "float16",
     "float32",
     "float64",
+    "string",
 )
 
 
@@ -53,7 +54,7 @@ class Tensor:
             )
 
     def decode(self, value: object) -> NDArray[np.generic]:
-        """Nested lists of numbers, or an array, as an array of `dtype` and `shape`.
+        """Nested lists, or an array, as an array of `dtype` and `shape`; strings as objects.
 
         Raises:
             InvalidInput: not numbers, the wrong shape, NaN or infinite, or out of range.
@@ -61,6 +62,8 @@ class Tensor:
         """
         import numpy as np
 
+        if self.dtype == "string":
+            return self._decode_strings(value)
         try:
             loose = np.asarray(value)
         except ValueError as error:
@@ -81,12 +84,13 @@ class Tensor:
         return self._cast(loose)
 
     def encode(self, array: NDArray[np.generic]) -> object:
-        return array.tolist()
+        return _as_text(array.tolist()) if self.dtype == "string" else array.tolist()
 
     def schema(self) -> dict[str, Json]:
         """Nested arrays, one level for each dimension."""
         number = "number" if self.dtype.startswith("float") else "integer"
-        inner: dict[str, Json] = {"type": "boolean" if self.dtype == "bool" else number}
+        number = {"bool": "boolean", "string": "string"}.get(self.dtype, number)
+        inner: dict[str, Json] = {"type": number}
         for side in reversed(self.shape):
             inner = {"type": "array", "items": inner}
             if side is not None:
@@ -113,6 +117,16 @@ class Tensor:
                 raise TypeError("shape is not a list of integers")
             shape.append(side)
         return cls(text_at(record, "name"), text_at(record, "dtype"), tuple(shape))
+
+    def _decode_strings(self, value: object) -> NDArray[np.object_]:
+        import numpy as np
+
+        texts: NDArray[np.object_] = np.array(value, dtype=object)
+        if not all(isinstance(text, str) for text in texts.reshape(-1)):
+            raise self._invalid("does not consist of text in rows of one length", _type_name(value))
+        if texts.size > MAX_ELEMENTS or not self._fits(texts.shape):
+            raise self._invalid("has the wrong shape", f"shape {list(texts.shape)}")
+        return texts
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(
@@ -143,11 +157,17 @@ class Tensor:
         sides = ", ".join("any" if side is None else str(side) for side in self.shape)
         return InvalidInput(
             f"The field {self.name!r} {problem}.",
-            hint=f"Send {self.dtype} numbers of shape [{sides}] as nested lists.",
+            hint=f"Send {self.dtype} values of shape [{sides}] as nested lists.",
             field=self.name,
             expected=f"{self.dtype} of shape [{sides}]",
             got=got,
         )
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _type_name(value: object) -> str:

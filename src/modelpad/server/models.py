@@ -91,6 +91,15 @@ class ServedModel:
         """The graph's outputs; otherwise as `inputs`."""
         return self.batcher.session.describe_tensors()[1]
 
+    def find_classes(self, tensor: str, count: int) -> tuple[str, ...]:
+        """The names of the `count` classes that an output tensor scores; empty if unknown."""
+        signature = self.bundle.manifest.signature
+        for field, binding in zip(signature.outputs, signature.output_bindings, strict=True):
+            classes: tuple[str, ...] = getattr(field, "classes", ())
+            if binding.tensor == tensor and len(classes) == count:
+                return classes
+        return ()
+
     def describe(self) -> dict[str, object]:
         """What the page shows: fields, samples and card."""
         manifest = self.bundle.manifest
@@ -110,6 +119,7 @@ class ServedModel:
                     "expected": sample.expected,
                 }
                 for sample in manifest.samples
+                if not sample.generated
             ],
             "metrics": manifest.metrics,
             "card": self.card,
@@ -155,7 +165,7 @@ def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIEN
         batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, inline, patience - 1))
         return
     try:
-        sample = session.decode(session.sample_values(samples[0].inputs))
+        sample = session.typed.inputs.decode(session.sample_values(samples[0].inputs))
     except (ModelpadError, OSError):
         return
     limits, costs = find_best_batch(session, sample)

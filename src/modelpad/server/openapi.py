@@ -174,7 +174,7 @@ def _write_example(endpoint: str, model: ServedModel) -> object:
 
 def _make_item(info: TensorInfo) -> object:
     item: object = "text" if info.dtype == "string" else 0
-    for side in reversed(info.shape[1:]):
+    for side in reversed(info.item_shape):
         item = [item] * abs(side)
     return item
 

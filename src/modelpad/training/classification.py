@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.convert import SourceModel
-from modelpad.convert.input_plan import InputPlan
-from modelpad.convert.output_plan import OutputPlan
+from modelpad.convert.plans import InputPlan, OutputPlan
 from modelpad.fields import Field, Label
 from modelpad.training.figures import draw_confusion, draw_mistakes, encode_png
 from modelpad.training.metrics import accuracy, confusion
@@ -26,7 +25,7 @@ def plan_fields(
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
     """The plans for a model that takes `field` as it is and returns (N, classes) probabilities."""
     label = Label("label", tuple(classes))
-    output = OutputPlan(label, source.outputs[0], shape=(None, len(classes)))
+    output = OutputPlan(label, source.outputs[0])
     return [InputPlan(field, source.inputs[0])], [output]
 
 

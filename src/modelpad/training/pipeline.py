@@ -17,9 +17,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.bundle.samples import add_input
 from modelpad.convert import Proved, prove
+from modelpad.convert.batching import Batching
 from modelpad.convert.conversion import task_name
+from modelpad.convert.plans import make_signature
+from modelpad.convert.prove import Claim
+from modelpad.convert.reference import Reference
 from modelpad.errors import MissingExtra
-from modelpad.fields import Signature
+from modelpad.fields import Label
+from modelpad.fields.arrays import Array
 from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.recipe import Recipe, Trained
@@ -125,24 +130,30 @@ def explain_size(bundle: Bundle, limit: int = LARGE_BUNDLE_BYTES) -> str | None:
 
 
 def _prove(run: Run, trained: Trained, path: Path) -> Proved:
+    tensors = {plan.field.name: plan.spec.name for plan in trained.inputs}
     count = min(len(values) for values in trained.proof.values())
-    samples = [
-        {name: values[index] for name, values in trained.proof.items()} for index in range(count)
+    items = [
+        {tensors[name]: values[index] for name, values in trained.proof.items()}
+        for index in range(count)
     ]
-    proved = prove(
-        trained.source,
-        trained.inputs,
-        trained.outputs,
-        samples,
-        path,
-        tolerance=trained.tolerance,
-    )
+    reference = Reference(trained.source, items)
+    axes = {plan.spec.name: plan.spec.batch_axis for plan in trained.outputs}
+    labels = {
+        plan.spec.name: _pick_class for plan in trained.outputs if isinstance(plan.field, Label)
+    }
+    claim = Claim(reference, Batching(reference.axes, axes), labels)
+    proved = prove(trained.source.export(), claim, path, tolerance=trained.tolerance)
     parity = proved.parity
     line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
     if parity.label_agreement is not None:
         line += f", labels agree on {100 * parity.label_agreement:.2f} %"
     run.print(f"{line}.")
     return proved
+
+
+def _pick_class(scores: Array) -> Array:
+    best: Array = scores.argmax(axis=-1)
+    return best
 
 
 def _describe(
@@ -166,10 +177,7 @@ def _describe(
         title=card.title,
         summary=card.summary,
         licence=card.licence,
-        signature=Signature(
-            tuple(plan.field for plan in trained.inputs),
-            tuple(plan.field for plan in trained.outputs),
-        ),
+        signature=make_signature(trained.inputs, trained.outputs),
         source={
             "framework": trained.source.framework,
             **trained.source.facts,

@@ -15,8 +15,7 @@ from modelpad.training.run import Run
 
 if TYPE_CHECKING:
     from modelpad.convert import SourceModel
-    from modelpad.convert.input_plan import InputPlan
-    from modelpad.convert.output_plan import OutputPlan
+    from modelpad.convert.plans import InputPlan, OutputPlan
     from modelpad.fields.arrays import Arrays
     from modelpad.foreign_json import Json
     from modelpad.training.card import Card

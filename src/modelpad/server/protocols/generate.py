@@ -21,7 +21,12 @@ from modelpad.server.http.json_stream import check_finite, is_large, respond_str
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, make_object, refer
 from modelpad.server.models import ServedModel
-from modelpad.server.protocols.tensors import check_batch, read_numbers, split_items
+from modelpad.server.protocols.tensors import (
+    check_batch,
+    read_numbers,
+    rows_first,
+    split_items,
+)
 from modelpad.server.routing import Names, Operation, Route, predict_with
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -51,6 +56,7 @@ async def write(model: ServedModel, inputs: Inputs[str | None], outputs: Outputs
     if inputs.options is not None:
         record["id"] = inputs.options
     names = [info.name for info in model.outputs]
+    outputs = rows_first(model, outputs)
     if is_large(outputs.values()):
         for name in names:
             await check_finite(outputs[name])
@@ -111,9 +117,12 @@ def _read_record(model: ServedModel, record: Json) -> dict[str, Json]:
 def _read_value(value: Json, info: TensorInfo) -> NDArray[np.generic]:
     """A batch of one; the item's numbers may be one flat list, as in Triton."""
     array = read_numbers(value, info.name)
-    item = info.shape[1:]
-    is_flat = -1 not in item and array.size == math.prod(item)
-    return array.reshape(1, *(item if is_flat else array.shape))
+    item = info.item_shape
+    if -1 not in item and array.size == math.prod(item):
+        array = array.reshape(item)
+    if info.batch_axis is None or info.batch_axis > array.ndim:
+        return array
+    return np.expand_dims(array, info.batch_axis)
 
 
 def list_routes(path: str, write_error: Callable[[ModelpadError], Response]) -> Iterator[Route]:

@@ -1,8 +1,8 @@
-"""What the tensor protocols share: checking a batch of named tensors against a model.
+"""What the tensor protocols share: checking named tensors against a model.
 
-TensorFlow Serving and the Open Inference Protocol use named tensors with a batch axis, as the graph
-defines them. Sketch, image and text fields also accept the bytes of a picture or a text, which are
-prepared as in the native API.
+TensorFlow Serving and the Open Inference Protocol use the graph's own tensors: its names, dtypes,
+shapes and value ranges. Nothing is scaled, resized or renamed. Only where an image field stands
+before an input, encoded images (PNG, JPEG) are accepted too, and prepared as in the native API.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelpad.engine import batch_first
 from modelpad.errors import InvalidInput, ModelFailed, TooLarge
 from modelpad.fields.tensor import MAX_ELEMENTS
 from modelpad.server.http.json_stream import plain
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelpad.engine import TensorInfo
-    from modelpad.fields import Field
     from modelpad.server.models import ServedModel
 
     Arrays = dict[str, NDArray[np.generic]]
@@ -32,7 +32,7 @@ MAX_SIDES = 32
 def check_batch(model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
     """The tensors by name, cast to the graph's types, with one batch size.
 
-    Arrays of bytes or text for sketch, image and text fields are decoded by the field.
+    Arrays of bytes for image and sketch inputs are encoded images.
 
     Raises:
         InvalidInput: one is missing, unknown, or of another shape or type.
@@ -53,15 +53,18 @@ def check_batch(model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]) -
             expected=", ".join(infos),
             got=", ".join(arrays) or "no input",
         )
-    fields = {field.name: field for field in model.bundle.manifest.signature.inputs}
     ready: Arrays = {}
     for name, info in infos.items():
         array = np.asarray(arrays[name])
         if array.dtype.kind in "OSU" and info.dtype != "string":
-            array = _decode_objects(fields[name], array)
+            array = _decode_objects(model, name, array)
         ready[name] = _fit(array, info)
-    sizes = {len(array) for array in ready.values()}
-    if len(sizes) != 1:
+    sizes = {
+        ready[name].shape[info.batch_axis]
+        for name, info in infos.items()
+        if info.batch_axis is not None
+    }
+    if len(sizes) > 1:
         raise InvalidInput(
             f"the inputs have different batch sizes: {sorted(sizes)}",
             hint="Send as many items for each input.",
@@ -101,30 +104,21 @@ def _too_many(name: str, size: int) -> TooLarge:
     )
 
 
-def _decode_objects(field: Field, array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pictures as bytes, one per item, decoded by their field."""
-    import numpy as np
-
-    if field.kind not in PICTURES:
+def _decode_objects(
+    model: ServedModel, name: str, array: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Encoded images, one per item, decoded by their field."""
+    typed = model.batcher.session.typed.inputs
+    field = typed.find_field(name)
+    if field is None or field.kind not in PICTURES:
         raise InvalidInput(
-            f"the input {field.name!r} takes numbers, not bytes",
+            f"the input {name!r} takes numbers, not bytes",
             hint="Send numbers.",
-            field=field.name,
+            field=name,
             expected="numbers",
             got="bytes",
         )
-    items = [field.decode(item) for item in array.reshape(-1).tolist()]
-    if not items:
-        return np.zeros((0,))
-    if len({item.shape for item in items}) > 1:
-        raise InvalidInput(
-            f"the pictures for {field.name!r} have different sizes",
-            hint="Send pictures of one size together.",
-            field=field.name,
-            expected="one size",
-            got=", ".join(sorted({str(item.shape) for item in items})),
-        )
-    return np.stack(items)
+    return typed.decode_items(name, array.reshape(-1).tolist())
 
 
 def _fit(array: NDArray[np.generic], info: TensorInfo) -> NDArray[np.generic]:
@@ -135,11 +129,13 @@ def _fit(array: NDArray[np.generic], info: TensorInfo) -> NDArray[np.generic]:
     fits = array.ndim == len(info.shape) and all(
         want in (-1, have) for want, have in zip(info.shape, array.shape, strict=True)
     )
-    if not fits or not len(array):
+    axis = info.batch_axis
+    if not fits or (axis is not None and not array.shape[axis]):
+        counts = "none counts items" if axis is None else f"axis {axis} counts them"
         raise InvalidInput(
             f"unexpected shape for input {info.name!r}: expected {list(info.shape)},"
             f" got {list(array.shape)}.",
-            hint=f"Send items of shape {list(info.shape[1:])}; the first side counts them.",
+            hint=f"Send items of shape {list(info.item_shape)}; {counts}.",
             field=info.name,
             expected=str(list(info.shape)),
             got=str(list(array.shape)),
@@ -245,10 +241,16 @@ def as_json(array: NDArray[np.generic]) -> Any:
     return plain(array)
 
 
+def rows_first(model: ServedModel, outputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    """The outputs with their items on the first axis; one without a batch axis is one item."""
+    axes = model.batcher.session.typed.outputs.axes
+    return {name: batch_first(array, axes[name]) for name, array in outputs.items()}
+
+
 def split_items(
     outputs: Mapping[str, NDArray[np.generic]], names: Sequence[str]
 ) -> list[dict[str, object]]:
-    """A batch of outputs as one dictionary per item."""
+    """A batch of outputs (batch, ...) as one dictionary per item."""
     columns = {name: as_json(outputs[name]) for name in names}
     count = len(next(iter(columns.values())))
     return [{name: columns[name][row] for name in names} for row in range(count)]

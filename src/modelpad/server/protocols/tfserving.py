@@ -19,7 +19,12 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import Schema, refer
 from modelpad.server.model_table import ServedVersions
 from modelpad.server.models import ServedModel
-from modelpad.server.protocols.tensors import as_json, check_batch, split_items
+from modelpad.server.protocols.tensors import (
+    as_json,
+    check_batch,
+    rows_first,
+    split_items,
+)
 from modelpad.server.protocols.tfserving_inputs import (
     check_record,
     check_signature,
@@ -74,6 +79,8 @@ def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bo
 async def write_predict(model: ServedModel, inputs: Inputs[bool], outputs: Outputs) -> Response:
     """`predictions` for rows, `outputs` for columns; without names where there is one output."""
     names = [info.name for info in model.outputs]
+    if inputs.options:
+        outputs = rows_first(model, outputs)
     if is_large(outputs.values()):
         return await _stream_predict(names, inputs.options, outputs)
     if inputs.options:
@@ -106,7 +113,7 @@ async def write_classify(model: ServedModel, inputs: Inputs[Field], outputs: Out
     """Each example's classes with their scores."""
     label = inputs.options
     classes: tuple[str, ...] = getattr(label, "classes", ())
-    scores = outputs[label.name]
+    scores = model.batcher.session.typed.outputs.read_field(label.name, outputs)
     if is_large([scores]):
         await check_finite(scores)
         ranked = ([*zip(classes, row.tolist(), strict=True)] for row in scores)
@@ -122,7 +129,8 @@ def read_regress(model: ServedModel, request: Request, body: bytes) -> Inputs[Fi
 
 async def write_regress(model: ServedModel, inputs: Inputs[Field], outputs: Outputs) -> Response:
     """Each example's number."""
-    numbers = outputs[inputs.options.name].reshape(-1)
+    typed = model.batcher.session.typed.outputs
+    numbers = typed.read_field(inputs.options.name, outputs).reshape(-1)
     if is_large([numbers]):
         await check_finite(numbers)
         return respond_stream({"results": numbers}, outputs)

@@ -39,10 +39,10 @@ def classify(
     """
     if array.dtype.kind in "OSU":
         raise wrong_field("classification", f"for numbers, which {name!r} are not", "text")
-    fields = {field.name: field for field in model.bundle.manifest.signature.outputs}
-    classes = getattr(fields[name], "classes", ())
+    items = array.reshape(len(array) if array.ndim else 1, -1).astype(np.float64)
+    classes = model.find_classes(name, items.shape[1])
     rows = []
-    for row in array.reshape(len(array), -1).astype(np.float64):
+    for row in items:
         best = np.argsort(-row, kind="stable")[:max_classes]
         rows.append(
             [
