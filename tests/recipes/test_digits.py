@@ -206,24 +206,23 @@ def test_class_folders_of_colour_pictures(tmp_path: Path) -> None:
     assert "With only 60 examples" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_graph_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_disagrees_is_refused(tmp_path: Path) -> None:
     """The zoo's graph is no untrained network."""
     import onnx
 
     from modelpad.convert import prove
+    from modelpad.convert.batching import Batching
     from modelpad.convert.keras import KerasSource
-    from modelpad.fields import Sketch
+    from modelpad.convert.prove import Claim
+    from modelpad.convert.reference import Reference
     from modelpad.recipes.digits.model import build_model
-    from modelpad.training.classification import plan_fields
     from modelpad.zoo import zoo_bundles
 
     graph = onnx.load(zoo_bundles()["digits"] / "model.onnx")
     source = KerasSource(build_model("mlp", (28, 28), 10))
-    inputs, outputs = plan_fields(source, Sketch("image"), "0123456789")
-    monkeypatch.setattr(KerasSource, "export", lambda self: graph)
-    graph.graph.output[0].name = source.outputs[0].name
-    for node in graph.graph.node:
-        node.output[:] = [source.outputs[0].name if n == "label" else n for n in node.output]
+    assert [spec.name for spec in (*source.inputs, *source.outputs)] == ["image", "label"]
     images = np.random.default_rng(0).uniform(0, 255, (9, 28, 28)).astype(np.float32)
+    reference = Reference(source, [{"image": image} for image in images])
+    claim = Claim(reference, Batching({"image": 0}, {"label": 0}))
     with pytest.raises(ParityFailed):
-        prove(source, inputs, outputs, [{"image": i} for i in images], tmp_path / "model.onnx")
+        prove(graph, claim, tmp_path / "model.onnx")

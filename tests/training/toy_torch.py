@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from modelpad.convert import ImportRequest, open_object
-from modelpad.convert.input_plan import InputPlan
-from modelpad.convert.output_plan import OutputPlan
-from modelpad.convert.steps import Softmax
+from modelpad.convert.plans import InputPlan, OutputPlan
 from modelpad.fields import Label, Tensor
+from modelpad.fields.steps import Softmax
 from modelpad.training.card import Card, describe_data
 from modelpad.training.metrics import accuracy
 from modelpad.training.options import option
@@ -86,7 +85,7 @@ def train(options: Options, run: Run) -> Trained:
     return Trained(
         source=source,
         inputs=[InputPlan(Tensor("pixels", "float32", (64,)), source.inputs[0])],
-        outputs=[OutputPlan(label, source.outputs[0], (Softmax(),), shape=(None, 10))],
+        outputs=[OutputPlan(label, source.outputs[0], (Softmax(),))],
         proof={"pixels": tested},
         metrics={"test_accuracy": accuracy(data.test.labels, scores)},
         card=Card("Loop", "Ten digits.", [describe_data(data)]),

@@ -24,8 +24,8 @@ def plan_fields(
     source: SourceModel, field: Field, classes: Sequence[str]
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
     """The plans for a model that takes `field` as it is and returns (N, classes) probabilities."""
-    label = Label("label", tuple(classes))
-    output = OutputPlan(label, source.outputs[0])
+    scores = [spec for spec in source.outputs if spec.item_shape == (len(classes),)]
+    output = OutputPlan(Label("label", tuple(classes)), (scores or source.outputs)[0])
     return [InputPlan(field, source.inputs[0])], [output]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.bundle.samples import add_input
-from modelpad.convert import Proved, prove
+from modelpad.convert import Proved, TensorSpec, prove
 from modelpad.convert.batching import Batching
 from modelpad.convert.conversion import task_name
 from modelpad.convert.plans import make_signature
@@ -137,7 +137,7 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
         for index in range(count)
     ]
     reference = Reference(trained.source, items)
-    axes = {plan.spec.name: plan.spec.batch_axis for plan in trained.outputs}
+    axes = {spec.name: spec.batch_axis for spec in trained.source.outputs}
     labels = {
         plan.spec.name: _pick_class for plan in trained.outputs if isinstance(plan.field, Label)
     }
@@ -149,6 +149,12 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
         line += f", labels agree on {100 * parity.label_agreement:.2f} %"
     run.print(f"{line}.")
     return proved
+
+
+def _list_others(trained: Trained) -> list[TensorSpec]:
+    """The model's outputs that no field shows."""
+    shown = {plan.spec.name for plan in trained.outputs}
+    return [spec for spec in trained.source.outputs if spec.name not in shown]
 
 
 def _pick_class(scores: Array) -> Array:
@@ -177,7 +183,7 @@ def _describe(
         title=card.title,
         summary=card.summary,
         licence=card.licence,
-        signature=make_signature(trained.inputs, trained.outputs),
+        signature=make_signature(trained.inputs, trained.outputs, _list_others(trained)),
         source={
             "framework": trained.source.framework,
             **trained.source.facts,
