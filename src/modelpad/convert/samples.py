@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from modelpad.convert.plans import InputPlan
 from modelpad.convert.source import Shape
-from modelpad.engine.typed import TypedInputs, batch_first
+from modelpad.engine.typed import TypedInputs, batch_first, place_batch
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.fields import Choice, Image, Number, Sketch, Tensor, Text
 from modelpad.fields.arrays import Array, Arrays
@@ -162,7 +162,9 @@ def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> lis
             ) from error
         decoded.append(
             {
-                name: array if axes[name] is None else batch_first(array, axes[name])[0]
+                name: array
+                if axes[name] is None
+                else place_batch(batch_first(array, axes[name]), None)
                 for name, array in batch.items()
             }
         )

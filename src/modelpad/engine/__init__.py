@@ -10,9 +10,9 @@ from modelpad.engine.session import (
     DEVICES,
     Session,
     SessionSettings,
-    TensorInfo,
     allotted_cpus,
 )
+from modelpad.engine.tensors import TensorInfo
 from modelpad.engine.typed import LARGE_ARRAY, batch_first
 
 __all__ = [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
+from modelpad.engine.tensors import KnownShapes, TensorInfo
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
 from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
@@ -60,27 +61,6 @@ class SessionSettings:
             raise ValueError(
                 f"device must be one of auto, {', '.join(DEVICES)}, not {self.device!r}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """An input or output of a graph.
-
-    `dtype` is NumPy's name or `string`. `shape` is as the graph declares it; a free side is -1.
-    `batch_axis` is the axis that counts items; None if there is none.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    batch_axis: int | None = 0
-
-    @property
-    def item_shape(self) -> tuple[int, ...]:
-        """The shape without the batch axis."""
-        if self.batch_axis is None:
-            return self.shape
-        return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
 
 
 class Run:
@@ -136,6 +116,7 @@ class Session:
         self.typed = TypedAccess(self.signature)
         self._output_names = [*self.typed.outputs.axes]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
+        self._shapes = KnownShapes()
         self._splits = False
         self._graph: InferenceSession | None = None
         self._users = 0
@@ -247,6 +228,7 @@ class Session:
             [_describe(value, input_axes[value.name]) for value in inputs],
             [_describe(value, output_axes[value.name]) for value in outputs],
         )
+        self._shapes.watch(self._tensors[0])
         self._graph = graph
         return graph
 
@@ -254,6 +236,8 @@ class Session:
         """The graph's outputs for its inputs, by name. `run` can stop it.
 
         Raises:
+            InvalidInput: ONNX Runtime failed on a size that the graph leaves open, and that it has
+                never run with.
             ModelFailed: ONNX Runtime failed, or the run was stopped.
             BundleInvalid: the graph cannot be loaded again.
         """
@@ -264,9 +248,12 @@ class Session:
         except ModelpadError:
             raise
         except Exception as error:
+            if self._shapes.is_new(batch) and not is_memory_error(error):
+                raise self._shapes.explain(batch, error) from error
             raise ModelFailed(
                 f"The model failed on this input: {first_line(error, 300)}", hint=_hint(error)
             ) from error
+        self._shapes.add(batch)
         return dict(zip(self._output_names, outputs, strict=True))
 
     def answer(self, values: Mapping[str, object]) -> dict[str, object]:
@@ -352,7 +339,12 @@ def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
     return graph
 
 
+def is_memory_error(error: Exception) -> bool:
+    """Whether ONNX Runtime, or Python, ran out of memory."""
+    return isinstance(error, MemoryError) or "bad_alloc" in str(error)
+
+
 def _hint(error: Exception) -> str:
-    if "bad_alloc" in str(error) or isinstance(error, MemoryError):
+    if is_memory_error(error):
         return "It needs more memory than is available, or than --max-worker-memory-mb allows."
     return "Check the bundle with: modelpad models verify"
