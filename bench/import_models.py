@@ -82,7 +82,7 @@ def keras_digits() -> Made:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    return model, ImportRequest(inputs=("sketch:28x28",)), None
+    return model, ImportRequest(inputs=("sketch:28x28,scale=0..1",)), None
 
 
 def keras_text() -> Made:
@@ -171,7 +171,7 @@ def torch_unet() -> Made:
                 x = up(torch.cat([rise(x), kept.pop()], dim=1))
             return self.last(x).sigmoid()
 
-    request = ImportRequest(inputs=("image:128x128x3",), outputs=("image",))
+    request = ImportRequest(inputs=("image:128x128x3,scale=0..1",), outputs=("image,scale=0..1",))
     return UNet().eval(), request, torch.rand(2, 3, 128, 128)
 
 

@@ -28,7 +28,7 @@ def save(
 ) -> Entry:
     """Saves an in-memory model as the next version of `name`, after a parity check.
 
-        modelpad.save(model, "digits", inputs="sketch:28x28", outputs="labels:0,1,2,3,4,5,6,7,8,9")
+        modelpad.save(model, "pets", inputs="image:64x64x3,scale=0..1", outputs="labels:cat,dog")
 
     `model` is a Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX model. `inputs` and
     `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or

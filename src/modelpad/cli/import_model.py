@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 EXAMPLE = """example:
   modelpad import model.keras --name flowers --output labels:@names.txt
-  modelpad import model.json model.h5 --name digits2 --input sketch:28x28
+  modelpad import model.json model.h5 --input sketch:28x28,scale=0..1
   modelpad import net.pt2 --name net --input image:224x224x3,scale=imagenet
   modelpad import forest.skops --name forest --samples rows.csv
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
   image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
-                     mean=, std=, order=bgr, layout=nchw
+                     mean=, std=, order=bgr, layout=nchw;
+                     scale only where the model does not say it itself
   sketch:28x28       a drawing pad; same keys as image
   tensor:float32[4]  ? is a variable dimension; range=0..9999
                      bounds generated whole numbers
   text               for models that take strings; max=
+  batch=1            with any kind: predict items one at a time
+  batch=none         with any kind: the first axis is no batch axis
 
 --output SPEC, once per output:
   labels:cat,dog     or labels:@names.txt, one class per line;
