@@ -13,7 +13,7 @@ import numpy as np
 from modelpad.convert.archives import unreadable
 from modelpad.convert.catboost_trees import categories_by_hash, describe
 from modelpad.convert.source import ImportRequest, TensorSpec
-from modelpad.convert.tree_ensembles import EXTREMES, hard_rows
+from modelpad.convert.tree_ensembles import EXTREMES, hard_rows, not_fitted
 from modelpad.convert.tree_outputs import Head, add_head
 from modelpad.convert.trees import GraphWriter, add_ensemble
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
@@ -75,11 +75,11 @@ class CatBoostSource:
     scales_itself = False
 
     def __init__(self, model: CatBoost) -> None:
-        """Raises `ConversionFailed` for text and embedding features, or if it is damaged."""
+        """Raises `ConversionFailed` for text features, and if it is damaged or not fitted."""
         catboost = load_catboost()
         self.model = model
         if not model.is_fitted():
-            raise ConversionFailed("The CatBoost model is not fitted.", hint="Call fit first.")
+            raise not_fitted(model)
         if model.get_text_feature_indices() or model.get_embedding_feature_indices():
             raise ConversionFailed(
                 "The CatBoost model has text or embedding features, which are not supported.",

@@ -12,7 +12,7 @@ import numpy as np
 from modelpad.convert.archives import unreadable
 from modelpad.convert.lightgbm_trees import Description, describe, transform_of
 from modelpad.convert.source import ImportRequest, TensorSpec
-from modelpad.convert.tree_ensembles import hard_rows
+from modelpad.convert.tree_ensembles import hard_rows, not_fitted
 from modelpad.convert.tree_outputs import Head, add_head
 from modelpad.convert.trees import GraphWriter, add_ensemble
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
@@ -37,8 +37,10 @@ def open_lightgbm(path: Path, request: ImportRequest) -> LightGBMSource:
 
 
 def open_lightgbm_object(model: Booster | LGBMModel) -> LightGBMSource:
-    """The source of a booster or a fitted estimator."""
+    """The source of a booster or estimator. Raises `ConversionFailed` if it is not fitted."""
     booster = getattr(model, "booster_", model)
+    if not hasattr(booster, "model_to_string"):
+        raise not_fitted(model)
     names = getattr(model, "classes_", None)
     return LightGBMSource(booster, None if names is None else tuple(str(name) for name in names))
 

@@ -241,9 +241,10 @@ def _read_terms(sections: list[Fields], columns: int) -> Terms | None:
     table = np.array([row + [-1] * (width - len(row)) for row in features], np.int64)
     if table.max() >= columns or table.min() < -1:
         raise damaged("a linear model uses a feature that does not exist")
-    return Terms(
-        np.array(constants), table, np.array([row + [0.0] * (width - len(row)) for row in weights])
-    )
+    padded = np.array([row + [0.0] * (width - len(row)) for row in weights])
+    if not (np.isfinite(padded).all() and np.isfinite(constants).all()):
+        raise damaged("a weight of a linear model is not finite")
+    return Terms(np.array(constants), table, padded)
 
 
 def _floats(fields: Fields, key: str) -> Numbers:

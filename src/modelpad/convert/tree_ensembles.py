@@ -137,6 +137,11 @@ def damaged(what: str) -> ConversionFailed:
     return ConversionFailed(f"The model's trees are damaged: {what}.", hint="Save the model again.")
 
 
+def not_fitted(model: object) -> ConversionFailed:
+    """The error for an estimator without trees."""
+    return ConversionFailed(f"The {type(model).__name__} is not fitted.", hint="Call fit first.")
+
+
 def make_leaf(values: Numbers, output: int = 0) -> Tree:
     """A tree without splits, as a node with two equal leaves."""
     twice = np.stack([values, values])

@@ -14,7 +14,7 @@ import numpy as np
 
 from modelpad.convert.archives import unreadable
 from modelpad.convert.source import ImportRequest, TensorSpec
-from modelpad.convert.tree_ensembles import Ensemble, hard_rows
+from modelpad.convert.tree_ensembles import Ensemble, hard_rows, not_fitted
 from modelpad.convert.tree_outputs import Head, add_head
 from modelpad.convert.trees import GraphWriter, add_ensemble, add_linear
 from modelpad.convert.xgboost_trees import Description, check_objective, describe
@@ -52,10 +52,12 @@ def open_xgboost(path: Path, request: ImportRequest) -> XGBoostSource:
 
 
 def open_xgboost_object(model: Booster | XGBModel) -> XGBoostSource:
-    """The source of a booster or a fitted estimator."""
+    """The source of a booster or estimator. Raises `ConversionFailed` if it is not fitted."""
     if not hasattr(model, "get_booster"):
         return XGBoostSource(cast("Booster", model))
     model = cast("XGBModel", model)
+    if not model.__sklearn_is_fitted__():
+        raise not_fitted(model)
     kind = "classifier" if hasattr(model, "predict_proba") else "regressor"
     names = getattr(model, "classes_", None) if kind == "classifier" else None
     classes = () if names is None else tuple(str(name) for name in names)
