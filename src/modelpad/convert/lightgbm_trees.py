@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +57,8 @@ UNTRANSFORMED = (
 )
 
 Fields = Mapping[str, str]
+Line = tuple[float, list[int], list[float]]
+"""A constant, features and their weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,40 +213,45 @@ def _read_terms(sections: list[Fields], columns: int) -> Terms | None:
     """The linear models of all leaves, or None if no tree has one."""
     if not any(fields.get("is_linear", "0") == "1" for fields in sections):
         return None
-    constants: list[float] = []
-    features: list[list[int]] = []
-    weights: list[list[float]] = []
-    for fields in sections:
-        values = _floats(fields, "leaf_value").tolist()
-        linear = fields.get("is_linear", "0") == "1"
-        counts = _integers(fields, "num_features") if linear else np.zeros(len(values), np.int64)
-        numbers, factors = _integers(fields, "leaf_features"), _floats(fields, "leaf_coeff")
-        ends = np.cumsum(counts)
-        made_constants = _floats(fields, "leaf_const").tolist() if linear else values
-        if {len(made_constants), len(counts)} != {len(values)} or counts.min(initial=0) < 0:
-            raise damaged("a tree's lists differ in length")
-        if len(numbers) != len(factors) or ends[-1] != len(numbers):
-            raise damaged("a leaf's linear model is not complete")
-        made = [
-            (numbers[end - n : end].tolist(), factors[end - n : end].tolist())
-            for n, end in zip(counts, ends, strict=True)
-        ]
-        twice = 2 if len(values) == 1 else 1  # `make_leaf` has two leaves
-        constants += made_constants * twice
-        features += [pair[0] for pair in made] * twice
-        weights += [pair[1] for pair in made] * twice
-    width = max(1, *(len(row) for row in features))
-    if width * len(features) > MAX_TERMS:
+    leaves = [leaf for fields in sections for leaf in _read_lines(fields)]
+    width = max(1, *(len(features) for _, features, _ in leaves))
+    if width * len(leaves) > MAX_TERMS:
         raise ConversionFailed(
             "The linear models in the leaves are too large.", hint="Train with fewer leaves."
         )
-    table = np.array([row + [-1] * (width - len(row)) for row in features], np.int64)
+    constants = np.array([constant for constant, _, _ in leaves])
+    table = np.full((len(leaves), width), -1, np.int64)
+    weights = np.zeros((len(leaves), width))
+    for number, (_, features, factors) in enumerate(leaves):
+        table[number, : len(features)] = features
+        weights[number, : len(factors)] = factors
     if table.max() >= columns or table.min() < -1:
         raise damaged("a linear model uses a feature that does not exist")
-    padded = np.array([row + [0.0] * (width - len(row)) for row in weights])
-    if not (np.isfinite(padded).all() and np.isfinite(constants).all()):
+    if not (np.isfinite(weights).all() and np.isfinite(constants).all()):
         raise damaged("a weight of a linear model is not finite")
-    return Terms(np.array(constants), table, padded)
+    return Terms(constants, table, weights)
+
+
+def _read_lines(fields: Fields) -> list[Line]:
+    """The linear model of each leaf of a tree, which is a constant if the tree is not linear."""
+    values = _floats(fields, "leaf_value").tolist()
+    if fields.get("is_linear", "0") == "1":
+        constants = _floats(fields, "leaf_const").tolist()
+        counts = _integers(fields, "num_features").tolist()
+        features, factors = _integers(fields, "leaf_features"), _floats(fields, "leaf_coeff")
+    else:
+        constants, counts = values, [0] * len(values)
+        features, factors = np.zeros(0, np.int64), np.zeros(0)
+    if {len(constants), len(counts)} != {len(values)} or min(counts, default=0) < 0:
+        raise damaged("a tree's lists differ in length")
+    if {len(features), len(factors)} != {sum(counts)}:
+        raise damaged("a leaf's linear model is not complete")
+    ends = list(accumulate(counts, initial=0))
+    lines = [
+        (constant, features[first:last].tolist(), factors[first:last].tolist())
+        for constant, (first, last) in zip(constants, pairwise(ends), strict=True)
+    ]
+    return lines * 2 if len(lines) == 1 else lines  # `make_leaf` has two leaves
 
 
 def _floats(fields: Fields, key: str) -> Numbers:
