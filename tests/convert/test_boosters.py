@@ -300,32 +300,48 @@ SERVED = [
 
 @pytest.mark.parametrize(("framework", "kind", "name"), SERVED)
 def test_served_boosters_answer_raw_rows(
-    run_modelpad: Any, serve: Any, tmp_path: Path, framework: str, kind: str, name: str
+    run_modelpad: Any, start_serving: Any, tmp_path: Path, framework: str, kind: str, name: str
 ) -> None:
-    import httpx
-
     pytest.importorskip(framework)
     model, predict = FRAMEWORKS[framework][kind]()
     path = save(model, tmp_path / name)
     done = run_modelpad("import", str(path), "--name", "model")
     assert done.returncode == 0, done.stderr
     source = open_source(path, ImportRequest())
+    rows = hard_rows(source)[:80]
+    finite = np.nan_to_num(rows[:20])
+    with start_serving("model", store=tmp_path / "store") as (running, address):
+        over_http = ask_http(running.url, source, finite)
+        over_grpc = ask_grpc(address, source, rows)
+    for got, expected in ((over_http, predict(finite)), (over_grpc, predict(rows))):
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-6)
+
+
+def ask_http(url: str, source: Any, rows: Any) -> Any:
+    import httpx
+
     (given,), (output,) = source.inputs, source.outputs
-    rows = np.nan_to_num(hard_rows(source)[:20])
     tensor = {
-        "name": "X",
+        "name": given.name,
         "shape": list(rows.shape),
         "datatype": f"FP{given.dtype[-2:]}",
         "data": rows.reshape(-1).tolist(),
     }
-    url = f"{serve('model', store=tmp_path / 'store').url}/v2/models/model/infer"
-    response = httpx.post(url, json={"inputs": [tensor]})
+    response = httpx.post(f"{url}/v2/models/model/infer", json={"inputs": [tensor]})
     assert response.status_code == 200, response.text
     (answer,) = response.json()["outputs"]
-    expected = predict(rows)
-    assert (answer["name"], answer["shape"]) == (output.name, list(expected.shape))
-    got = np.array(answer["data"]).reshape(expected.shape)
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-6)
+    assert answer["name"] == output.name
+    return np.array(answer["data"]).reshape(answer["shape"])
+
+
+def ask_grpc(address: str, source: Any, rows: Any) -> Any:
+    client = pytest.importorskip("tritonclient.grpc")
+    (given,), (output,) = source.inputs, source.outputs
+    tensor = client.InferInput(given.name, rows.shape, f"FP{given.dtype[-2:]}")
+    tensor.set_data_from_numpy(rows)
+    answer = client.InferenceServerClient(address).infer("model", [tensor])
+    return answer.as_numpy(output.name)
 
 
 CONTRACTS = [
