@@ -14,10 +14,11 @@ HEAD_BYTES = 4096
 SUPPORTED = (
     "Supported: Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
     " TorchScript .pt with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops),"
-    " XGBoost (.json, .ubj), LightGBM (.txt) and .onnx."
+    " XGBoost (.json, .ubj), LightGBM (.txt), CatBoost (.cbm, .json) and .onnx."
 )
 # The module and function that open each format. Only that module is imported.
 OPENERS = {
+    "catboost": ("catboost", "open_catboost"),
     "keras": ("keras", "open_keras"),
     "keras-json": ("keras", "open_keras"),
     "lightgbm": ("lightgbm", "open_lightgbm"),
@@ -79,6 +80,8 @@ def detect_format(path: Path) -> str:
         return _detect_zip(path)
     if head.startswith(b"\x89HDF"):
         return "keras"
+    if head.startswith(b"CBM1"):
+        return "catboost"
     if head[4:8] == b"TFL3":
         return "tflite"
     if head.lstrip().startswith((b"{", b"[")):
@@ -126,6 +129,8 @@ def _detect_json(path: Path) -> str:
         ) from error
     if isinstance(record, dict) and "learner" in record:
         return "xgboost"
+    if isinstance(record, dict) and {"features_info", "scale_and_bias"} <= set(record):
+        return "catboost"
     if isinstance(record, dict) and "class_name" in record:
         return "keras-json"
     return ""
