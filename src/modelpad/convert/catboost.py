@@ -72,7 +72,6 @@ class CatBoostSource:
     """
 
     framework = "catboost"
-    scales_itself = False
 
     def __init__(self, model: CatBoost) -> None:
         """Raises `ConversionFailed` for text features, and if it is damaged or not fitted."""
