@@ -81,11 +81,6 @@ class ModelFinder(msgspec.Struct, frozen=True):
             return self._find_path_or_name(given)
         check_name(assigned["name"])
         found = self._find_path_or_name(assigned["what"], assigned["name"])
-        if len({one.name for one in found}) > 1:
-            raise UsageError(
-                f"{assigned['what']} contains several models, but {assigned['name']!r} names one.",
-                hint=f"Serve the folder, without a name: modelpad serve {assigned['what']}",
-            )
         return [replace(one, name=assigned["name"]) for one in found]
 
     def find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
@@ -138,13 +133,21 @@ class ModelFinder(msgspec.Struct, frozen=True):
         from modelpad.convert.folders import find_models
 
         found = find_models(path)
+        if name and len({model.name for model in found.models}) > 1:
+            raise UsageError(
+                f"{path} contains several models, but {name!r} names one.",
+                hint=f"Serve the folder without a name: modelpad serve {path}",
+            )
         models = choose_version(found.models, path, version)
         for part in found.left_out:
             self._report_left_out(part.name, part.reason)
+        for foreign, own in {model.foreign_name: model.name for model in models}.items():
+            if foreign != own and not name:
+                self.report(f"{foreign!r} is served as {own}: that is a valid name.")
         bundles, failed = [], []
         for model in models:
             try:
-                bundles.append(self._import(replace(model, name=name or model.name)))
+                bundles.append(self._import(replace(model, name=name) if name else model))
             except ModelpadError as error:
                 if len(models) == 1:
                     raise
@@ -163,8 +166,6 @@ class ModelFinder(msgspec.Struct, frozen=True):
         except ModelpadError as error:
             error.hint = add_command(error, model)
             raise
-        if model.name != model.foreign_name and model.path.is_dir():
-            self.report(f"  note {model.foreign_name!r} is served as {model.name}")
         return ResolvedBundle(model.name, model.version, bundle)
 
     def _report_left_out(self, name: str, error: ModelpadError) -> None:
