@@ -188,6 +188,30 @@ def test_models_of_several_frameworks_in_one_folder(start: Any, tmp_path: Path) 
         np.testing.assert_allclose(got, wanted.ravel(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_base_path_of_tensorflow_serving(start: Any, tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    row = tf.TensorSpec([None, 2], tf.float32, name="row")
+
+    def save(folder: Path, factor: float) -> None:
+        module = tf.Module()
+        scale = tf.function(lambda row: {"result": row * factor}, input_signature=[row])
+        signatures = {"serving_default": scale.get_concrete_function()}
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+    save(tmp_path / "Scale" / "1", 2)
+    save(tmp_path / "Scale" / "00000007", 3)
+    url = start(str(tmp_path / "Scale"))
+    for model, factor in (("Scale", 3), ("Scale/versions/7", 3), ("Scale/versions/1", 2)):
+        answer = post(f"{url}/v1/models/{model}:predict", {"instances": ROWS})
+        got = np.ravel(
+            [
+                list(each.values()) if isinstance(each, dict) else each
+                for each in answer["predictions"]
+            ]
+        )
+        assert got.tolist() == pytest.approx(expected(factor))
+
+
 def test_a_folder_is_imported_with_its_names_and_versions(
     run_modelpad: Any, repository: Path
 ) -> None:
