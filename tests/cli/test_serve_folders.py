@@ -252,7 +252,7 @@ def test_the_import_that_is_needed_first_is_told(run_modelpad: Any, tmp_path: Pa
     [
         ("a b=net.onnx", "'a b' is not a valid model name."),
         ("a=gone.onnx", "There is no file gone.onnx."),
-        ("a=repository", "repository contains several models, but 'a' names one."),
+        ("a=repository", "contains 2 models: Doubler, other, but 'a' names one."),
         ("repository/Doubler@2", "repository/Doubler has no version 2."),
     ],
 )

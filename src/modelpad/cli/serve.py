@@ -19,8 +19,8 @@ MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
   modelpad serve digits                 the example model, on port 8080
   modelpad serve my_model.keras         a trained model's file
-  modelpad serve model_repository       every model in a folder of Triton, TensorFlow
-                                        Serving or MLflow, or of models' files
+  modelpad serve model_repository       the models in a folder of files, or of
+                                        Triton, TensorFlow Serving or MLflow
   modelpad serve a=net.onnx b=rf.skops  several models, each with its name
   modelpad serve digits@3 --port 9000   one version of a model in the store
   modelpad serve --host 0.0.0.0 --api-keys keys.txt

@@ -56,14 +56,7 @@ class ModelFinder(msgspec.Struct, frozen=True):
 
         Raises as `find_each`, and `UsageError` if it is a folder of several models.
         """
-        found = self.find_each(given)
-        names = sorted({one.name for one in found})
-        if len(names) > 1:
-            raise UsageError(
-                f"{given} contains {len(names)} models: {', '.join(names)[:200]}.",
-                hint=f"Give the path of one of them, such as {given.rstrip('/')}/{names[0]}",
-            )
-        return max(found, key=lambda one: one.version)
+        return self._find(given, only_one=True)[-1]
 
     def find_each(self, given: str) -> list[ResolvedBundle]:
         """The bundles of one word: `NAME`, `NAME@VERSION_OR_ALIAS`, `PATH` or `NAME=PATH`.
@@ -76,12 +69,7 @@ class ModelFinder(msgspec.Struct, frozen=True):
             ConversionFailed, ParityFailed, MissingExtra: as `import_cached` does.
             UsageError: `NAME` is not a valid name, or `PATH` contains several models.
         """
-        assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
-        if assigned is None:
-            return self._find_path_or_name(given)
-        check_name(assigned["name"])
-        found = self._find_path_or_name(assigned["what"], assigned["name"])
-        return [replace(one, name=assigned["name"]) for one in found]
+        return self._find(given)
 
     def find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
         """The bundles to serve; without names every model in the store, or the example model.
@@ -104,7 +92,18 @@ class ModelFinder(msgspec.Struct, frozen=True):
             )
         return [one for group in found for one in group]
 
-    def _find_path_or_name(self, given: str, name: str = "") -> list[ResolvedBundle]:
+    def _find(self, given: str, *, only_one: bool = False) -> list[ResolvedBundle]:
+        assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
+        if assigned is None:
+            return self._find_path_or_name(given, only_one=only_one)
+        check_name(assigned["name"])
+        found = self._find_path_or_name(assigned["what"], assigned["name"], only_one=only_one)
+        return [replace(one, name=assigned["name"]) for one in found]
+
+    def _find_path_or_name(
+        self, given: str, name: str = "", *, only_one: bool
+    ) -> list[ResolvedBundle]:
+        """The bundles of a path or name, served as `name` if given; the newest if `only_one`."""
         from modelpad.store import resolve_bundle
 
         path, version = split_version(given)
@@ -112,7 +111,15 @@ class ModelFinder(msgspec.Struct, frozen=True):
             return [resolve_bundle(given, self.store)]
         if not path.exists():
             raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
-        return self._import_all(path, version, name)
+        from modelpad.convert.folders import find_models  # slow: not for names of the store
+
+        found = find_models(path)
+        if name or only_one:
+            check_single(path, found.models, name)
+        for part in found.left_out:
+            self._report_left_out(part.name, part.reason)
+        models = choose_version(found.models, path, version)
+        return self._import_all(models[-1:] if only_one else models, name)
 
     def _is_path(self, path: Path, given: str) -> bool:
         """Whether a word is a path. A folder next to a model of the same name needs a slash."""
@@ -128,19 +135,8 @@ class ModelFinder(msgspec.Struct, frozen=True):
 
         return name in list_names(self.store) or name in zoo_bundles()
 
-    def _import_all(self, path: Path, version: int | None, name: str) -> list[ResolvedBundle]:
-        """Imports the models at a path. Those that fail are left out, unless all do."""
-        from modelpad.convert.folders import find_models
-
-        found = find_models(path)
-        if name and len({model.name for model in found.models}) > 1:
-            raise UsageError(
-                f"{path} contains several models, but {name!r} names one.",
-                hint=f"Serve the folder without a name: modelpad serve {path}",
-            )
-        models = choose_version(found.models, path, version)
-        for part in found.left_out:
-            self._report_left_out(part.name, part.reason)
+    def _import_all(self, models: Sequence[FolderModel], name: str) -> list[ResolvedBundle]:
+        """Imports models, as `name` if given. Those that fail are left out, unless all do."""
         for foreign, own in {model.foreign_name: model.name for model in models}.items():
             if foreign != own and not name:
                 self.report(f"{foreign!r} is served as {own}: that is a valid name.")
@@ -208,6 +204,17 @@ def check_name(name: str) -> None:
         raise UsageError(
             f"{name!r} is not a valid model name.",
             hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
+        )
+
+
+def check_single(path: Path, models: Sequence[FolderModel], name: str) -> None:
+    """Raises `UsageError` if a path where one model is wanted has several."""
+    names = sorted({model.name for model in models})
+    if len(names) > 1:
+        one = f", but {name!r} names one" if name else ""
+        raise UsageError(
+            f"{path} contains {len(names)} models: {', '.join(names)[:200]}{one}.",
+            hint=f"Give the path of one of them, such as {path}/{names[0]}",
         )
 
 
