@@ -57,9 +57,12 @@ def save(
     return push_conversion(target, conversion)
 
 
-def push_conversion(store: LocalStore, conversion: Conversion) -> Entry:
-    """Writes the bundle of a conversion and pushes it to the store as the next version."""
+def push_conversion(store: LocalStore, conversion: Conversion, version: int | None = None) -> Entry:
+    """Writes the bundle of a conversion and pushes it to the store as the next version.
+
+    It becomes `version`, if that is higher than any version before.
+    """
     with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
         files = conversion.files
         bundle = write_bundle(Path(folder) / "bundle", conversion.manifest, files)
-        return store.push(bundle)
+        return store.push(bundle, version=version)

@@ -23,7 +23,7 @@ from modelpad.foreign_json import (
 
 FORMAT = 2
 DEFAULT_SIGNATURE = "serving_default"  # TensorFlow's name for a model's main signature
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 REWRITE = "Write the bundle again from its source model."
 
 
@@ -80,7 +80,7 @@ class Manifest:
         if not NAME.fullmatch(self.name):
             raise BundleInvalid(
                 f"{self.name!r} is not a valid model name.",
-                hint="Use lower-case letters, digits, '.', '_' and '-'; at most 64 characters.",
+                hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
             )
 
     def to_dict(self) -> dict[str, Json]:
