@@ -230,10 +230,17 @@ INFER = Codec(read, write)
 
 def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
     """The request's tensors by name. Raises `InvalidInput`, `TooLarge` and `Unsupported`."""
+    raw = request.raw_input_contents
     for tensor in request.inputs:
         check_parameters(tensor.parameters, tensor.name)
         check_datatype(tensor.datatype, tensor.name)
-    raw = request.raw_input_contents
+        if raw and tensor.HasField("contents"):
+            raise InvalidInput(
+                "contents field must not be specified when using raw_input_contents for"
+                f" {tensor.name!r} for model {request.model_name!r}",
+                hint="Send one of the two.",
+                field=tensor.name,
+            )
     if raw and len(raw) != len(request.inputs):
         raise InvalidInput(
             f"There are {len(request.inputs)} inputs and {len(raw)} raw contents.",
@@ -245,12 +252,6 @@ def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
     for index, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
         if raw:
-            if tensor.HasField("contents"):
-                raise InvalidInput(
-                    f"The input {tensor.name!r} has both raw and typed contents.",
-                    hint="Send one of the two.",
-                    field=tensor.name,
-                )
             arrays[tensor.name] = unpack_tensor(raw[index], tensor.datatype, shape, tensor.name)
         else:
             arrays[tensor.name] = _read_contents(tensor, shape)
