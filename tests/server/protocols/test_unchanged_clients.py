@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from modelpad.server.protocols.protobuf import load_message
+from tests.server.protocols.grpc_calls import ask
 from tests.server.protocols.twenty_models import EXAMPLES, Answer, Example
 
 http_client = pytest.importorskip("tritonclient.http")
@@ -199,16 +200,6 @@ def predict(served: Served, model: str, signature: str, name: str, array: Any) -
     request.inputs[name].tensor_content = array.tobytes()
     path = "/tensorflow.serving.PredictionService/Predict"
     return ask(served.grpc, path, request, "tensorflow.serving.PredictResponse")
-
-
-def ask(address: str, path: str, request: Any, answer: str) -> Any:
-    with grpc.insecure_channel(address) as channel:
-        stub = channel.unary_unary(
-            path,
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=load_message(answer).FromString,
-        )
-        return stub(request, timeout=30)
 
 
 def make_input(module: Any, name: str, array: Any, kind: str, **options: Any) -> Any:
