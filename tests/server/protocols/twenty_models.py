@@ -49,8 +49,10 @@ def build_half_plus(number: float) -> Callable[[Path], Answer]:
 
         kind = TensorProto.FLOAT
         nodes = [("Mul", ["x", "half"], ["halved"]), ("Add", ["halved", "number"], ["y"])]
-        constants = {"half": np.float32(0.5), "number": np.float32(number)}
-        constants = {name: np.array(value) for name, value in constants.items()}
+        constants = {
+            "half": np.array(0.5, np.float32),
+            "number": np.array(number, np.float32),
+        }
         write_graph(path, nodes, [("x", kind, ["n"])], [("y", kind, ["n"])], constants)
         return lambda arrays: [arrays[0] * 0.5 + number]
 

@@ -220,7 +220,7 @@ async def write(
 ) -> bytes:
     """The serialized response. Raises as `write_response`, and as `Call.reserve`."""
     request, call = inputs.options
-    size = estimate_response(outputs)
+    size = estimate_response(outputs) * (1 if request.raw_input_contents else 2)
     call.reserve(size)
     return await run_large(size, write_response, model, request, outputs)
 
@@ -308,7 +308,10 @@ def estimate_response(outputs: Outputs) -> int:
 
 
 def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) -> bytes:
-    """The serialized response, raw where the request was raw or the type has no other form.
+    """The serialized response: raw contents, and typed ones too where the request has these.
+
+    The specification has one or the other; to a request with typed contents, KServe answers with
+    typed ones and Triton with raw ones, and clients of each read only those.
 
     Raises `InvalidInput` for unknown outputs.
     """
@@ -343,11 +346,10 @@ def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) 
         tensor = make(
             "ModelInferResponse.InferOutputTensor", name=name, datatype=datatype, shape=shape
         ).SerializeToString()
-        if raw or datatype not in CONTENTS:
-            parts += write_field(OUTPUTS, tensor)
-            raw_parts += write_field(RAW_OUTPUT_CONTENTS, pack_tensor(array))
-        else:
+        contents = []
+        if not raw and datatype in CONTENTS:
             values = write_values("inference.InferTensorContents", CONTENTS[datatype], array)
             contents = write_field(CONTENTS_OF_OUTPUT, *values)
-            parts += write_field(OUTPUTS, tensor, *contents)
+        parts += write_field(OUTPUTS, tensor, *contents)
+        raw_parts += write_field(RAW_OUTPUT_CONTENTS, pack_tensor(array))
     return b"".join(parts + raw_parts)

@@ -16,7 +16,7 @@ from modelpad.server.routing import Handler, Names, Operation, Route
 # What a client would have to be trusted with: a name in /dev/shm that the server then reads.
 SHARED_MEMORY = (
     "Shared memory is not supported.",
-    "Send tensors in the request: binary ones are not copied.",
+    "Send tensors in the request.",
 )
 TRACING = (
     "Tracing cannot be read or changed over the network.",
