@@ -8,9 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.engine import TensorInfo
 from modelpad.errors import InvalidInput, Unsupported
-from modelpad.fields import Field
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.tensors import count_elements
 
@@ -73,9 +71,12 @@ def check_parameters(parameters: Collection[str], name: str) -> None:
         )
 
 
-def find_field(fields: Sequence[Field], info: TensorInfo) -> Field | None:
-    """The field of a tensor."""
-    return next((field for field in fields if field.name == info.name), None)
+def is_batched(model: ServedModel) -> bool:
+    """Whether all tensors begin with a free batch axis, so that a request may have many items."""
+    tensors = (*model.inputs, *model.outputs)
+    return model.bundle.manifest.signature.batched and all(
+        info.batch_axis == 0 and info.shape[0] == -1 for info in tensors
+    )
 
 
 def bind_only_input(
@@ -97,10 +98,9 @@ def bind_only_input(
 def classify_output(
     model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
 ) -> NDArray[np.object_]:
-    """`classify` of the items of an output; one without a batch axis is a single item."""
-    axis = next(info.batch_axis for info in model.outputs if info.name == name)
-    if axis is not None:
-        return classify(model, name, np.moveaxis(array, axis, 0), max_classes)
+    """`classify` of the items of an output; as in Triton, of a model without a batch it is one."""
+    if is_batched(model):
+        return classify(model, name, array, max_classes)
     best: NDArray[np.object_] = classify(model, name, array[np.newaxis], max_classes)[0]
     return best
 

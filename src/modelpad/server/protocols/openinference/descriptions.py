@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
-from modelpad.fields import Field
 from modelpad.fields.tensor import MAX_ELEMENTS
 from modelpad.server.model_table import ModelTable, ServedVersions
 from modelpad.server.models import ServedModel
 from modelpad.server.observability.metrics import Metrics, ModelCounts
-from modelpad.server.protocols.openinference.datatypes import find_field, name_datatype
+from modelpad.server.protocols.openinference.datatypes import is_batched, name_datatype
 
 Record = dict[str, object]
 
@@ -69,22 +68,23 @@ def describe_config(model: ServedModel) -> Record:
     Where all tensors begin with the batch axis, it is not among the `dims`, and requests may have
     up to `max_batch_size` items. Otherwise `max_batch_size` is 0, and `dims` are whole shapes.
     """
-    fields = model.bundle.manifest.signature.inputs
-    is_batched = all(info.batch_axis == 0 for info in (*model.inputs, *model.outputs))
+    batched = is_batched(model)
+    pictures = _list_pictures(model)
     config: Record = {
         "name": model.name,
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": _count_batch(model.inputs) if is_batched else 0,
+        "max_batch_size": _count_batch(model.inputs) if batched else 0,
         "input": [
-            _configure(info, is_batched) | {"format": _find_format(find_field(fields, info), info)}
+            _configure(info, batched)
+            | {"format": _find_format(info) if info.name in pictures else "FORMAT_NONE"}
             for info in model.inputs
         ],
-        "output": [_configure(info, is_batched) for info in model.outputs],
+        "output": [_configure(info, batched) for info in model.outputs],
         "model_transaction_policy": {"decoupled": False},
     }
-    if is_batched:
+    if batched:
         limits = model.batcher.batches
         config["dynamic_batching"] = {
             "preferred_batch_size": [max(1, limits.max_batch_size)],
@@ -93,12 +93,12 @@ def describe_config(model: ServedModel) -> Record:
     return config
 
 
-def _configure(info: TensorInfo, is_batched: bool) -> Record:
+def _configure(info: TensorInfo, batched: bool) -> Record:
     datatype = name_datatype(info.dtype)
     return {
         "name": info.name,
         "data_type": "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}",
-        "dims": list(info.shape[1:] if is_batched else info.shape),
+        "dims": list(info.shape[1:] if batched else info.shape),
     }
 
 
@@ -108,15 +108,19 @@ def _count_batch(inputs: Sequence[TensorInfo]) -> int:
     return max(1, min(MAX_BATCH, MAX_ELEMENTS // max(1, largest)))
 
 
-def _find_format(field: Field | None, info: TensorInfo) -> str:
+def _list_pictures(model: ServedModel) -> set[str]:
+    """The input tensors that a field fills with a picture."""
+    signature = model.bundle.manifest.signature
+    pairs = zip(signature.inputs, signature.input_bindings, strict=True)
+    return {binding.tensor for field, binding in pairs if field.kind in ("image", "sketch")}
+
+
+def _find_format(info: TensorInfo) -> str:
     """The layout of a picture, where the shape leaves no doubt."""
-    item = info.shape[1:] if info.batch_axis == 0 else info.shape
-    item = item[1:] if len(item) == 4 and item[0] == 1 else item
-    if field is None or field.kind not in ("image", "sketch") or len(item) != 3:
+    item = info.item_shape
+    if len(item) != 3 or (item[0] in CHANNELS) == (item[-1] in CHANNELS):
         return "FORMAT_NONE"
-    first, last = item[0] in CHANNELS, item[-1] in CHANNELS
-    if first == last:
-        return "FORMAT_NONE"
+    first = item[0] in CHANNELS
     return "FORMAT_NCHW" if first else "FORMAT_NHWC"
 
 

@@ -25,6 +25,7 @@ from modelpad.server.models import ServedModel
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     classify_output,
+    is_batched,
     pack_tensor,
     wrong_field,
 )
@@ -145,9 +146,8 @@ async def _classify_rows(
     model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
 ) -> NDArray[np.object_]:
     """`classify_output` of some rows at a time, yielding to other requests between."""
-    axis = next(info.batch_axis for info in model.outputs if info.name == name)
     step = max(1, PIECE * len(array) // max(1, array.size)) if array.ndim else 1
-    if axis != 0 or len(array) <= step:
+    if not is_batched(model) or len(array) <= step:
         return classify_output(model, name, array, max_classes)
     parts = []
     for start in range(0, len(array), step):
