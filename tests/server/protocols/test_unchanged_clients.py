@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,15 @@ from tests.server.protocols.twenty_models import EXAMPLES, Answer, Example
 http_client = pytest.importorskip("tritonclient.http")
 grpc_client = pytest.importorskip("tritonclient.grpc")
 grpc = pytest.importorskip("grpc")
-for package in ("keras", "lightgbm", "onnx", "skops", "torch", "xgboost"):
-    pytest.importorskip(package)
+PACKAGES = ("keras", "lightgbm", "onnx", "skops", "torch", "xgboost")
+missing = [name for name in PACKAGES if find_spec(name) is None]
 
 from tritonclient.utils import InferenceServerException  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
+]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 IMPORTS_AT_ONCE = 2

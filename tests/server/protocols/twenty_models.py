@@ -305,12 +305,15 @@ def build_lightgbm(path: Path) -> Answer:
 
 PICTURE = ("--input", "image:8x8x3,scale=none", "--output", "labels:cat,dog,bird,fish")
 AS_TENSOR = ("--input", "tensor")
-SAMPLES = ("--samples", "{folder}/simple_string.npz")
+NUMBERS = (
+    *("--input", "INPUT0=tensor", "--input", "INPUT1=tensor"),
+    *("--samples", "{folder}/simple_string.npz"),
+)
 EXAMPLES: Sequence[Example] = (
     Example("half_plus_two", "half_plus_two.onnx", build_half_plus(2)),
     Example("saved_model_half_plus_three", "half_plus_three.onnx", build_half_plus(3)),
     Example("simple", "simple.onnx", build_simple),
-    Example("simple_string", "simple_string.onnx", build_simple_string, SAMPLES),
+    Example("simple_string", "simple_string.onnx", build_simple_string, NUMBERS),
     Example("simple_identity", "simple_identity.onnx", build_identity("n", "words")),
     Example("simple_words", "simple_words.onnx", build_identity("n", 1)),
     Example("tagged", "tagged.onnx", build_tagged),
