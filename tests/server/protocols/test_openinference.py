@@ -66,7 +66,12 @@ def test_the_client_sees_a_server(triton: Any) -> None:
     }
     config = triton.get_model_config("mix")
     assert config["max_batch_size"] >= 1
-    assert config["input"][0] == {"name": "first", "data_type": "TYPE_INT32", "dims": [4]}
+    assert config["input"][0] == {
+        "name": "first",
+        "data_type": "TYPE_INT32",
+        "dims": [4],
+        "format": "FORMAT_NONE",
+    }
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
