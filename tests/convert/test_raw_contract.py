@@ -18,8 +18,8 @@ import pytest
 pytest.importorskip("onnx")
 
 import onnx
-import onnxruntime
 
+from modelpad.runtime import load_onnxruntime
 from tests.conftest import Server, start_server, stop_server
 from tests.convert.raw_graphs import CASES, Case, channels_first, graph, node
 
@@ -56,7 +56,7 @@ def served(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def expect(case: Case) -> dict[str, Any]:
     """ONNX Runtime's own outputs."""
-    session = onnxruntime.InferenceSession(case.model.SerializeToString())
+    session = load_onnxruntime().InferenceSession(case.model.SerializeToString())
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(case.inputs)), strict=True))
 
@@ -95,7 +95,7 @@ def test_open_inference_in_json(served: Server, cases: dict[str, Case], name: st
 @pytest.mark.parametrize("name", NAMES)
 def test_metadata_is_the_graphs(served: Server, cases: dict[str, Case], name: str) -> None:
     told = httpx.get(f"{served.url}/v2/models/{name}").json()
-    session = onnxruntime.InferenceSession(cases[name].model.SerializeToString())
+    session = load_onnxruntime().InferenceSession(cases[name].model.SerializeToString())
     for side, values in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
         wanted = [
             (value.name, [side if isinstance(side, int) else -1 for side in value.shape])
@@ -162,7 +162,7 @@ def test_an_encoded_image_is_prepared(served: Server, cases: dict[str, Case]) ->
     pixels = np.random.default_rng(1).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     case = channels_first()
     raw = (pixels.astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    session = onnxruntime.InferenceSession(cases["channels_first"].model.SerializeToString())
+    session = load_onnxruntime().InferenceSession(cases["channels_first"].model.SerializeToString())
     wanted = session.run(None, {"data_0": raw})[0]
     body = {"instances": [{"b64": base64.b64encode(png(pixels)).decode()}]}
     reply = httpx.post(f"{served.url}/v1/models/channels_first:predict", json=body)
