@@ -73,6 +73,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="function that builds the PyTorch module for a weights file",
     )
     parser.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="signature of a TensorFlow model (default: serving_default)",
+    )
+    parser.add_argument(
         "--quantize",
         choices=("int8", "fp16"),
         help="make the graph smaller, calibrated on the samples",
@@ -129,6 +134,7 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
         trust=args.trust,
         tolerance=args.tolerance,
         quantize=args.quantize,
+        signature=args.signature,
     )
     report = _discard if args.json else _print_progress
     report(f"Reading {path.name} ...")

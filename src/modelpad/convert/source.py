@@ -106,7 +106,8 @@ class ImportRequest:
 
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
-    untrained PyTorch module. `trust` allows the file to run code.
+    untrained PyTorch module. `trust` allows the file to run code. `signature` is the name of a
+    signature of a TensorFlow model; None means its default.
     """
 
     inputs: tuple[str, ...] = ()
@@ -117,3 +118,4 @@ class ImportRequest:
     trust: bool = False
     tolerance: float | None = None
     quantize: str | None = None
+    signature: str | None = None
