@@ -56,13 +56,13 @@ STRUCTURE = {
 # another does not: estimators have one for serialised examples and one for tensors.
 COMPUTES = {
     "AsString", "Assert", "Bincount", "Cholesky", "DecodeBase64", "DecodeBmp", "DecodeCSV",
-    "DecodeCompressed", "DecodeGif", "DecodeImage", "DecodeJSONExample", "DecodeJpeg",
+    "DecodeGif", "DecodeImage", "DecodeJSONExample", "DecodeJpeg",
     "DecodePaddedRaw", "DecodePng", "DecodeRaw", "DenseBincount", "EncodeBase64", "EncodeJpeg",
     "EncodePng", "Fingerprint", "MatrixDeterminant", "MatrixInverse", "MatrixSolve",
     "ParseExample", "ParseExampleV2", "ParseSequenceExample", "ParseSequenceExampleV2",
-    "ParseSingleExample", "ParseSingleSequenceExample", "ParseTensor", "Qr", "RaggedGather",
+    "ParseSingleExample", "ParseSingleSequenceExample", "Qr", "RaggedGather",
     "RaggedRange", "RaggedTensorToSparse", "ReduceJoin", "RegexFullMatch", "SelfAdjointEigV2",
-    "SerializeTensor", "StatelessRandomGetKeyCounter", "StatelessRandomNormalV2",
+    "StatelessRandomGetKeyCounter", "StatelessRandomNormalV2",
     "StatelessRandomUniformV2", "StringFormat", "StringLength", "StringNGrams", "StringSplit",
     "StringStrip", "StringToHashBucket", "StringToHashBucketStrong", "Substr", "Svd",
     "UnicodeDecode", "UnicodeDecodeWithOffsets", "UnicodeEncode", "UnicodeScript",
