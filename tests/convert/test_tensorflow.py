@@ -180,13 +180,15 @@ def test_signatures_are_listed_as_declared(named: tuple[Named, Path]) -> None:
 def test_a_signature_keeps_its_names_and_ranks(named: tuple[Named, Path]) -> None:
     source = open_source(named[1], ImportRequest(signature="predict"))
     rows = RNG.normal(size=(5, 4)).astype(np.float32)
-    feed = {"x": rows, "rate": np.float32(3), "unused": np.full((5, 1), "é", object)}
+    feed: dict[str, Any] = {"x": rows, "rate": np.array(3, np.float32)}
+    feed["unused"] = np.full((5, 1), "é", object)
     expected = named[0].scale(rows, 3.0, feed["unused"])
     session = onnxruntime.InferenceSession(source.export().SerializeToString())
     assert [each.name for each in session.get_inputs()] == ["rate", "unused", "x"]
     graph = session.run(["a/b", "total:0"], feed)
     for name, output in zip(["a/b", "total:0"], graph, strict=True):
-        np.testing.assert_allclose(source.run(feed)[name], expected[name], rtol=1e-5)
+        ours: Any = source.run(feed)[name]
+        np.testing.assert_allclose(ours, expected[name], rtol=1e-5)
         np.testing.assert_allclose(output, expected[name], rtol=1e-4, atol=1e-5)
 
 
@@ -213,7 +215,11 @@ def test_a_signature_is_served_under_its_own_names(
     done = run_modelpad("import", str(named[1]), "--name", "net", "--signature", "predict")
     assert done.returncode == 0, done.stderr
     url = serve("net", store=tmp_path / "store").url
-    inputs = {"x": [[1, 2, 3, 4], [0, 0, 1, 0]], "rate": 2, "unused": [["a"], ["b"]]}
+    inputs: dict[str, Any] = {
+        "x": [[1, 2, 3, 4], [0, 0, 1, 0]],
+        "rate": 2,
+        "unused": [["a"], ["b"]],
+    }
     answer = httpx.post(f"{url}/v1/models/net:predict", json={"inputs": inputs})
     assert answer.status_code == 200, answer.text
     expected = named[0].scale(np.float32(inputs["x"]), 2.0, inputs["unused"])

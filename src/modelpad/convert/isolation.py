@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ def isolate(work: Callable[[], bytes], what: str) -> bytes:
             descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
+            gc.disable()  # finalizers of this process's models need threads that a fork lacks
             result.write_bytes(work())
 
         try:
