@@ -230,7 +230,7 @@ def test_quantization_is_in_the_facts(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(KINDS["uint8"]())
     source: Any = open_source(tmp_path / "net.tflite", ImportRequest())
     assert source.facts["quantization"] == "full integer"
-    assert source.facts["quantized"]["output_0"] == {"scale": 1 / 256, "zero_point": 0}
+    assert source.facts["scales"]["output_0"] == {"scale": 1 / 256, "zero_point": 0}
     assert source.quanta == {"output_0": 1.0}
     assert [sample["x"].max() for sample in source.hard_samples()] == [0, 255]
 

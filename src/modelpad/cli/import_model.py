@@ -159,7 +159,9 @@ def describe_source(source: SourceModel) -> str:
     parameters = facts.pop("parameters", 0)
     if parameters:
         words.append(f"{parameters:,} parameters")
-    return ", ".join([*words, *(f"{key} {value}" for key, value in facts.items() if value)])
+    plain = {key: value for key, value in facts.items() if value and not isinstance(value, dict)}
+    words += [f"{key} {value}" for key, value in plain.items()]
+    return ", ".join(words)
 
 
 def describe_conversion(conversion: Conversion) -> list[str]:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def inspect_model(path: Path, interpreter: Interpreter) -> dict[str, Any]:
     """A description of the file, as JSON.
 
-    `operators` are the names of all operators. `quantization` is `none`, `float16`,
-    `dynamic range` (weights only) or `full integer`. `named` says whether the file has signatures;
-    else its inputs and outputs are those of one signature, `serving_default`. `signatures` has
-    the tensors of each signature's inputs and outputs by name, sorted if they are named.
+    `operators` are the names of all operators. `quantization` is `float16` or `dynamic range`
+    (weights only), `full integer`, or empty. `named` says whether the file has signatures; else
+    its inputs and outputs are those of one signature, `serving_default`. `signatures` has the
+    tensors of each signature's inputs and outputs by name, sorted if they are named.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -118,7 +118,7 @@ def _find_quantization(model: ModelT) -> str:
                 constants, others = constants or constant, others or not constant
     if others:
         return "full integer"
-    return "dynamic range" if constants else "float16" if halves else "none"
+    return "dynamic range" if constants else "float16" if halves else ""
 
 
 def _find_quanta(model: ModelT) -> dict[str, float]:

@@ -136,7 +136,7 @@ class LiteSource:
             "model": "TensorFlow Lite",
             "signature": self.signature,
             "quantization": file.quantization,
-            "quantized": self._describe_quantized(),
+            "scales": self._describe_scales(),
             "tensorflow": load_tensorflow().__version__,
         }
 
@@ -183,7 +183,7 @@ class LiteSource:
         """No files."""
         return {}
 
-    def _describe_quantized(self) -> dict[str, Json]:
+    def _describe_scales(self) -> dict[str, Json]:
         """Scale and zero point of the inputs and outputs that have them."""
         return {
             name: {"scale": tensor["scale"], "zero_point": tensor["zero_point"]}
