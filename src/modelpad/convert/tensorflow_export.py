@@ -49,8 +49,7 @@ def load_tensorflow() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet(), _silent_stderr():
             import tensorflow
     except ImportError as error:
         raise MissingExtra("tensorflow", extra="tensorflow") from error
@@ -182,6 +181,20 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discards what native code writes to standard error, such as notes on missing GPUs."""
+    sys.stderr.flush()
+    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
 def _add_gelu(build: NodeBuilder, x: str) -> None:
     """x/2 * (1 + erf(x / sqrt 2))"""
     scaled = build("Mul", [x], [np.array(np.sqrt(0.5), np.float32)])
@@ -250,6 +263,14 @@ def _check_operations(model: ModelProto) -> ModelProto:
         for node in graph.node
         if node.domain in STANDARD_DOMAINS and not _is_known(onnx, node)
     }
+    drawing = sorted(name for name in unknown if "Random" in name)
+    if drawing:
+        raise ConversionFailed(
+            f"The model draws random numbers ({', '.join(drawing)}), as augmentation layers do in"
+            " training mode.",
+            hint="Export it without them, or a function that calls it with training=False.",
+            operations=drawing,
+        )
     if unknown:
         raise cannot_convert(sorted(unknown))
     return model
