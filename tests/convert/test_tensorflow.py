@@ -15,11 +15,11 @@ import pytest
 
 tensorflow = pytest.importorskip("tensorflow")
 
-import onnxruntime  # noqa: E402
 
 from modelpad.convert import ImportRequest, open_source  # noqa: E402
 from modelpad.convert.tensorflow import list_signatures  # noqa: E402
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError  # noqa: E402
+from modelpad.runtime import load_onnxruntime  # noqa: E402
 
 RNG = np.random.default_rng(4)
 
@@ -183,7 +183,7 @@ def test_a_signature_keeps_its_names_and_ranks(named: tuple[Named, Path]) -> Non
     feed: dict[str, Any] = {"x": rows, "rate": np.array(3, np.float32)}
     feed["unused"] = np.full((5, 1), "é", object)
     expected = named[0].scale(rows, 3.0, feed["unused"])
-    session = onnxruntime.InferenceSession(source.export().SerializeToString())
+    session = load_onnxruntime().InferenceSession(source.export().SerializeToString())
     assert [each.name for each in session.get_inputs()] == ["rate", "unused", "x"]
     graph = session.run(["a/b", "total:0"], feed)
     for name, output in zip(["a/b", "total:0"], graph, strict=True):
@@ -255,7 +255,7 @@ def test_scaling_stays_visible_at_the_input(case: str, tmp_path: Path) -> None:
     graph = source.export()
     assert {node.op_type for node in graph.graph.node[:2]} == operators
     pixels = RNG.uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)
-    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    session = load_onnxruntime().InferenceSession(graph.SerializeToString())
     (output,) = session.run(None, {"picture": pixels})
     np.testing.assert_allclose(output, model(pixels), rtol=1e-3, atol=1e-4)
 

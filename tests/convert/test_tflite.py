@@ -21,12 +21,12 @@ tensorflow = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
 import keras  # noqa: E402
-import onnxruntime  # noqa: E402
 
 from modelpad.convert import ImportRequest, open_source  # noqa: E402
 from modelpad.convert.isolation import isolate  # noqa: E402
 from modelpad.convert.tensorflow import list_signatures, open_signature  # noqa: E402
 from modelpad.errors import ConversionFailed, UsageError  # noqa: E402
+from modelpad.runtime import load_onnxruntime  # noqa: E402
 
 layers, lite = keras.layers, tensorflow.lite
 RNG = np.random.default_rng(5)
@@ -190,7 +190,7 @@ def check_signature(interpreter: Any, path: Path, name: str) -> None:
         assert spec.name == detail[0]
         assert [side or -1 for side in spec.shape] == detail[1]["shape_signature"].tolist()
         assert np.dtype(spec.dtype) == detail[1]["dtype"]
-    session = onnxruntime.InferenceSession(source.export().SerializeToString())
+    session = load_onnxruntime().InferenceSession(source.export().SerializeToString())
     assert [each.name for each in session.get_inputs()] == [each.name for each in source.inputs]
     fixed = any(spec.batch_axis == 0 and spec.shape[0] == 1 for spec in source.inputs)
     for size in (1,) if fixed else (1, 7):
