@@ -192,6 +192,12 @@ def test_a_signature_keeps_its_names_and_ranks(named: tuple[Named, Path]) -> Non
         np.testing.assert_allclose(output, expected[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_failure_names_its_reason(named: tuple[Named, Path]) -> None:
+    source = open_source(named[1], ImportRequest(signature="classify"))
+    with pytest.raises(RuntimeError, match="Could not parse example"):
+        source.run({"examples": np.array(["no example"], object)})
+
+
 def test_the_signature_must_be_chosen_if_none_is_the_default(named: tuple[Named, Path]) -> None:
     with pytest.raises(UsageError, match="signatures classify, predict, total") as caught:
         open_source(named[1], ImportRequest())

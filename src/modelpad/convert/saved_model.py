@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,8 +225,20 @@ class SavedModelSource:
         tensors = {
             spec.name: tensorflow.constant(batch[spec.name], spec.dtype) for spec in self.inputs
         }
-        outputs = self.function(**tensors)
+        try:
+            outputs = self.function(**tensors)
+        except tensorflow.errors.OpError as error:
+            raise RuntimeError(find_reason(str(error))) from error
         return {spec.name: read_strings(outputs[spec.name].numpy()) for spec in self.outputs}
+
+
+def find_reason(text: str) -> str:
+    """The line of TensorFlow's message that says what failed, which precedes the node's name."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for before, line in pairwise(lines):
+        if line.startswith("[[{{node"):
+            return before
+    return lines[0] if lines else "no reason given"
 
 
 def read_strings(array: Array) -> Array:
