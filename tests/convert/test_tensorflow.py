@@ -17,7 +17,7 @@ tensorflow = pytest.importorskip("tensorflow")
 
 
 from modelpad.convert import ImportRequest, open_source  # noqa: E402
-from modelpad.convert.tensorflow import list_signatures  # noqa: E402
+from modelpad.convert.tensorflow import list_signatures, open_signature  # noqa: E402
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError  # noqa: E402
 from modelpad.runtime import load_onnxruntime  # noqa: E402
 
@@ -178,7 +178,8 @@ def test_signatures_are_listed_as_declared(named: tuple[Named, Path]) -> None:
 
 
 def test_a_signature_keeps_its_names_and_ranks(named: tuple[Named, Path]) -> None:
-    source = open_source(named[1], ImportRequest(signature="predict"))
+    source = open_signature(named[1], "predict")
+    assert [*source.other_signatures()] == ["classify"]
     rows = RNG.normal(size=(5, 4)).astype(np.float32)
     feed: dict[str, Any] = {"x": rows, "rate": np.array(3, np.float32)}
     feed["unused"] = np.full((5, 1), "é", object)

@@ -277,10 +277,11 @@ def test_one_of_several_signatures_is_chosen(tmp_path: Path) -> None:
         open_source(path, ImportRequest())
     with pytest.raises(UsageError, match="no signature 'other'"):
         open_source(path, ImportRequest(signature="other"))
-    assert [each.name for each in open_source(path, ImportRequest(signature="mix")).inputs] == [
-        "first",
-        "second",
-    ]
+    source = open_signature(path, "mix")
+    assert [spec.name for spec in source.inputs] == ["first", "second"]
+    assert source.signature_name == "mix"
+    (double,) = source.other_signatures().values()
+    assert [spec.name for spec in double.inputs] == ["x"]
 
 
 def test_a_crash_names_the_signal_and_the_last_words() -> None:

@@ -178,7 +178,8 @@ class SavedModelSource:
 
         Raises `ConversionFailed` if the signature cannot be imported or the model not be loaded.
         """
-        self.path, self._folder, self.signature = path, folder, signature
+        self.path, self._folder, self.signature_name = path, folder, signature
+        self._signatures = signatures
         spec = signatures[signature]
         if spec.reason:
             raise ConversionFailed(
@@ -207,10 +208,18 @@ class SavedModelSource:
 
     def export(self) -> ModelProto:
         """The graph, exported by tf2onnx."""
-        arguments = [f"--saved-model={self.path}", f"--signature_def={self.signature}"]
+        arguments = [f"--saved-model={self.path}", f"--signature_def={self.signature_name}"]
         if SERVE not in self._tags:
             arguments += [f"--tag={tag}" for tag in self._tags[:1]]
         return name_io(run_tf2onnx(arguments), _by_name(self.inputs), _by_name(self.outputs))
+
+    def other_signatures(self) -> Mapping[str, SavedModelSource]:
+        """The other signatures by name, except those with a reason why they cannot be imported."""
+        return {
+            name: SavedModelSource(self.path, name, self._signatures, self._folder)
+            for name, spec in self._signatures.items()
+            if name != self.signature_name and not spec.reason
+        }
 
     def hard_samples(self) -> Sequence[Arrays]:
         """None."""

@@ -121,10 +121,10 @@ class LiteSource:
         """Raises `ConversionFailed` for unsupported operators, `UsageError` for the signature."""
         file.check()
         self.file, self.path = file, file.path
-        self.signature = choose_signature([*file.signatures], wanted, file.path)
-        spec = file.signatures[self.signature]
+        self.signature_name = choose_signature([*file.signatures], wanted, file.path)
+        spec = file.signatures[self.signature_name]
         self.inputs, self.outputs = spec.inputs, spec.outputs
-        self._tensors = file.tensors[self.signature]
+        self._tensors = file.tensors[self.signature_name]
         self.quanta: Mapping[str, float] = {
             name: tensor["quantum"]
             for name, tensor in self._tensors["outputs"].items()
@@ -134,7 +134,7 @@ class LiteSource:
         self.tolerance = DYNAMIC_RANGE_TOLERANCE if dynamic else None
         self.facts: Mapping[str, Json] = {
             "model": "TensorFlow Lite",
-            "signature": self.signature,
+            "signature": self.signature_name,
             "quantization": file.quantization,
             "scales": self._describe_scales(),
             "tensorflow": load_tensorflow().__version__,
@@ -143,7 +143,7 @@ class LiteSource:
     def run(self, batch: Arrays) -> Arrays:
         """The interpreter's outputs. Strings are objects of type `str`."""
         run = self.file.run
-        return run_in_chunks(lambda items: run(self.signature, items), self.inputs, batch)
+        return run_in_chunks(lambda items: run(self.signature_name, items), self.inputs, batch)
 
     def export(self) -> ModelProto:
         """The graph, exported by tf2onnx."""
@@ -153,7 +153,7 @@ class LiteSource:
                 path = Path(folder) / "model.tflite"
                 path.write_bytes(
                     isolate(
-                        lambda: move_signature_first(self.path, self.signature),
+                        lambda: move_signature_first(self.path, self.signature_name),
                         f"Reading {self.path.name}",
                     )
                 )
@@ -162,6 +162,11 @@ class LiteSource:
                 arguments.append("--dequantize")
             model = fork_tf2onnx(arguments)
         return name_io(model, self._by_tensor("inputs"), self._by_tensor("outputs"))
+
+    def other_signatures(self) -> Mapping[str, LiteSource]:
+        """The other signatures by name."""
+        names = [name for name in self.file.signatures if name != self.signature_name]
+        return {name: LiteSource(self.file, name) for name in names}
 
     def hard_samples(self) -> Sequence[Arrays]:
         """The smallest and the largest numbers of quantized inputs."""
