@@ -33,7 +33,7 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
 
     Raises:
         ModelpadError: the one that `work` raised.
-        ConversionFailed: it took longer than `timeout_s`, or the process crashed.
+        ConversionFailed: it took longer than `timeout_s`, or crashed (details: `signal`).
         RuntimeError: `work` raised anything else; the message names it.
     """
     folder = tempfile.mkdtemp(prefix="modelpad-import-")
@@ -55,8 +55,11 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
     if report is None:
         raise ConversionFailed(f"{what} took longer than {timeout_s:g} seconds.", hint=MORE_TIME)
     if not report:
+        reason = _describe_exit(status)
         raise ConversionFailed(
-            f"{what} crashed ({_describe_exit(status)}).", hint="Do not use this file."
+            f"{what} crashed ({reason}).",
+            hint="The file may be damaged or malicious, or need more memory than there is.",
+            signal=reason,
         )
     _raise(json.loads(report))
 

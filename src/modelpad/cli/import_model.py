@@ -80,6 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="function that builds the PyTorch module for a weights file",
     )
     parser.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="signature of a TensorFlow model (default: serving_default)",
+    )
+    parser.add_argument(
         "--quantize",
         choices=("int8", "fp16"),
         help="make the graph smaller, calibrated on the samples",
@@ -167,6 +172,7 @@ def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore
         trust=args.trust,
         tolerance=args.tolerance,
         quantize=args.quantize,
+        signature=args.signature,
     )
     report = _discard if args.json else _print_progress
     report(f"Reading {model.path.name} ...")
@@ -193,7 +199,9 @@ def describe_source(source: SourceModel) -> str:
     parameters = facts.pop("parameters", 0)
     if parameters:
         words.append(f"{parameters:,} parameters")
-    return ", ".join([*words, *(f"{key} {value}" for key, value in facts.items() if value)])
+    plain = {key: value for key, value in facts.items() if value and not isinstance(value, dict)}
+    words += [f"{key} {value}" for key, value in plain.items()]
+    return ", ".join(words)
 
 
 def describe_conversion(conversion: Conversion) -> list[str]:

@@ -33,11 +33,17 @@ from modelpad.convert.samples import (
     wrap_samples,
 )
 from modelpad.convert.scaling import find_scales
-from modelpad.convert.source import HasSignatures, ImportRequest, SourceModel, TensorSpec
+from modelpad.convert.source import (
+    HasSignatures,
+    ImportRequest,
+    Quantized,
+    SourceModel,
+    TensorSpec,
+)
 from modelpad.convert.specs import InputSpec, parse_input, parse_output
 from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
-from modelpad.errors import ParityFailed, UsageError
+from modelpad.errors import ConversionFailed, ParityFailed, UsageError
 from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.steps import apply_steps
@@ -117,7 +123,9 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         main = convert_signature(source, request, Path(folder.name) / "model.onnx")
         files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
         files |= source.files()
-        others = convert_others(source, request, Path(folder.name) / "signatures", files)
+        left_out: list[str] = []
+        parts = Path(folder.name) / "signatures"
+        others = convert_others(source, request, parts, files, left_out)
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
         manifest = Manifest(
             name=name,
@@ -134,7 +142,7 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     except BaseException:
         folder.cleanup()
         raise
-    proved, notes = main.proved, write_notes(main.plans, main.proved.note)
+    proved, notes = main.proved, (*write_notes(main.plans, main.proved.note), *left_out)
     return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
@@ -150,24 +158,40 @@ def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -
     axes = {tensor.name: tensor.batch_axis for tensor in tensors}
     reference = Reference(source, [*samples.items, *hard], axes)
     plans = plan_model(source, request, graph, inputs, reference)
-    claim = Claim(reference, plans.batching, pick_labels(plans))
-    proved = prove(graph, claim, path, tolerance=request.tolerance, quantize=request.quantize)
+    quantized = source if isinstance(source, Quantized) else None
+    quanta = quantized.quanta if quantized else {}
+    tolerance = request.tolerance
+    if tolerance is None and quantized:
+        tolerance = quantized.tolerance
+    claim = Claim(reference, plans.batching, pick_labels(plans), quanta)
+    proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
     joins = plans.batching.joins and not proved.note
     signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
     return Converted(plans, signature, proved, samples, reference)
 
 
 def convert_others(
-    source: SourceModel, request: ImportRequest, folder: Path, files: dict[str, bytes | Path]
+    source: SourceModel,
+    request: ImportRequest,
+    folder: Path,
+    files: dict[str, bytes | Path],
+    notes: list[str],
 ) -> dict[str, OtherSignature]:
-    """Converts a model's other signatures, if it has any, and adds their graphs to `files`."""
+    """Converts a model's other signatures, if it has any, and adds their graphs to `files`.
+
+    `notes` says which cannot be converted.
+    """
     if not isinstance(source, HasSignatures):
         return {}
     plain = replace(request, inputs=(), outputs=(), samples=None, ask=False)
     found = {}
     for number, (name, other) in enumerate(source.other_signatures().items()):
         folder.mkdir(exist_ok=True)
-        part = convert_signature(other, plain, folder / f"{number}.onnx")
+        try:
+            part = convert_signature(other, plain, folder / f"{number}.onnx")
+        except (ConversionFailed, UsageError) as error:
+            notes.append(f"the signature {name!r} is left out: {error.message}")
+            continue
         files |= {f"signatures/{path.name}": path for path in part.proved.paths}
         found[name] = OtherSignature(f"signatures/{number}.onnx", part.signature)
     return found

@@ -108,6 +108,19 @@ class HasSignatures(Protocol):
         """The other signatures by name."""
 
 
+@runtime_checkable
+class Quantized(Protocol):
+    """A source model that computes with integers, which its graph need not do in the same steps."""
+
+    @property
+    def quanta(self) -> Mapping[str, float]:
+        """The accepted absolute difference of an output by name: one quantum."""
+
+    @property
+    def tolerance(self) -> float | None:
+        """The accepted relative difference, if it is larger than usual."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
     """The user's options for an import.
@@ -115,7 +128,8 @@ class ImportRequest:
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
     untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
-    pixel range is unknown is an error; else it is served as numbers.
+    pixel range is unknown is an error; else it is served as numbers. `signature` names the main
+    signature of a TensorFlow model; None means its default.
     """
 
     inputs: tuple[str, ...] = ()
@@ -127,3 +141,4 @@ class ImportRequest:
     tolerance: float | None = None
     quantize: str | None = None
     ask: bool = True
+    signature: str | None = None
