@@ -1,0 +1,234 @@
+"""Exports a scikit-learn estimator with skl2onnx, with the outputs of its own methods."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from modelpad.convert.sklearn_converters import register_converters
+from modelpad.convert.sklearn_inputs import Inputs, last_step, unwrap, walk
+from modelpad.convert.sklearn_nodes import ML, OPSET
+from modelpad.convert.source import TensorSpec
+from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, first_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, ValueInfoProto
+    from skl2onnx.common.data_types import DataType
+
+TARGET = {"": OPSET, ML: 3}
+
+
+def export(
+    estimator: Any, inputs: Inputs, outputs: Sequence[TensorSpec], methods: Mapping[str, str]
+) -> ModelProto:
+    """The graph with these inputs and outputs.
+
+    Raises `MissingExtra`, or `ConversionFailed` with the true reason.
+    """
+    try:
+        from skl2onnx import to_onnx
+    except ImportError as error:
+        raise MissingExtra("skl2onnx", extra="sklearn") from error
+    register_converters(inputs.dtype)
+    register_boosters()
+    types = [(spec.name, tensor_type(spec)) for spec in inputs.specs]
+    last = last_step(estimator)
+    options: dict[str, object] = {}
+    if "label" in methods and hasattr(last, "classes_"):
+        options = {"zipmap": False}
+        if methods.get("scores") == "decision_function":
+            options["raw_scores"] = True
+    try:
+        with _without_flat_votes(estimator):
+            model = _convert(to_onnx, unwrap(estimator), types, last, options)
+    except ModelpadError:
+        raise
+    except Exception as error:
+        raise ConversionFailed(
+            f"The {type(last).__name__} cannot be written as an ONNX graph: {explain(error)}",
+            hint="Remove or replace the step that has no converter.",
+        ) from error
+    for node in model.graph.node:
+        if node.op_type == "StringNormalizer":
+            set_locale(node)
+    return finish(model, outputs)
+
+
+def _convert(
+    to_onnx: Any, estimator: Any, types: list[Any], last: Any, options: dict[str, object]
+) -> ModelProto:
+    for kept in (options, {k: v for k, v in options.items() if k == "zipmap"}, {}):
+        try:
+            model: ModelProto = to_onnx(
+                estimator,
+                initial_types=types,
+                options={id(last): kept} if kept else None,
+                target_opset=TARGET,
+            )
+            return model
+        except NameError as error:
+            if not kept or "ption" not in str(error):
+                raise
+    raise AssertionError("the last attempt has no options")
+
+
+def explain(error: Exception) -> str:
+    """skl2onnx's reason, in one line, without its advice."""
+    text = first_line(error, 300)
+    if "Unable to find a shape calculator" in text or "Unable to find a converter" in text:
+        kind = text.partition("'<class '")[2].partition("'")[0]
+        return f"skl2onnx has no converter for {kind or 'one of its steps'}."
+    return text
+
+
+@contextmanager
+def _without_flat_votes(estimator: Any) -> Iterator[None]:
+    """While it is exported, no vote has `flatten_transform`, which only concerns its transform."""
+    votes = [one for one in walk(estimator) if getattr(one, "flatten_transform", False)]
+    for one in votes:
+        one.flatten_transform = False
+    try:
+        yield
+    finally:
+        for one in votes:
+            one.flatten_transform = True
+
+
+def tensor_type(spec: TensorSpec) -> DataType:
+    """skl2onnx's type of an input."""
+    from skl2onnx.common import data_types
+
+    kinds = {
+        "string": data_types.StringTensorType,
+        "int64": data_types.Int64TensorType,
+        "float32": data_types.FloatTensorType,
+        "float64": data_types.DoubleTensorType,
+    }
+    return kinds[spec.dtype](list(spec.shape))
+
+
+def finish(model: ModelProto, outputs: Sequence[TensorSpec]) -> ModelProto:
+    """The graph with the names, dtypes and ranks of these outputs, in their order."""
+    from onnx import helper
+
+    graph = model.graph
+    found = list(graph.output)
+    del graph.output[:]
+    inner = [_rename(model, value) for value in found]
+    several = [spec for spec in outputs if spec.name.rpartition("_")[2].isdigit()]
+    for at, spec in enumerate(outputs):
+        if spec in several:
+            source = _take_one(model, found[-1], inner[-1], several.index(spec))
+        elif at < len(found):
+            source = inner[at]
+        else:
+            raise ConversionFailed(
+                f"skl2onnx leaves out the {spec.name} of this estimator.",
+                hint="Please report this, with the estimator and its version.",
+            )
+        if len(spec.shape) == 1 and spec.name == "scores" and is_table(found[at]):
+            source = take_last_column(model, source)  # of the scores -x and x, that of class 1
+        kind = helper.np_dtype_to_tensor_dtype(_numpy(spec.dtype))
+        if spec.dtype != "string":
+            graph.node.append(helper.make_node("Cast", [source], [f"{spec.name}_cast"], to=kind))
+            source = f"{spec.name}_cast"
+        shape = helper.make_tensor(
+            f"{spec.name}_shape", 7, [len(spec.shape)], [side or -1 for side in spec.shape]
+        )
+        graph.initializer.append(shape)
+        graph.node.append(helper.make_node("Reshape", [source, shape.name], [spec.name]))
+        free = ["batch" if side is None else side for side in spec.shape]
+        graph.output.append(helper.make_tensor_value_info(spec.name, kind, free))
+    return model
+
+
+def is_table(value: ValueInfoProto) -> bool:
+    """Whether an output has rows and columns."""
+    return len(value.type.tensor_type.shape.dim) == 2
+
+
+def take_last_column(model: ModelProto, name: str) -> str:
+    """The last column of a table."""
+    from onnx import TensorProto, helper
+
+    last = helper.make_tensor(f"{name}_last", TensorProto.INT64, [], [-1])
+    model.graph.initializer.append(last)
+    model.graph.node.append(
+        helper.make_node("Gather", [name, last.name], [f"{name}_column"], axis=1)
+    )
+    return f"{name}_column"
+
+
+def _numpy(dtype: str) -> Any:
+    import numpy as np
+
+    return np.dtype(object if dtype == "string" else dtype)
+
+
+def _rename(model: ModelProto, value: ValueInfoProto) -> str:
+    """Gives a graph's output an inner name, so that its own is free."""
+    inner = f"{value.name}_inner"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                if name == value.name:
+                    names[at] = inner
+    return inner
+
+
+def _take_one(model: ModelProto, value: ValueInfoProto, name: str, at: int) -> str:
+    """One of several outputs: of a sequence, or of a tensor that has them on its first axis."""
+    from onnx import TensorProto, helper
+
+    number = helper.make_tensor(f"{name}_{at}_index", TensorProto.INT64, [], [at])
+    model.graph.initializer.append(number)
+    kind = "SequenceAt" if value.type.HasField("sequence_type") else "Gather"
+    model.graph.node.append(helper.make_node(kind, [name, number.name], [f"{name}_{at}"]))
+    return f"{name}_{at}"
+
+
+def set_locale(node: NodeProto) -> None:
+    """Sets a StringNormalizer's locale to C, which exists on every machine.
+
+    ONNX Runtime cannot load a graph with a missing locale, and defaults to en_US.
+    """
+    import onnx
+
+    for attribute in node.attribute:
+        if attribute.name == "locale":
+            attribute.s = b"C"
+            return
+    node.attribute.append(onnx.helper.make_attribute("locale", "C"))
+
+
+def register_boosters() -> None:
+    """Registers XGBoost's and LightGBM's estimators with skl2onnx, if they have been imported."""
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes as classifier,
+    )
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_regressor_output_shapes as regressor,
+    )
+
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    if "xgboost" in sys.modules:
+        from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+
+        boosters = sys.modules["xgboost"]
+        for name, shapes in (("XGBClassifier", classifier), ("XGBRegressor", regressor)):
+            kinds = options if shapes is classifier else None
+            update_registered_converter(
+                getattr(boosters, name), f"Xgb{name}", shapes, convert_xgboost, options=kinds
+            )
+    if "lightgbm" in sys.modules:
+        from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+        boosters = sys.modules["lightgbm"]
+        for name, shapes in (("LGBMClassifier", classifier), ("LGBMRegressor", regressor)):
+            kinds = options if shapes is classifier else {"split": None}
+            update_registered_converter(
+                getattr(boosters, name), f"Lgbm{name}", shapes, convert_lightgbm, options=kinds
+            )
