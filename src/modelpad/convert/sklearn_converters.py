@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpad.convert.sklearn_hashing import hash_ngrams
+from modelpad.convert.sklearn_imputer import register_imputer
+from modelpad.convert.sklearn_nested import register_nested
+from modelpad.convert.sklearn_neighbors import is_weighted, write_neighbors
 from modelpad.convert.sklearn_nodes import Nodes
 from modelpad.convert.sklearn_numeric import (
-    invert_target,
     write_bins,
     write_clusters,
     write_isotonic,
@@ -34,7 +36,9 @@ OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "raw_score
 
 def register_converters(dtype: str) -> None:
     """Registers all of them. `dtype`, `float32` or `float64`, is that of numbers with fractions."""
-    from sklearn import cluster, compose, ensemble, isotonic, preprocessing, svm, tree
+    from skl2onnx.operator_converters import nearest_neighbours as originals
+    from skl2onnx.shape_calculators import nearest_neighbours as shapes
+    from sklearn import cluster, ensemble, isotonic, neighbors, preprocessing, svm, tree
     from sklearn.feature_extraction import text
 
     def register(write: Write, width: Width, *kinds: type, labels: bool = False) -> None:
@@ -70,7 +74,39 @@ def register_converters(dtype: str) -> None:
     )
     register(write_boosting, lambda one: 1, ensemble.HistGradientBoostingRegressor)
     register(write_boosting, _classes, ensemble.HistGradientBoostingClassifier, labels=True)
-    _register_target(compose.TransformedTargetRegressor, dtype)
+    _register_neighbors(
+        neighbors.KNeighborsRegressor,
+        shapes.calculate_sklearn_nearest_neighbours_regressor,
+        originals.convert_nearest_neighbors_regressor,
+        dtype,
+    )
+    _register_neighbors(
+        neighbors.KNeighborsClassifier,
+        shapes.calculate_linear_classifier_output_shapes,
+        originals.convert_nearest_neighbors_classifier,
+        dtype,
+    )
+    register_nested(dtype, tensor_kind(dtype))
+    register_imputer(dtype, tensor_kind(dtype))
+
+
+def _register_neighbors(kind: type, shapes: Any, original: Any, dtype: str) -> None:
+    """Registers nearest neighbours, which are left to skl2onnx unless weighted by distance."""
+    from skl2onnx import update_registered_converter
+
+    def convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
+        if not is_weighted(operator.raw_operator):
+            original(scope, operator, container)
+            return
+        nodes = Nodes(scope, container)
+        inputs = [value.full_name for value in operator.inputs]
+        values = write_neighbors(nodes, operator.raw_operator, inputs)
+        if len(values) > 1:
+            nodes("Identity", values[0], result=operator.outputs[0].full_name)
+        nodes.cast(values[-1], dtype, operator.outputs[-1].full_name)
+
+    optional = {"optim": [None, "cdist"], **(OPTIONS if hasattr(kind, "predict_proba") else {})}
+    update_registered_converter(kind, _alias(kind), shapes, convert, options=optional)
 
 
 def _register(kind: type, write: Write, width: Width, dtype: str, *, labels: bool) -> None:
@@ -102,7 +138,10 @@ def _register(kind: type, write: Write, width: Width, dtype: str, *, labels: boo
             nodes("Identity", values[0], result=operator.outputs[0].full_name)
         nodes.cast(values[-1], dtype, operator.outputs[-1].full_name)
 
-    options = OPTIONS if labels and hasattr(kind, "predict_proba") else None
+    options: dict[str, list[object]] | None = None
+    if labels:
+        is_classifier = hasattr(kind, "predict_proba")
+        options = OPTIONS if is_classifier else {"score_samples": [True, False]}
     update_registered_converter(kind, _alias(kind), set_shape, convert, options=options)
 
 
@@ -118,34 +157,6 @@ def tensor_kind(dtype: str) -> Any:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     return DoubleTensorType if dtype == "float64" else FloatTensorType
-
-
-def _register_target(kind: type, dtype: str) -> None:
-    """Registers TransformedTargetRegressor, which contains another regressor."""
-    from skl2onnx import update_registered_converter
-
-    tensor = tensor_kind(dtype)
-
-    def parse(scope: Scope, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-        from skl2onnx._parse import parse_sklearn
-
-        inner = parse_sklearn(scope, model.regressor_, inputs, custom_parsers)
-        operator = scope.declare_local_operator(_alias(kind), model)
-        operator.inputs = inner[:1]
-        output = scope.declare_local_variable("prediction", tensor())
-        operator.outputs.append(output)
-        return operator.outputs
-
-    def set_shape(operator: Operator) -> None:
-        operator.outputs[0].type = tensor([None, operator.inputs[0].type.shape[-1]])
-
-    def convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-        nodes = Nodes(scope, container)
-        value = nodes.cast(operator.inputs[0].full_name, "float64")
-        value = invert_target(nodes, operator.raw_operator.transformer_, value)
-        nodes.cast(value, dtype, operator.outputs[0].full_name)
-
-    update_registered_converter(kind, _alias(kind), set_shape, convert, parser=parse)
 
 
 def _classes(model: Any) -> int:

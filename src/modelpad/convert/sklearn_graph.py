@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.convert.sklearn_converters import register_converters
 from modelpad.convert.sklearn_inputs import Inputs, last_step, unwrap, walk
+from modelpad.convert.sklearn_nested import score_options
 from modelpad.convert.sklearn_nodes import ML, OPSET
 from modelpad.convert.source import TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, first_line
+from modelpad.runtime import load_onnxruntime
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -35,14 +37,18 @@ def export(
     register_boosters()
     types = [(spec.name, tensor_type(spec)) for spec in inputs.specs]
     last = last_step(estimator)
-    options: dict[str, object] = {}
+    options = {id(one): allowed(one, kept) for one, kept in score_options(estimator)}
     if "label" in methods and hasattr(last, "classes_"):
-        options = {"zipmap": False}
-        if methods.get("scores") == "decision_function":
-            options["raw_scores"] = True
+        raw = {"raw_scores": True} if "scores" in methods else {}
+        options[id(last)] = allowed(last, {"zipmap": False, **raw})
     try:
         with _without_flat_votes(estimator):
-            model = _convert(to_onnx, unwrap(estimator), types, last, options)
+            model: ModelProto = to_onnx(
+                unwrap(estimator),
+                initial_types=types,
+                options={key: kept for key, kept in options.items() if kept} or None,
+                target_opset=TARGET,
+            )
     except ModelpadError:
         raise
     except Exception as error:
@@ -53,25 +59,19 @@ def export(
     for node in model.graph.node:
         if node.op_type == "StringNormalizer":
             set_locale(node)
-    return finish(model, outputs)
+    model = finish(model, outputs, methods)
+    check_runs(model, last)
+    return model
 
 
-def _convert(
-    to_onnx: Any, estimator: Any, types: list[Any], last: Any, options: dict[str, object]
-) -> ModelProto:
-    for kept in (options, {k: v for k, v in options.items() if k == "zipmap"}, {}):
-        try:
-            model: ModelProto = to_onnx(
-                estimator,
-                initial_types=types,
-                options={id(last): kept} if kept else None,
-                target_opset=TARGET,
-            )
-            return model
-        except NameError as error:
-            if not kept or "ption" not in str(error):
-                raise
-    raise AssertionError("the last attempt has no options")
+def allowed(estimator: Any, options: Mapping[str, object]) -> dict[str, object]:
+    """Those of the options that an estimator's converter has."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+    from skl2onnx.common._registration import get_converter
+
+    alias = sklearn_operator_name_map.get(type(estimator))
+    known = get_converter(alias).get_allowed_options() if alias else None
+    return {name: value for name, value in options.items() if name in (known or ())}
 
 
 def explain(error: Exception) -> str:
@@ -81,6 +81,22 @@ def explain(error: Exception) -> str:
         kind = text.partition("'<class '")[2].partition("'")[0]
         return f"skl2onnx has no converter for {kind or 'one of its steps'}."
     return text
+
+
+def check_runs(model: ModelProto, last: Any) -> None:
+    """Raises `ConversionFailed` if ONNX Runtime cannot load the graph."""
+    runtime = load_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        runtime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConversionFailed(
+            f"ONNX Runtime cannot run skl2onnx's graph of the {type(last).__name__}:"
+            f" {first_line(error, 300)}",
+            hint="Replace the step that has no working converter.",
+        ) from error
 
 
 @contextmanager
@@ -109,7 +125,9 @@ def tensor_type(spec: TensorSpec) -> DataType:
     return kinds[spec.dtype](list(spec.shape))
 
 
-def finish(model: ModelProto, outputs: Sequence[TensorSpec]) -> ModelProto:
+def finish(
+    model: ModelProto, outputs: Sequence[TensorSpec], methods: Mapping[str, str]
+) -> ModelProto:
     """The graph with the names, dtypes and ranks of these outputs, in their order."""
     from onnx import helper
 
@@ -122,7 +140,7 @@ def finish(model: ModelProto, outputs: Sequence[TensorSpec]) -> ModelProto:
         if spec in several:
             source = _take_one(model, found[-1], inner[-1], several.index(spec))
         elif at < len(found):
-            source = inner[at]
+            source = inner[at if "label" in methods else -1]
         else:
             raise ConversionFailed(
                 f"skl2onnx leaves out the {spec.name} of this estimator.",

@@ -69,6 +69,21 @@ class Nodes:
         stop = end if isinstance(end, str) else np.asarray(end, np.int64).reshape(1)
         return self("Slice", value, int64s(start), stop, int64s(axis), int64s(step))
 
+    def nearest(self, value: str, count: int) -> tuple[str, str]:
+        """The smallest values of each row, and their columns."""
+        names = [str(self.scope.get_unique_variable_name("nearest")) for _ in range(2)]
+        self.container.add_node(
+            "TopK",
+            [value, self.constant(int64s(count))],
+            names,
+            op_version=OPSET,
+            name=self.scope.get_unique_operator_name("TopK"),
+            axis=1,
+            largest=0,
+            sorted=1,
+        )
+        return names[0], names[1]
+
     def rows(self, value: str) -> str:
         """The number of rows, int64 [1]."""
         return self("Shape", value, start=0, end=1)
