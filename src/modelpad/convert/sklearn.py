@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class SklearnSource:
         self.outputs: tuple[TensorSpec, ...] = describe_outputs(
             self._call(stack(self.samples[:1])), self.columns.dtype
         )
-        classes = getattr(estimator, "classes_", None)
+        classes: Any = getattr(estimator, "classes_", None)
         is_flat = isinstance(classes, np.ndarray) and classes.ndim == 1
         self.classes = tuple(str(name) for name in classes) if is_flat else ()
         self.facts: Mapping[str, Json] = {

@@ -5,13 +5,13 @@ Each is exact where skl2onnx's is wrong, too coarse or missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpad.convert.sklearn_hashing import hash_ngrams
 from modelpad.convert.sklearn_imputer import register_imputer
-from modelpad.convert.sklearn_nested import register_nested
 from modelpad.convert.sklearn_neighbors import is_weighted, write_neighbors
+from modelpad.convert.sklearn_nested import register_nested
 from modelpad.convert.sklearn_nodes import Nodes
 from modelpad.convert.sklearn_numeric import (
     write_bins,
@@ -138,7 +138,7 @@ def _register(kind: type, write: Write, width: Width, dtype: str, *, labels: boo
             nodes("Identity", values[0], result=operator.outputs[0].full_name)
         nodes.cast(values[-1], dtype, operator.outputs[-1].full_name)
 
-    options: dict[str, list[object]] | None = None
+    options: Mapping[str, object] | None = None
     if labels:
         is_classifier = hasattr(kind, "predict_proba")
         options = OPTIONS if is_classifier else {"score_samples": [True, False]}

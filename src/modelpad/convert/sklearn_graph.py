@@ -133,6 +133,8 @@ def finish(
 
     graph = model.graph
     found = list(graph.output)
+    if "label" in methods:
+        found = found[-2:]  # parsed inner estimators leave their outputs in front
     del graph.output[:]
     inner = [_rename(model, value) for value in found]
     several = [spec for spec in outputs if spec.name.rpartition("_")[2].isdigit()]

@@ -54,7 +54,7 @@ def _words(nodes: Nodes, vectorizer: HashingVectorizer, text: str) -> str:
     pattern = translate(vectorizer.token_pattern)
     check_spaces(vectorizer, pattern)
     words = find_words(nodes, text, pattern)
-    dropped = {word: 0 for word in ("", *sorted(stop_words(vectorizer)))}
+    dropped = dict.fromkeys(("", *sorted(stop_words(vectorizer))), 0)
     return _compact(nodes, words, nodes.cast(encode(nodes, words, dropped, 1), "bool"))
 
 
@@ -83,9 +83,7 @@ def _compact(nodes: Nodes, tokens: str, kept: str) -> str:
     chosen = nodes("Where", kept, places, int64s(0))
     order = compact(nodes, chosen, kept)
     blank = nodes("Expand", np.array([[""]], object), nodes.shape(nodes.rows(tokens), int64s(1)))
-    return nodes(
-        "GatherElements", nodes("Concat", blank, tokens, axis=1), order, axis=1
-    )
+    return nodes("GatherElements", nodes("Concat", blank, tokens, axis=1), order, axis=1)
 
 
 def _hash(

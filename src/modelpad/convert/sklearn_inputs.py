@@ -97,11 +97,11 @@ def describe_inputs(estimator: Any) -> Inputs:
     width = count_features(estimator, front)
     columns = describe_columns(front, width, dtype)
     labels = names or tuple(f"x{at}" for at in range(width or 0))
-    if kind == "ColumnTransformer" or (names and _has_choices(columns)):
-        if names or len({spec.dtype for spec in columns.values()}) > 1:
-            specs = tuple(spec.renamed(labels[at]) for at, spec in sorted(columns.items()))
-            return Inputs("frame" if names else "objects", specs, dtype)
     common = {spec.dtype for spec in columns.values()} or {dtype}
+    is_table = kind == "ColumnTransformer" and (names or len(common) > 1)
+    if is_table or (names and _has_choices(columns)):
+        specs = tuple(spec.renamed(labels[at]) for at, spec in sorted(columns.items()))
+        return Inputs("frame" if names else "objects", specs, dtype)
     used = common.pop() if len(common) == 1 else dtype
     spec = TensorSpec(MATRIX, used, (None, width), columns=names)
     return Inputs("matrix", (spec,), dtype)

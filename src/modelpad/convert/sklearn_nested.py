@@ -58,7 +58,9 @@ def register_nested(dtype: str, tensor: Any) -> None:
         "ModelpadCalibratedClassifierCV",
         calibrated_shape,
         calibrated,
-        parser=_parser("ModelpadCalibratedClassifierCV", _calibrated_parts, ("label", "shares"), tensor),
+        parser=_parser(
+            "ModelpadCalibratedClassifierCV", _calibrated_parts, ("label", "shares"), tensor
+        ),
         options={"zipmap": [True, False], "nocl": [True, False], "raw_scores": [True, False]},
     )
     update_registered_converter(
@@ -137,7 +139,9 @@ def _calibrate(nodes: Nodes, model: Any, scores: Sequence[str]) -> str:
 def _apply(nodes: Nodes, calibrator: Any, value: str) -> str:
     """A fitted calibrator's probabilities for scores [rows, 1]."""
     if hasattr(calibrator, "a_"):
-        inner = nodes("Add", nodes("Mul", value, np.array([-calibrator.a_])), np.array([-calibrator.b_]))
+        inner = nodes(
+            "Add", nodes("Mul", value, np.array([-calibrator.a_])), np.array([-calibrator.b_])
+        )
         return nodes("Sigmoid", inner)
     if hasattr(calibrator, "X_thresholds_"):
         xs = np.asarray(calibrator.X_thresholds_, np.float64)

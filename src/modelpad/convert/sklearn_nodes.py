@@ -64,9 +64,9 @@ class Nodes:
 
         return self("Cast", value, result=result, to=np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def slice(self, value: str, start: int, end: Operand, axis: int = 1, step: int = 1) -> str:
+    def slice(self, value: str, start: int, end: str | int, axis: int = 1, step: int = 1) -> str:
         """`value[start:end:step]` along an axis."""
-        stop = end if isinstance(end, str) else np.asarray(end, np.int64).reshape(1)
+        stop = end if isinstance(end, str) else int64s(end)
         return self("Slice", value, int64s(start), stop, int64s(axis), int64s(step))
 
     def nearest(self, value: str, count: int) -> tuple[str, str]:

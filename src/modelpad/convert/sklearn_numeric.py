@@ -83,7 +83,9 @@ def interpolate(nodes: Nodes, value: str, xs: Array, ys: Array) -> str:
     at = nodes("ReduceSum", passed, int64s(1), keepdims=1)
     slopes = np.diff(ys) / np.diff(xs)
     run = nodes("Sub", clipped, nodes("Gather", xs[:-1], at))
-    return nodes("Add", nodes("Gather", ys[:-1], at), nodes("Mul", run, nodes("Gather", slopes, at)))
+    return nodes(
+        "Add", nodes("Gather", ys[:-1], at), nodes("Mul", run, nodes("Gather", slopes, at))
+    )
 
 
 def invert_target(nodes: Nodes, transformer: Any, value: str) -> str:
@@ -119,7 +121,13 @@ def _apply(nodes: Nodes, function: Any, value: str) -> str:
     """One of NumPy's functions of a number."""
     if function is None:
         return value
-    simple = {np.exp: "Exp", np.log: "Log", np.sqrt: "Sqrt", np.abs: "Abs", np.reciprocal: "Reciprocal"}
+    simple = {
+        np.exp: "Exp",
+        np.log: "Log",
+        np.sqrt: "Sqrt",
+        np.abs: "Abs",
+        np.reciprocal: "Reciprocal",
+    }
     if function in simple:
         return nodes(simple[function], value)
     if function is np.square:

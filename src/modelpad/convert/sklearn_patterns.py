@@ -104,7 +104,9 @@ def translate(pattern: str) -> TokenPattern:
         if least:
             find, keep = write(Repeat(Chars(word), least, None)), ""
         return TokenPattern(find, keep, members)
-    if not reader.is_word_run([*(ends.first if start else ()), *(ends.last if start or end else ())]):
+    if not reader.is_word_run(
+        [*(ends.first if start else ()), *(ends.last if start or end else ())]
+    ):
         raise refusal(pattern, r"\b is where a token may begin or end within a word")
     if not reader.is_deterministic():
         raise refusal(pattern, "it can match the same text in several ways")

@@ -100,7 +100,7 @@ def hard_texts(estimator: Any) -> list[str]:
     for vectorizer in vectorizers:
         known = sorted(getattr(vectorizer, "vocabulary_", {})) or list(WORDS)
         chosen = known[:: max(1, len(known) // 6)][:6]
-        stops = sorted(map(str, vectorizer.get_stop_words() or ("a", "the")))[:: 50]
+        stops = sorted(map(str, vectorizer.get_stop_words() or ("a", "the")))[::50]
         texts.append(" ".join(chosen))
         texts += chosen[:3]
         texts += [_between(chosen, f" {stop} ") for stop in stops[:4]]
@@ -108,7 +108,16 @@ def hard_texts(estimator: Any) -> list[str]:
         texts += [text.upper() for text in chosen[:2]] + [" ".join(chosen).title()]
         texts += [f"{chosen[0]}\u0301 {chosen[-1]}s", "".join(chosen), chosen[0][:1]]
         texts.append(" ".join(chosen * 100))
-    texts += ["", "   ", "?!", "a I x", "3.14 1,000 42", "Déjà-vu à l'ÉTÉ", "ΟΔΥΣΣΕΥΣ ΣΟΦΟΣ.", "Straße"]
+    texts += [
+        "",
+        "   ",
+        "?!",
+        "a I x",
+        "3.14 1,000 42",
+        "Déjà-vu à l'ÉTÉ",
+        "ΟΔΥΣΣΕΥΣ ΣΟΦΟΣ.",
+        "Straße",
+    ]
     texts += ["İstanbul ﬁne ½", "你好 世界", "unseen wordlike zzzz", " leading and trailing "]
     return list(dict.fromkeys(texts))
 
@@ -124,7 +133,7 @@ def _rows(spec: TensorSpec, estimator: Any) -> Iterator[Array]:
         yield from _string_rows(find_front(estimator), width)
         return
     front = find_front(estimator)
-    bases = [*_learnt_rows(estimator, width), np.zeros(width), np.linspace(-1, 1, width)]
+    bases: list[Any] = [*_learnt_rows(estimator, width), np.zeros(width), np.linspace(-1, 1, width)]
     rows = [bases[0], *(bases[:6]), np.ones(width), -np.abs(bases[0]) - 1, bases[0] * 10]
     rows += [bases[0] + 0.5, np.full(width, 1000.0), np.linspace(0, 3, width)]
     for row in rows:
@@ -177,7 +186,7 @@ def thresholds(estimator: Any) -> list[tuple[int, float]]:
     """The features and thresholds of all trees."""
     found: list[tuple[int, float]] = []
     for one in walk(estimator):
-        tree = getattr(one, "tree_", None)
+        tree: Any = getattr(one, "tree_", None)
         if hasattr(tree, "threshold"):
             inner = tree.feature >= 0
             pairs = zip(tree.feature[inner], tree.threshold[inner], strict=True)
@@ -214,9 +223,14 @@ def _frames(inputs: Inputs, estimator: Any) -> Iterator[Arrays]:
             yield {**base, spec.name: _cell(spec, value)}
     for turn in range(1, 6):
         yield {
-            spec.name: _cell(spec, spec.choices[turn % len(spec.choices)] if spec.choices else
-                             _plain(spec, numbers) if spec.dtype == "string"
-                             else numbers.get(spec.name, 0.0) * (1 + turn / 4) + turn)
+            spec.name: _cell(
+                spec,
+                spec.choices[turn % len(spec.choices)]
+                if spec.choices
+                else _plain(spec, numbers)
+                if spec.dtype == "string"
+                else numbers.get(spec.name, 0.0) * (1 + turn / 4) + turn,
+            )
             for spec in inputs.specs
         }
 

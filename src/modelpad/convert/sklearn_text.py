@@ -101,7 +101,7 @@ def normalize(nodes: Nodes, vectorizer: Any, text: str, alphabet: str | None) ->
 
 def split_characters(nodes: Nodes, text: str) -> str:
     """The characters of each text, string [rows, longest], padded with empty ones."""
-    options = {"mark": 0, "mincharnum": 1, "pad_value": "", "separators": [""]}
+    options: dict[str, Any] = {"mark": 0, "mincharnum": 1, "pad_value": "", "separators": [""]}
     return nodes("Tokenizer", text, domain=MICROSOFT, **options)
 
 
@@ -185,7 +185,12 @@ def encode(nodes: Nodes, texts: str, table: Mapping[str, int], other: int) -> st
 
 def find_words(nodes: Nodes, text: str, pattern: TokenPattern) -> str:
     """The words of each text, string [rows, most], padded with empty ones."""
-    options = {"mark": 0, "mincharnum": 1, "pad_value": "", "tokenexp": pattern.find}
+    options: dict[str, Any] = {
+        "mark": 0,
+        "mincharnum": 1,
+        "pad_value": "",
+        "tokenexp": pattern.find,
+    }
     words = nodes("Tokenizer", text, domain=MICROSOFT, **options)
     if not pattern.keep:
         return words
@@ -202,7 +207,9 @@ def number_words(nodes: Nodes, vectorizer: Any, text: str) -> tuple[str, Grams]:
     pattern = translate(vectorizer.token_pattern)
     least, most = vectorizer.ngram_range
     check_spaces(vectorizer, pattern)
-    split = {name: tuple(name.split(" ")) if most > 1 else (name,) for name in vectorizer.vocabulary_}
+    split = {
+        name: tuple(name.split(" ")) if most > 1 else (name,) for name in vectorizer.vocabulary_
+    }
     split = {name: words for name, words in split.items() if least <= len(words) <= most}
     stops = stop_words(vectorizer)
     known = {word for words in split.values() for word in words} - stops
@@ -213,7 +220,7 @@ def number_words(nodes: Nodes, vectorizer: Any, text: str) -> tuple[str, Grams]:
         if stops.isdisjoint(words)
     }
     words = find_words(nodes, text, pattern)
-    dropped = {word: 0 for word in ("", *sorted(stops))}
+    dropped = dict.fromkeys(("", *sorted(stops)), 0)
     ids = encode(nodes, words, {**numbers, **dropped}, len(numbers) + 1)
     if most > 1 and (stops or pattern.keep):
         ids = compact(nodes, ids, nodes("Greater", ids, int64s(0)))

@@ -216,7 +216,9 @@ def _boosting_rows(nodes: Nodes, model: Any, inputs: list[str]) -> tuple[str, In
                 feature = int(node["feature_idx"])
                 bits = predictor.raw_left_cat_bitsets[node["bitset_idx"]]
                 count = _present(encoder.categories_[feature])
-                goes_left = [bool(bits[code // 32] >> (code % 32) & 1) for code in range(len(count))]
+                goes_left = [
+                    bool(bits[code // 32] >> (code % 32) & 1) for code in range(len(count))
+                ]
                 right = [not left for left in (*goes_left, bool(node["missing_go_to_left"]))]
                 splits[feature].append(np.array(right, np.float64))
                 places.append((feature, (turn, at, int(number))))
@@ -254,9 +256,7 @@ def _match(nodes: Nodes, column: str, values: Array) -> str:
     return nodes("Concat", equal, other, axis=1)
 
 
-def _boosting_tree(
-    table: Array, model: Any, indicators: Indicators, place: tuple[int, int]
-) -> Tree:
+def _boosting_tree(table: Any, model: Any, indicators: Indicators, place: tuple[int, int]) -> Tree:
     leaf = table["is_leaf"].astype(bool)
     feature = table["feature_idx"].astype(np.int64)
     threshold = table["num_threshold"].astype(np.float64)
