@@ -131,7 +131,8 @@ def join_graph() -> GraphProto:
         helper.make_node("Greater", ["half", "one"], ["more"]),
         helper.make_node("Squeeze", ["more"], ["again"]),
     ]
-    empty = helper.make_tensor("empty", TensorProto.STRING, [1, 1], [b""])
+    blank: Any = [b""]
+    empty = helper.make_tensor("empty", TensorProto.STRING, [1, 1], blank)
     return helper.make_graph(
         nodes,
         "join",

@@ -19,12 +19,12 @@ class Tree:
     A row goes left where its feature is at most the threshold, or is missing and `missing_left`.
     """
 
-    left: Array
-    right: Array
-    feature: Array
-    threshold: Array
-    missing_left: Array
-    values: Array
+    left: Any
+    right: Any
+    feature: Any
+    threshold: Any
+    missing_left: Any
+    values: Any
 
 
 def read_tree(tree: Any, values: Array, features: Array | None = None) -> Tree:
@@ -40,7 +40,7 @@ def read_tree(tree: Any, values: Array, features: Array | None = None) -> Tree:
     )
 
 
-def floor_float32(values: Array) -> Array:
+def floor_float32(values: Any) -> Array:
     """The largest float32 at most each value: scikit-learn compares float32 with float64."""
     rounded = values.astype(np.float32)
     return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
