@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 
 pytest.importorskip("sklearn")
 pytest.importorskip("skl2onnx")
-pandas = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
 
+import httpx
+import joblib
 import onnxruntime
+import pandas
 from sklearn import (
     calibration,
     cluster,
@@ -120,7 +124,7 @@ KINDS: Mapping[str, Callable[[], Any]] = {
     "DataFrame pipeline": table_pipeline,
     "DataFrame pipeline with trees": ordinal_pipeline,
     "KMeans": lambda: cluster.KMeans(3, random_state=0, n_init=1).fit(X),
-    "IsolationForest": lambda: ensemble.IsolationForest(20, random_state=0).fit(X),
+    "IsolationForest": lambda: ensemble.IsolationForest(n_estimators=20, random_state=0).fit(X),
     "OneClassSVM": lambda: svm.OneClassSVM().fit(X),
     "LocalOutlierFactor": lambda: neighbors.LocalOutlierFactor(novelty=True).fit(XD),
     "LinearSVC": lambda: svm.LinearSVC().fit(X, NAMES),
@@ -304,7 +308,46 @@ def test_patterns_without_an_exact_counterpart_are_refused(pattern: str) -> None
     ],
 )
 def test_refusals_state_the_true_reason(make: Callable[[], Any], reason: str) -> None:
-    with warnings.catch_warnings(), pytest.raises(ConversionFailed) as caught:
-        warnings.simplefilter("ignore")
-        SklearnSource(make()).export()
+    model = make()
+    with pytest.raises(ConversionFailed) as caught:
+        SklearnSource(model).export()
     assert reason in f"{caught.value} {caught.value.hint}"
+
+
+DATATYPES = {"string": "BYTES", "int64": "INT64", "float32": "FP32", "float64": "FP64"}
+
+
+@pytest.mark.parametrize("kind", ["table", "text"])
+def test_raw_tensors_are_served(run_modelpad: Any, serve: Any, tmp_path: Path, kind: str) -> None:
+    """Imported in a process, served in another, asked for raw tensors over HTTP."""
+    if kind == "table":
+        model = ordinal_pipeline()
+    else:
+        words = TfidfVectorizer(stop_words="english", ngram_range=(1, 2))
+        model = make_pipeline(words, LINEAR()).fit(DOCUMENTS, LABELS)
+    joblib.dump(model, tmp_path / "model.joblib")
+    done = run_modelpad("import", str(tmp_path / "model.joblib"), "--trust", "--name", "model")
+    assert done.returncode == 0, done.stderr
+    source = SklearnSource(model)
+    batch = stack(source.hard_samples()[:5])
+    inputs = [
+        {
+            "name": spec.name,
+            "shape": list(batch[spec.name].shape),
+            "datatype": DATATYPES[spec.dtype],
+            "data": batch[spec.name].reshape(-1).tolist(),
+        }
+        for spec in source.inputs
+    ]
+    url = f"{serve('model', store=tmp_path / 'store').url}/v2/models/model/infer"
+    response = httpx.post(url, json={"inputs": inputs}, timeout=30)
+    assert response.status_code == 200, response.text
+    found = {one["name"]: one for one in response.json()["outputs"]}
+    expected = source.run(batch)
+    assert set(found) == set(expected)
+    for spec in source.outputs:
+        got = np.array(found[spec.name]["data"]).reshape(found[spec.name]["shape"])
+        if spec.dtype == "string":
+            assert got.tolist() == expected[spec.name].tolist()
+        else:
+            np.testing.assert_allclose(got, expected[spec.name], 2e-5, 2e-5)

@@ -98,6 +98,12 @@ class SklearnSource:
         self.outputs: tuple[TensorSpec, ...] = describe_outputs(
             self._call(stack(self.samples[:1])), self.columns.dtype
         )
+        clash = {spec.name for spec in self.inputs} & {spec.name for spec in self.outputs}
+        if clash:
+            raise ConversionFailed(
+                f"The column {min(clash)!r} has the name of one of the model's outputs.",
+                hint="Rename the column and fit again.",
+            )
         classes: Any = getattr(estimator, "classes_", None)
         is_flat = isinstance(classes, np.ndarray) and classes.ndim == 1
         self.classes = tuple(str(name) for name in classes) if is_flat else ()

@@ -133,10 +133,12 @@ def finish(
 
     graph = model.graph
     found = list(graph.output)
-    if "label" in methods:
-        found = found[-2:]  # parsed inner estimators leave their outputs in front
     del graph.output[:]
-    inner = [_rename(model, value) for value in found]
+    inner = [_rename(model, value.name) for value in found]
+    if "label" in methods:  # parsed inner estimators leave their outputs in front
+        found, inner = found[-2:], inner[-2:]
+    for spec in outputs:
+        _rename(model, spec.name)
     several = [spec for spec in outputs if spec.name.rpartition("_")[2].isdigit()]
     for at, spec in enumerate(outputs):
         if spec in several:
@@ -187,13 +189,13 @@ def _numpy(dtype: str) -> Any:
     return np.dtype(object if dtype == "string" else dtype)
 
 
-def _rename(model: ModelProto, value: ValueInfoProto) -> str:
-    """Gives a graph's output an inner name, so that its own is free."""
-    inner = f"{value.name}_inner"
+def _rename(model: ModelProto, name: str) -> str:
+    """Gives a value of a graph another name, so that its own is free for an output."""
+    inner = f"{name}_inner"
     for node in model.graph.node:
         for names in (node.input, node.output):
-            for at, name in enumerate(names):
-                if name == value.name:
+            for at, used in enumerate(names):
+                if used == name:
                     names[at] = inner
     return inner
 

@@ -129,6 +129,7 @@ class Automaton:
         self.follow: list[set[int]] = []
         self.first: list[int] = []
         self.bounded: set[int] = set()
+        self.is_ordered = True
 
     def add(self, part: Part) -> Positions:
         """Adds a part after nothing."""
@@ -138,7 +139,7 @@ class Automaton:
 
     def is_deterministic(self) -> bool:
         """Whether no text leads to two positions at once, so that greedy is also longest."""
-        return all(
+        return self.is_ordered and all(
             self._are_disjoint(sorted(positions)) for positions in (*self.follow, self.first)
         )
 
@@ -174,6 +175,7 @@ class Automaton:
             return Positions(inner.first, inner.last, inner.nullable or part.low == 0)
         parts = [self._add(one) for one in part.parts]
         if isinstance(part, Choice):
+            self.is_ordered &= not any(one.nullable for one in parts)
             return Positions(
                 [at for one in parts for at in one.first],
                 [at for one in parts for at in one.last],
