@@ -181,7 +181,7 @@ KINDS: Mapping[str, Callable[[], Any]] = {
 }
 
 
-def compare(source: SklearnSource, batch: Mapping[str, Any]) -> None:
+def compare(source: SklearnSource, batch: dict[str, Any]) -> None:
     """The graph's raw outputs are the estimator's own, with the specs' names, dtypes, shapes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -190,7 +190,7 @@ def compare(source: SklearnSource, batch: Mapping[str, Any]) -> None:
     found = dict(
         zip([one.name for one in session.get_outputs()], session.run(None, batch), strict=True)
     )
-    expected = source.run(batch)
+    expected: dict[str, Any] = source.run(batch)
     assert list(found) == [spec.name for spec in source.outputs]
     for spec in source.outputs:
         assert found[spec.name].shape == expected[spec.name].shape
@@ -343,7 +343,7 @@ def test_raw_tensors_are_served(run_modelpad: Any, serve: Any, tmp_path: Path, k
     response = httpx.post(url, json={"inputs": inputs}, timeout=30)
     assert response.status_code == 200, response.text
     found = {one["name"]: one for one in response.json()["outputs"]}
-    expected = source.run(batch)
+    expected: dict[str, Any] = source.run(batch)
     assert set(found) == set(expected)
     for spec in source.outputs:
         got = np.array(found[spec.name]["data"]).reshape(found[spec.name]["shape"])

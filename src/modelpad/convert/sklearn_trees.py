@@ -40,7 +40,7 @@ def read_tree(tree: Any, values: Array, features: Array | None = None) -> Tree:
     )
 
 
-def floor_float32(values: Any) -> Array:
+def floor_float32(values: Any) -> Any:
     """The largest float32 at most each value: scikit-learn compares float32 with float64."""
     rounded = values.astype(np.float32)
     return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
