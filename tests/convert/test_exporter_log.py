@@ -44,13 +44,17 @@ def test_nothing_is_printed_and_the_file_is_deleted() -> None:
     assert (done.stdout, done.stderr) == ("before\nafter False\n", "")
 
 
+def fail_loudly() -> None:
+    print("printed")
+    os.write(2, b"native\n")
+    warnings.warn("warned", stacklevel=1)
+    logging.getLogger("library").warning("logged")
+    raise ConversionFailed("It failed.", hint="Try again.")
+
+
 def test_a_failure_names_the_log_of_everything_printed(folder: Path) -> None:
     with pytest.raises(ConversionFailed) as caught, exporter_log("test"):
-        print("printed")
-        os.write(2, b"native\n")
-        warnings.warn("warned", stacklevel=1)
-        logging.getLogger("library").warning("logged")
-        raise ConversionFailed("It failed.", hint="Try again.")
+        fail_loudly()
     log = Path(str(caught.value.details["log"]))
     assert caught.value.hint == f"Try again. The exporter's log: {log}"
     assert log.parent == folder

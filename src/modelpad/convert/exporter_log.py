@@ -34,9 +34,12 @@ def exporter_log(exporter: str) -> Iterator[Path]:
     path = Path(name)
     kept = False
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", buffering=1) as file:
-            with _redirected(file), _logged(file):
-                yield path
+        with (
+            os.fdopen(handle, "w", encoding="utf-8", errors="replace", buffering=1) as file,
+            _redirected(file),
+            _logged(file),
+        ):
+            yield path
     except ModelpadError as error:
         kept = path.stat().st_size > 0 and _name_log(error, path)
         raise

@@ -58,7 +58,7 @@ def open_weights(path: Path, request: ImportRequest) -> SourceModel:
             f" {' '.join(line.strip() for line in lines[1:3]) or first_line(error)}",
             hint="Use the factory of the module that was trained.",
         ) from error
-    return TorchSource(module, read_specs(request, path.name), "Module")
+    return TorchSource(module, read_specs(request, path.name), "Module", request=request)
 
 
 def create_module(factory: str) -> torch.nn.Module:
