@@ -211,7 +211,7 @@ def test_a_graph_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.M
     import onnx
 
     from modelpad.convert import prove
-    from modelpad.convert.keras import KerasSource
+    from modelpad.convert.keras_source import KerasSource
     from modelpad.fields import Sketch
     from modelpad.recipes.digits.model import build_model
     from modelpad.training.classification import plan_fields
