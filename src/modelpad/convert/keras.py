@@ -24,6 +24,7 @@ from modelpad.convert.keras_config import check_config, without_training
 from modelpad.convert.keras_custom import register_custom
 from modelpad.convert.keras_legacy import modernise
 from modelpad.convert.keras_problems import (
+    check_exportable,
     explain_import_error,
     find_missing_class,
     missing_class,
@@ -129,6 +130,8 @@ def _read_config(path: Path, body: bytes | str) -> dict[str, Json]:
         raise unreadable(path, f"its configuration is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise unreadable(path, "its configuration is not an object")
+    if load_keras().backend.backend() != "tensorflow":
+        check_exportable(path.name, config)
     return config
 
 
@@ -142,7 +145,7 @@ def build_from_config(
     """An untrained model from a configuration of Keras 3 or 2. The latter names no modules.
 
     `where` is the source of the configuration, for errors. Raises `NotTrusted` for custom objects,
-    unless `trust` is set or they are in `custom`, and `ConversionFailed` for an invalid configuration.
+    unless `trust` is set or they are in `custom`, and `ConversionFailed` for an invalid one.
     """
     keras = load_keras()
     config = _modernise(config, where)

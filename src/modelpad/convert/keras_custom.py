@@ -9,7 +9,7 @@ from modelpad.errors import UsageError
 
 
 def register_custom(module: str | None) -> frozenset[str]:
-    """Runs the file of `--module FILE.py`, and returns the names under which Keras knows its objects.
+    """Runs the file of `--module FILE.py`. Returns the names that Keras knows its objects by.
 
     These are the objects that the file registers, and its own layers, initializers and so on.
     Without a file there are none. Raises `UsageError` if the file fails, or has no such objects.
@@ -21,7 +21,7 @@ def register_custom(module: str | None) -> frozenset[str]:
     if not module.endswith(".py"):
         raise UsageError(
             f"--module {module!r} is not a Python file.",
-            hint="For a Keras model, name the file that defines its custom layers: --module FILE.py",
+            hint="For Keras, name the file that defines its custom layers: --module FILE.py",
         )
     known = keras.saving.get_custom_objects()
     before = dict(known)

@@ -18,6 +18,7 @@ import numpy as np
 
 from modelpad.convert.exporter_log import exporter_log
 from modelpad.convert.graph import load_onnx, rename_io
+from modelpad.convert.keras_problems import NEEDS_TENSORFLOW, needs_tensorflow
 from modelpad.convert.source import ImportRequest, Shape, TensorSpec
 from modelpad.convert.torch_examples import fill_sizes, make_array, make_hard_samples
 from modelpad.convert.torch_specs import make_distinct
@@ -50,7 +51,7 @@ class KerasSource:
                 f"The Keras model {model.name!r} has no known inputs.",
                 hint="Use keras.Input in a functional or sequential model, or call the model once.",
             )
-        _check_stateless(model)
+        _check_layers(model)
         names = _keys(model, "_inputs_struct") or [tensor.name for tensor in model.inputs]
         self.inputs = make_distinct(
             [
@@ -234,8 +235,14 @@ def iterate_layers(model: keras.Model) -> Iterator[keras.Layer]:
         yield from iterate_layers(layer)
 
 
-def _check_stateless(model: keras.Model) -> None:
+def _check_layers(model: keras.Model) -> None:
+    """Raises `ConversionFailed` for layers that no graph can express."""
+    import keras
+
     for layer in iterate_layers(model):
+        kind = type(layer).__name__
+        if kind in NEEDS_TENSORFLOW and keras.backend.backend() != "tensorflow":
+            raise needs_tensorflow(f"The model {model.name!r}", kind, layer.name)
         if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
             raise ConversionFailed(
                 f"The layer {layer.name!r} is stateful: it remembers the batch before, as a graph"

@@ -106,7 +106,8 @@ class ImportRequest:
 
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
-    untrained PyTorch module, or the path of a Python file that defines custom Keras objects. `trust` allows the file to run code.
+    untrained PyTorch module, or the path of a Python file that defines custom Keras objects.
+    `trust` allows the file to run code.
     """
 
     inputs: tuple[str, ...] = ()
