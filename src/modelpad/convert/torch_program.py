@@ -286,11 +286,20 @@ def _read_results(
 
 
 def _check_stateless(program: torch.export.ExportedProgram, name: str) -> None:
-    changed = [*program.graph_signature.buffers_to_mutate.values()]
-    changed += program.graph_signature.user_inputs_to_mutate.values()
+    signature = program.graph_signature
+    changed = {*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()}
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None or not schema.is_mutable:
+            continue
+        for argument, value in zip(schema.arguments, node.args, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and getattr(value, "op", "") == "placeholder":
+                changed.add(signature.inputs_to_buffers.get(value.name, value.name))
     if changed:
         raise ConversionFailed(
-            f"{name} changes {', '.join(map(str, changed[:3]))} on each call, as a graph cannot.",
+            f"{name} changes {', '.join(sorted(map(str, changed))[:3])} on each call, as a graph"
+            " cannot.",
             hint="Make it an input and an output of the module, and export it again.",
         )
 
