@@ -17,6 +17,7 @@ import numpy as np
 from modelpad.bundle import Manifest, Sample
 from modelpad.bundle.samples import add_input
 from modelpad.convert.batching import Batching, find_batching, pick_batch
+from modelpad.convert.card import write_card
 from modelpad.convert.graph import last_operator
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.naming import match_specs
@@ -123,12 +124,16 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         )
         files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
         files |= source.files()
+        files |= {"card.json": write_card(request.card)} if request.card else {}
         joins = plans.batching.joins and not proved.note
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
         manifest = Manifest(
             name=name,
             task=task_name(plans.inputs, plans.outputs),
-            title=name,
+            title=request.title or name,
+            summary=request.summary,
+            author=request.author,
+            licence=request.licence,
             signature=make_signature(plans.inputs, plans.outputs, plans.others, batched=joins),
             source={"framework": source.framework, **source.facts, **quantized},
             parity=proved.parity.to_dict(),

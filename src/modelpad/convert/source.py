@@ -103,7 +103,8 @@ class ImportRequest:
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
     untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
-    pixel range is unknown is an error; else it is served as numbers.
+    pixel range is unknown is an error; else it is served as numbers. `title`, `summary`, `author`,
+    `licence` and `card` (Markdown) are the author's words, for the manifest and the page.
     """
 
     inputs: tuple[str, ...] = ()
@@ -115,3 +116,8 @@ class ImportRequest:
     tolerance: float | None = None
     quantize: str | None = None
     ask: bool = True
+    title: str = ""
+    summary: str = ""
+    author: str = ""
+    licence: str = ""
+    card: str = ""
