@@ -22,10 +22,8 @@ const inShort = (value) => {
   return words.length > 40 ? `${words.slice(0, 39)}…` : words;
 };
 
-const describeRow = (inputs) => {
-  const values = Object.values(inputs);
-  return values.length > 1 ? values.map(({ value }) => inShort(value ?? null)).join(", ") : null;
-};
+const describeRow = (fields, inputs) =>
+  fields.length > 1 ? fields.map(({ name }) => inShort(inputs[name]?.value ?? null)).join(", ") : null;
 
 const isTable = (model) => model.inputs.every(({ kind }) => kind === "number" || kind === "choice");
 
@@ -34,7 +32,7 @@ const byline = ({ author, licence }) => {
   return words.length ? make("p", { class: "byline" }, words.join(" · ")) : null;
 };
 
-const sampleButton = (sample, widgets, report) => {
+const sampleButton = (fields, sample, widgets, report) => {
   const [name, value] = Object.entries(sample.inputs)[0] ?? ["example", {}];
   const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
   const show = async () => {
@@ -42,7 +40,7 @@ const sampleButton = (sample, widgets, report) => {
       for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) await widgets[key]?.show(url ? await readFile(url) : plain);
     } catch (error) { report(error, show); }
   };
-  if (!value.url) return make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? describeRow(sample.inputs) ?? value.value ?? "") || name);
+  if (!value.url) return make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? describeRow(fields, sample.inputs) ?? value.value ?? "") || name);
   const image = make("img", { alt: "" });
   showPicture(image, value.url);
   return make("button", { type: "button", title, "aria-label": title, onclick: show }, image);
@@ -90,7 +88,7 @@ const showModel = (model) => {
     make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, byline(model)),
     make("div", { class: isTable(model) ? "try table" : "try" },
       make("section", { class: "panel", "aria-label": "Input" }, inputs,
-        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets, report))) : null),
+        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(model.inputs, sample, widgets, report))) : null),
       make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, status)),
     takesCsv(model) ? csvPanel(model, showError) : "", snippets(model), safeCard(model) ?? "");
   if (isTable(model) && model.samples.length) fillIn(model.samples[0], widgets);

@@ -4,7 +4,7 @@ import { ApiError, predictCsv } from "./api.js";
 import { readPieces, readRows, writeRow } from "./csv.js";
 import { make } from "./dom.js";
 
-const MAX_SHOWN = 10;
+const MAX_SHOWN = 10, MAX_LISTED = 12;
 const KINDS = new Set(["number", "choice", "text"]);
 
 export const takesCsv = (model) => model.inputs.every(({ kind }) => KINDS.has(kind));
@@ -13,6 +13,13 @@ const save = (name, parts) => {
   const url = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
   make("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
+};
+
+// What a file must look like. The template has all columns, also where they are too many to list.
+const describe = (fields) => {
+  const listed = fields.slice(0, MAX_LISTED).flatMap(({ name }, index) => [index ? ", " : null, make("code", {}, name)]);
+  const words = fields.length === 1 ? "names the column: " : `names these ${fields.length} columns, in any order: `;
+  return make("p", { class: "about" }, "Each row becomes a prediction. The first row ", words, listed, fields.length > MAX_LISTED ? ", … The template has all of them." : ".");
 };
 
 // The header and a row for each example.
@@ -87,7 +94,6 @@ export const csvPanel = (model, showError) => {
   });
   return make("section", { class: "panel wide", id: "csv", "aria-labelledby": "csv-title" },
     make("h2", { id: "csv-title" }, "Predict a CSV file"),
-    make("p", { class: "about" }, given === 1 ? "Each row becomes a prediction. The first row names the column: " : "Each row becomes a prediction. The first row names these columns, in any order: ",
-      model.inputs.flatMap(({ name }, index) => [index ? ", " : null, make("code", {}, name)]), "."),
+    describe(model.inputs),
     drop, file, status, result);
 };
