@@ -41,7 +41,7 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
     if kind in JSON_LINES:
         return predict_lines(inference, model, request)
     if kind == CSV:
-        return await predict_csv(inference, model, request)
+        return await predict_csv(inference, model, request, backend.limits.body_bytes)
     with model.batcher.hold():  # a version being replaced stays until the body is here
         body = await request.body()
         if kind == JSON and body.lstrip()[:1] == b"[":

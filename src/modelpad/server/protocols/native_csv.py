@@ -1,18 +1,24 @@
 """CSV in and CSV out in the native API: each row is a prediction of its own.
 
 The header names the input fields. The response has the same columns, then the outputs', then
-`error`. Rows are read and answered as they come, so there may be any number of them.
+`error`.
+
+A body of known length is read before the first row is answered, because most clients read no
+response until they have sent the request. One that is chunked, or larger than other bodies may be,
+is answered as it comes: it may have any number of rows, but its sender must read meanwhile.
 """
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import AsyncIterator
 
 from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge
 from modelpad.fields.csv_table import CsvTable, RowReader, parse_row
+from modelpad.server.budget import Reservation
 from modelpad.server.http.decoding import VALUE_BYTES, WIDE_FACTOR
-from modelpad.server.http.messages import JSON, Request, Response
+from modelpad.server.http.messages import JSON, Request, Response, read_count
 from modelpad.server.inference import Inference
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.native_items import (
@@ -33,20 +39,22 @@ CHARSETS = ("", "utf-8", "utf8", "us-ascii")
 Rows = AsyncIterator[tuple["str | ModelpadError", int]]
 
 
-async def predict_csv(inference: Inference, model: ServedModel, request: Request) -> Response:
+async def predict_csv(
+    inference: Inference, model: ServedModel, request: Request, whole_bytes: int
+) -> Response:
     """CSV with predictions; with `Accept: application/json` a list, with JSON lines' type lines.
 
     A row that fails has the reason in its `error` column. A row that is too long, or does not fit
-    into the server's memory, is the last one.
+    into the server's memory, is the last one. Bodies of at most `whole_bytes` are read first.
 
     Raises:
-        InvalidInput: the body is compressed or not UTF-8, or the header does not name the fields.
+        InvalidInput: the body is not UTF-8, the header does not name the fields, or a body that is
+            answered as it comes is compressed.
         TooLarge, Overloaded: the header is too long, or too many bytes are in flight.
     """
-    check_plain(request, "CSV")
     _check_charset(request)
     with model.batcher.hold():  # a version being replaced stays until the header is here
-        rows = _read_rows(request)
+        rows = _read_rows(_read_lines(request, whole_bytes), request.reservation)
         table = CsvTable.open(await _read_header(rows, request), model.bundle.manifest.signature)
     sent: deque[list[str]] = deque()
     items = _read_items(table, rows, sent)
@@ -124,22 +132,33 @@ async def _read_header(rows: Rows, request: Request) -> str:
     )
 
 
-async def _read_rows(request: Request) -> Rows:
+async def _read_lines(request: Request, whole_bytes: int) -> AsyncIterator[bytes]:
+    declared = read_count(request.headers.get("content-length", ""))
+    if declared is not None and declared <= whole_bytes:
+        for line in io.BytesIO(await request.body()):
+            yield line.removesuffix(b"\n")
+        return
+    check_plain(request, "a body that is answered as it comes")
+    async for line in request.lines(MAX_ROW_BYTES, keep_empty=True):
+        yield line
+
+
+async def _read_rows(lines: AsyncIterator[bytes], reservation: Reservation) -> Rows:
     """The rows that are not blank. A row that is too long is the last one."""
     reader, size = RowReader(), 0
     try:
-        async for line in request.lines(MAX_ROW_BYTES, keep_empty=True):
+        async for line in lines:
+            _check_length(reader.characters + len(line))
             needed = _estimate(line)
-            request.reservation.grow(needed)
+            reservation.grow(needed)
             size += needed
             row = reader.add(line.decode("utf-8", "surrogateescape"))
             if row is None:
-                _check_length(reader)
                 continue
             if row.strip():
                 yield row, size
             else:
-                request.reservation.shrink(size)
+                reservation.shrink(size)
             size = 0
         if reader.lines:
             yield reader.finish(), size
@@ -147,10 +166,10 @@ async def _read_rows(request: Request) -> Rows:
         yield error, size
 
 
-def _check_length(reader: RowReader) -> None:
-    if reader.characters > MAX_ROW_BYTES:
+def _check_length(size: int) -> None:
+    if size > MAX_ROW_BYTES:
         raise TooLarge(
-            f"A row has more than {MAX_ROW_BYTES:,} characters.",
+            f"A row has more than {MAX_ROW_BYTES:,} bytes.",
             hint="Close the quotes of its last cell, or write shorter cells.",
             limit=MAX_ROW_BYTES,
         )
