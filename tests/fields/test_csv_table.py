@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields import Choice, Field, Label, Number, Score, Signature, Tensor, Text
-from modelpad.fields.csv_table import CsvTable, RowReader, parse_row, write_row
+from modelpad.fields.csv_table import CsvTable, RowReader, parse_row, read_samples, write_row
 
 AGE, CITY = Number("age"), Choice("city", ("Bern", "Basel"))
 RISK = Label("risk", ("low", "high"))
@@ -133,3 +133,23 @@ def test_a_cell_of_a_tensor_is_json() -> None:
     assert table.read(["[1, 2.5]"]) == {"row": [1, 2.5]}
     with pytest.raises(InvalidInput, match="not JSON"):
         table.read(["one"])
+
+
+def test_samples_are_json_values_and_other_columns_are_ignored() -> None:
+    fields = (Number("age", nullable=True), Choice("grade", (1, 2)), Text("note"))
+    lines = [
+        "\ufeffnote,target,grade, age\r\n",
+        '"a\n',
+        'b",yes,2,30.5\n',
+        "c,no,1.0,\n",
+        "x,y,1,1\n",
+    ]
+    assert read_samples(lines, fields, 2) == [
+        {"age": 30.5, "grade": 2, "note": "a\nb"},
+        {"age": None, "grade": 1, "note": "c"},
+    ]
+    for wrong, words in (["note,grade"], "'age'"), (["note;grade;age"], "semicolons"), ([], "age"):
+        with pytest.raises(InvalidInput, match=words):
+            read_samples(wrong, fields, 2)
+    with pytest.raises(InvalidInput, match="'grade'"):
+        read_samples(["note,grade,age", "a,7,1"], fields, 2)

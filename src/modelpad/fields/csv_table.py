@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import Field
@@ -149,6 +150,32 @@ class CsvTable:
         width = len(self.header)
         kept = [*cells[:width], *[""] * (width - len(cells))]
         return write_row([*kept, *[""] * len(_name_outputs(self.outputs)), error])
+
+
+def read_samples(
+    lines: Iterable[str], fields: Sequence[Field], limit: int
+) -> list[dict[str, object]]:
+    """The JSON values of the fields in the first `limit` rows below a header.
+
+    Unlike in a request, there may be other columns, such as the target. Raises `InvalidInput`.
+    """
+    rows = split_rows(lines)
+    header = [name.strip() for name in parse_row(next(rows, "").removeprefix("\ufeff"))]
+    names = [each.name for each in fields]
+    _check_names([name for name in header if name in names] or header, names)
+    samples = []
+    for row in islice(rows, limit):
+        cells = dict(zip(header, parse_row(row), strict=False))
+        values = {name: cells.get(name, "") for name in names}
+        samples.append({each.name: _read_value(each, values[each.name]) for each in fields})
+    return samples
+
+
+def _read_value(each: Field, cell: str) -> object:
+    """A cell as it is in JSON: a number, null, a category, text."""
+    if each.kind in JSON_KINDS:
+        return _read_json(each, cell)
+    return each.encode(each.decode(cell)) if each.kind in ("number", "choice") else cell
 
 
 def _check_names(names: Sequence[str], fields: Sequence[str]) -> None:
