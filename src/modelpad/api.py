@@ -34,7 +34,7 @@ def save(
 ) -> Entry:
     """Saves an in-memory model as the next version of `name`, after a parity check.
 
-        modelpad.save(model, "digits", inputs="sketch:28x28", outputs="labels:0,1,2,3,4,5,6,7,8,9")
+        modelpad.save(model, "pets", inputs="image:64x64x3,scale=0..1", outputs="labels:cat,dog")
 
     `model` is a Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX model. `inputs` and
     `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or
@@ -70,9 +70,12 @@ def save(
     return push_conversion(target, conversion)
 
 
-def push_conversion(store: LocalStore, conversion: Conversion) -> Entry:
-    """Writes the bundle of a conversion and pushes it to the store as the next version."""
+def push_conversion(store: LocalStore, conversion: Conversion, version: int | None = None) -> Entry:
+    """Writes the bundle of a conversion and pushes it to the store as the next version.
+
+    It becomes `version`, if that is higher than any version before.
+    """
     with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
         files = conversion.files
         bundle = write_bundle(Path(folder) / "bundle", conversion.manifest, files)
-        return store.push(bundle)
+        return store.push(bundle, version=version)

@@ -50,7 +50,7 @@ def test_the_classics_are_as_described(name: ArchitectureName) -> None:
 
     model = build_model(name, (28, 28), 10)
     words = []
-    for layer in model.layers[2:]:
+    for layer in model.layers[3:]:
         config = layer.get_config()
         parts = [
             config.get(key) for key in ("filters", "units", "kernel_size", "pool_size", "rate")

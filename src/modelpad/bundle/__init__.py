@@ -1,7 +1,16 @@
 """The bundle: one saved model version, as a folder. Independent of stores or engines."""
 
-from modelpad.bundle.manifest import FileRecord, Manifest, Sample
+from modelpad.bundle.manifest import DEFAULT_SIGNATURE, FileRecord, Manifest, OtherSignature, Sample
 from modelpad.bundle.reader import Bundle, open_bundle
 from modelpad.bundle.writer import write_bundle
 
-__all__ = ["Bundle", "FileRecord", "Manifest", "Sample", "open_bundle", "write_bundle"]
+__all__ = [
+    "DEFAULT_SIGNATURE",
+    "Bundle",
+    "FileRecord",
+    "Manifest",
+    "OtherSignature",
+    "Sample",
+    "open_bundle",
+    "write_bundle",
+]

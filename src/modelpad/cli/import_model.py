@@ -5,32 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.confine import DEFAULT_TIMEOUT_S, run_confined
-from modelpad.errors import UsageError
+from modelpad.errors import ConversionFailed, ModelpadError, UsageError
 
 if TYPE_CHECKING:
     from modelpad.convert import Conversion, GraphFacts, SourceModel
+    from modelpad.convert.folders import FolderModel
     from modelpad.store import LocalStore
 
 EXAMPLE = """example:
   modelpad import model.keras --name flowers --output labels:@names.txt
-  modelpad import model.json model.h5 --name digits2 --input sketch:28x28
+  modelpad import model.json model.h5 --input sketch:28x28,scale=0..1
   modelpad import net.pt2 --name net --input image:224x224x3,scale=imagenet
   modelpad import forest.skops --name forest --samples rows.csv
   modelpad import net.onnx --title "Leaf rust" --author "A. Muster" --card CARD.md
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
   image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
-                     mean=, std=, order=bgr, layout=nchw
+                     mean=, std=, order=bgr, layout=nchw;
+                     scale only where the model does not say it itself
   sketch:28x28       a drawing pad; same keys as image
   tensor:float32[4]  ? is a variable dimension; range=0..9999
                      bounds generated whole numbers
   text               for models that take strings; max=
+  batch=1            with any kind: predict items one at a time
+  batch=none         with any kind: the first axis is no batch axis
 
 --output SPEC, once per output:
   labels:cat,dog     or labels:@names.txt, one class per line;
@@ -42,12 +47,14 @@ EXAMPLE = """example:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
-    parser.add_argument("source", metavar="SOURCE", help="the model's file or folder")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="the model's file or folder, or a folder of models"
+    )
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="its weights, if they are in a separate file"
     )
     parser.add_argument(
-        "--name", help="the model's name in the store (default: from the file name)"
+        "--name", help="the model's name in the store (default: from the folder or the file name)"
     )
     parser.add_argument(
         "--input",
@@ -128,16 +135,47 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.source)
     store = LocalStore(Settings.from_environment(args).store)
     store.check_writable()
-    run_confined(lambda: import_file(args, path, store), f"Importing {path.name}", args.timeout)
+    run_confined(lambda: import_all(args, path, store), f"Importing {path.name}", args.timeout)
     return DONE
 
 
-def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
-    """Imports one file and prints the result."""
+def import_all(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
+    """Imports the model at `path`, or every model of a folder, and prints the results.
+
+    Raises `ConversionFailed` after the last one if some of several failed, and `UsageError` if
+    options for one model are given for several.
+    """
+    from modelpad.convert.folders import Found, find_models, name_file
+
+    report = _discard if args.json else _print_progress
+    found = Found((name_file(path),)) if args.weights else find_models(path)
+    names = {model.name for model in found.models}
+    if len(names) > 1 and (args.name or args.input or args.output):
+        raise UsageError(
+            f"{path} contains {len(names)} models: {', '.join(sorted(names))[:200]}.",
+            hint="Without --name, --input and --output all are imported; or give one's path.",
+        )
+    for part in found.left_out:
+        report(f"Left out {part.name}: {part.reason.words}")
+    failed = 0
+    for model in found.models:
+        try:
+            import_model(args, model, store)
+        except ModelpadError as error:
+            if len(found.models) == 1:
+                raise
+            failed += 1
+            _print_progress(f"Left out {model.name} version {model.version}: {error.words}")
+    if failed:
+        raise ConversionFailed(f"{failed} of {len(found.models)} models were not imported.")
+
+
+def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore) -> None:
+    """Imports one model and prints the result."""
     from modelpad.api import push_conversion
-    from modelpad.convert import ImportRequest, convert_model, open_source
-    from modelpad.convert.cache import name_from_path
+    from modelpad.convert import ImportRequest, convert_model
     from modelpad.convert.card import read_card
+    from modelpad.convert.folders import build_request, open_model
 
     request = ImportRequest(
         inputs=tuple(args.input),
@@ -155,16 +193,18 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
         card=read_card(Path(args.card)) if args.card else "",
     )
     report = _discard if args.json else _print_progress
-    report(f"Reading {path.name} ...")
-    source = open_source(path, request)
-    report(f"{path.name}: {describe_source(source)}")
-    report("Converting and comparing ...")
-    conversion = convert_model(source, args.name or name_from_path(path), request)
-    entry = push_conversion(store, conversion)
+    report(f"Reading {model.path.name} ...")
+    with tempfile.TemporaryDirectory(prefix="modelpad-") as scratch:
+        request = build_request(model, request, Path(scratch))
+        source = open_model(model, request)
+        report(f"{model.path.name}: {describe_source(source)}")
+        report("Converting and comparing ...")
+        conversion = convert_model(source, args.name or model.name, request)
+    entry = push_conversion(store, conversion, model.version)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))
         return
-    for line in describe_conversion(conversion):
+    for line in [*(f"  note {note}" for note in model.notes), *describe_conversion(conversion)]:
         print(line)
     print(f"Saved as {entry.name} version {entry.version}.")
     print(f"Next: modelpad serve {entry.name}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.bundle import Manifest, Sample
+from modelpad.bundle import DEFAULT_SIGNATURE, Manifest, OtherSignature, Sample
 from modelpad.bundle.samples import add_input
 from modelpad.convert.batching import Batching, find_batching, pick_batch
 from modelpad.convert.card import write_card
@@ -24,7 +24,7 @@ from modelpad.convert.naming import match_specs
 from modelpad.convert.output_plan import Observed, plan_outputs
 from modelpad.convert.parity import Parity, Pick
 from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
-from modelpad.convert.prove import Claim, GraphFacts, prove
+from modelpad.convert.prove import Claim, GraphFacts, Proved, prove
 from modelpad.convert.reference import Reference
 from modelpad.convert.samples import (
     Values,
@@ -34,12 +34,12 @@ from modelpad.convert.samples import (
     wrap_samples,
 )
 from modelpad.convert.scaling import find_scales
-from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
+from modelpad.convert.source import HasSignatures, ImportRequest, SourceModel, TensorSpec
 from modelpad.convert.specs import InputSpec, parse_input, parse_output
 from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
 from modelpad.errors import ParityFailed, UsageError
-from modelpad.fields import Label
+from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.steps import apply_steps
 from modelpad.foreign_json import Json
@@ -92,6 +92,17 @@ class Samples:
     generated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One signature of a model, converted and proved."""
+
+    plans: Plans
+    signature: Signature
+    proved: Proved
+    samples: Samples
+    reference: Reference
+
+
 def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
     """Converts a model and checks that the result is equivalent.
 
@@ -102,6 +113,38 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         ParityFailed: the graph's outputs differ from the model's.
         BundleInvalid: the name is invalid.
     """
+    folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
+    try:
+        main = convert_signature(source, request, Path(folder.name) / "model.onnx")
+        files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
+        files |= source.files()
+        files |= {"card.json": write_card(request.card)} if request.card else {}
+        others = convert_others(source, request, Path(folder.name) / "signatures", files)
+        quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
+        manifest = Manifest(
+            name=name,
+            task=task_name(main.plans.inputs, main.plans.outputs),
+            title=request.title or name,
+            summary=request.summary,
+            author=request.author,
+            licence=request.licence,
+            signature=main.signature,
+            source={"framework": source.framework, **source.facts, **quantized},
+            parity=main.proved.parity.to_dict(),
+            samples=keep_samples(main, files),
+            signature_name=getattr(source, "signature_name", DEFAULT_SIGNATURE),
+            other_signatures=others,
+        )
+        check_typed(manifest, files, main.reference, main.plans.outputs, main.samples.values)
+    except BaseException:
+        folder.cleanup()
+        raise
+    proved, notes = main.proved, write_notes(main.plans, main.proved.note)
+    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
+
+
+def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -> Converted:
+    """Converts one signature of a model to a graph at `path`. Raises like `convert_model`."""
     graph = source.export()
     specs = [parse_input(text) for text in request.inputs]
     hard = [dict(item) for item in source.hard_samples()]
@@ -112,39 +155,27 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     axes = {tensor.name: tensor.batch_axis for tensor in tensors}
     reference = Reference(source, [*samples.items, *hard], axes)
     plans = plan_model(source, request, graph, inputs, reference)
-    folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
-    try:
-        claim = Claim(reference, plans.batching, pick_labels(plans))
-        proved = prove(
-            graph,
-            claim,
-            Path(folder.name) / "model.onnx",
-            tolerance=request.tolerance,
-            quantize=request.quantize,
-        )
-        files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
-        files |= source.files()
-        files |= {"card.json": write_card(request.card)} if request.card else {}
-        joins = plans.batching.joins and not proved.note
-        quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
-        manifest = Manifest(
-            name=name,
-            task=task_name(plans.inputs, plans.outputs),
-            title=request.title or name,
-            summary=request.summary,
-            author=request.author,
-            licence=request.licence,
-            signature=make_signature(plans.inputs, plans.outputs, plans.others, batched=joins),
-            source={"framework": source.framework, **source.facts, **quantized},
-            parity=proved.parity.to_dict(),
-            samples=keep_samples(samples, plans, reference, files),
-        )
-        check_typed(manifest, files, reference, plans.outputs, samples.values, proved.parity)
-    except BaseException:
-        folder.cleanup()
-        raise
-    notes = write_notes(plans, proved.note)
-    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
+    claim = Claim(reference, plans.batching, pick_labels(plans))
+    proved = prove(graph, claim, path, tolerance=request.tolerance, quantize=request.quantize)
+    joins = plans.batching.joins and not proved.note
+    signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
+    return Converted(plans, signature, proved, samples, reference)
+
+
+def convert_others(
+    source: SourceModel, request: ImportRequest, folder: Path, files: dict[str, bytes | Path]
+) -> dict[str, OtherSignature]:
+    """Converts a model's other signatures, if it has any, and adds their graphs to `files`."""
+    if not isinstance(source, HasSignatures):
+        return {}
+    plain = replace(request, inputs=(), outputs=(), samples=None, ask=False)
+    found = {}
+    for number, (name, other) in enumerate(source.other_signatures().items()):
+        folder.mkdir(exist_ok=True)
+        part = convert_signature(other, plain, folder / f"{number}.onnx")
+        files |= {f"signatures/{path.name}": path for path in part.proved.paths}
+        found[name] = OtherSignature(f"signatures/{number}.onnx", part.signature)
+    return found
 
 
 def plan_model(
@@ -271,10 +302,9 @@ def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str
     return f"{source}-to-{target}"
 
 
-def keep_samples(
-    samples: Samples, plans: Plans, reference: Reference, files: dict[str, bytes | Path]
-) -> tuple[Sample, ...]:
+def keep_samples(converted: Converted, files: dict[str, bytes | Path]) -> tuple[Sample, ...]:
     """A few samples for warm-up, and the user's for the page; images are added to `files`."""
+    plans, samples, reference = converted.plans, converted.samples, converted.reference
     kept = []
     label = next((plan for plan in plans.outputs if isinstance(plan.field, Label)), None)
     picks = pick_labels(plans)

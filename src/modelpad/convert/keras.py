@@ -43,7 +43,7 @@ def load_keras() -> ModuleType:
     try:
         import keras
     except ImportError as error:
-        raise MissingExtra(error.name or "keras", extra="keras") from error
+        raise MissingExtra((error.name or "keras").partition(".")[0], extra="keras") from error
     module: ModuleType = keras
     return module
 
@@ -199,7 +199,7 @@ def _reading(path: Path) -> Iterator[None]:
     except ModelpadError:
         raise
     except ImportError as error:
-        raise MissingExtra(error.name or "keras", extra="keras") from error
+        raise MissingExtra((error.name or "keras").partition(".")[0], extra="keras") from error
     except Exception as error:
         raise ConversionFailed(
             f"Keras cannot read {path.name}: {first_line(error, 300)}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
@@ -94,6 +94,18 @@ class SourceModel(Protocol):
 
     def files(self) -> Mapping[str, bytes | Path]:
         """The framework's own files, to include in the bundle."""
+
+
+@runtime_checkable
+class HasSignatures(Protocol):
+    """A source model of a format that has several signatures; it is itself the main one."""
+
+    @property
+    def signature_name(self) -> str:
+        """The main signature's name."""
+
+    def other_signatures(self) -> Mapping[str, SourceModel]:
+        """The other signatures by name."""
 
 
 @dataclass(frozen=True, slots=True)

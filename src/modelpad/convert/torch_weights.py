@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,10 @@ from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, UsageErr
 if TYPE_CHECKING:
     import torch
 
+HEAD_BYTES = 512
+MAX_SEARCHED_BYTES = 16 << 20
+LIGHTNING = b"pytorch-lightning_version"  # a key of the saved dictionary
+
 
 def open_weights(path: Path, request: ImportRequest) -> SourceModel:
     """Loads weights into the module that `request.factory` creates.
@@ -34,10 +39,11 @@ def open_weights(path: Path, request: ImportRequest) -> SourceModel:
         MissingExtra: a required package is not installed.
     """
     load_torch()
-    if path.read_bytes()[8:9] == b"{" and not zipfile.is_zipfile(path):
+    is_zip = zipfile.is_zipfile(path)
+    if _read_head(path)[8:9] == b"{" and not is_zip:
         state = _load_safetensors(path)
     else:
-        check_zip(path)
+        _check_pickled(path, is_zip, request)
         state = _load_pickled(path, request)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -85,6 +91,38 @@ def create_module(factory: str) -> torch.nn.Module:
             hint="Name a function without arguments that returns the untrained module.",
         )
     return module.eval()
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _check_pickled(path: Path, is_zip: bool, request: ImportRequest) -> None:
+    """Checks a file of `torch.save`: a zip file, or what PyTorch wrote before 1.6.
+
+    Raises as `check_zip`; `ConversionFailed` for what PyTorch wrote before 0.2, a tar file;
+    `UsageError` for a checkpoint of PyTorch Lightning without `--module`.
+    """
+    if not is_zip:
+        if _read_head(path).startswith(b"\x80"):
+            return
+        if tarfile.is_tarfile(path):
+            raise ConversionFailed(
+                f"{path.name} was saved by PyTorch 0.1, as a tar file.",
+                hint="Load it with a PyTorch before 2.6, and save its state_dict() again.",
+            )
+    names = check_zip(path)
+    pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+    if pickled is None or request.factory is not None or request.trust:
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(pickled) as file:
+        if LIGHTNING in file.read(MAX_SEARCHED_BYTES):
+            raise UsageError(
+                f"{path.name} is a checkpoint of PyTorch Lightning: weights without their module.",
+                hint="Name the function that creates the LightningModule:"
+                " --module package.module:factory",
+            )
 
 
 def _load_safetensors(path: Path) -> object:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from modelpad.bundle import Manifest, write_bundle
-from modelpad.convert.parity import Parity
 from modelpad.convert.plans import OutputPlan
 from modelpad.convert.reference import Reference
 from modelpad.convert.samples import Values
@@ -25,12 +24,13 @@ def check_typed(
     reference: Reference,
     outputs: Sequence[OutputPlan],
     values: Sequence[Values],
-    parity: Parity,
 ) -> None:
     """Predicts samples as the typed API does, and compares with the source model's predictions.
 
     `values` are those of the reference's first items. Raises `ParityFailed` if they differ.
     """
+    worst = (manifest.parity or {}).get("largest_difference")
+    limit = max(ROUNDING, 2 * worst if isinstance(worst, float) else 0.0)
     typed = TypedOutputs([plan.field for plan in outputs], [plan.binding for plan in outputs])
     with tempfile.TemporaryDirectory(prefix="modelpad-typed-") as folder:
         session = Session(write_bundle(Path(folder) / "bundle", manifest, files))
@@ -38,7 +38,6 @@ def check_typed(
             got = session.answer(sample)
             expected = typed.encode(reference.predict((number,)))
             for name, value in expected.items():
-                limit = max(ROUNDING, 2 * parity.largest_difference)
                 if not agree(value, got[name], limit):
                     raise ParityFailed(
                         f"The typed output {name!r} is not what the source model predicts.",

@@ -19,7 +19,7 @@ from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
 from modelpad.engine.tensors import KnownShapes, TensorInfo
 from modelpad.engine.typed import TypedAccess
-from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
+from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
 from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
@@ -121,8 +121,34 @@ class Session:
         self._graph: InferenceSession | None = None
         self._users = 0
         self._lock = threading.Lock()
+        self._others = {
+            name: Session(other, settings, memory)
+            for name, other in bundle.split_signatures().items()
+        }
         if memory is None:
             self._load()
+
+    def find_signature(self, name: str) -> Session:
+        """The session of a signature: this one for "", and for the main signature's own name.
+
+        Raises `InvalidInput` if the model has no such signature.
+        """
+        if name in ("", self.bundle.manifest.signature_name):
+            return self
+        if name not in self._others:
+            raise InvalidInput(
+                f'Serving signature name: "{name}" not found in signature def.',
+                hint=f"It has: {', '.join(self.signature_names)}.",
+                field="signature_name",
+                expected=", ".join(self.signature_names),
+                got=name[:100],
+            )
+        return self._others[name]
+
+    @property
+    def signature_names(self) -> tuple[str, ...]:
+        """The names of all signatures, the main one first."""
+        return (self.bundle.manifest.signature_name, *self._others)
 
     @property
     def title(self) -> str:
@@ -165,7 +191,7 @@ class Session:
         inputs, _ = self.describe_tensors()
         fixed = all(info.dtype != "string" and -1 not in info.item_shape for info in inputs)
         names = [info.name for info in inputs]
-        return fixed and is_bounded(self.bundle.path("model.onnx"), names)
+        return fixed and is_bounded(self.bundle.path(self.bundle.graph), names)
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
         """The graph's inputs and outputs, in their order in it. Raises like the constructor."""
@@ -192,6 +218,8 @@ class Session:
         if self.memory is not None:
             self.memory.remove(self)
         self._graph = None
+        for other in self._others.values():
+            other.close()
 
     @contextmanager
     def _use(self) -> Iterator[InferenceSession]:
@@ -214,7 +242,7 @@ class Session:
     def _load(self) -> InferenceSession:
         if self.memory is not None:
             open_bundle(self.bundle.folder)  # verify again: it may have changed
-        graph = _load_graph(self.bundle.path("model.onnx"), self.settings)
+        graph = _load_graph(self.bundle.path(self.bundle.graph), self.settings)
         self._check_names(graph)
         bound = {*self._output_names}
         inputs, outputs = graph.get_inputs(), [v for v in graph.get_outputs() if v.name in bound]

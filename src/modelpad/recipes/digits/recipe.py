@@ -74,7 +74,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         else f"Classifies images into {len(classes)} classes: {named}.",
         data=splits.sources,
         licence=splits.data.licence,
-        architecture=", ".join(layer.name for layer in final.layers),
+        architecture=", ".join(layer.name for layer in final.layers[1:]),
         parameters=final.count_params(),
         training={
             "architecture": options.arch,
