@@ -10,6 +10,7 @@ from typing import Any
 
 from modelpad.bundle import write_bundle
 from modelpad.convert import Conversion, ImportRequest, convert_model, open_object
+from modelpad.convert.card import read_card
 from modelpad.locations import locate_store
 from modelpad.store import Entry, LocalStore
 
@@ -24,6 +25,11 @@ def save(
     example: Any = None,
     quantize: str | None = None,
     tolerance: float | None = None,
+    title: str = "",
+    summary: str = "",
+    author: str = "",
+    licence: str = "",
+    card: str | Path | None = None,
     store: str | Path | None = None,
 ) -> Entry:
     """Saves an in-memory model as the next version of `name`, after a parity check.
@@ -33,13 +39,15 @@ def save(
     `model` is a Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX model. `inputs` and
     `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or
     one value for each sample (`{input: values}` for several inputs): arrays for tensors;
-    (H, W, C) uint8 arrays, Pillow images or paths for pictures; strings for text. A PyTorch module
-    also needs an `example`: a tensor, or a tuple of its arguments, each a batch.
+    (H, W, C) uint8 arrays, Pillow images or paths for images; strings for text. A PyTorch module
+    also needs an `example`: a tensor, or a tuple of its arguments, each a batch. The page shows
+    `title`, `summary`, `author` and `licence`, and the Markdown file `card` without its HTML.
 
     Returns the entry in the store: `name`, `version`, `folder`.
 
     Raises:
-        UsageError: inputs, outputs or samples make no sense, or the example is missing.
+        UsageError: inputs, outputs or samples make no sense, the example is missing, or the card
+            cannot be read.
         ConversionFailed: the model cannot be converted to a graph.
         ParityFailed: the graph's predictions differ from the model's; nothing is saved.
         MissingExtra: a package for this framework is not installed.
@@ -50,6 +58,11 @@ def save(
         samples=Path(samples) if isinstance(samples, str) else samples,
         quantize=quantize,
         tolerance=tolerance,
+        title=title,
+        summary=summary,
+        author=author,
+        licence=licence,
+        card=read_card(Path(card)) if card else "",
     )
     target = LocalStore(locate_store(store, os.environ))
     target.check_writable()

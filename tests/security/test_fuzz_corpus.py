@@ -33,6 +33,7 @@ EXEMPT = {
     "cli": "the command line of the user's own",
     "confine": "what our own child process reports",
     "client": "reads what the server says that the caller chose",
+    "convert.card": "a text file of the user's own",
     "convert.input_plan": "the command line of the user's own",
     "convert.keras": "what keras_config checks, after archives' checks",
     "convert.objects": "objects of the user's own program",

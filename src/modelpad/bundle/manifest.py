@@ -64,6 +64,7 @@ class Manifest:
     signature: Signature
     title: str = ""
     summary: str = ""
+    author: str = ""
     licence: str = ""
     created: str = ""
     source: Mapping[str, Json] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class Manifest:
             "task": self.task,
             "title": self.title,
             "summary": self.summary,
+            "author": self.author,
             "licence": self.licence,
             "created": self.created,
             "signature": self.signature.to_dict(),
@@ -165,6 +167,7 @@ class Manifest:
             signature=Signature.from_dict(object_at(record, "signature")),
             title=text_at(record, "title"),
             summary=text_at(record, "summary"),
+            author=text_at(record, "author"),
             licence=text_at(record, "licence"),
             created=text_at(record, "created"),
             source=object_at(record, "source"),

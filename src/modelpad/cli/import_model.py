@@ -24,6 +24,7 @@ EXAMPLE = """example:
   modelpad import model.json model.h5 --input sketch:28x28,scale=0..1
   modelpad import net.pt2 --name net --input image:224x224x3,scale=imagenet
   modelpad import forest.skops --name forest --samples rows.csv
+  modelpad import net.onnx --title "Leaf rust" --author "A. Muster" --card CARD.md
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
   image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
@@ -72,8 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         metavar="PATH",
-        help="examples for the parity check: a folder of images, .npz, .csv, .txt or .jsonl",
+        help="examples for the parity check and the page: a folder of images, .npz, .csv, .json,"
+        " .jsonl or .txt",
     )
+    add_author_options(parser)
     parser.add_argument(
         "--module",
         metavar="PACKAGE.MODULE:FACTORY|FILE.py",
@@ -110,6 +113,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_store_option(parser)
     add_common_options(parser)
+
+
+def add_author_options(parser: argparse.ArgumentParser) -> None:
+    """What the author says about the model, for the manifest and the page."""
+    parser.add_argument("--title", default="", help="the page's headline (default: the name)")
+    parser.add_argument(
+        "--summary", default="", metavar="TEXT", help="one sentence below the title"
+    )
+    parser.add_argument("--author", default="", metavar="NAME", help="who trained the model")
+    parser.add_argument(
+        "--licence", default="", metavar="NAME", help="the model's licence, such as Apache-2.0"
+    )
+    parser.add_argument(
+        "--card", metavar="FILE.md", help="a model card in Markdown, shown without its HTML"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -162,6 +180,7 @@ def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore
     """Imports one model and prints the result."""
     from modelpad.api import push_conversion
     from modelpad.convert import ImportRequest, convert_model
+    from modelpad.convert.card import read_card
     from modelpad.convert.folders import build_request, open_model
 
     request = ImportRequest(
@@ -174,6 +193,11 @@ def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore
         tolerance=args.tolerance,
         quantize=args.quantize,
         signature=args.signature,
+        title=args.title,
+        summary=args.summary,
+        author=args.author,
+        licence=args.licence,
+        card=read_card(Path(args.card)) if args.card else "",
     )
     report = _discard if args.json else _print_progress
     report(f"Reading {model.path.name} ...")
@@ -247,6 +271,12 @@ def describe_field(field: Any) -> str:
     if field.kind == "tensor":
         shape = ", ".join("any" if side is None else str(side) for side in record["shape"])
         return f"{record['dtype']} [{shape}]"
+    if field.kind == "number":
+        return f"number, in {record['unit']}" if record["unit"] else "number"
+    if field.kind == "choice":
+        choices = [str(choice) for choice in record["choices"]]
+        more = f", ... ({len(choices)})" if len(choices) > 10 else ""
+        return f"one of {', '.join(choices[:10])}{more}"
     return str(field.kind)
 
 

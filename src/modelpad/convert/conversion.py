@@ -17,6 +17,7 @@ import numpy as np
 from modelpad.bundle import DEFAULT_SIGNATURE, Manifest, OtherSignature, Sample
 from modelpad.bundle.samples import add_input
 from modelpad.convert.batching import Batching, find_batching, pick_batch
+from modelpad.convert.card import write_card
 from modelpad.convert.graph import last_operator
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.naming import match_specs
@@ -123,6 +124,7 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         main = convert_signature(source, request, Path(folder.name) / "model.onnx")
         files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
         files |= source.files()
+        files |= {"card.json": write_card(request.card)} if request.card else {}
         left_out: list[str] = []
         parts = Path(folder.name) / "signatures"
         others = convert_others(source, request, parts, files, left_out)
@@ -130,7 +132,10 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         manifest = Manifest(
             name=name,
             task=task_name(main.plans.inputs, main.plans.outputs),
-            title=name,
+            title=request.title or name,
+            summary=request.summary,
+            author=request.author,
+            licence=request.licence,
             signature=main.signature,
             source={"framework": source.framework, **source.facts, **quantized},
             parity=main.proved.parity.to_dict(),

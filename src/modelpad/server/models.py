@@ -140,6 +140,7 @@ class ServedModel:
             "task": manifest.task,
             "title": manifest.title,
             "summary": manifest.summary,
+            "author": manifest.author,
             "licence": manifest.licence,
             **manifest.signature.to_dict(),
             "samples": [

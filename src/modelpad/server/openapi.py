@@ -14,6 +14,7 @@ from modelpad.server.http.messages import JSON, ServerLimits
 from modelpad.server.json_schema import TEXT, Schema, make_object, refer
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.native_csv import CSV
 from modelpad.server.protocols.openinference.datatypes import name_datatype
 from modelpad.server.routing import Route
 from modelpad.server.schemas import COMPONENTS
@@ -190,6 +191,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
     content: Schema = {
         JSON: {"schema": make_object(inputs)},
         "multipart/form-data": {"schema": make_object(form)},
+        CSV: {"schema": TEXT},
     }
     if len(signature.inputs) == 1 and signature.inputs[0].kind in PICTURES:
         content |= {kind: {} for kind in ("image/png", "image/jpeg", "image/webp")}
@@ -202,7 +204,9 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         + f" Bodies may have up to {limits.body_bytes:,} bytes.",
         "requestBody": {"required": True, "content": content},
         "responses": _describe_responses(
-            {JSON: _describe_prediction(model)}, {"401", "404", "422", *PREDICTION_FAILURES}, route
+            {JSON: _describe_prediction(model), CSV: TEXT},
+            {"401", "404", "422", *PREDICTION_FAILURES},
+            route,
         ),
     }
 
