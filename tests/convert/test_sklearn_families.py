@@ -246,8 +246,8 @@ def test_text_is_a_list_of_strings() -> None:
 def test_scores_have_the_rank_of_decision_function() -> None:
     source = SklearnSource(svm.SVC().fit(X, IS_LATER))
     assert [(spec.name, spec.shape) for spec in source.outputs] == [
-        ("label", (None,)),
-        ("scores", (None,)),
+        ("predict", (None,)),
+        ("decision_function", (None,)),
     ]
 
 

@@ -11,6 +11,7 @@ from modelpad.convert.sklearn_converters import register_converters
 from modelpad.convert.sklearn_inputs import Inputs, last_step, unwrap, walk
 from modelpad.convert.sklearn_nested import score_options
 from modelpad.convert.sklearn_nodes import ML, OPSET
+from modelpad.convert.sklearn_outputs import gives_labels
 from modelpad.convert.source import TensorSpec
 from modelpad.errors import ConversionFailed, MissingExtra, ModelpadError, first_line
 from modelpad.runtime import load_onnxruntime
@@ -23,7 +24,7 @@ TARGET = {"": OPSET, ML: 3}
 
 
 def export(
-    estimator: Any, inputs: Inputs, outputs: Sequence[TensorSpec], methods: Mapping[str, str]
+    estimator: Any, inputs: Inputs, outputs: Sequence[TensorSpec], methods: Sequence[str]
 ) -> ModelProto:
     """The graph with these inputs and outputs.
 
@@ -38,8 +39,9 @@ def export(
     types = [(spec.name, tensor_type(spec)) for spec in inputs.specs]
     last = last_step(estimator)
     options = {id(one): allowed(one, kept) for one, kept in score_options(estimator)}
-    if "label" in methods and hasattr(last, "classes_"):
-        raw = {"raw_scores": True} if "scores" in methods else {}
+    labelled = gives_labels(estimator)
+    if labelled and hasattr(last, "classes_"):
+        raw = {"raw_scores": True} if "decision_function" in methods else {}
         options[id(last)] = allowed(last, {"zipmap": False, **raw})
     try:
         with _without_flat_votes(estimator):
@@ -59,7 +61,7 @@ def export(
     for node in model.graph.node:
         if node.op_type == "StringNormalizer":
             set_locale(node)
-    model = finish(model, outputs, methods)
+    model = finish(model, outputs, labelled=labelled)
     check_runs(model, last)
     return model
 
@@ -125,17 +127,18 @@ def tensor_type(spec: TensorSpec) -> DataType:
     return kinds[spec.dtype](list(spec.shape))
 
 
-def finish(
-    model: ModelProto, outputs: Sequence[TensorSpec], methods: Mapping[str, str]
-) -> ModelProto:
-    """The graph with the names, dtypes and ranks of these outputs, in their order."""
+def finish(model: ModelProto, outputs: Sequence[TensorSpec], *, labelled: bool) -> ModelProto:
+    """The graph with the names, dtypes and ranks of these outputs, in their order.
+
+    `labelled`: the first is that of `predict`, and gives classes or clusters.
+    """
     from onnx import helper
 
     graph = model.graph
     found = list(graph.output)
     del graph.output[:]
     inner = [_rename(model, value.name) for value in found]
-    if "label" in methods:  # parsed inner estimators leave their outputs in front
+    if labelled:  # parsed inner estimators leave their outputs in front
         found, inner = found[-2:], inner[-2:]
     for spec in outputs:
         _rename(model, spec.name)
@@ -144,13 +147,13 @@ def finish(
         if spec in several:
             source = _take_one(model, found[-1], inner[-1], several.index(spec))
         elif at < len(found):
-            source = inner[at if "label" in methods else -1]
+            source = inner[at if labelled else -1]
         else:
             raise ConversionFailed(
                 f"skl2onnx leaves out the {spec.name} of this estimator.",
                 hint="Please report this, with the estimator and its version.",
             )
-        if len(spec.shape) == 1 and spec.name == "scores" and is_table(found[at]):
+        if len(spec.shape) == 1 and spec.name == "decision_function" and is_table(found[at]):
             source = take_last_column(model, source)  # of the scores -x and x, that of class 1
         kind = helper.np_dtype_to_tensor_dtype(_numpy(spec.dtype))
         if spec.dtype != "string":

@@ -13,8 +13,8 @@ from modelpad.errors import ConversionFailed
 from modelpad.fields.arrays import Array, Arrays
 
 
-def choose_methods(estimator: Any) -> dict[str, str]:
-    """The methods whose results are the outputs, by output name.
+def choose_methods(estimator: Any) -> tuple[str, ...]:
+    """The methods whose results are the outputs, which have their names.
 
     Raises `ConversionFailed` if it can only describe the data that it was fitted on.
     """
@@ -26,20 +26,29 @@ def choose_methods(estimator: Any) -> dict[str, str]:
                 " so it cannot be applied to new data.",
                 hint=_hint(last),
             )
-        return {"transformed": "transform"}
+        return ("transform",)
+    kind = _kind(estimator)
+    scores = {
+        "classifier": ("predict_proba", "decision_function"),
+        "outlier_detector": ("decision_function",),
+        "clusterer": ("transform",),
+    }
+    found = [name for name in scores.get(kind, ()) if hasattr(estimator, name)]
+    return ("predict", *found[:1])
+
+
+def gives_labels(estimator: Any) -> bool:
+    """Whether `predict` gives classes or clusters, not amounts."""
+    return hasattr(estimator, "predict") and _kind(estimator) in (
+        *("classifier", "outlier_detector", "clusterer"),
+    )
+
+
+def _kind(estimator: Any) -> str:
+    last = last_step(estimator)
     if hasattr(last, "classes_") or hasattr(estimator, "predict_proba"):
-        for name, method in (("probabilities", "predict_proba"), ("scores", "decision_function")):
-            if hasattr(estimator, method):
-                return {"label": "predict", name: method}
-        return {"label": "predict"}
-    kind = getattr(last, "_estimator_type", None) or _tag(last)
-    if kind == "outlier_detector":
-        return {"label": "predict", "scores": "decision_function"}
-    if kind == "clusterer":
-        if hasattr(estimator, "transform"):
-            return {"label": "predict", "distances": "transform"}
-        return {"label": "predict"}
-    return {"prediction": "predict"}
+        return "classifier"
+    return str(getattr(last, "_estimator_type", None) or _tag(last))
 
 
 def _hint(estimator: Any) -> str:
@@ -53,11 +62,11 @@ def _tag(estimator: Any) -> str | None:
     return None if tags is None else tags().estimator_type
 
 
-def call(estimator: Any, methods: dict[str, str], argument: Any) -> dict[str, Any]:
-    """The results of the methods by output name, with a number for each of several outputs."""
+def call(estimator: Any, methods: Sequence[str], argument: Any) -> dict[str, Any]:
+    """The results of the methods by name, with a number for each of several outputs."""
     results: dict[str, Any] = {}
-    for name, method in methods.items():
-        result = getattr(estimator, method)(argument)
+    for name in methods:
+        result = getattr(estimator, name)(argument)
         if isinstance(result, list):
             results |= {f"{name}_{at}": _dense(one) for at, one in enumerate(result)}
         else:
