@@ -94,6 +94,17 @@ class ServedModel:
         return self._session.describe_tensors()[1]
 
     @property
+    def default_outputs(self) -> list[str]:
+        """The outputs that a client gets without naming any.
+
+        For a scikit-learn estimator that is `predict` alone, as in KServe and MLServer, whose
+        clients such models have; `predict_proba` has to be named.
+        """
+        names = [info.name for info in self.outputs]
+        framework = self.bundle.manifest.source.get("framework")
+        return ["predict"] if framework == "scikit-learn" and "predict" in names else names
+
+    @property
     def typed(self) -> TypedAccess:
         """The fields of the signature, and how they map to the graph's tensors."""
         return self._session.typed

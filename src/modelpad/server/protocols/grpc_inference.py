@@ -316,7 +316,7 @@ def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) 
     Raises `InvalidInput` for unknown outputs.
     """
     wanted = list(request.outputs)
-    names = [each.name for each in wanted] or [info.name for info in model.outputs]
+    names = [each.name for each in wanted] or model.default_outputs
     counts = {
         each.name: each.parameters["classification"].int64_param
         for each in wanted

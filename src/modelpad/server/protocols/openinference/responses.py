@@ -50,7 +50,7 @@ async def write(model: ServedModel, inputs: Inputs[OutputOptions], outputs: Outp
     """
     options = inputs.options
     wanted: Sequence[Mapping[str, Json]] = options.outputs or [
-        {"name": info.name} for info in model.outputs
+        {"name": name} for name in model.default_outputs
     ]
     large = is_large(outputs.values())
     heads: list[dict[str, object]] = []
