@@ -34,6 +34,8 @@ EXAMPLE = """example:
   tensor:float32[4]  ? is a variable dimension; range=0..9999
                      bounds generated whole numbers
   text               for models that take strings; max=
+  age=number         a table's column; unit=, min=, max=, whole, nullable
+  port=choice:S,C,Q  a column with these categories; other allows more
   batch=1            with any kind: predict items one at a time
   batch=none         with any kind: the first axis is no batch axis
 

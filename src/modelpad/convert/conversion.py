@@ -42,6 +42,7 @@ from modelpad.convert.source import (
     TensorSpec,
 )
 from modelpad.convert.specs import InputSpec, parse_input, parse_output
+from modelpad.convert.table_plan import split_specs
 from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
 from modelpad.errors import ConversionFailed, ParityFailed, UsageError
@@ -233,6 +234,7 @@ def choose_axes(
     tensors: Sequence[TensorSpec], specs: Sequence[InputSpec]
 ) -> tuple[TensorSpec, ...]:
     """The model's inputs, without a batch axis where the user says so. Raises `UsageError`."""
+    specs, _ = split_specs(specs)
     for batch in (spec.options.get("batch") for spec in specs):
         if batch not in (None, "1", "none"):
             raise UsageError(

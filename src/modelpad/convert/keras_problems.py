@@ -53,7 +53,7 @@ def _find_layers(config: Json) -> Iterator[tuple[str, str]]:
 def explain_import_error(path: Path, error: ImportError) -> ModelpadError:
     """The error for a model that needs another package."""
     if error.name:
-        return MissingExtra(error.name, extra="keras")
+        return MissingExtra(error.name.partition(".")[0], extra="keras")
     return ConversionFailed(
         f"Keras cannot read {path.name}: {first_line(error, 200)}",
         hint="Install the package that it names, and try again.",
