@@ -146,6 +146,8 @@ class MissingExtra(ModelpadError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, *, extra: str) -> None:
+        """`package` is its name, or that of one of its modules."""
+        package = package.partition(".")[0]
         super().__init__(
             f"{package} is not installed.",
             hint=f"Install it with: pip install 'modelpad[{extra}]'",

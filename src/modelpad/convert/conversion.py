@@ -169,7 +169,7 @@ def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -
     tolerance = request.tolerance
     if tolerance is None and quantized:
         tolerance = quantized.tolerance
-    claim = Claim(reference, plans.batching, pick_labels(plans), quanta)
+    claim = Claim(reference, plans.batching, pick_labels(plans), quanta, typical=len(samples.items))
     proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
     joins = plans.batching.joins and not proved.note
     signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)

@@ -10,7 +10,7 @@ import re
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,13 +60,21 @@ class Claim:
     """What a graph has to prove: it predicts as the source model does for the reference's items.
 
     `labels` pick the class of each item from an output, by its name. `quanta` are the absolute
-    differences that an output of a quantized model may have.
+    differences that an output of a quantized model may have. The first `typical` items are samples
+    as users send them, the others are hard on purpose; by default all are typical.
     """
 
     reference: Reference
     batching: Batching
     labels: Mapping[str, Pick] = field(default_factory=dict)
     quanta: Mapping[str, float] = field(default_factory=dict)
+    typical: int | None = None
+
+    def only_typical(self) -> Claim:
+        """The claim for typical items alone: quantization keeps no extreme values."""
+        reference = self.reference
+        items = reference.items[: self.typical]
+        return replace(self, reference=Reference(reference.source, items, reference.axes))
 
 
 def prove(
@@ -93,8 +101,13 @@ def prove(
         return proof.check(finished, TOLERANCE if tolerance is None else tolerance)
     full = proof.check(finished, TOLERANCE)
     accepted = TOLERANCES.get(quantize, TOLERANCE) if tolerance is None else tolerance
-    items = [claim.reference.stack((index,)) for index in claim.reference.alike()]
-    small = proof.check(quantize_graph(finished, quantize, items), accepted)
+    typical = claim.only_typical()
+    items = [typical.reference.stack((index,)) for index in typical.reference.alike()]
+    try:
+        small = _Proof(typical, path).check(quantize_graph(finished, quantize, items), accepted)
+    except ParityFailed as error:
+        error.hint = f"{quantize} loses too much: calibrate it with real --samples, or do without."
+        raise
     return Proved(small.paths, small.parity, small.facts, (full.facts, full.parity), small.note)
 
 
