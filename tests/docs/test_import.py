@@ -28,6 +28,7 @@ PACKAGES = {
     "scikit-learn": "skops",
     "XGBoost": "xgboost",
     "LightGBM": "lightgbm",
+    "CatBoost": "catboost",
     "ONNX": "onnx",
     "fastai": "fastai",
 }
