@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+SCALED = ("--input", "image,scale=0..1")
 RNG = np.random.default_rng(0)
 
 
@@ -47,7 +48,7 @@ def check_pictures(ask: Any, model: Any, assert_close: Any, scale: float = 255.0
 def test_keras_archive(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
-    ask = served(str(tmp_path / "net.keras"))
+    ask = served(str(tmp_path / "net.keras"), *SCALED)
     check_pictures(ask, model, assert_close)
 
 
@@ -76,7 +77,7 @@ def test_architecture_and_weights(
 def test_legacy_whole_model(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.h5")
-    check_pictures(served(str(tmp_path / "net.h5")), model, assert_close)
+    check_pictures(served(str(tmp_path / "net.h5"), *SCALED), model, assert_close)
 
 
 @pytest.mark.slow
@@ -89,7 +90,7 @@ def test_legacy_weights_alone(served: Any, keras: Any, tmp_path: Path, assert_cl
     (tmp_path / "model.json").write_text(model.to_json())
     with h5py.File(tmp_path / "model.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    ask = served(str(tmp_path / "model.json"), str(tmp_path / "model.h5"))
+    ask = served(str(tmp_path / "model.json"), str(tmp_path / "model.h5"), *SCALED)
     check_pictures(ask, model, assert_close)
 
 
@@ -147,7 +148,8 @@ def test_the_classic_pair_gives_the_drawing_pad(
     (tmp_path / "model.json").write_text(model.to_json())
     model.save(tmp_path / "model.h5")
     done = run_modelpad(
-        *("import", "model.json", "model.h5", "--name", "digits2", "--input", "sketch:28x28"),
+        *("import", "model.json", "model.h5", "--name", "digits2"),
+        *("--input", "sketch:28x28,scale=0..1"),
         *("--output", "labels:0,1,2,3,4,5,6,7,8,9", "--json"),
     )
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -75,9 +76,11 @@ def test_the_three_lines(title: str, tmp_path: Path, serve: Any) -> None:
     name = lines[2].removeprefix("modelpad serve ")
     running = serve(name, store=tmp_path / "store")
     (model,) = httpx.get(f"{running.url}/models").json()["models"]
-    sample = model["samples"][0]["inputs"]
+    assert model["samples"] == [], "generated samples are not shown"
+    bundle = tmp_path / "store" / name / "1"
+    sample = json.loads((bundle / "manifest.json").read_text("utf-8"))["samples"][0]["inputs"]
     values = {
-        field: httpx.get(running.url + value["url"]).content if "url" in value else value["value"]
+        field: (bundle / value["file"]).read_bytes() if "file" in value else value["value"]
         for field, value in sample.items()
     }
     if any(isinstance(value, bytes) for value in values.values()):

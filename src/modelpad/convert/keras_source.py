@@ -164,7 +164,12 @@ class KerasSource:
             stack.enter_context(fused_recurrence())
             stack.enter_context(masked_recurrence())
             return export_module(
-                Flat().eval(), self.inputs, self.outputs, sizes, dynamo_first=False
+                Flat().eval(),
+                self.inputs,
+                self.outputs,
+                sizes,
+                dynamo_first=False,
+                may_fix=bool(self.request.inputs),
             )
 
     def _export_other(self) -> ModelProto:
@@ -185,9 +190,9 @@ class KerasSource:
 
 
 def describe_tensor(name: str, tensor: keras.KerasTensor, limit: int | None = None) -> TensorSpec:
-    """A tensor as declared. One with a fixed batch size has no batch axis."""
+    """A tensor as declared. One with a fixed batch size other than 1 has no batch axis."""
     shape: Shape = tuple(tensor.shape)
-    axis = 0 if shape and shape[0] is None else None
+    axis = 0 if shape and shape[0] in (None, 1) else None
     return TensorSpec(name, str(tensor.dtype), shape, limit, axis)
 
 

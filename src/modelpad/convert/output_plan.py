@@ -37,6 +37,7 @@ from modelpad.fields.steps import (
 
 MANY_CLASSES, DEFAULT_TOP = 20, 10  # with more classes than that, a response has the top ten
 PROBABILITIES = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that give them
+UNBOUNDED = ("Add", "Conv", "Gemm", "MatMul")  # operators of layers without an activation
 RANGES = {"Tanh": "-1..1", "Sigmoid": "0..1", "HardSigmoid": "0..1"}
 OUTPUT_SCALES = {"none": (1.0, 0.0), "0..1": (255.0, 0.0), "-1..1": (127.5, 127.5)}
 
@@ -160,7 +161,7 @@ def _find_origin(tensor: TensorSpec, seen: Observed) -> str:
     numbers = seen.array.astype(np.float64).reshape(len(seen.array), -1)
     if seen.last in PROBABILITIES:
         return "probabilities"
-    if numbers.min() < -1e-6 or numbers.max() > 1 + 1e-6:
+    if seen.last in UNBOUNDED or numbers.min() < -1e-6 or numbers.max() > 1 + 1e-6:
         return "logits"
     if numbers.shape[1] == 1 or _are_probabilities(numbers):
         return "probabilities"

@@ -11,7 +11,7 @@ import re
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -65,10 +65,12 @@ def export_module(
     sizes: Sequence[TensorSpec],
     *,
     dynamo_first: bool = True,
+    may_fix: bool = False,
 ) -> ModelProto:
     """Exports a module that takes `inputs` as positional arguments.
 
-    `sizes` are the inputs with a size for each free side (see `fill_sizes`).
+    `sizes` are the inputs with a size for each free side (see `fill_sizes`). If the exporters fail
+    on free sides and `may_fix` is set, as the user has named the sizes, the graph has only these.
 
     Raises:
         ConversionFailed: both of PyTorch's exporters fail. The message has both reasons.
@@ -76,7 +78,15 @@ def export_module(
     exporters = [_export_by_dynamo, _export_by_trace]
     ordered = exporters if dynamo_first else exporters[::-1]
     job = _Job(module, tuple(inputs), tuple(outputs), tuple(sizes))
-    return _first_success(job, [(each, True) for each in ordered])
+    tries = [(each, True) for each in ordered]
+    try:
+        return _first_success(job, tries)
+    except Random:
+        raise
+    except ConversionFailed:
+        if not may_fix or job.sizes == job.inputs:
+            raise
+        return _first_success(replace(job, inputs=job.sizes), tries)
 
 
 def export_program(

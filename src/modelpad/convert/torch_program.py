@@ -146,7 +146,9 @@ class ProgramSource:
         outputs: Sequence[Sequence[str | None]],
         request: ImportRequest,
     ) -> tuple[list[int | None], list[int | None]]:
-        """For each input and output the axis that counts items; all None if there is none.
+        """For each input and output the axis that counts items; None if there is none.
+
+        A first axis of size 1 counts the only item that an input can have.
 
         A free size counts items if it is in every output, and each item's outputs are the same
         alone as in a batch.
@@ -160,7 +162,7 @@ class ProgramSource:
             specs = [_on_axis(spec, axis) for spec, axis in zip(self.inputs, axes, strict=True)]
             if self._is_batch(fill_sizes(specs, request, own), ends):
                 return axes, ends
-        return [None] * len(inputs), [None] * len(outputs)
+        return [_fixed_axis(spec) for spec in self.inputs], [None] * len(outputs)
 
     def _is_batch(self, specs: Sequence[TensorSpec], ends: Sequence[int | None]) -> bool:
         both = {spec.name: make_array(spec, 2, 5 + n) for n, spec in enumerate(specs)}
@@ -188,6 +190,10 @@ def _is_same(first: Array, second: Array) -> bool:
 
 def _on_axis(spec: TensorSpec, axis: int | None) -> TensorSpec:
     return replace(spec, batch_axis=axis)
+
+
+def _fixed_axis(spec: TensorSpec) -> int | None:
+    return 0 if spec.shape[:1] == (1,) else None
 
 
 def _find_axis(symbols: set[str], sides: Sequence[str | None]) -> int | None:

@@ -55,12 +55,12 @@ def find_limits(module: torch.nn.Module, values: Sequence[torch.Tensor]) -> Iter
 
 
 def fix_batch(spec: TensorSpec) -> TensorSpec:
-    """The spec of an input that always has a batch of one."""
+    """The spec of an input that always has a batch of one: its axis stays, with that size."""
     if spec.batch_axis is None:
         return spec
     shape = [*spec.shape]
     shape[spec.batch_axis] = 1
-    return replace(spec, shape=tuple(shape), batch_axis=None)
+    return replace(spec, shape=tuple(shape))
 
 
 def make_distinct(
