@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.convert.matrix import write_matrix
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "import.md").read_text("utf-8")
 SECTIONS = {
@@ -88,3 +90,11 @@ def test_the_three_lines(title: str, tmp_path: Path, serve: Any) -> None:
     else:
         answer = httpx.post(f"{running.url}/predict/{name}", json=values)
     assert answer.status_code == 200, answer.text
+
+
+def test_the_matrix_is_that_of_the_tests() -> None:
+    """`python -m tests.convert.matrix` prints it."""
+    _, _, rest = TEXT.partition("<!-- matrix -->\n")
+    table, end, _ = rest.partition("\n<!-- end of matrix -->")
+    assert end
+    assert table == write_matrix()
