@@ -2,8 +2,8 @@
 
 Each kind is a test, or a key of a table that a test is parametrised with: none is claimed without a
 test.
-The modules are only parsed: their frameworks need not be installed. `python -m tests.convert.matrix`
-prints the table.
+The modules are only parsed: their frameworks need not be installed.
+`python -m tests.convert.matrix` prints the table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TABLES = (
         "Keras",
         "test_keras_families",
         "APPLICATIONS",
-        lost="a free size, where PyTorch's exporters cannot keep it: the size of `--input` is fixed",
+        lost="a free size that PyTorch's exporters cannot keep: that of `--input` is fixed",
     ),
     Table("Keras, scaling found", "test_scaling", "PREPARED"),
     Table("PyTorch `.pt2`", "test_torch_families", "TEXT_MODELS"),
