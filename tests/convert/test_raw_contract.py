@@ -7,7 +7,9 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ pytest.importorskip("onnx")
 import onnx
 
 from modelpad.runtime import load_onnxruntime
-from tests.conftest import Server, start_server, stop_server
+from tests.conftest import Server
 from tests.convert.raw_graphs import CASES, Case, channels_first, graph, node
 
 NAMES = sorted(CASES)
@@ -36,11 +38,22 @@ def cases() -> dict[str, Case]:
     return {name: make() for name, make in CASES.items()}
 
 
+@dataclass(frozen=True)
+class Served:
+    """Where all graphs are served."""
+
+    url: str
+    grpc: str
+
+
 @pytest.fixture(scope="module")
-def served(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def served(
+    cases: dict[str, Case],
+    tmp_path_factory: pytest.TempPathFactory,
+    start_serving: Callable[..., AbstractContextManager[tuple[Server, str]]],
+) -> Iterator[Served]:
     """All graphs, imported in processes of their own and served under their names."""
     folder = tmp_path_factory.mktemp("raw")
-    names = []
     for name, case in cases.items():
         onnx.save(case.model, folder / f"{name}.onnx")
         words = ["import", f"{name}.onnx", "--name", name, *case.arguments]
@@ -48,10 +61,8 @@ def served(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> 
         command = [sys.executable, "-m", "modelpad", *words]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        names.append(name)
-    running = start_server(*names, "--workers", "1", "--grpc-port", "0", store=folder / "store")
-    yield running
-    stop_server(running)
+    with start_serving(*cases, "--workers", "1", store=folder / "store") as (running, address):
+        yield Served(running.url, address)
 
 
 def expect(case: Case) -> dict[str, Any]:
@@ -71,7 +82,7 @@ def same(got: Any, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_inference_in_json(served: Server, cases: dict[str, Case], name: str) -> None:
+def test_open_inference_in_json(served: Served, cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     tensors = [
         {
@@ -93,7 +104,7 @@ def test_open_inference_in_json(served: Server, cases: dict[str, Case], name: st
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_metadata_is_the_graphs(served: Server, cases: dict[str, Case], name: str) -> None:
+def test_metadata_is_the_graphs(served: Served, cases: dict[str, Case], name: str) -> None:
     told = httpx.get(f"{served.url}/v2/models/{name}").json()
     session = load_onnxruntime().InferenceSession(cases[name].model.SerializeToString())
     for side, values in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
@@ -105,7 +116,7 @@ def test_metadata_is_the_graphs(served: Server, cases: dict[str, Case], name: st
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_serving_columns(served: Server, cases: dict[str, Case], name: str) -> None:
+def test_tensorflow_serving_columns(served: Served, cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     columns = {each: array.tolist() for each, array in case.inputs.items()}
     reply = httpx.post(f"{served.url}/v1/models/{name}:predict", json={"inputs": columns})
@@ -118,7 +129,7 @@ def test_tensorflow_serving_columns(served: Server, cases: dict[str, Case], name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if CASES[name]().by_rows])
-def test_tensorflow_serving_rows(served: Server, cases: dict[str, Case], name: str) -> None:
+def test_tensorflow_serving_rows(served: Served, cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     count = len(next(iter(case.inputs.values())))
     rows = [{k: array[row].tolist() for k, array in case.inputs.items()} for row in range(count)]
@@ -130,17 +141,17 @@ def test_tensorflow_serving_rows(served: Server, cases: dict[str, Case], name: s
         same(np.array(column), array)
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize("name", NAMES)
-def test_binary_tensors_of_tritons_client(
-    served: Server, cases: dict[str, Case], name: str
-) -> None:
-    client = pytest.importorskip("tritonclient.http")
+def test_tritons_clients(served: Served, cases: dict[str, Case], name: str, protocol: str) -> None:
+    client = pytest.importorskip(f"tritonclient.{protocol}")
     case = cases[name]
     inputs = []
     for each, array in case.inputs.items():
         tensor = client.InferInput(each, list(array.shape), datatype(array))
         inputs.append(tensor.set_data_from_numpy(array))
-    with client.InferenceServerClient(served.address) as triton:
+    address = served.grpc if protocol == "grpc" else served.url.partition("://")[2]
+    with client.InferenceServerClient(address) as triton:
         reply = triton.infer(name, inputs)
         for each, array in expect(case).items():
             got = reply.as_numpy(each)
@@ -157,7 +168,7 @@ def png(pixels: Any) -> bytes:
     return file.getvalue()
 
 
-def test_an_encoded_image_is_prepared(served: Server, cases: dict[str, Case]) -> None:
+def test_an_encoded_image_is_prepared(served: Served, cases: dict[str, Case]) -> None:
     """`b64` and BYTES images are scaled and laid out as the user said; float arrays are not."""
     pixels = np.random.default_rng(1).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     case = channels_first()
@@ -176,7 +187,7 @@ def test_an_encoded_image_is_prepared(served: Server, cases: dict[str, Case]) ->
     assert case.inputs
 
 
-def test_a_picture_of_bytes_is_not_scaled(served: Server) -> None:
+def test_a_picture_of_bytes_is_not_scaled(served: Served) -> None:
     pixels = np.full((12, 12, 3), 131, np.uint8)
     reply = httpx.post(
         f"{served.url}/predict/bytes_picture",
@@ -186,7 +197,7 @@ def test_a_picture_of_bytes_is_not_scaled(served: Server) -> None:
     assert reply.json()["outputs"] == {"score": 131.0}
 
 
-def test_two_states_answer_alone(served: Server, cases: dict[str, Case]) -> None:
+def test_two_states_answer_alone(served: Served, cases: dict[str, Case]) -> None:
     """A model with a scalar input takes one request at a time, whatever its batch."""
     case = cases["stateful"]
     several = {

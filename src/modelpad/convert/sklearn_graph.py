@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from modelpad.convert.exporter_log import exporter_log
 from modelpad.convert.sklearn_converters import register_converters
 from modelpad.convert.sklearn_inputs import Inputs, last_step, unwrap, walk
 from modelpad.convert.sklearn_nested import score_options
@@ -43,21 +44,21 @@ def export(
     if labelled and hasattr(last, "classes_"):
         raw = {"raw_scores": True} if "decision_function" in methods else {}
         options[id(last)] = allowed(last, {"zipmap": False, **raw})
-    try:
-        with _without_flat_votes(estimator):
+    with exporter_log("skl2onnx"), _without_flat_votes(estimator):
+        try:
             model: ModelProto = to_onnx(
                 unwrap(estimator),
                 initial_types=types,
                 options={key: kept for key, kept in options.items() if kept} or None,
                 target_opset=TARGET,
             )
-    except ModelpadError:
-        raise
-    except Exception as error:
-        raise ConversionFailed(
-            f"The {type(last).__name__} cannot be written as an ONNX graph: {explain(error)}",
-            hint="Remove or replace the step that has no converter.",
-        ) from error
+        except ModelpadError:
+            raise
+        except Exception as error:
+            raise ConversionFailed(
+                f"The {type(last).__name__} cannot be written as an ONNX graph: {explain(error)}",
+                hint="Remove or replace the step that has no converter.",
+            ) from error
     for node in model.graph.node:
         if node.op_type == "StringNormalizer":
             set_locale(node)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelpad.convert.exporter_log import exporter_log
 from modelpad.convert.graph import (
     BATCH,
     STANDARD_DOMAINS,
@@ -81,12 +82,13 @@ def run_tf2onnx(arguments: Sequence[str]) -> ModelProto:
     """
     onnx = load_onnx()
     list_convertible()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, exporter_log("tf2onnx"):
         path = Path(folder) / "model.onnx"
         command = [sys.executable, "-m", "tf2onnx.convert", *_complete(arguments, path)]
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )
+        print(done.stdout, done.stderr)
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             raise ConversionFailed(
