@@ -340,7 +340,8 @@ def test_raw_tensors_are_served(run_modelpad: Any, serve: Any, tmp_path: Path, k
         for spec in source.inputs
     ]
     url = f"{serve('model', store=tmp_path / 'store').url}/v2/models/model/infer"
-    response = httpx.post(url, json={"inputs": inputs}, timeout=30)
+    outputs = [{"name": spec.name} for spec in source.outputs]
+    response = httpx.post(url, json={"inputs": inputs, "outputs": outputs}, timeout=30)
     assert response.status_code == 200, response.text
     found = {one["name"]: one for one in response.json()["outputs"]}
     expected: dict[str, Any] = source.run(batch)
