@@ -24,6 +24,7 @@ def save(
     example: Any = None,
     quantize: str | None = None,
     tolerance: float | None = None,
+    backend: str = "onnx",
     store: str | Path | None = None,
 ) -> Entry:
     """Saves an in-memory model as the next version of `name`, after a parity check.
@@ -34,12 +35,13 @@ def save(
     `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or
     one value for each sample (`{input: values}` for several inputs): arrays for tensors;
     (H, W, C) uint8 arrays, Pillow images or paths for pictures; strings for text. A PyTorch module
-    also needs an `example`: a tensor, or a tuple of its arguments, each a batch.
+    also needs an `example`: a tensor, or a tuple of its arguments, each a batch. `backend` is
+    `onnx`, or `native` to keep the framework's own file and run it in that framework.
 
     Returns the entry in the store: `name`, `version`, `folder`.
 
     Raises:
-        UsageError: inputs, outputs or samples make no sense, or the example is missing.
+        UsageError: inputs, outputs, samples or backend make no sense, or the example is missing.
         ConversionFailed: the model cannot be converted to a graph.
         ParityFailed: the graph's predictions differ from the model's; nothing is saved.
         MissingExtra: a package for this framework is not installed.
@@ -50,6 +52,7 @@ def save(
         samples=Path(samples) if isinstance(samples, str) else samples,
         quantize=quantize,
         tolerance=tolerance,
+        backend=backend,
     )
     target = LocalStore(locate_store(store, os.environ))
     target.check_writable()

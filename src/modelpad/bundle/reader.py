@@ -35,9 +35,11 @@ class Bundle:
 
     @property
     def graph_bytes(self) -> int:
-        """The size of the graph, including weights in separate files."""
+        """The size of the graph, including weights in separate files, or of the native file."""
+        native = self.manifest.native
         files = self.manifest.files.items()
-        return sum(record.bytes for name, record in files if name.startswith(GRAPH))
+        start = GRAPH if native is None else native.file
+        return sum(record.bytes for name, record in files if name.startswith(start))
 
     def read_json(self, name: str) -> Json:
         """The content of a JSON file in the manifest. Raises `BundleInvalid`."""
@@ -67,13 +69,15 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
             hint="Give the folder that holds manifest.json.",
         ) from error
     bundle = Bundle(folder, Manifest.from_json(body))
-    if GRAPH not in bundle.manifest.files:
+    has_graph = bundle.manifest.native is None
+    if has_graph and GRAPH not in bundle.manifest.files:
         raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=RESTORE)
     if verify:
         for name, record in bundle.manifest.files.items():
             check_regular(folder, name)
             _verify_file(folder / name, name, record)
-        _verify_locations(bundle)
+        if has_graph:
+            _verify_locations(bundle)
     return bundle
 
 

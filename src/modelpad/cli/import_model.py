@@ -73,6 +73,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="function that builds the PyTorch module for a weights file",
     )
     parser.add_argument(
+        "--backend",
+        choices=("onnx", "native"),
+        default="onnx",
+        help="onnx: convert the model to an ONNX graph (default, recommended); native: keep the"
+        " framework's own file and run it in a process with that framework",
+    )
+    parser.add_argument(
         "--quantize",
         choices=("int8", "fp16"),
         help="make the graph smaller, calibrated on the samples",
@@ -129,13 +136,14 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
         trust=args.trust,
         tolerance=args.tolerance,
         quantize=args.quantize,
+        backend=args.backend,
     )
     report = _discard if args.json else _print_progress
     report(f"Reading {path.name} ...")
     source = open_source(path, request)
     report(f"{path.name}: {describe_source(source)}")
     report("Converting and comparing ...")
-    conversion = convert_model(source, args.name or name_from_path(path), request)
+    conversion = convert_model(source, args.name or name_from_path(path), request, path)
     entry = push_conversion(store, conversion)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))
@@ -177,9 +185,11 @@ def describe_conversion(conversion: Conversion) -> list[str]:
         lines.append(
             f"Before: {_describe_graph(facts)}, largest difference {before.largest_difference:.1e}."
         )
-    lines.append(
-        f"{'After' if conversion.before else 'model.onnx'}: {_describe_graph(conversion.facts)}."
-    )
+    native = conversion.manifest.native
+    what = "After" if conversion.before else native.file if native else "model.onnx"
+    lines.append(f"{what}: {_describe_graph(conversion.facts)}.")
+    if native:
+        lines.append(f"It runs in {conversion.manifest.runs_in}, which needs {native.framework}.")
     return lines
 
 

@@ -43,7 +43,7 @@ def import_cached(path: Path, cache: Path, report: Callable[[str], None]) -> Bun
 
 def _import(path: Path, name: str, folder: Path, report: Callable[[str], None]) -> None:
     request = ImportRequest(ask=False)
-    conversion = convert_model(open_source(path, request), name, request)
+    conversion = convert_model(open_source(path, request), name, request, path)
     for note in conversion.notes:
         report(f"  note {note}")
     try:

@@ -20,6 +20,7 @@ from modelpad.convert.batching import Batching, find_batching, pick_batch
 from modelpad.convert.graph import last_operator
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.naming import match_specs
+from modelpad.convert.native import keep_file, offering_native, prove_native
 from modelpad.convert.output_plan import Observed, plan_outputs
 from modelpad.convert.parity import Parity, Pick
 from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
@@ -35,7 +36,8 @@ from modelpad.convert.samples import (
 from modelpad.convert.scaling import find_scales
 from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
 from modelpad.convert.specs import InputSpec, parse_input, parse_output
-from modelpad.convert.typed_check import check_typed
+from modelpad.convert.typed_check import check_typed, open_files
+from modelpad.engine import Session
 from modelpad.engine.typed import batch_first
 from modelpad.errors import ParityFailed, UsageError
 from modelpad.fields import Label
@@ -90,8 +92,12 @@ class Samples:
     generated: bool
 
 
-def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
+def convert_model(
+    source: SourceModel, name: str, request: ImportRequest, file: Path | None = None
+) -> Conversion:
     """Converts a model and checks that the result is equivalent.
+
+    `file` is what the source was read from, if it was. It becomes part of a native bundle.
 
     Raises:
         UsageError: an input, an output or the samples do not fit the model, or leave open what the
@@ -100,10 +106,11 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         ParityFailed: the graph's outputs differ from the model's.
         BundleInvalid: the name is invalid.
     """
-    graph = source.export()
+    graph = export_graph(source, request, file)
     specs = [parse_input(text) for text in request.inputs]
     hard = [dict(item) for item in source.hard_samples()]
-    scales = find_scales(graph, {spec.name: spec.dtype for spec in source.inputs})
+    dtypes = {spec.name: spec.dtype for spec in source.inputs}
+    scales = {} if graph is None else find_scales(graph, dtypes)
     tensors = choose_axes(source.inputs, specs)
     inputs = plan_inputs(source.framework, tensors, specs, Evidence(scales, hard, request.ask))
     samples = collect_samples(request, inputs)
@@ -113,27 +120,44 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
     try:
         claim = Claim(reference, plans.batching, pick_labels(plans))
-        proved = prove(
-            graph,
-            claim,
-            Path(folder.name) / "model.onnx",
-            tolerance=request.tolerance,
-            quantize=request.quantize,
-        )
-        files: dict[str, bytes | Path] = {path.name: path for path in proved.paths}
-        files |= source.files()
-        joins = plans.batching.joins and not proved.note
+        files: dict[str, bytes | Path] = {}
+        kept = None if graph else keep_file(source, file, Path(folder.name), request)
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
-        manifest = Manifest(
+        draft = Manifest(
             name=name,
             task=task_name(plans.inputs, plans.outputs),
             title=name,
-            signature=make_signature(plans.inputs, plans.outputs, plans.others, batched=joins),
+            signature=make_signature(
+                plans.inputs, plans.outputs, plans.others, batched=plans.batching.joins
+            ),
             source={"framework": source.framework, **source.facts, **quantized},
-            parity=proved.parity.to_dict(),
             samples=keep_samples(samples, plans, reference, files),
+            native=None if kept is None else kept.model,
         )
-        check_typed(manifest, files, reference, plans.outputs, samples.values, proved.parity)
+
+        def check(session: Session, parity: Parity) -> None:
+            check_typed(session, reference, plans.outputs, samples.values, parity)
+
+        if graph is None:
+            assert kept is not None
+            files[kept.model.file] = kept.path
+            proved = prove_native(draft, files, claim, request.tolerance, check)
+            manifest = replace(draft, parity=proved.parity.to_dict() | {"backend": "native"})
+        else:
+            with offering_native(source, file):
+                proved = prove(
+                    graph,
+                    claim,
+                    Path(folder.name) / "model.onnx",
+                    tolerance=request.tolerance,
+                    quantize=request.quantize,
+                )
+            files |= {path.name: path for path in proved.paths} | source.files()
+            joins = plans.batching.joins and not proved.note
+            signature = replace(draft.signature, batched=joins)
+            manifest = replace(draft, signature=signature, parity=proved.parity.to_dict())
+            with open_files(manifest, files) as session:
+                check(session, proved.parity)
     except BaseException:
         folder.cleanup()
         raise
@@ -141,10 +165,20 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
+def export_graph(
+    source: SourceModel, request: ImportRequest, file: Path | None
+) -> ModelProto | None:
+    """The model's graph; None for the native backend. Raises `ConversionFailed`."""
+    if request.backend == "native":
+        return None
+    with offering_native(source, file):
+        return source.export()
+
+
 def plan_model(
     source: SourceModel,
     request: ImportRequest,
-    graph: ModelProto,
+    graph: ModelProto | None,
     inputs: tuple[InputPlan, ...],
     reference: Reference,
 ) -> Plans:
@@ -158,7 +192,7 @@ def plan_model(
         Observed(
             replace(spec, batch_axis=batching.outputs[spec.name]),
             batch_first(results[spec.name], batching.outputs[spec.name]),
-            last_operator(graph, spec.name),
+            "" if graph is None else last_operator(graph, spec.name),
             len(source.outputs) == 1,
         )
         for spec in source.outputs

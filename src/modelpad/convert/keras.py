@@ -263,6 +263,11 @@ class KerasSource:
         """None."""
         return ()
 
+    def save(self, folder: Path) -> Path:
+        """The model as a `.keras` file in `folder`."""
+        self.model.save(folder / "model.keras")
+        return folder / "model.keras"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The architecture and the weights, unless the architecture cannot be serialised."""
         try:

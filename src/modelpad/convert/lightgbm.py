@@ -89,6 +89,11 @@ class LightGBMSource:
         """None."""
         return ()
 
+    def save(self, folder: Path) -> Path:
+        """The booster as a file of LightGBM's own format in `folder`."""
+        self.booster.save_model(folder / "model.txt")
+        return folder / "model.txt"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in LightGBM's own format."""
         return {"lightgbm.txt": self.booster.model_to_string().encode("utf-8")}

@@ -156,6 +156,15 @@ class SklearnSource:
         """None."""
         return ()
 
+    def save(self, folder: Path) -> Path:
+        """The estimator as a skops file in `folder`. Raises `MissingExtra`."""
+        try:
+            import skops.io
+        except ImportError as error:
+            raise MissingExtra("skops", extra="sklearn") from error
+        skops.io.dump(self.estimator, folder / "model.skops")
+        return folder / "model.skops"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: a bundle never contains code, and estimators are pickled."""
         return {}

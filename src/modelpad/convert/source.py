@@ -103,7 +103,8 @@ class ImportRequest:
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
     untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
-    pixel range is unknown is an error; else it is served as numbers.
+    pixel range is unknown is an error; else it is served as numbers. `backend` is `onnx`, or
+    `native` to keep the framework's own file and run it there.
     """
 
     inputs: tuple[str, ...] = ()
@@ -115,3 +116,4 @@ class ImportRequest:
     tolerance: float | None = None
     quantize: str | None = None
     ask: bool = True
+    backend: str = "onnx"

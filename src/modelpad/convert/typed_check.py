@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelpad.bundle import Manifest, write_bundle
@@ -20,8 +21,7 @@ ROUNDING = 2e-6  # fields round to six decimals
 
 
 def check_typed(
-    manifest: Manifest,
-    files: Mapping[str, bytes | Path],
+    session: Session,
     reference: Reference,
     outputs: Sequence[OutputPlan],
     values: Sequence[Values],
@@ -32,20 +32,28 @@ def check_typed(
     `values` are those of the reference's first items. Raises `ParityFailed` if they differ.
     """
     typed = TypedOutputs([plan.field for plan in outputs], [plan.binding for plan in outputs])
+    for number, sample in enumerate(values[:CHECKED]):
+        got = session.answer(sample)
+        expected = typed.encode(reference.predict((number,)))
+        for name, value in expected.items():
+            limit = max(ROUNDING, 2 * parity.largest_difference)
+            if not agree(value, got[name], limit):
+                raise ParityFailed(
+                    f"The typed output {name!r} is not what the source model predicts.",
+                    hint="Please report this, with the model's framework and version.",
+                    output=name,
+                )
+
+
+@contextmanager
+def open_files(manifest: Manifest, files: Mapping[str, bytes | Path]) -> Iterator[Session]:
+    """A session with the bundle of these files, which is removed on exit."""
     with tempfile.TemporaryDirectory(prefix="modelpad-typed-") as folder:
         session = Session(write_bundle(Path(folder) / "bundle", manifest, files))
-        for number, sample in enumerate(values[:CHECKED]):
-            got = session.answer(sample)
-            expected = typed.encode(reference.predict((number,)))
-            for name, value in expected.items():
-                limit = max(ROUNDING, 2 * parity.largest_difference)
-                if not agree(value, got[name], limit):
-                    raise ParityFailed(
-                        f"The typed output {name!r} is not what the source model predicts.",
-                        hint="Please report this, with the model's framework and version.",
-                        output=name,
-                    )
-        session.close()
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 def agree(first: object, second: object, limit: float) -> bool:

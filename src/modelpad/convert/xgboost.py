@@ -98,6 +98,11 @@ class XGBoostSource:
         """None."""
         return ()
 
+    def save(self, folder: Path) -> Path:
+        """The booster as a file of XGBoost's own format in `folder`."""
+        self.booster.save_model(folder / "model.ubj")
+        return folder / "model.ubj"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in XGBoost's own format."""
         return {"xgboost.ubj": bytes(self.booster.save_raw("ubj"))}

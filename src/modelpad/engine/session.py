@@ -1,4 +1,4 @@
-"""A bundle loaded into ONNX Runtime.
+"""A bundle loaded into ONNX Runtime, or into its framework in a process of its own.
 
 A session runs batches of the graph's own tensors; its `typed` side decodes values by the
 signature's fields and encodes the outputs. It is synchronous and thread-safe.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
+from modelpad.engine.native import open_native
 from modelpad.engine.operators import is_bounded
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
@@ -128,6 +129,7 @@ class Session:
 
         Raises:
             BundleInvalid: ONNX Runtime cannot load the graph, or it does not match the signature.
+            MissingExtra: the framework of a native model is not installed.
         """
         self.bundle = bundle
         self.signature = bundle.manifest.signature
@@ -178,9 +180,11 @@ class Session:
     def is_bounded(self) -> bool:
         """Whether a run's cost depends only on the number of items: see `operators.is_bounded`.
 
-        All items must have the same shape, and must not be text. Reads the graph's file. Raises
+        False for a native model, whose process may hang. All items must have the same shape, and must not be text. Reads the graph's file. Raises
         like the constructor.
         """
+        if self.bundle.manifest.native is not None:
+            return False
         inputs, _ = self.describe_tensors()
         fixed = all(info.dtype != "string" and -1 not in info.item_shape for info in inputs)
         names = [info.name for info in inputs]
@@ -233,7 +237,7 @@ class Session:
     def _load(self) -> InferenceSession:
         if self.memory is not None:
             open_bundle(self.bundle.folder)  # verify again: it may have changed
-        graph = _load_graph(self.bundle.path("model.onnx"), self.settings)
+        graph = _load_model(self.bundle, self.settings)
         self._check_names(graph)
         bound = {*self._output_names}
         inputs, outputs = graph.get_inputs(), [v for v in graph.get_outputs() if v.name in bound]
@@ -254,7 +258,7 @@ class Session:
         """The graph's outputs for its inputs, by name. `run` can stop it.
 
         Raises:
-            ModelFailed: ONNX Runtime failed, or the run was stopped.
+            ModelFailed: ONNX Runtime or the model's framework failed, or the run was stopped.
             BundleInvalid: the graph cannot be loaded again.
         """
         try:
@@ -331,6 +335,13 @@ def _is_free(value: GraphValue, axis: int | None) -> bool:
         return False
     side = value.shape[axis]
     return not (isinstance(side, int) and side > 0)
+
+
+def _load_model(bundle: Bundle, settings: SessionSettings) -> InferenceSession:
+    """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
+    if bundle.manifest.native is not None:
+        return open_native(bundle, settings.threads)
+    return _load_graph(bundle.path("model.onnx"), settings)
 
 
 def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
