@@ -189,7 +189,7 @@ def describe_conversion(conversion: Conversion) -> list[str]:
     what = "After" if conversion.before else native.file if native else "model.onnx"
     lines.append(f"{what}: {_describe_graph(conversion.facts)}.")
     if native:
-        lines.append(f"It runs in {conversion.manifest.runs_in}, which needs {native.framework}.")
+        lines.append(f"It runs in {native.framework} itself: serve it where that is installed.")
     return lines
 
 

@@ -152,7 +152,8 @@ def convert_model(
                     tolerance=request.tolerance,
                     quantize=request.quantize,
                 )
-            files |= {path.name: path for path in proved.paths} | source.files()
+            files |= {path.name: path for path in proved.paths}
+            files |= source.files()
             joins = plans.batching.joins and not proved.note
             signature = replace(draft.signature, batched=joins)
             manifest = replace(draft, signature=signature, parity=proved.parity.to_dict())

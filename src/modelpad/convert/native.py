@@ -61,9 +61,7 @@ def is_native_format(name: str) -> bool:
     return name in SUFFIXES
 
 
-def keep_file(
-    source: SourceModel, file: Path | None, folder: Path, request: ImportRequest
-) -> Kept:
+def keep_file(source: SourceModel, file: Path | None, folder: Path, request: ImportRequest) -> Kept:
     """The file to keep: `file`, which the source was read from, or one written into `folder`.
 
     Raises `UsageError` if the model has no safe format, or an option does not apply.
@@ -129,7 +127,7 @@ def prove_native(
     `check` gets the session too. Raises `ParityFailed` if they differ, and as opening the session.
     """
     reference = claim.reference
-    batches = (1,)
+    batches: tuple[int, ...] = (1,)
     if claim.batching.joins:
         many = len(reference.items) > FEW_SAMPLES
         batches = (min(LARGE_BATCH, len(reference.items)),) if many else BATCHES

@@ -156,7 +156,7 @@ def _view_bytes(array: Array) -> memoryview:
     import numpy as np
 
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return memoryview(little.reshape(-1).view(np.uint8))
+    return little.reshape(-1).view(np.uint8).data
 
 
 def _receive_array(connection: socket.socket, part: Part) -> Array:
@@ -170,7 +170,7 @@ def _receive_array(connection: socket.socket, part: Part) -> Array:
     if part.dtype not in NUMBERS or count * np.dtype(part.dtype).itemsize != part.bytes:
         raise FrameInvalid(f"the tensor {part.name!r} does not have the size of its shape")
     flat = np.empty(part.bytes, np.uint8)
-    _receive_into(connection, memoryview(flat))
+    _receive_into(connection, flat.data)
     array: Array = flat.view(np.dtype(part.dtype).newbyteorder("<")).reshape(part.shape)
     return array.astype(part.dtype, copy=False)
 

@@ -21,7 +21,6 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.engine.frames import (
@@ -35,6 +34,7 @@ from modelpad.engine.frames import (
     receive_frame,
     send_frame,
 )
+from modelpad.engine.memory import resident_bytes
 from modelpad.errors import BundleInvalid, MissingExtra, ModelFailed, ModelpadError
 
 if TYPE_CHECKING:
@@ -195,6 +195,12 @@ class NativeGraph:
         worker = self._worker
         return None if worker is None else worker.pid
 
+    @property
+    def process_bytes(self) -> int:
+        """The memory that the process uses now; 0 if unknown."""
+        pid = self.pid
+        return 0 if pid is None else resident_bytes(pid)
+
     def run(
         self,
         output_names: Sequence[str],
@@ -233,7 +239,9 @@ class NativeGraph:
             if stop is not None and stop.terminate:
                 raise self._stopped()
             self._drop()
-            raise ModelFailed(f"{self._framework} took longer than {START_S:g} s to load the model.")
+            raise ModelFailed(
+                f"{self._framework} took longer than {START_S:g} s to load the model."
+            )
         header, _ = self._receive(worker)
         if isinstance(header, Failure):
             self._drop()
@@ -357,12 +365,3 @@ def _end_process(process: subprocess.Popen[bytes], connection: socket.socket, li
     connection.close()
     os.close(life)
     process.wait()
-
-
-def resident_bytes(pid: int) -> int:
-    """The resident memory of a process; 0 if it cannot be measured."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

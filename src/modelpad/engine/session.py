@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
-from modelpad.engine.native import open_native
+from modelpad.engine.native import NativeGraph, open_native
 from modelpad.engine.operators import is_bounded
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
@@ -156,6 +156,12 @@ class Session:
         return self.bundle.graph_bytes
 
     @property
+    def process_bytes(self) -> int:
+        """The memory that a native model's own process uses now; else 0."""
+        graph = self._graph
+        return graph.process_bytes if isinstance(graph, NativeGraph) else 0
+
+    @property
     def is_open(self) -> bool:
         """Whether the graph is loaded."""
         return self._graph is not None
@@ -180,8 +186,8 @@ class Session:
     def is_bounded(self) -> bool:
         """Whether a run's cost depends only on the number of items: see `operators.is_bounded`.
 
-        False for a native model, whose process may hang. All items must have the same shape, and must not be text. Reads the graph's file. Raises
-        like the constructor.
+        False for a native model, whose process may hang. All items must have the same shape, and
+        must not be text. Reads the graph's file. Raises like the constructor.
         """
         if self.bundle.manifest.native is not None:
             return False

@@ -67,7 +67,8 @@ const showModel = (model) => {
   for (const field of model.inputs) widgets[field.name] = inputWidget(field, ask);
   document.title = `${model.title || model.name} · modelpad`;
   main.replaceChildren(
-    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null),
+    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null,
+      model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null),
     make("div", { class: "try" },
       make("section", { class: "panel", "aria-label": "Input" }, Object.values(widgets).map(({ element }) => element),
         model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets, report))) : null),

@@ -114,7 +114,7 @@ class InferenceService:
             "ModelMetadataResponse",
             name=model.name,
             versions=[str(version) for version in sorted(served.versions)],
-            platform="onnxruntime_onnx",
+            platform=model.platform,
             inputs=describe(model.inputs),
             outputs=describe(model.outputs),
         )

@@ -38,7 +38,7 @@ def describe_model(served: ServedVersions, model: ServedModel) -> Response:
         {
             "name": model.name,
             "versions": [str(version) for version in sorted(served.versions)],
-            "platform": "onnxruntime_onnx",
+            "platform": model.platform,
             "inputs": [_describe(info) for info in model.inputs],
             "outputs": [_describe(info) for info in model.outputs],
         }
@@ -63,8 +63,8 @@ def show_config(model: ServedModel) -> Response:
     return respond_json(
         {
             "name": model.name,
-            "platform": "onnxruntime_onnx",
-            "backend": "onnxruntime",
+            "platform": model.platform,
+            "backend": model.backend,
             "version_policy": {"latest": {"num_versions": 1}},
             "max_batch_size": max(1, model.batcher.batches.max_batch_size),
             "input": list_tensors(model.inputs),
