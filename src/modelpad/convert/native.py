@@ -69,10 +69,10 @@ def keep_file(source: SourceModel, file: Path | None, folder: Path, request: Imp
     _check_request(request)
     if file is None or not _can_keep(file):
         if not isinstance(source, Saves):
+            kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
             raise UsageError(
-                f"This {source.framework} model cannot be kept in {source.framework} itself:"
-                " it has no file that can be read without running its code.",
-                hint="Leave out --backend native.",
+                f"--backend native cannot keep this {source.framework} model: it keeps {kinds}.",
+                hint="Save the model in such a file, or leave out --backend native.",
             )
         file = source.save(folder)
     path = f"native/model{file.suffix}"

@@ -82,7 +82,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lifeline),
-                env=os.environ | limit_threads(threads),
+                env=make_environment(threads),
             )
         except OSError:
             ours.close()
@@ -188,6 +188,10 @@ class NativeGraph:
         """The model's outputs."""
         assert self._ready is not None
         return [_describe(each) for each in self._ready.outputs]
+
+    def close(self) -> None:
+        """Ends the process. It ends with this object, too."""
+        self._drop()
 
     @property
     def pid(self) -> int | None:
@@ -322,11 +326,23 @@ def open_native(bundle: Bundle, threads: int = 1) -> NativeGraph:
     """Starts the process of a native bundle. Raises as `NativeGraph`."""
     native = bundle.manifest.native
     assert native is not None
+    if os.name != "posix":
+        name = bundle.manifest.name
+        raise BundleInvalid(
+            f"{name} runs in {native.framework} itself, which needs Linux or macOS.",
+            hint="Import it without --backend native, if ONNX can express the model.",
+        )
     bundle.path(native.file)
     folder = str(bundle.folder.resolve())
     # -P: modules in the current folder must not stand in for installed ones.
     command = (sys.executable, "-P", "-m", WORKER, folder)
     return NativeGraph(command, native.framework, threads)
+
+
+def make_environment(threads: int) -> dict[str, str]:
+    """Ours without modelpad's settings, which may hold keys; with limits for frameworks."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MODELPAD_")}
+    return ours | limit_threads(threads)
 
 
 def limit_threads(threads: int) -> dict[str, str]:

@@ -211,16 +211,20 @@ class Session:
         try:
             if self._users:
                 return False
+            if isinstance(self._graph, NativeGraph):
+                self._graph.close()
             self._graph = None
             return True
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Unloads the graph permanently."""
+        """Unloads the graph permanently; a run that has begun finishes."""
         if self.memory is not None:
             self.memory.remove(self)
-        self._graph = None
+        graph, self._graph = self._graph, None
+        if isinstance(graph, NativeGraph) and not self._users:
+            graph.close()
 
     @contextmanager
     def _use(self) -> Iterator[InferenceSession]:
