@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
-from modelpad.engine.native import NativeGraph, open_native
 from modelpad.engine.operators import is_bounded
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
@@ -27,6 +26,7 @@ log = logging.getLogger("modelpad.engine")
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
     from modelpad.engine.memory import MemoryBudget
+    from modelpad.engine.native import NativeGraph
     from modelpad.fields.arrays import Array, Arrays
     from modelpad.foreign_json import Json
 
@@ -140,6 +140,7 @@ class Session:
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
         self._splits = False
         self._graph: InferenceSession | None = None
+        self._native: NativeGraph | None = None  # the same, if it is one
         self._users = 0
         self._lock = threading.Lock()
         if memory is None:
@@ -158,8 +159,8 @@ class Session:
     @property
     def process_bytes(self) -> int:
         """The memory that a native model's own process uses now; else 0."""
-        graph = self._graph
-        return graph.process_bytes if isinstance(graph, NativeGraph) else 0
+        native = self._native
+        return 0 if native is None else native.process_bytes
 
     @property
     def is_open(self) -> bool:
@@ -211,9 +212,9 @@ class Session:
         try:
             if self._users:
                 return False
-            if isinstance(self._graph, NativeGraph):
-                self._graph.close()
-            self._graph = None
+            if self._native is not None:
+                self._native.close()
+            self._graph = self._native = None
             return True
         finally:
             self._lock.release()
@@ -222,9 +223,9 @@ class Session:
         """Unloads the graph permanently; a run that has begun finishes."""
         if self.memory is not None:
             self.memory.remove(self)
-        graph, self._graph = self._graph, None
-        if isinstance(graph, NativeGraph) and not self._users:
-            graph.close()
+        if self._native is not None and not self._users:
+            self._native.close()
+        self._graph = self._native = None
 
     @contextmanager
     def _use(self) -> Iterator[InferenceSession]:
@@ -247,7 +248,7 @@ class Session:
     def _load(self) -> InferenceSession:
         if self.memory is not None:
             open_bundle(self.bundle.folder)  # verify again: it may have changed
-        graph = _load_model(self.bundle, self.settings)
+        graph = self._open()
         self._check_names(graph)
         bound = {*self._output_names}
         inputs, outputs = graph.get_inputs(), [v for v in graph.get_outputs() if v.name in bound]
@@ -263,6 +264,15 @@ class Session:
         )
         self._graph = graph
         return graph
+
+    def _open(self) -> InferenceSession:
+        """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
+        if self.bundle.manifest.native is None:
+            return _load_graph(self.bundle.path("model.onnx"), self.settings)
+        from modelpad.engine.native import open_native
+
+        self._native = open_native(self.bundle, self.settings.threads)
+        return self._native
 
     def predict(self, batch: Mapping[str, Array], run: Run | None = None) -> Arrays:
         """The graph's outputs for its inputs, by name. `run` can stop it.
@@ -345,13 +355,6 @@ def _is_free(value: GraphValue, axis: int | None) -> bool:
         return False
     side = value.shape[axis]
     return not (isinstance(side, int) and side > 0)
-
-
-def _load_model(bundle: Bundle, settings: SessionSettings) -> InferenceSession:
-    """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
-    if bundle.manifest.native is not None:
-        return open_native(bundle, settings.threads)
-    return _load_graph(bundle.path("model.onnx"), settings)
 
 
 def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
