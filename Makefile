@@ -37,8 +37,10 @@ test-slow: $(VENV)/.dev
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
-	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py tests/security/convert/test_tensorflow.py \
+	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py tests/convert/test_tflite.py \
+	  tests/security/convert/test_tensorflow.py \
 	  tests/server/protocols/test_tensorflow_client.py \
+	  tests/cli/test_serve_folders.py::test_a_base_path_of_tensorflow_serving \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,16 +22,61 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import numpy as np
 
 from modelpad.convert import ImportRequest, convert_model, open_object
-from modelpad.convert.input_plan import plan_inputs
-from modelpad.convert.prove import run_source
-from modelpad.convert.samples import decode_samples, generate_samples, stack_samples
-from modelpad.convert.specs import parse_input
+from modelpad.engine.typed import TypedInputs
 
 Made = tuple[Any, ImportRequest, Any]
 
 
-def application(name: str, side: int, scale: str) -> Callable[[], Made]:
+# Of keras.applications: the side of its images, and the range of their pixels where the model does
+# not scale them itself.
+APPLICATIONS: dict[str, tuple[int, str]] = {
+    "ConvNeXtTiny": (224, ""),
+    "ConvNeXtSmall": (224, ""),
+    "ConvNeXtBase": (224, ""),
+    "ConvNeXtLarge": (224, ""),
+    "ConvNeXtXLarge": (224, ""),
+    "DenseNet121": (224, "imagenet"),
+    "DenseNet169": (224, "imagenet"),
+    "DenseNet201": (224, "imagenet"),
+    "EfficientNetB0": (224, ""),
+    "EfficientNetB1": (240, ""),
+    "EfficientNetB2": (260, ""),
+    "EfficientNetB3": (300, ""),
+    "EfficientNetB4": (380, ""),
+    "EfficientNetB5": (456, ""),
+    "EfficientNetB6": (528, ""),
+    "EfficientNetB7": (600, ""),
+    "EfficientNetV2B0": (224, ""),
+    "EfficientNetV2B1": (240, ""),
+    "EfficientNetV2B2": (260, ""),
+    "EfficientNetV2B3": (300, ""),
+    "EfficientNetV2S": (384, ""),
+    "EfficientNetV2M": (480, ""),
+    "EfficientNetV2L": (480, ""),
+    "InceptionResNetV2": (299, "-1..1"),
+    "InceptionV3": (299, "-1..1"),
+    "MobileNet": (224, "-1..1"),
+    "MobileNetV2": (224, "-1..1"),
+    "MobileNetV3Large": (224, ""),
+    "MobileNetV3Small": (224, ""),
+    "NASNetLarge": (331, "-1..1"),
+    "NASNetMobile": (224, "-1..1"),
+    "ResNet50": (224, "caffe"),
+    "ResNet101": (224, "caffe"),
+    "ResNet152": (224, "caffe"),
+    "ResNet50V2": (224, "-1..1"),
+    "ResNet101V2": (224, "-1..1"),
+    "ResNet152V2": (224, "-1..1"),
+    "VGG16": (224, "caffe"),
+    "VGG19": (224, "caffe"),
+    "Xception": (299, "-1..1"),
+}
+LIMITS = {"": (0, 255), "-1..1": (-1, 1), "caffe": (-124, 151), "imagenet": (-2.1, 2.6)}
+
+
+def application(name: str) -> Callable[[], Made]:
     """One of `keras.applications`, with random weights."""
+    side, scale = APPLICATIONS[name]
 
     def make() -> Made:
         import keras
@@ -38,8 +84,9 @@ def application(name: str, side: int, scale: str) -> Callable[[], Made]:
         keras.utils.set_random_seed(0)
         keras.config.set_image_data_format("channels_last")
         model = getattr(keras.applications, name)(weights=None, classes=1000)
-        enliven(model, side, {"-1..1": (-1, 1), "none": (0, 255), "caffe": (-124, 151)}[scale])
-        return model, ImportRequest(inputs=(f"image:{side}x{side}x3,scale={scale}",)), None
+        enliven(model, side, LIMITS[scale])
+        words = f"image:{side}x{side}x3" + (f",scale={scale}" if scale else "")
+        return model, ImportRequest(inputs=(words,)), None
 
     return make
 
@@ -61,7 +108,9 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
         layer.momentum = 0.0
     if normalisations:
         coarse = rng.uniform(*limits, (8, 8, 8, 3)).astype(np.float32)
-        model(coarse.repeat(side // 8, axis=1).repeat(side // 8, axis=2), training=True)
+        cells = -(-side // 8)
+        pictures = coarse.repeat(cells, axis=1).repeat(cells, axis=2)[:, :side, :side]
+        model(pictures, training=True)
 
 
 def keras_digits() -> Made:
@@ -82,7 +131,7 @@ def keras_digits() -> Made:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    return model, ImportRequest(inputs=("sketch:28x28",)), None
+    return model, ImportRequest(inputs=("sketch:28x28,scale=0..1",)), None
 
 
 def keras_text() -> Made:
@@ -171,7 +220,7 @@ def torch_unet() -> Made:
                 x = up(torch.cat([rise(x), kept.pop()], dim=1))
             return self.last(x).sigmoid()
 
-    request = ImportRequest(inputs=("image:128x128x3",), outputs=("image",))
+    request = ImportRequest(inputs=("image:128x128x3,scale=0..1",), outputs=("image,scale=0..1",))
     return UNet().eval(), request, torch.rand(2, 3, 128, 128)
 
 
@@ -248,10 +297,7 @@ def lightgbm_trees() -> Made:
 
 
 MODELS: dict[str, Callable[[], Made]] = {
-    "Keras MobileNetV2": application("MobileNetV2", 224, "-1..1"),
-    "Keras EfficientNetB0": application("EfficientNetB0", 224, "none"),
-    "Keras ResNet50": application("ResNet50", 224, "caffe"),
-    "Keras VGG19": application("VGG19", 224, "caffe"),
+    **{f"Keras {name}": application(name) for name in APPLICATIONS},
     "Keras classic CNN": keras_digits,
     "Keras LSTM text classifier": keras_text,
     "Keras two inputs, two outputs": keras_several,
@@ -273,12 +319,16 @@ def measure(name: str) -> dict[str, Any]:
     begin = time.perf_counter()
     conversion = convert_model(source, "bench", request)
     seconds = time.perf_counter() - begin
-    plans = plan_inputs(source, [parse_input(words) for words in request.inputs])
-    batch = stack_samples(decode_samples(generate_samples(plans, 1), plans))
+    signature, files = conversion.manifest.signature, conversion.files
+    values = {
+        name: files[str(value["file"])] if "file" in value else value["value"]
+        for name, value in conversion.manifest.samples[0].inputs.items()
+    }
+    batch = TypedInputs(signature.inputs, signature.input_bindings).decode(values)
     times = []
     for _ in range(7):
         start = time.perf_counter()
-        run_source(source, plans, batch)
+        source.run(batch)
         times.append(time.perf_counter() - start)
     parity = conversion.parity
     return {
@@ -293,17 +343,29 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
+def measure_apart(name: str) -> dict[str, Any] | str:
+    """Imports one model in a process of its own, for its memory; else why it failed."""
+    command = [sys.executable, __file__, "--one", name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
 def write_table(rows: dict[str, dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms"
+        " | import, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
         agree = "" if row["agreement"] is None else f"{100 * row['agreement']:.1f} %"
         lines.append(
             f"| {name} | {row['difference']:.1e} | {row['relative']:.1e} | {agree} |"
             f" {row['megabytes']:.2f} | {row['graph_ms']:.2f} | {row['source_ms']:.2f} |"
+            f" {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -312,16 +374,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--table", action="store_true", help="print the table, not JSON")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    np.random.seed(0)
-    import torch
+    if args.one:
+        import torch
 
-    torch.set_num_threads(1)
-    rows = {}
+        np.random.seed(0)
+        torch.set_num_threads(1)
+        print(json.dumps(measure(args.one)))
+        return
+    rows, failed = {}, {}
     for name in args.models:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows[name] = measure(name)
+        row = measure_apart(name)
+        if isinstance(row, str):
+            failed[name] = row
+            print(f"  failed: {row}", file=sys.stderr)
+        else:
+            rows[name] = row
     print(write_table(rows) if args.table else json.dumps(rows, indent=1))
+    if failed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

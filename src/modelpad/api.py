@@ -10,6 +10,7 @@ from typing import Any
 
 from modelpad.bundle import write_bundle
 from modelpad.convert import Conversion, ImportRequest, convert_model, open_object
+from modelpad.convert.card import read_card
 from modelpad.locations import locate_store
 from modelpad.store import Entry, LocalStore
 
@@ -25,23 +26,30 @@ def save(
     quantize: str | None = None,
     tolerance: float | None = None,
     backend: str = "onnx",
+    title: str = "",
+    summary: str = "",
+    author: str = "",
+    licence: str = "",
+    card: str | Path | None = None,
     store: str | Path | None = None,
 ) -> Entry:
     """Saves an in-memory model as the next version of `name`, after a parity check.
 
-        modelpad.save(model, "digits", inputs="sketch:28x28", outputs="labels:0,1,2,3,4,5,6,7,8,9")
+        modelpad.save(model, "pets", inputs="image:64x64x3,scale=0..1", outputs="labels:cat,dog")
 
     `model` is a Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX model. `inputs` and
     `outputs` have the syntax of `modelpad import --input` and `--output`. `samples` is a path, or
     one value for each sample (`{input: values}` for several inputs): arrays for tensors;
-    (H, W, C) uint8 arrays, Pillow images or paths for pictures; strings for text. A PyTorch module
-    also needs an `example`: a tensor, or a tuple of its arguments, each a batch. `backend` is
-    `onnx`, or `native` to keep the framework's own file and run it in that framework.
+    (H, W, C) uint8 arrays, Pillow images or paths for images; strings for text. A PyTorch module
+    also needs an `example`: a tensor, or a tuple of its arguments, each a batch. The page shows
+    `title`, `summary`, `author` and `licence`, and the Markdown file `card` without its HTML.
+    `backend` is `onnx`, or `native` to keep the framework's own file and run it in that framework.
 
     Returns the entry in the store: `name`, `version`, `folder`.
 
     Raises:
-        UsageError: inputs, outputs, samples or backend make no sense, or the example is missing.
+        UsageError: inputs, outputs, samples or backend make no sense, the example is missing, or
+            the card cannot be read.
         ConversionFailed: the model cannot be converted to a graph.
         ParityFailed: the graph's predictions differ from the model's; nothing is saved.
         MissingExtra: a package for this framework is not installed.
@@ -53,6 +61,11 @@ def save(
         quantize=quantize,
         tolerance=tolerance,
         backend=backend,
+        title=title,
+        summary=summary,
+        author=author,
+        licence=licence,
+        card=read_card(Path(card)) if card else "",
     )
     target = LocalStore(locate_store(store, os.environ))
     target.check_writable()
@@ -60,9 +73,12 @@ def save(
     return push_conversion(target, conversion)
 
 
-def push_conversion(store: LocalStore, conversion: Conversion) -> Entry:
-    """Writes the bundle of a conversion and pushes it to the store as the next version."""
+def push_conversion(store: LocalStore, conversion: Conversion, version: int | None = None) -> Entry:
+    """Writes the bundle of a conversion and pushes it to the store as the next version.
+
+    It becomes `version`, if that is higher than any version before.
+    """
     with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
         files = conversion.files
         bundle = write_bundle(Path(folder) / "bundle", conversion.manifest, files)
-        return store.push(bundle)
+        return store.push(bundle, version=version)

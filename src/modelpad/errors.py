@@ -22,6 +22,7 @@
     │   └── UnknownHost         a host name that the server does not serve
     ├── DeadlineExceeded        the time-out has passed
     ├── NotReady                the models are being loaded or unloaded
+    ├── Unsupported             a part of a protocol that modelpad does not have
     ├── MissingExtra            an optional dependency that is not installed
     ├── TrainingFailed
     ├── ConversionFailed        a model that cannot be read or exported to ONNX
@@ -135,6 +136,10 @@ class DeadlineExceeded(ModelpadError):
 
 class NotReady(ModelpadError):
     """The models are being loaded or unloaded."""
+
+
+class Unsupported(ModelpadError):
+    """A request uses a part of a protocol that modelpad does not have."""
 
 
 class MissingExtra(ModelpadError):

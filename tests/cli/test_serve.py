@@ -72,7 +72,9 @@ def test_a_path_that_is_no_model_says_what_is_wrong_with_it(
 ) -> None:
     assert "There is no file missing/model." in run_modelpad("serve", "missing/model").stderr
     (tmp_path / "empty" / "model").mkdir(parents=True)
-    assert "empty/model is not a bundle" in run_modelpad("serve", "empty/model").stderr
+    done = run_modelpad("serve", "empty/model")
+    assert "empty/model contains no model that is supported." in done.stderr
+    assert "Looked for: a model's file (*.keras," in done.stderr
 
 
 def test_an_unknown_model_is_one_and_names_the_nearest(run_modelpad: Any) -> None:

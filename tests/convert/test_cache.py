@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelpad.convert.cache import hash_content, import_cached, name_from_path
+from modelpad.bundle import Bundle
+from modelpad.convert.cache import hash_content, hash_model, import_cached
+from modelpad.convert.folders import FolderModel, find_models, valid_name
+from modelpad.errors import TooLarge
 
 
 @pytest.fixture
@@ -26,21 +29,25 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
+def import_file(path: Path, cache: Path, reports: list[str]) -> Bundle:
+    return import_cached(find_models(path).models[0], cache, reports.append)
+
+
 def test_a_file_is_imported_once(model: Path, tmp_path: Path) -> None:
     reports: list[str] = []
-    first = import_cached(model, tmp_path / "cache", reports.append)
-    assert first.manifest.name == "my-double"
+    first = import_file(model, tmp_path / "cache", reports)
+    assert first.manifest.name == "My-Double"
     assert reports == ["Importing My Double.onnx ..."]
-    again = import_cached(model, tmp_path / "cache", reports.append)
+    again = import_file(model, tmp_path / "cache", reports)
     assert again.folder == first.folder
     assert len(reports) == 1
 
 
 def test_a_damaged_bundle_in_the_cache_is_replaced(model: Path, tmp_path: Path) -> None:
     reports: list[str] = []
-    first = import_cached(model, tmp_path / "cache", reports.append)
+    first = import_file(model, tmp_path / "cache", reports)
     (first.folder / "manifest.json").write_text("{")
-    again = import_cached(model, tmp_path / "cache", reports.append)
+    again = import_file(model, tmp_path / "cache", reports)
     assert again.manifest.files == first.manifest.files
     assert len(reports) == 2
 
@@ -59,15 +66,37 @@ def test_content_counts_and_not_the_place(model: Path, tmp_path: Path) -> None:
     assert hash_content(folder) != whole
 
 
+def test_what_a_folder_says_counts_too(model: Path, tmp_path: Path) -> None:
+    plain = FolderModel("double", "double", 1, model)
+    labelled = FolderModel("double", "double", 1, model, labels={"y": ("cat", "dog")})
+    (tmp_path / "weights.h5").write_bytes(b"1")
+    weighted = FolderModel("double", "double", 1, model, tmp_path / "weights.h5")
+    assert len({hash_model(each) for each in (plain, labelled, weighted)}) == 3
+    assert hash_model(plain) == hash_model(FolderModel("double", "double", 2, model))
+
+
+def test_a_folder_of_very_many_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelpad.convert.cache.MAX_FILES", 3)
+    for number in range(4):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(TooLarge, match="more than 3 files"):
+        hash_content(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("My Model.keras", "my-model"),
+        ("My Model.keras", "My-Model"),
         ("net.v2.pt2", "net.v2"),
+        ("my model (1).onnx", "my-model-1"),
         ("__.onnx", "model"),
         ("ÄÖ.onnx", "model"),
-        (f"{'x' * 100}.onnx", "x" * 64),
+        (f"{'x' * 200}.onnx", "x" * 128),
+        ("_private.onnx", "private"),
+        ("ResNet50.onnx", "ResNet50"),
     ],
 )
 def test_names_are_made_of_files(file: str, name: str) -> None:
-    assert name_from_path(Path(file)) == name
+    assert valid_name(Path(file).stem) == name

@@ -165,7 +165,7 @@ def test_a_live_model_is_saved(
     entry = modelpad.save(
         model,
         "model",
-        inputs="image:16x16x3",
+        inputs="image:16x16x3,scale=0..1",
         outputs="labels:0,1,2,3",
         samples=pictures,
         store=tmp_path / "store",
@@ -178,7 +178,7 @@ def test_a_live_model_is_saved(
 def test_export_back_is_the_same_model(run_modelpad: Any, keras: Any, tmp_path: Path) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
-    assert run_modelpad("import", "net.keras").returncode == 0
+    assert run_modelpad("import", "net.keras", "--input", "image,scale=0..1").returncode == 0
     done = run_modelpad("export", "net", "--to", "keras", "back")
     assert done.returncode == 0, done.stderr
     again = keras.models.load_model(tmp_path / "back" / "model.keras")

@@ -89,14 +89,14 @@ def test_serving_the_file_as_it_is(
     onnx.save(make_graph(), tmp_path / "My Graph.onnx")
     for _ in range(2):
         running = serve(str(tmp_path / "My Graph.onnx"), store=tmp_path / "store")
-        answer = httpx.post(f"{running.url}/predict/my-graph", json={"row": [0, 0, 0, 0]})
+        answer = httpx.post(f"{running.url}/predict/My-Graph", json={"row": [0, 0, 0, 0]})
         assert answer.json()["outputs"]["sums"] == [0, 1, 2]
-    assert len(list((tmp_path / "cache" / "imports").glob("*/my-graph"))) == 1
+    assert len(list((tmp_path / "cache" / "imports").glob("*/My-Graph"))) == 1
     changed = make_graph()
     changed.graph.initializer[1].CopyFrom(
         onnx.numpy_helper.from_array(np.full(3, 7, np.float32), "b")
     )
     onnx.save(changed, tmp_path / "My Graph.onnx")
     running = serve(str(tmp_path / "My Graph.onnx"), store=tmp_path / "store")
-    answer = httpx.post(f"{running.url}/predict/my-graph", json={"row": [0, 0, 0, 0]})
+    answer = httpx.post(f"{running.url}/predict/My-Graph", json={"row": [0, 0, 0, 0]})
     assert answer.json()["outputs"]["sums"] == [7, 7, 7]

@@ -50,7 +50,7 @@ def test_the_classics_are_as_described(name: ArchitectureName) -> None:
 
     model = build_model(name, (28, 28), 10)
     words = []
-    for layer in model.layers[2:]:
+    for layer in model.layers[3:]:
         config = layer.get_config()
         parts = [
             config.get(key) for key in ("filters", "units", "kernel_size", "pool_size", "rate")
@@ -212,7 +212,7 @@ def test_a_graph_that_disagrees_is_refused(tmp_path: Path) -> None:
 
     from modelpad.convert import prove
     from modelpad.convert.batching import Batching
-    from modelpad.convert.keras import KerasSource
+    from modelpad.convert.keras_source import KerasSource
     from modelpad.convert.prove import Claim
     from modelpad.convert.reference import Reference
     from modelpad.recipes.digits.model import build_model

@@ -34,6 +34,12 @@ def test_a_name_means_its_default_version(table: ModelTable) -> None:
     assert [(model.name, model.version) for model in table] == [("mix", 7), ("digits", 2)]
 
 
+def test_the_newest_of_several_versions_is_the_default() -> None:
+    table = ModelTable([make_model("net", 4), make_model("net", 12), make_model("net", 5)])
+    assert table.find("net").version == 12
+    assert table.find("net", "4").version == 4
+
+
 @pytest.mark.parametrize(("version", "number"), [("3", 3), ("best", 1), ("latest", 3)])
 def test_a_version_is_a_number_or_an_alias(table: ModelTable, version: str, number: int) -> None:
     assert table.find("digits", version).version == number

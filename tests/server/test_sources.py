@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelpad.bundle import Bundle
-from modelpad.errors import BundleInvalid, ModelNotFound, UsageError
+from modelpad.errors import ConversionFailed, ModelNotFound, UsageError
 from modelpad.server.sources import ModelFinder
 from modelpad.store import LocalStore
 
@@ -51,7 +51,7 @@ def test_a_path_that_is_no_model_says_why(finder: ModelFinder, tmp_path: Path) -
     with pytest.raises(ModelNotFound, match="There is no file"):
         finder.find("missing.onnx")
     (tmp_path / "empty" / "model").mkdir(parents=True)
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(ConversionFailed, match="contains no model that is supported"):
         finder.find(str(tmp_path / "empty" / "model"))
 
 

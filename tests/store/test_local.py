@@ -53,6 +53,21 @@ def test_versions_count_up_and_resolve(store: LocalStore, digits: Bundle) -> Non
     assert store.push(digits, "other").name == "other"
 
 
+def test_names_may_have_capitals_but_not_differ_in_case_alone(
+    store: LocalStore, digits: Bundle
+) -> None:
+    assert store.push(digits, "ResNet50").name == "ResNet50"
+    assert store.push(digits, "ResNet50").version == 2
+    with pytest.raises(StoreError, match="'ResNet50', whose name differs from 'resnet50' in case"):
+        store.push(digits, "resnet50")
+    assert store.names() == ["ResNet50"]
+
+
+def test_a_version_keeps_its_number_if_it_is_new(store: LocalStore, digits: Bundle) -> None:
+    assert [store.push(digits, version=number).version for number in (3, 7, 5, 8)] == [3, 7, 8, 9]
+    assert store.push(digits).version == 10
+
+
 def test_aliases_and_rollback(store: LocalStore, digits: Bundle) -> None:
     for _ in range(3):
         store.push(digits)

@@ -22,7 +22,8 @@ from modelpad.foreign_json import (
 )
 
 FORMAT = 2
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+DEFAULT_SIGNATURE = "serving_default"  # TensorFlow's name for a model's main signature
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 REWRITE = "Write the bundle again from its source model."
 
 
@@ -64,6 +65,14 @@ class NativeModel:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherSignature:
+    """Another signature of the same model, with a graph of its own: a path in the bundle."""
+
+    graph: str
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything about a model version except the content of its files."""
 
@@ -72,6 +81,7 @@ class Manifest:
     signature: Signature
     title: str = ""
     summary: str = ""
+    author: str = ""
     licence: str = ""
     created: str = ""
     source: Mapping[str, Json] = field(default_factory=dict)
@@ -80,6 +90,8 @@ class Manifest:
     parity: Mapping[str, Json] | None = None
     samples: tuple[Sample, ...] = ()
     files: Mapping[str, FileRecord] = field(default_factory=dict)
+    signature_name: str = DEFAULT_SIGNATURE
+    other_signatures: Mapping[str, OtherSignature] = field(default_factory=dict)
     native: NativeModel | None = None
     format: int = FORMAT
 
@@ -87,7 +99,7 @@ class Manifest:
         if not NAME.fullmatch(self.name):
             raise BundleInvalid(
                 f"{self.name!r} is not a valid model name.",
-                hint="Use lower-case letters, digits, '.', '_' and '-'; at most 64 characters.",
+                hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
             )
 
     @property
@@ -112,9 +124,15 @@ class Manifest:
             "task": self.task,
             "title": self.title,
             "summary": self.summary,
+            "author": self.author,
             "licence": self.licence,
             "created": self.created,
             "signature": self.signature.to_dict(),
+            "signature_name": self.signature_name,
+            "other_signatures": {
+                name: {"graph": other.graph, "signature": other.signature.to_dict()}
+                for name, other in self.other_signatures.items()
+            },
             "preparation": {name: steps for name, steps in preparations.items() if steps},
             "source": {**self.source},
             "training": {**self.training},
@@ -185,6 +203,7 @@ class Manifest:
             signature=Signature.from_dict(object_at(record, "signature")),
             title=text_at(record, "title"),
             summary=text_at(record, "summary"),
+            author=text_at(record, "author"),
             licence=text_at(record, "licence"),
             created=text_at(record, "created"),
             source=object_at(record, "source"),
@@ -193,6 +212,8 @@ class Manifest:
             parity=None if record["parity"] is None else object_at(record, "parity"),
             samples=tuple(_read_sample(each, files) for each in list_at(record, "samples")),
             files=files,
+            signature_name=text_at(record, "signature_name"),
+            other_signatures=_read_signatures(record, files),
             native=_read_native(record, files),
         )
 
@@ -217,6 +238,20 @@ def _read_files(record: dict[str, Json]) -> dict[str, FileRecord]:
         file = as_object(value, path)
         files[path] = FileRecord(text_at(file, "sha256"), integer_at(file, "bytes"))
     return files
+
+
+def _read_signatures(
+    record: dict[str, Json], files: Mapping[str, FileRecord]
+) -> dict[str, OtherSignature]:
+    signatures = {}
+    for name, value in object_at(record, "other_signatures").items():
+        other = as_object(value, name)
+        graph = text_at(other, "graph")
+        if graph not in files:
+            raise ValueError(f"the graph {graph!r} of the signature {name!r} is not listed")
+        signature = Signature.from_dict(object_at(other, "signature"))
+        signatures[name] = OtherSignature(graph, signature)
+    return signatures
 
 
 def _read_metrics(record: dict[str, Json]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from modelpad.bundle.external_data import find_locations
@@ -18,10 +18,14 @@ RESTORE = "The bundle is damaged. Push or train it again."
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: its folder and its manifest."""
+    """An opened bundle: its folder and its manifest.
+
+    `graph` is the path of the graph of `manifest.signature`.
+    """
 
     folder: Path
     manifest: Manifest
+    graph: str = GRAPH
 
     def path(self, name: str) -> Path:
         """The path of a file in the manifest.
@@ -38,8 +42,19 @@ class Bundle:
         """The size of the graph, including weights in separate files, or of the native file."""
         native = self.manifest.native
         files = self.manifest.files.items()
-        start = GRAPH if native is None else native.file
+        start = self.graph if native is None else native.file
         return sum(record.bytes for name, record in files if name.startswith(start))
+
+    def split_signatures(self) -> dict[str, Bundle]:
+        """The model's other signatures by name, each as a bundle of its own graph."""
+        return {
+            name: Bundle(
+                self.folder,
+                replace(self.manifest, signature=other.signature, samples=(), other_signatures={}),
+                other.graph,
+            )
+            for name, other in self.manifest.other_signatures.items()
+        }
 
     def read_json(self, name: str) -> Json:
         """The content of a JSON file in the manifest. Raises `BundleInvalid`."""
@@ -69,15 +84,15 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
             hint="Give the folder that holds manifest.json.",
         ) from error
     bundle = Bundle(folder, Manifest.from_json(body))
-    has_graph = bundle.manifest.native is None
-    if has_graph and GRAPH not in bundle.manifest.files:
+    main = [GRAPH] if bundle.manifest.native is None else []
+    if not {*main} <= {*bundle.manifest.files}:
         raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=RESTORE)
     if verify:
         for name, record in bundle.manifest.files.items():
             check_regular(folder, name)
             _verify_file(folder / name, name, record)
-        if has_graph:
-            _verify_locations(bundle)
+        for graph in (*main, *(each.graph for each in bundle.manifest.other_signatures.values())):
+            _verify_locations(bundle, graph)
     return bundle
 
 
@@ -102,15 +117,16 @@ def check_regular(folder: Path, name: str) -> None:
             )
 
 
-def _verify_locations(bundle: Bundle) -> None:
+def _verify_locations(bundle: Bundle, graph: str) -> None:
     try:
-        locations = find_locations(bundle.folder / GRAPH)
+        found = find_locations(bundle.folder / graph)
     except (OSError, ValueError) as error:
-        raise BundleInvalid(f"{GRAPH} is not an ONNX graph: {error}.", hint=RESTORE) from error
+        raise BundleInvalid(f"{graph} is not an ONNX graph: {error}.", hint=RESTORE) from error
+    locations = {(PurePosixPath(graph).parent / each).as_posix() for each in found}
     unlisted = sorted(locations - set(bundle.manifest.files))
     if unlisted:
         raise BundleInvalid(
-            f"{GRAPH} stores weights in {unlisted[0]!r}, which manifest.json does not list.",
+            f"{graph} stores weights in {unlisted[0]!r}, which manifest.json does not list.",
             hint="Do not use this bundle unless you trust its author.",
             file=unlisted[0],
         )

@@ -5,31 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.confine import DEFAULT_TIMEOUT_S, run_confined
-from modelpad.errors import UsageError
+from modelpad.errors import ConversionFailed, ModelpadError, UsageError
 
 if TYPE_CHECKING:
     from modelpad.convert import Conversion, GraphFacts, SourceModel
+    from modelpad.convert.folders import FolderModel
     from modelpad.store import LocalStore
 
 EXAMPLE = """example:
   modelpad import model.keras --name flowers --output labels:@names.txt
-  modelpad import model.json model.h5 --name digits2 --input sketch:28x28
+  modelpad import model.json model.h5 --input sketch:28x28,scale=0..1
   modelpad import net.pt2 --name net --input image:224x224x3,scale=imagenet
   modelpad import forest.skops --name forest --samples rows.csv
+  modelpad import net.onnx --title "Leaf rust" --author "A. Muster" --card CARD.md
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
   image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
-                     mean=, std=, order=bgr, layout=nchw
+                     mean=, std=, order=bgr, layout=nchw;
+                     scale only where the model does not say it itself
   sketch:28x28       a drawing pad; same keys as image
   tensor:float32[4]  ? is a variable dimension; range=0..9999
                      bounds generated whole numbers
   text               for models that take strings; max=
+  age=number         a table's column; unit=, min=, max=, whole, nullable
+  port=choice:S,C,Q  a column with these categories; other allows more
+  batch=1            with any kind: predict items one at a time
+  batch=none         with any kind: the first axis is no batch axis
 
 --output SPEC, once per output:
   labels:cat,dog     or labels:@names.txt, one class per line;
@@ -41,12 +49,14 @@ EXAMPLE = """example:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = EXAMPLE
-    parser.add_argument("source", metavar="SOURCE", help="the model's file or folder")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="the model's file or folder, or a folder of models"
+    )
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="its weights, if they are in a separate file"
     )
     parser.add_argument(
-        "--name", help="the model's name in the store (default: from the file name)"
+        "--name", help="the model's name in the store (default: from the folder or the file name)"
     )
     parser.add_argument(
         "--input",
@@ -65,12 +75,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         metavar="PATH",
-        help="examples for the parity check: a folder of images, .npz, .csv, .txt or .jsonl",
+        help="examples for the parity check and the page: a folder of images, .npz, .csv, .json,"
+        " .jsonl or .txt",
     )
+    add_author_options(parser)
     parser.add_argument(
         "--module",
-        metavar="PACKAGE.MODULE:FACTORY",
-        help="function that builds the PyTorch module for a weights file",
+        metavar="PACKAGE.MODULE:FACTORY|FILE.py",
+        help="function that builds the PyTorch module for a weights file; or the Python file with a"
+        " Keras model's custom layers, which is run",
+    )
+    parser.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="signature of a TensorFlow model (default: serving_default)",
     )
     parser.add_argument(
         "--backend",
@@ -106,6 +124,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common_options(parser)
 
 
+def add_author_options(parser: argparse.ArgumentParser) -> None:
+    """What the author says about the model, for the manifest and the page."""
+    parser.add_argument("--title", default="", help="the page's headline (default: the name)")
+    parser.add_argument(
+        "--summary", default="", metavar="TEXT", help="one sentence below the title"
+    )
+    parser.add_argument("--author", default="", metavar="NAME", help="who trained the model")
+    parser.add_argument(
+        "--licence", default="", metavar="NAME", help="the model's licence, such as Apache-2.0"
+    )
+    parser.add_argument(
+        "--card", metavar="FILE.md", help="a model card in Markdown, shown without its HTML"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Converts the model, checks parity, saves the bundle, and prints the next command."""
     from modelpad.store import LocalStore
@@ -117,15 +150,47 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.source)
     store = LocalStore(Settings.from_environment(args).store)
     store.check_writable()
-    run_confined(lambda: import_file(args, path, store), f"Importing {path.name}", args.timeout)
+    run_confined(lambda: import_all(args, path, store), f"Importing {path.name}", args.timeout)
     return DONE
 
 
-def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
-    """Imports one file and prints the result."""
+def import_all(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
+    """Imports the model at `path`, or every model of a folder, and prints the results.
+
+    Raises `ConversionFailed` after the last one if some of several failed, and `UsageError` if
+    options for one model are given for several.
+    """
+    from modelpad.convert.folders import Found, find_models, name_file
+
+    report = _discard if args.json else _print_progress
+    found = Found((name_file(path),)) if args.weights else find_models(path)
+    names = {model.name for model in found.models}
+    if len(names) > 1 and (args.name or args.input or args.output):
+        raise UsageError(
+            f"{path} contains {len(names)} models: {', '.join(sorted(names))[:200]}.",
+            hint="Without --name, --input and --output all are imported; or give one's path.",
+        )
+    for part in found.left_out:
+        report(f"Left out {part.name}: {part.reason.words}")
+    failed = 0
+    for model in found.models:
+        try:
+            import_model(args, model, store)
+        except ModelpadError as error:
+            if len(found.models) == 1:
+                raise
+            failed += 1
+            _print_progress(f"Left out {model.name} version {model.version}: {error.words}")
+    if failed:
+        raise ConversionFailed(f"{failed} of {len(found.models)} models were not imported.")
+
+
+def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore) -> None:
+    """Imports one model and prints the result."""
     from modelpad.api import push_conversion
-    from modelpad.convert import ImportRequest, convert_model, open_source
-    from modelpad.convert.cache import name_from_path
+    from modelpad.convert import ImportRequest, convert_model
+    from modelpad.convert.card import read_card
+    from modelpad.convert.folders import build_request, open_model
 
     request = ImportRequest(
         inputs=tuple(args.input),
@@ -136,19 +201,27 @@ def import_file(args: argparse.Namespace, path: Path, store: LocalStore) -> None
         trust=args.trust,
         tolerance=args.tolerance,
         quantize=args.quantize,
+        signature=args.signature,
         backend=args.backend,
+        title=args.title,
+        summary=args.summary,
+        author=args.author,
+        licence=args.licence,
+        card=read_card(Path(args.card)) if args.card else "",
     )
     report = _discard if args.json else _print_progress
-    report(f"Reading {path.name} ...")
-    source = open_source(path, request)
-    report(f"{path.name}: {describe_source(source)}")
-    report("Converting and comparing ...")
-    conversion = convert_model(source, args.name or name_from_path(path), request, path)
-    entry = push_conversion(store, conversion)
+    report(f"Reading {model.path.name} ...")
+    with tempfile.TemporaryDirectory(prefix="modelpad-") as scratch:
+        request = build_request(model, request, Path(scratch))
+        source = open_model(model, request)
+        report(f"{model.path.name}: {describe_source(source)}")
+        report("Converting and comparing ...")
+        conversion = convert_model(source, args.name or model.name, request, model.path)
+    entry = push_conversion(store, conversion, model.version)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))
         return
-    for line in describe_conversion(conversion):
+    for line in [*(f"  note {note}" for note in model.notes), *describe_conversion(conversion)]:
         print(line)
     print(f"Saved as {entry.name} version {entry.version}.")
     print(f"Next: modelpad serve {entry.name}")
@@ -161,7 +234,9 @@ def describe_source(source: SourceModel) -> str:
     parameters = facts.pop("parameters", 0)
     if parameters:
         words.append(f"{parameters:,} parameters")
-    return ", ".join([*words, *(f"{key} {value}" for key, value in facts.items() if value)])
+    plain = {key: value for key, value in facts.items() if value and not isinstance(value, dict)}
+    words += [f"{key} {value}" for key, value in plain.items()]
+    return ", ".join(words)
 
 
 def describe_conversion(conversion: Conversion) -> list[str]:
@@ -208,6 +283,12 @@ def describe_field(field: Any) -> str:
     if field.kind == "tensor":
         shape = ", ".join("any" if side is None else str(side) for side in record["shape"])
         return f"{record['dtype']} [{shape}]"
+    if field.kind == "number":
+        return f"number, in {record['unit']}" if record["unit"] else "number"
+    if field.kind == "choice":
+        choices = [str(choice) for choice in record["choices"]]
+        more = f", ... ({len(choices)})" if len(choices) > 10 else ""
+        return f"one of {', '.join(choices[:10])}{more}"
     return str(field.kind)
 
 

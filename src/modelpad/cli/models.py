@@ -164,6 +164,7 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
         "summary": manifest.summary,
         "task": manifest.task,
         "created": manifest.created,
+        "author": manifest.author,
         "licence": manifest.licence,
         "inputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.inputs),
         "outputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.outputs),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import find_model
-from modelpad.errors import InvalidInput, ModelpadError
-from modelpad.foreign_json import load_json
+from modelpad.errors import InvalidInput, ModelpadError, UsageError
+from modelpad.foreign_json import Json, load_json
 
 if TYPE_CHECKING:
     from modelpad.engine import Session
@@ -22,6 +22,7 @@ EXAMPLE = """example:
   modelpad predict digits seven.png
   modelpad predict digits@3 *.png --json
   modelpad predict iris '[5.1, 3.5, 1.4, 0.2]'
+  modelpad predict loans rows.csv -o predictions.csv
 """
 
 
@@ -37,7 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="a file; for text and numbers also the text or the JSON list itself",
+        help="a file; for text and numbers also the text or the JSON itself. Each row of a .csv"
+        " file is an input; its header names the model's inputs",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write the predictions of a .csv file"
     )
     add_store_option(parser)
     add_common_options(parser)
@@ -47,31 +52,78 @@ def run(args: argparse.Namespace) -> int:
     """Prints one prediction per line. An input that fails is reported on standard error."""
     from modelpad.engine import Session
 
+    if args.output and (len(args.inputs) > 1 or not is_table(args.inputs[0])):
+        raise UsageError("--output is for the predictions of one CSV file.", hint="Give one .csv.")
     found = find_model(args.model, Settings.from_environment(args))
     session = Session(found.bundle)
     failed = False
     for given in args.inputs:
         try:
-            outputs = session.answer({session.signature.inputs[0].name: read_input(session, given)})
+            if is_table(given):
+                failed |= predict_file(session, found, given, args)
+                continue
+            outputs = session.answer(read_values(session, given))
         except ModelpadError as error:
             failed = True
-            print(f"{given}: {error.message} {error.hint}".rstrip(), file=sys.stderr)
+            print(f"{given}: {error.words}", file=sys.stderr)
             continue
         print(_write_json(found, given, outputs) if args.json else _write_line(given, outputs))
     return FAILED if failed else DONE
 
 
+def is_table(given: str) -> bool:
+    """Whether an argument is a file of rows."""
+    return given.lower().endswith(".csv")
+
+
+def predict_file(
+    session: Session, found: ResolvedBundle, given: str, args: argparse.Namespace
+) -> bool:
+    """Predicts every row of a CSV file; returns whether some failed.
+
+    Raises `InvalidInput` for a file or a header that cannot be read.
+    """
+    from modelpad.cli.tables import Counts, open_output, predict_rows
+
+    counts = Counts()
+    with open_output(args.output) as output:
+        for row in predict_rows(session, Path(given), counts, as_json=args.json):
+            head = {"input": given, "model": found.name, "version": found.version}
+            output.write(row if isinstance(row, str) else json.dumps(head | row) + "\n")
+    if counts.failed:
+        where = "" if args.json else "; see the column 'error'"
+        print(f"{counts.failed:,} of {counts.rows:,} rows failed{where}.", file=sys.stderr)
+    if args.output:
+        print(f"Wrote {args.output}: {counts.rows:,} rows.", file=sys.stderr)
+    return counts.failed > 0
+
+
+def read_values(session: Session, given: str) -> dict[str, object]:
+    """The input values for one argument; several are a JSON object. Raises `InvalidInput`."""
+    names = [field.name for field in session.signature.inputs]
+    if len(names) == 1:
+        return {names[0]: read_input(session, given)}
+    value = read_json(read_text(given))
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"The model has several inputs: {', '.join(names)}.",
+            hint="Give a JSON object that names them, or a .csv file with these columns.",
+            expected=", ".join(names),
+            got=given[:60],
+        )
+    return dict(value)
+
+
 def read_input(session: Session, given: str) -> object:
-    """The input value for one argument: a file's content, or the text or JSON itself.
+    """The value of the only input: a file's content, or the text or JSON itself.
 
     Raises:
         InvalidInput: an image file cannot be read, or the value is not UTF-8 or JSON.
     """
     kind = session.signature.inputs[0].kind
-    path = Path(given)
     if kind in ("sketch", "image"):
         try:
-            return path.read_bytes()
+            return Path(given).read_bytes()
         except OSError as error:
             raise InvalidInput(
                 f"The file cannot be read: {error.strerror}.",
@@ -80,14 +132,23 @@ def read_input(session: Session, given: str) -> object:
                 expected="the path of an image",
                 got=given,
             ) from error
+    text = read_text(given)
+    return text if kind in ("text", "number", "choice") else read_json(text)
+
+
+def read_text(given: str) -> str:
+    """The content of a file of that name, or the argument itself. Raises `InvalidInput`."""
+    path = Path(given)
     try:
-        text = path.read_text("utf-8") if path.is_file() else given
+        return path.read_text("utf-8") if path.is_file() else given
     except UnicodeDecodeError as error:
         raise InvalidInput("The file is not valid UTF-8.", hint="Save it as UTF-8.") from error
     except OSError:
-        text = given
-    if kind == "text":
-        return text
+        return given
+
+
+def read_json(text: str) -> Json:
+    """The value of JSON. Raises `InvalidInput`."""
     try:
         return load_json(text)
     except ValueError as error:

@@ -19,6 +19,9 @@ MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
   modelpad serve digits                 the example model, on port 8080
   modelpad serve my_model.keras         a trained model's file
+  modelpad serve model_repository       the models in a folder of files, or of
+                                        Triton, TensorFlow Serving or MLflow
+  modelpad serve a=net.onnx b=rf.skops  several models, each with its name
   modelpad serve digits@3 --port 9000   one version of a model in the store
   modelpad serve --host 0.0.0.0 --api-keys keys.txt
                                         other machines may use it, with a key
@@ -46,9 +49,9 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
         "models",
         metavar="MODEL",
         nargs="*",
-        help="a name in the store (NAME or NAME@VERSION), a bundle's folder, or a trained model's"
-        " file (model.keras, net.pt2, ...); default: every model in the store, or the example"
-        " model digits if the store is empty",
+        help="a name in the store (NAME or NAME@VERSION), a bundle's folder, a trained model's"
+        " file (model.keras, net.pt2, ...), or a folder with models; NAME=PATH serves it as NAME"
+        " (default: every model in the store, or the example model digits if the store is empty)",
     )
     add_store_option(group)
     group.add_argument(
@@ -269,7 +272,9 @@ def describe_server(server: RunningServer) -> Iterator[str]:
     """The banner: models, addresses, and commands to try."""
     url = server.address.url
     for model in server.models:
-        yield f"Serving {model.name} (version {model.version})"
+        others = sorted({*server.models.served[model.name].versions} - {model.version})
+        also = f"; also {', '.join(map(str, others))}" if others else ""
+        yield f"Serving {model.name} (version {model.version}{also})"
     yield f"  page  {url}"
     yield f"  API   {url}/docs"
     if server.grpc is not None:

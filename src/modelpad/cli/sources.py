@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_model(given: str, settings: Settings) -> ResolvedBundle:
-    """The bundle of a name, a bundle's folder or a model's file. Raises as `ModelFinder.find`."""
+    """The bundle of a name, of a folder or of a model's file. Raises as `ModelFinder.find`."""
     return ModelFinder(settings.store, settings.cache, print_progress).find(given)
 
 

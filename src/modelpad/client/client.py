@@ -192,10 +192,10 @@ class Client(_Session):
     def predict(
         self, value: object = None, *, model: str | None = None, **inputs: object
     ) -> Answer:
-        """One prediction. `value` is for a model with one input; `inputs` are for several, by name.
+        """One prediction. `value` is the only input, or a dictionary; `inputs` are given by name.
 
-        A picture is a `Path`, bytes, a Pillow image or a uint8 array. A tensor is an array or
-        nested lists. Text is a string.
+        An image is a `Path`, bytes, a Pillow image or a uint8 array. A tensor is an array or
+        nested lists. Text is a string. A missing number is None or NaN.
 
         Raises:
             InvalidInput, TooLarge, ModelNotFound, Unauthorized: the server rejects the request.
@@ -215,16 +215,16 @@ class Client(_Session):
     ) -> Iterator[Answer]:
         """Predictions in the order of `values`, which are dictionaries for several inputs.
 
-        Values are consumed lazily, so there may be any number of them.
+        Values are consumed lazily, so there may be any number of them. A `csv.DictReader` will do.
         """
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        found = self._find(model)
+        name = text_at(self._find(model), "name")
         waiting: deque[Future[Answer]] = deque()
         with ThreadPoolExecutor(concurrency) as threads:
             try:
                 for value in values:
-                    waiting.append(threads.submit(self._predict_one, text_at(found, "name"), value))
+                    waiting.append(threads.submit(self.predict, value, model=name))
                     if len(waiting) >= LOOKAHEAD * concurrency:
                         yield waiting.popleft().result()
                 while waiting:
@@ -232,11 +232,6 @@ class Client(_Session):
             finally:
                 for each in waiting:
                     each.cancel()
-
-    def _predict_one(self, name: str, value: object) -> Answer:
-        if isinstance(value, dict):
-            return self.predict(model=name, **value)
-        return self.predict(value, model=name)
 
     def _find(self, name: str | None) -> Model:
         if not self._knows(name):
@@ -312,9 +307,7 @@ class AsyncClient(_Session):
 
         async def one(value: object) -> Answer:
             async with gate:
-                named = value if isinstance(value, dict) else {}
-                alone = None if isinstance(value, dict) else value
-                return await self.predict(alone, model=text_at(found, "name"), **named)
+                return await self.predict(value, model=text_at(found, "name"))
 
         waiting: deque[asyncio.Task[Answer]] = deque()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class Listable(Protocol):
 class Answer:
     """A prediction's outputs by name.
 
-    A label is `{"label", "confidence", "scores"}`, a tensor a NumPy array and a picture a Pillow
+    A label is `{"label", "confidence", "scores"}`, a tensor a NumPy array and an image a Pillow
     image. Texts are strings and scores are numbers.
     """
 
@@ -87,12 +88,14 @@ class Answer:
 
 
 def encode_inputs(model: Model, value: object, named: Mapping[str, object]) -> dict[str, object]:
-    """The JSON of a request.
+    """The JSON of a request; `value` may also be a dictionary of all inputs.
 
     Raises `InvalidInput` if a single value is given for several inputs, or no value at all.
     """
     fields = _fields(model, "inputs")
-    if value is not None:
+    if isinstance(value, Mapping) and not named:
+        named = {str(name): each for name, each in value.items()}
+    elif value is not None:
         if len(fields) != 1:
             raise InvalidInput(
                 f"{model['name']} has several inputs.", hint=f"Name them: {', '.join(fields)}."
@@ -105,7 +108,7 @@ def encode_inputs(model: Model, value: object, named: Mapping[str, object]) -> d
 
 
 def encode_value(value: object, kind: str) -> object:
-    """A picture as a `data:` URL, an array as nested lists, anything else unchanged."""
+    """An image as a `data:` URL, an array as nested lists, NaN as null, the rest unchanged."""
     if isinstance(value, Path):
         body = value.read_bytes()
         return _as_url(body) if kind in PICTURES else body.decode("utf-8")
@@ -115,11 +118,11 @@ def encode_value(value: object, kind: str) -> object:
         file = io.BytesIO()
         value.save(file, "PNG")
         return _as_url(file.getvalue())
-    if not isinstance(value, Listable):
-        return value
     if kind in PICTURES and str(getattr(value, "dtype", "")) == "uint8":
         return encode_value(_to_picture(cast("NDArray[np.uint8]", value)), kind)
-    return value.tolist()
+    plain = value.tolist() if isinstance(value, Listable) else value
+    missing = kind == "number" and isinstance(plain, float) and math.isnan(plain)
+    return None if missing else plain
 
 
 def _to_picture(pixels: NDArray[np.uint8]) -> Picture:

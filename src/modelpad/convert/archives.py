@@ -39,7 +39,9 @@ def check_zip(path: Path, limits: ArchiveLimits | None = None) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except zipfile.BadZipFile as error:
+        raise truncated(path) from error
+    except (OSError, ValueError, NotImplementedError) as error:
         raise unreadable(path, str(error)) from error
     for entry in entries:
         parts = PurePosixPath(entry.filename).parts
@@ -112,6 +114,15 @@ def unreadable(path: Path, reason: str) -> ConversionFailed:
     """The error for a damaged or misidentified file."""
     return ConversionFailed(
         f"{path.name} cannot be read: {reason}", hint="Check that the file is complete."
+    )
+
+
+def truncated(path: Path) -> ConversionFailed:
+    """The error for a zip file whose index, at its end, is missing or damaged."""
+    return ConversionFailed(
+        f"{path.name} is incomplete: the end of the zip file is missing or damaged, after"
+        f" {path.stat().st_size:,} bytes.",
+        hint="Copy or download it again.",
     )
 
 

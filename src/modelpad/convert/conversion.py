@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.bundle import Manifest, Sample
+from modelpad.bundle import DEFAULT_SIGNATURE, Manifest, OtherSignature, Sample
 from modelpad.bundle.samples import add_input
 from modelpad.convert.batching import Batching, find_batching, pick_batch
+from modelpad.convert.card import write_card
 from modelpad.convert.graph import last_operator
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.naming import match_specs
-from modelpad.convert.native import keep_file, offering_native, prove_native
+from modelpad.convert.native import Kept, keep_file, offering_native, prove_native
 from modelpad.convert.output_plan import Observed, plan_outputs
 from modelpad.convert.parity import Parity, Pick
 from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
-from modelpad.convert.prove import Claim, GraphFacts, prove
+from modelpad.convert.prove import Claim, GraphFacts, Proved, prove
 from modelpad.convert.reference import Reference
 from modelpad.convert.samples import (
     Values,
@@ -34,13 +35,19 @@ from modelpad.convert.samples import (
     wrap_samples,
 )
 from modelpad.convert.scaling import find_scales
-from modelpad.convert.source import ImportRequest, SourceModel, TensorSpec
+from modelpad.convert.source import (
+    HasSignatures,
+    ImportRequest,
+    Quantized,
+    SourceModel,
+    TensorSpec,
+)
 from modelpad.convert.specs import InputSpec, parse_input, parse_output
-from modelpad.convert.typed_check import check_typed, open_files
-from modelpad.engine import Session
+from modelpad.convert.table_plan import split_specs
+from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
-from modelpad.errors import ParityFailed, UsageError
-from modelpad.fields import Label
+from modelpad.errors import ConversionFailed, ParityFailed, UsageError
+from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.steps import apply_steps
 from modelpad.foreign_json import Json
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
 
 MAX_KEPT_SAMPLES = 6
 MAX_INLINE_ELEMENTS = 4096
+MAX_COMPARED = 64  # samples, to find two with different predictions
 ALIKE = 1e-5  # relative; outputs that differ less between samples prove nothing
 
 
@@ -92,6 +100,18 @@ class Samples:
     generated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One signature of a model, converted and proved."""
+
+    plans: Plans
+    signature: Signature
+    proved: Proved
+    samples: Samples
+    reference: Reference
+    kept: Kept | None = None
+
+
 def convert_model(
     source: SourceModel, name: str, request: ImportRequest, file: Path | None = None
 ) -> Conversion:
@@ -106,7 +126,51 @@ def convert_model(
         ParityFailed: the graph's outputs differ from the model's.
         BundleInvalid: the name is invalid.
     """
-    graph = export_graph(source, request, file)
+    folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
+    try:
+        main = convert_signature(source, request, Path(folder.name) / "model.onnx", file)
+        kept = main.kept
+        files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
+        files |= source.files() if kept is None else {kept.model.file: kept.path}
+        files |= {"card.json": write_card(request.card)} if request.card else {}
+        left_out: list[str] = []
+        parts = Path(folder.name) / "signatures"
+        others = convert_others(source, request, parts, files, left_out)
+        quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
+        manifest = Manifest(
+            name=name,
+            task=task_name(main.plans.inputs, main.plans.outputs),
+            title=request.title or name,
+            summary=request.summary,
+            author=request.author,
+            licence=request.licence,
+            signature=main.signature,
+            source={"framework": source.framework, **source.facts, **quantized},
+            parity=main.proved.parity.to_dict() | ({"backend": "native"} if kept else {}),
+            samples=keep_samples(main, files),
+            signature_name=getattr(source, "signature_name", DEFAULT_SIGNATURE),
+            other_signatures=others,
+            native=None if kept is None else kept.model,
+        )
+        check_typed(manifest, files, main.reference, main.plans.outputs, main.samples.values)
+    except BaseException:
+        folder.cleanup()
+        raise
+    proved, notes = main.proved, (*write_notes(main.plans, main.proved.note), *left_out)
+    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
+
+
+def convert_signature(
+    source: SourceModel, request: ImportRequest, path: Path, file: Path | None = None
+) -> Converted:
+    """Converts one signature of a model to a graph at `path`. Raises like `convert_model`.
+
+    With the native backend there is no graph; the source's own file is kept.
+    """
+    native = request.backend == "native"
+    kept = keep_file(source, file, path.parent, request) if native else None
+    with offering_native(source, file):
+        graph = None if native else source.export()
     specs = [parse_input(text) for text in request.inputs]
     hard = [dict(item) for item in source.hard_samples()]
     dtypes = {spec.name: spec.dtype for spec in source.inputs}
@@ -117,63 +181,49 @@ def convert_model(
     axes = {tensor.name: tensor.batch_axis for tensor in tensors}
     reference = Reference(source, [*samples.items, *hard], axes)
     plans = plan_model(source, request, graph, inputs, reference)
-    folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
-    try:
-        claim = Claim(reference, plans.batching, pick_labels(plans))
-        files: dict[str, bytes | Path] = {}
-        kept = None if graph else keep_file(source, file, Path(folder.name), request)
-        quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
-        draft = Manifest(
-            name=name,
-            task=task_name(plans.inputs, plans.outputs),
-            title=name,
-            signature=make_signature(
-                plans.inputs, plans.outputs, plans.others, batched=plans.batching.joins
-            ),
-            source={"framework": source.framework, **source.facts, **quantized},
-            samples=keep_samples(samples, plans, reference, files),
-            native=None if kept is None else kept.model,
-        )
-
-        def check(session: Session, parity: Parity) -> None:
-            check_typed(session, reference, plans.outputs, samples.values, parity)
-
-        if graph is None:
-            assert kept is not None
-            files[kept.model.file] = kept.path
-            proved = prove_native(draft, files, claim, request.tolerance, check)
-            manifest = replace(draft, parity=proved.parity.to_dict() | {"backend": "native"})
-        else:
-            with offering_native(source, file):
-                proved = prove(
-                    graph,
-                    claim,
-                    Path(folder.name) / "model.onnx",
-                    tolerance=request.tolerance,
-                    quantize=request.quantize,
-                )
-            files |= {path.name: path for path in proved.paths}
-            files |= source.files()
-            joins = plans.batching.joins and not proved.note
-            signature = replace(draft.signature, batched=joins)
-            manifest = replace(draft, signature=signature, parity=proved.parity.to_dict())
-            with open_files(manifest, files) as session:
-                check(session, proved.parity)
-    except BaseException:
-        folder.cleanup()
-        raise
-    notes = write_notes(plans, proved.note)
-    return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
-
-
-def export_graph(
-    source: SourceModel, request: ImportRequest, file: Path | None
-) -> ModelProto | None:
-    """The model's graph; None for the native backend. Raises `ConversionFailed`."""
-    if request.backend == "native":
-        return None
+    quantized = source if isinstance(source, Quantized) else None
+    quanta = quantized.quanta if quantized else {}
+    tolerance = request.tolerance
+    if tolerance is None and quantized:
+        tolerance = quantized.tolerance
+    claim = Claim(reference, plans.batching, pick_labels(plans), quanta)
+    joins = plans.batching.joins
+    signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
+    if graph is None:
+        assert kept is not None
+        proved = prove_native(kept, signature, claim, tolerance)
+        return Converted(plans, signature, proved, samples, reference, kept)
     with offering_native(source, file):
-        return source.export()
+        proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
+    signature = replace(signature, batched=joins and not proved.note)
+    return Converted(plans, signature, proved, samples, reference)
+
+
+def convert_others(
+    source: SourceModel,
+    request: ImportRequest,
+    folder: Path,
+    files: dict[str, bytes | Path],
+    notes: list[str],
+) -> dict[str, OtherSignature]:
+    """Converts a model's other signatures, if it has any, and adds their graphs to `files`.
+
+    `notes` says which cannot be converted.
+    """
+    if not isinstance(source, HasSignatures):
+        return {}
+    plain = replace(request, inputs=(), outputs=(), samples=None, ask=False)
+    found = {}
+    for number, (name, other) in enumerate(source.other_signatures().items()):
+        folder.mkdir(exist_ok=True)
+        try:
+            part = convert_signature(other, plain, folder / f"{number}.onnx")
+        except (ConversionFailed, UsageError) as error:
+            notes.append(f"the signature {name!r} is left out: {error.message}")
+            continue
+        files |= {f"signatures/{path.name}": path for path in part.proved.paths}
+        found[name] = OtherSignature(f"signatures/{number}.onnx", part.signature)
+    return found
 
 
 def plan_model(
@@ -207,6 +257,7 @@ def choose_axes(
     tensors: Sequence[TensorSpec], specs: Sequence[InputSpec]
 ) -> tuple[TensorSpec, ...]:
     """The model's inputs, without a batch axis where the user says so. Raises `UsageError`."""
+    specs, _ = split_specs(specs)
     for batch in (spec.options.get("batch") for spec in specs):
         if batch not in (None, "1", "none"):
             raise UsageError(
@@ -224,9 +275,13 @@ def choose_axes(
 
 def check_variety(reference: Reference) -> None:
     """Raises `ParityFailed` if the model predicts the same for all items."""
-    count = min(7, len(reference.items))
-    outputs = [reference.predict((index,)) for index in range(count)]
-    if count > 1 and all(_are_alike([each[name] for each in outputs]) for name in outputs[0]):
+    first = reference.predict((0,))
+    count = min(MAX_COMPARED, len(reference.items))
+    for index in range(1, count):
+        other = reference.predict((index,))
+        if not all(_are_alike(first[name], other[name]) for name in first):
+            return
+    if count > 1:
         raise ParityFailed(
             f"The model predicts the same for {count} different samples, so that comparing it with"
             " its graph proves nothing.",
@@ -234,15 +289,14 @@ def check_variety(reference: Reference) -> None:
         )
 
 
-def _are_alike(arrays: Sequence[Array]) -> bool:
-    first = arrays[0]
-    if any(array.shape != first.shape for array in arrays):
+def _are_alike(first: Array, second: Array) -> bool:
+    if first.shape != second.shape:
         return False
     if first.dtype.kind not in "biuf":
-        return all(array.tolist() == first.tolist() for array in arrays)
-    numbers = np.stack([array.astype(np.float64) for array in arrays])
-    numbers = np.nan_to_num(numbers, posinf=0, neginf=0)
-    return not numbers.size or bool(np.ptp(numbers, axis=0).max() <= ALIKE * np.abs(numbers).max())
+        return bool(first.tolist() == second.tolist())
+    before, after = first.astype(np.float64), second.astype(np.float64)
+    limit = ALIKE * float(np.nanmax(np.abs(before), initial=0))
+    return bool(np.allclose(before, after, rtol=0, atol=limit, equal_nan=True))
 
 
 def pick_labels(plans: Plans) -> dict[str, Pick]:
@@ -297,10 +351,9 @@ def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str
     return f"{source}-to-{target}"
 
 
-def keep_samples(
-    samples: Samples, plans: Plans, reference: Reference, files: dict[str, bytes | Path]
-) -> tuple[Sample, ...]:
+def keep_samples(converted: Converted, files: dict[str, bytes | Path]) -> tuple[Sample, ...]:
     """A few samples for warm-up, and the user's for the page; images are added to `files`."""
+    plans, samples, reference = converted.plans, converted.samples, converted.reference
     kept = []
     label = next((plan for plan in plans.outputs if isinstance(plan.field, Label)), None)
     picks = pick_labels(plans)

@@ -6,24 +6,30 @@ import zipfile
 from importlib import import_module
 from pathlib import Path
 
+from modelpad.convert.archives import truncated
 from modelpad.convert.source import ImportRequest, SourceModel
+from modelpad.convert.unsupported import explain_file, explain_folder
 from modelpad.errors import ConversionFailed, UsageError
 from modelpad.foreign_json import load_json
 
 HEAD_BYTES = 4096
+MAX_JSON_BYTES = 64 << 20  # of a Keras architecture
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch.save wrote before 1.6
+TAR_MAGIC = slice(257, 262)
 SUPPORTED = (
     "Supported: Keras (.keras, .h5, .json with weights), PyTorch (.pt2, a state dict with --module,"
     " TorchScript .pt with --trust), TensorFlow (SavedModel, .tflite), scikit-learn (.skops),"
-    " XGBoost (.json, .ubj), LightGBM (.txt) and .onnx."
+    " XGBoost (.json, .ubj), LightGBM (.txt), CatBoost (.cbm, .json) and .onnx."
 )
 # The module and function that open each format. Only that module is imported.
 OPENERS = {
+    "catboost": ("catboost", "open_catboost"),
     "keras": ("keras", "open_keras"),
     "keras-json": ("keras", "open_keras"),
     "lightgbm": ("lightgbm", "open_lightgbm"),
     "onnx": ("onnx", "open_onnx"),
     "pickle": ("pickles", "open_pickle"),
-    "pt2": ("pytorch", "open_exported"),
+    "pt2": ("torch_program", "open_exported"),
     "safetensors": ("torch_weights", "open_weights"),
     "saved-model": ("tensorflow", "open_tensorflow"),
     "skops": ("sklearn", "open_skops"),
@@ -33,12 +39,23 @@ OPENERS = {
     "xgboost": ("xgboost", "open_xgboost"),
 }
 
+# Formats that are recognised, and opened once `OPENERS` names their modules.
+FORMATS = {"huggingface": "Hugging Face model"}
+HUGGING_FACE = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    "flax_model.msgpack",
+)
+
 
 def open_source(path: Path, request: ImportRequest) -> SourceModel:
     """Opens the model in `path` with its framework's converter.
 
     Raises:
-        ConversionFailed: the file does not exist or its format is unknown.
+        ConversionFailed: the file does not exist or its format is not supported.
         NotTrusted: it would run code, and `request.trust` is not set.
         MissingExtra: its framework is not installed.
         UsageError: separate weights are given for a format that contains its own.
@@ -52,7 +69,9 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
             hint="Only a Keras architecture (.json) has its weights in a separate file.",
         )
     if format_name not in OPENERS:
-        raise ConversionFailed(f"The format of {path.name} is not supported.", hint=SUPPORTED)
+        known = FORMATS.get(format_name)
+        what = f"is a {known}, which is not supported" if known else "has an unknown format"
+        raise ConversionFailed(f"{path.name} {what}.", hint=SUPPORTED)
     module, function = OPENERS[format_name]
     opener = getattr(import_module(f"modelpad.convert.{module}"), function)
     opened: SourceModel = opener(path, request)
@@ -60,12 +79,13 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
 
 
 def detect_format(path: Path) -> str:
-    """The format of a file or folder, a key of `OPENERS`; "" if unknown.
+    """The format of a file or folder, a key of `OPENERS` or `FORMATS`; "" if unknown.
 
-    Raises `ConversionFailed` if the file cannot be read or is empty.
+    Raises `ConversionFailed` if it cannot be read, is empty, or is known to be something else than
+    a model: a Git LFS pointer, a web page, another tool's format.
     """
     if path.is_dir():
-        return "saved-model" if (path / "saved_model.pb").is_file() else ""
+        return _detect_folder(path)
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -74,24 +94,47 @@ def detect_format(path: Path) -> str:
             f"{path} cannot be read: {error.strerror}.", hint="Check its permissions."
         ) from error
     if not head:
-        raise ConversionFailed(f"{path.name} is empty.", hint="Save the model again.")
+        raise ConversionFailed(f"{path.name} is empty.", hint="Save or download it again.")
+    unsupported = explain_file(path, head)
+    if unsupported is not None:
+        raise unsupported
     if head.startswith(b"PK\x03\x04"):
         return _detect_zip(path)
+    if head.lstrip().startswith((b"{", b"[")):
+        return _detect_json(path, head)
+    return _detect_head(path, head)
+
+
+def _detect_head(path: Path, head: bytes) -> str:
+    """The format of a file that is neither a zip file nor JSON."""
     if head.startswith(b"\x89HDF"):
         return "keras"
+    if head.startswith(b"CBM1"):
+        return "catboost"
     if head[4:8] == b"TFL3":
         return "tflite"
-    if head.lstrip().startswith((b"{", b"[")):
-        return _detect_json(path)
     if head.startswith(b"tree\n") or b"\nversion=v" in head[:200]:
         return "lightgbm"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
-    if head[:1] == b"{" or path.suffix == ".ubj":
+    if head.startswith(LEGACY_TORCH) or (head[TAR_MAGIC] == b"ustar" and b"sys_info" in head):
+        return "state-dict"
+    if path.suffix == ".ubj":
         return "xgboost"
     if head.startswith(b"\x80") or path.suffix in (".pkl", ".pickle", ".joblib"):
         return "pickle"
     return "onnx" if path.suffix == ".onnx" or head[:1] == b"\x08" else ""
+
+
+def _detect_folder(path: Path) -> str:
+    if (path / "saved_model.pb").is_file():
+        return "saved-model"
+    if (path / "config.json").is_file() and any((path / name).is_file() for name in HUGGING_FACE):
+        return "huggingface"
+    unsupported = explain_folder(path)
+    if unsupported is not None:
+        raise unsupported
+    return ""
 
 
 def _detect_zip(path: Path) -> str:
@@ -99,9 +142,7 @@ def _detect_zip(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise ConversionFailed(
-            f"{path.name} cannot be read: {error}.", hint="Check that the file is complete."
-        ) from error
+        raise truncated(path) from error
     ends = {"/".join(name.split("/")[1:]) or name for name in names}
     if {"config.json", "metadata.json"} <= set(names):
         return "keras"
@@ -114,10 +155,13 @@ def _detect_zip(path: Path) -> str:
     return "state-dict" if "data.pkl" in ends else ""
 
 
-def _detect_json(path: Path) -> str:
-    with path.open("rb") as file:
-        if file.read(1) == b"{" and file.read(1) in (b"L", b"l", b"i", b"U"):
-            return "xgboost"  # Universal Binary JSON, with a length after the brace
+def _detect_json(path: Path, head: bytes) -> str:
+    if head[:1] == b"{" and head[1:2] in (b"L", b"l", b"i", b"U"):
+        return "xgboost"  # Universal Binary JSON, with a length after the brace
+    if b'"learner"' in head[:200]:
+        return "xgboost"
+    if path.stat().st_size > MAX_JSON_BYTES:
+        return ""
     try:
         record = load_json(path.read_bytes())
     except ValueError as error:
@@ -126,6 +170,8 @@ def _detect_json(path: Path) -> str:
         ) from error
     if isinstance(record, dict) and "learner" in record:
         return "xgboost"
+    if isinstance(record, dict) and {"features_info", "scale_and_bias"} <= set(record):
+        return "catboost"
     if isinstance(record, dict) and "class_name" in record:
         return "keras-json"
     return ""

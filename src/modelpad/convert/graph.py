@@ -17,13 +17,16 @@ from modelpad.errors import ConversionFailed, MissingExtra, first_line
 from modelpad.runtime import disable_telemetry, load_onnxruntime
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
+
+    from modelpad.fields.arrays import Array
 
 # The oldest opset that our own steps support, the one to which older graphs are upgraded, and the
 # newest that every supported ONNX Runtime (from 1.20) runs.
 MIN_OPSET, OPSET, MAX_OPSET = 13, 17, 21
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MAX_INLINE_BYTES = 1_900_000_000  # a protobuf message is limited to 2 GiB
+BATCH = "batch"  # the symbol of a free batch axis
 # Operators that change the layout of values only.
 LAYOUT = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_LAYOUT_STEPS = 20
@@ -205,6 +208,33 @@ def rename_value(graph: GraphProto, old: str, new: str) -> None:
         for tensor in subgraph.initializer:
             if tensor.name == old:
                 tensor.name = new
+
+
+class NodeBuilder:
+    """Builds nodes one after another. Constants are added to the graph, nodes to `nodes`."""
+
+    def __init__(self, graph: GraphProto, prefix: str) -> None:
+        self.graph, self.prefix = graph, prefix
+        self.nodes: list[NodeProto] = []
+
+    def __call__(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        constants: Sequence[Array] = (),
+        **attributes: int | Sequence[int],
+    ) -> str:
+        """Adds a node with some values and constants as inputs; returns the name of its output."""
+        onnx = load_onnx()
+        number = len(self.nodes)
+        names = list(inputs)
+        for index, constant in enumerate(constants):
+            name = unused_name(self.graph, f"{self.prefix}/{op}_{number}_{index}")
+            self.graph.initializer.append(onnx.numpy_helper.from_array(constant, name))
+            names.append(name)
+        output = unused_name(self.graph, f"{self.prefix}/{op}_{number}")
+        self.nodes.append(onnx.helper.make_node(op, names, [output], name=output, **attributes))
+        return output
 
 
 def optimise(model: ModelProto) -> ModelProto:

@@ -23,7 +23,7 @@ from modelpad.convert.naming import (
 from modelpad.convert.plans import Evidence, InputPlan
 from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.specs import InputSpec
-from modelpad.convert.table_plan import is_table, plan_columns
+from modelpad.convert.table_plan import is_table, match_columns, plan_columns, split_specs
 from modelpad.errors import UsageError
 from modelpad.fields import Field, Image, Sketch, Tensor, Text
 from modelpad.fields.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
@@ -54,13 +54,14 @@ def plan_inputs(
 
     Raises `UsageError` if a spec does not fit the model, or if a pixel range is unknown.
     """
-    matched = match_specs(specs, tensors, "input")
+    matched = match_specs(split_specs(specs)[0], tensors, "input")
+    columns = match_columns(split_specs(specs)[1], tensors)
     is_only = len(tensors) == 1
     plans: list[InputPlan] = []
     for tensor in tensors:
         spec = matched.get(tensor.name)
         if spec is None and is_table(tensor, tensors):
-            plans += plan_columns(tensor, evidence.items)
+            plans += plan_columns(tensor, evidence.items, columns)
         else:
             plans.append(_plan_input(tensor, spec, framework, is_only, evidence))
     return deduplicate_names(plans)

@@ -1,4 +1,4 @@
-"""LightGBM boosters, in memory or from LightGBM's own files."""
+"""LightGBM boosters and estimators, in memory or from LightGBM's own files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelpad.convert.archives import unreadable
+from modelpad.convert.lightgbm_trees import Description, describe, transform_of
 from modelpad.convert.source import ImportRequest, TensorSpec
-from modelpad.convert.trees import convert_trees
-from modelpad.errors import MissingExtra
+from modelpad.convert.tree_ensembles import hard_rows, not_fitted
+from modelpad.convert.tree_outputs import Head, add_head
+from modelpad.convert.trees import GraphWriter, add_ensemble
+from modelpad.errors import ConversionFailed, MissingExtra, first_line
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
-    from lightgbm import Booster
+    from lightgbm import Booster, LGBMModel
     from onnx import ModelProto
+
+PROBABILITIES = ("binary", "cross_entropy", "multiclass", "multiclassova")
 
 
 def open_lightgbm(path: Path, request: ImportRequest) -> LightGBMSource:
-    """The booster in a text file. Raises `ConversionFailed` if it is not one."""
+    """The booster in a text file. Raises `ConversionFailed` if it is not one, or damaged."""
     lightgbm = load_lightgbm()
     try:
-        return LightGBMSource(lightgbm.Booster(model_file=str(path)))
+        booster = lightgbm.Booster(model_file=str(path))
     except lightgbm.basic.LightGBMError as error:
-        raise unreadable(path, str(error)[:200]) from error
+        raise unreadable(path, first_line(error, 200)) from error
+    return LightGBMSource(booster)
+
+
+def open_lightgbm_object(model: Booster | LGBMModel) -> LightGBMSource:
+    """The source of a booster or estimator. Raises `ConversionFailed` if it is not fitted."""
+    booster = getattr(model, "booster_", model)
+    if not hasattr(booster, "model_to_string"):
+        raise not_fitted(model)
+    names = getattr(model, "classes_", None)
+    return LightGBMSource(booster, None if names is None else tuple(str(name) for name in names))
 
 
 def load_lightgbm() -> ModuleType:
@@ -40,54 +55,52 @@ def load_lightgbm() -> ModuleType:
 
 
 class LightGBMSource:
-    """A booster. A classifier's output is the probability of each class."""
+    """A booster or regressor, which predicts as its `predict`; a classifier as `predict_proba`.
+
+    The input X is (batch, features) of float64, the precision in which LightGBM compares;
+    categories are their codes.
+    """
 
     framework = "lightgbm"
 
-    def __init__(self, booster: Booster, classes: Sequence[str] = ()) -> None:
-        """`classes` are used if there is one for each of the booster's classes."""
+    def __init__(self, booster: Booster, classes: tuple[str, ...] | None = None) -> None:
+        """`classes` are a classifier's, else None. Raises `ConversionFailed` if it is damaged."""
         lightgbm = load_lightgbm()
         self.booster = booster
-        text = booster.model_to_string()
-        objective = next(
-            (line for line in text.splitlines() if line.startswith("objective=")), "objective=none"
-        )
-        self.objective = objective.partition("=")[2].split()[0]
-        count = booster.num_model_per_iteration()
-        self.binary = self.objective in ("binary", "cross_entropy")
-        count = 2 if self.binary else count if count > 1 else 0
-        numbers = tuple(str(number) for number in range(count))
-        self.classes = tuple(classes) if len(classes) == count else numbers
-        self.inputs = (TensorSpec("input", "float32", (None, booster.num_feature())),)
-        name = "probabilities" if count else "output"
-        self.outputs = (TensorSpec(name, "float32", (None, count or 1)),)
+        self.description = describe(booster)
+        self.objective = self.description.objective
+        self.head = choose_head(self.description, classes is not None)
+        count = self.head.spec.shape[-1] if self.head.name == "probabilities" else 0
+        numbers = tuple(str(number) for number in range(count or 0))
+        self.classes = classes if classes and len(classes) == count else numbers
+        names = self.description.names
+        given = names != tuple(f"Column_{number}" for number in range(len(names)))
+        shape = (None, booster.num_feature())
+        self.inputs = (TensorSpec("X", "float64", shape, columns=names if given else ()),)
+        self.outputs = (self.head.spec,)
         self.facts: Mapping[str, Json] = {
             "model": self.objective,
-            "trees": booster.num_trees(),
+            "trees": len(self.description.ensemble.trees),
             "lightgbm": lightgbm.__version__,
         }
 
     def run(self, batch: Arrays) -> Arrays:
-        """The booster's outputs."""
-        output = np.asarray(self.booster.predict(next(iter(batch.values()))))
-        if self.binary:
-            output = np.stack([1 - output, output], axis=1)
-        return {self.outputs[0].name: output.reshape(len(output), -1).astype(np.float32)}
+        """The output of `predict`, or of a classifier's `predict_proba`."""
+        values = np.asarray(self.booster.predict(batch[self.inputs[0].name]), np.float64)
+        if self.head.layout == "pair":
+            values = np.stack([1 - values, values], axis=1)
+        return {self.head.name: values}
 
     def export(self) -> ModelProto:
-        """The graph, exported by onnxmltools."""
-        try:
-            from onnxmltools import convert_lightgbm
-        except ImportError as error:
-            raise MissingExtra("onnxmltools", extra="lightgbm") from error
-        options = {"zipmap": False} if self.classes else {}
-        return convert_trees(
-            convert_lightgbm, self.booster, self.inputs[0], self.outputs[0], **options
-        )
+        """The graph. Raises `ConversionFailed` for an unknown objective."""
+        transform_of(self.objective, self.description.options)
+        graph = GraphWriter()
+        sums = add_ensemble(graph, self.description.ensemble, self.inputs[0].name)
+        return graph.finish(self.inputs, self.outputs, [add_head(graph, self.head, sums)])
 
     def hard_samples(self) -> Sequence[Arrays]:
-        """None."""
-        return ()
+        """Rows with values on thresholds and next to them, missing and extreme ones."""
+        return [{self.inputs[0].name: row} for row in hard_rows(self.description.ensemble)]
 
     def save(self, folder: Path) -> Path:
         """The booster as a file of LightGBM's own format in `folder`."""
@@ -97,3 +110,20 @@ class LightGBMSource:
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in LightGBM's own format."""
         return {"lightgbm.txt": self.booster.model_to_string().encode("utf-8")}
+
+
+def choose_head(description: Description, is_classifier: bool) -> Head:
+    """The output that the booster or estimator predicts."""
+    objective, outputs = description.objective, description.ensemble.outputs
+    scale = float(description.options.get("sigmoid", 1))
+    try:
+        transform = transform_of(objective, description.options)
+    except ConversionFailed:
+        transform = "none"  # it runs, but cannot be exported
+    if outputs > 1:
+        name = "probabilities" if is_classifier or objective in PROBABILITIES else "prediction"
+        return Head(name, transform, "matrix", outputs, "float64", scale)
+    if is_classifier:
+        return Head("probabilities", transform, "pair", outputs, "float64", scale)
+    name = "probability" if objective in PROBABILITIES else "prediction"
+    return Head(name, transform, "vector", outputs, "float64", scale)

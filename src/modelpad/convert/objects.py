@@ -8,6 +8,7 @@ from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.errors import ConversionFailed, UsageError
 
 if TYPE_CHECKING:
+    import catboost
     import keras
     import lightgbm
     import onnx
@@ -25,7 +26,7 @@ class Learner(Protocol):
 
 
 def open_object(model: object, request: ImportRequest, example: object = None) -> SourceModel:
-    """Opens a model object: Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai or ONNX.
+    """Opens a model object of any supported framework, or an ONNX graph.
 
     A PyTorch module needs an `example` of its arguments, or `request.inputs`.
 
@@ -36,9 +37,9 @@ def open_object(model: object, request: ImportRequest, example: object = None) -
     roots = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     names = {kind.__name__ for kind in type(model).__mro__}
     if "keras" in roots and "Model" in names:
-        from modelpad.convert.keras import KerasSource
+        from modelpad.convert.keras_source import KerasSource
 
-        return KerasSource(cast("keras.Model", model))
+        return KerasSource(cast("keras.Model", model), request)
     if "fastai" in roots and "Learner" in names:
         learner = cast("Learner", model)
         source = _open_torch(learner.model.cpu(), request, example, "fastai")
@@ -47,9 +48,17 @@ def open_object(model: object, request: ImportRequest, example: object = None) -
     if "torch" in roots and "Module" in names:
         return _open_torch(cast("torch.nn.Module", model), request, example, "pytorch")
     if "xgboost" in roots:
-        return _open_xgboost(cast("xgboost.Booster | xgboost.XGBModel", model))
+        from modelpad.convert.xgboost import open_xgboost_object
+
+        return open_xgboost_object(cast("xgboost.Booster | xgboost.XGBModel", model))
     if "lightgbm" in roots:
-        return _open_lightgbm(cast("lightgbm.Booster | lightgbm.LGBMModel", model))
+        from modelpad.convert.lightgbm import open_lightgbm_object
+
+        return open_lightgbm_object(cast("lightgbm.Booster | lightgbm.LGBMModel", model))
+    if "catboost" in roots:
+        from modelpad.convert.catboost import CatBoostSource
+
+        return CatBoostSource(cast("catboost.CatBoost", model))
     if "BaseEstimator" in names and hasattr(model, "fit"):
         from modelpad.convert.sklearn import SklearnSource
 
@@ -62,7 +71,8 @@ def open_object(model: object, request: ImportRequest, example: object = None) -
         return OnnxSource(graph)
     raise ConversionFailed(
         f"A {type(model).__module__}.{type(model).__name__} is not a supported model.",
-        hint="Supported: Keras, PyTorch, scikit-learn, XGBoost, LightGBM, fastai and ONNX models.",
+        hint="Supported: Keras, PyTorch, scikit-learn, XGBoost, LightGBM, CatBoost, fastai and ONNX"
+        " models.",
     )
 
 
@@ -86,24 +96,6 @@ def _open_torch(
             "A PyTorch module does not declare its input shapes.",
             hint="Give an example, or describe them: image:224x224x3, or tensor:float32[4].",
         )
-    return TorchSource(module, read_specs(request, "The module"), "Module", framework=framework)
-
-
-def _open_xgboost(model: xgboost.Booster | xgboost.XGBModel) -> SourceModel:
-    from modelpad.convert.xgboost import XGBoostSource
-
-    booster = model.get_booster() if hasattr(model, "get_booster") else model
-    return XGBoostSource(cast("xgboost.Booster", booster), _class_names(model))
-
-
-def _open_lightgbm(model: lightgbm.Booster | lightgbm.LGBMModel) -> SourceModel:
-    from modelpad.convert.lightgbm import LightGBMSource
-
-    booster = getattr(model, "booster_", model)
-    return LightGBMSource(cast("lightgbm.Booster", booster), _class_names(model))
-
-
-def _class_names(model: object) -> tuple[str, ...]:
-    """An estimator's class names; empty for a booster."""
-    classes = getattr(model, "classes_", None)
-    return () if classes is None else tuple(str(name) for name in classes)
+    return TorchSource(
+        module, read_specs(request, "The module"), "Module", framework=framework, request=request
+    )

@@ -90,7 +90,7 @@ def _plan_output(
         return _plan_image(tensor, spec, seen, source)
     if kind == "score":
         return _plan_score(tensor, spec, output, is_only)
-    if output.dtype.kind in "OSU" and output[0].size == 1:
+    if output.dtype.kind in "OSU" and output[:1].size == 1:
         steps: tuple[Step, ...] = (Reshape(()),) if output.ndim > 1 else ()
         return OutputPlan(Text(choose_field_name(tensor, spec, "text", is_only)), tensor, steps)
     is_known = len(tensor.item_shape) == output.ndim - 1
@@ -101,7 +101,7 @@ def _plan_output(
 
 
 def _guess_output(output: Array, source: SourceModel, is_only: bool) -> str:
-    if output.dtype.kind == "f" and output.ndim <= 2 and output[0].size == 1:
+    if output.dtype.kind == "f" and output.ndim <= 2 and output[:1].size == 1:
         return "labels" if is_only and len(source.classes) == 2 else "score"
     if output.ndim != 2 or output.dtype.kind != "f":
         return "tensor"

@@ -22,6 +22,7 @@ Pick = Callable[[Array], Array]
 BATCHES = (1, 7)
 TOLERANCE = 1e-3
 ACCEPTABLE = 0.05  # relative; a larger difference is not one of precision
+ROUNDING = 1e-4  # of a quantum, when it is subtracted in float32
 MIN_SCALE = 1e-6  # the smallest magnitude that differences are relative to
 
 
@@ -59,18 +60,19 @@ def check_parity(
     batches: Sequence[int] = BATCHES,
     tolerance: float = TOLERANCE,
     labels: Mapping[str, Pick] | None = None,
+    quanta: Mapping[str, float] | None = None,
 ) -> Parity:
     """Runs both models on the same raw items, alone and in batches of the sizes in `batches`.
 
     Only items of one shape can be in a batch. `labels` pick the
     class of each item from an output. An output fails if two of its numbers differ by more than
-    `tolerance` times its largest number.
+    `tolerance` times its largest number, and by more than its quantum, if it has one.
 
     Raises:
         ParityFailed: an output differs, has another shape, or is NaN in only one of the models. The
             message names it.
     """
-    labels = labels or {}
+    labels, quanta = labels or {}, quanta or {}
     worst, worst_relative, agreed, counted = 0.0, 0.0, 0, 0
     for size in batches:
         usable = [*range(len(reference.items))] if size == 1 else reference.alike()
@@ -78,7 +80,9 @@ def check_parity(
             picked = tuple(usable[(start + offset) % len(usable)] for offset in range(size))
             expected, got = reference.predict(picked), bundle(reference.stack(picked))
             for name, array in expected.items():
-                difference, relative = compare(name, array, got[name], size, tolerance)
+                difference, relative = compare(
+                    name, array, got[name], size, tolerance, quanta.get(name, 0.0)
+                )
                 worst, worst_relative = max(worst, difference), max(worst_relative, relative)
                 if name in labels:
                     same = labels[name](array) == labels[name](got[name])
@@ -88,7 +92,7 @@ def check_parity(
 
 
 def compare(
-    name: str, expected: Array, got: Array, size: int, tolerance: float
+    name: str, expected: Array, got: Array, size: int, tolerance: float, quantum: float = 0.0
 ) -> tuple[float, float]:
     """The largest absolute and relative difference of an output of `size` items.
 
@@ -113,7 +117,7 @@ def compare(
     difference = float(distance.max()) if np.isfinite(distance).all() else float("inf")
     finite = np.abs(first[np.isfinite(first)])
     relative = difference / max(MIN_SCALE, float(finite.max()) if finite.size else 1.0)
-    if relative > tolerance:
+    if relative > tolerance and difference > quantum * (1 + ROUNDING):
         raise _differ(name, size, difference, relative, tolerance)
     return difference, relative
 

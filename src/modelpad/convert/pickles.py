@@ -59,7 +59,12 @@ def missing_package(path: Path, error: ModuleNotFoundError) -> ModelpadError:
         return ConversionFailed(
             f"{path.name} is a fastai learner, and fastai is not installed.", hint=FASTAI_HINT
         )
-    known = {"sklearn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+    known = {
+        "sklearn": "sklearn",
+        "xgboost": "xgboost",
+        "lightgbm": "lightgbm",
+        "catboost": "catboost",
+    }
     if package in known:
         return MissingExtra(package, extra=known[package])
     return ConversionFailed(

@@ -59,12 +59,14 @@ class Proved:
 class Claim:
     """What a graph has to prove: it predicts as the source model does for the reference's items.
 
-    `labels` pick the class of each item from an output, by its name.
+    `labels` pick the class of each item from an output, by its name. `quanta` are the absolute
+    differences that an output of a quantized model may have.
     """
 
     reference: Reference
     batching: Batching
     labels: Mapping[str, Pick] = field(default_factory=dict)
+    quanta: Mapping[str, float] = field(default_factory=dict)
 
 
 def prove(
@@ -123,9 +125,16 @@ class _Proof:
 
     def _compare(self, run: Run, tolerance: float) -> tuple[Parity, str]:
         """Parity, and why items are not joined if it is because of the graph."""
-        reference, labels = self.claim.reference, self.claim.labels
+        claim = self.claim
         batches = self._batches(run)
-        parity = check_parity(reference, run, batches=batches, tolerance=tolerance, labels=labels)
+        parity = check_parity(
+            claim.reference,
+            run,
+            batches=batches,
+            tolerance=tolerance,
+            labels=claim.labels,
+            quanta=claim.quanta,
+        )
         return parity, GRAPH_NOT_BATCHED if self.claim.batching.joins and batches == (1,) else ""
 
     def _batches(self, run: Run) -> tuple[int, ...]:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.convert.plans import InputPlan
 from modelpad.convert.source import Shape
-from modelpad.engine.typed import TypedInputs, batch_first
-from modelpad.errors import ModelpadError, UsageError
+from modelpad.engine.typed import TypedInputs, batch_first, place_batch
+from modelpad.errors import InvalidInput, ModelpadError, UsageError
 from modelpad.fields import Choice, Image, Number, Sketch, Tensor, Text
 from modelpad.fields.arrays import Array, Arrays
+from modelpad.fields.csv_table import read_samples
 from modelpad.foreign_json import Json, as_list, load_json
 
 Values: TypeAlias = "dict[str, bytes | Json]"
@@ -48,6 +49,16 @@ class Column(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> object: ...
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A pandas DataFrame."""
+
+    columns: Iterable[object]
+    iloc: object
+
+    def __getitem__(self, name: object, /) -> Column: ...
 
 
 @runtime_checkable
@@ -91,7 +102,11 @@ def wrap_samples(values: object, plans: Sequence[InputPlan]) -> list[Values]:
         UsageError: there are no samples, or the inputs have different numbers of values.
     """
     names = [plan.field.name for plan in plans]
-    columns = _as_columns(values if isinstance(values, dict) else {names[0]: values})
+    if isinstance(values, Frame):
+        values = {str(name): values[name] for name in values.columns}
+    if not isinstance(values, dict):
+        values = _split_table(values, plans) if is_one_table(plans) else {names[0]: values}
+    columns = _as_columns({name: values[name] for name in values if name in names} or values)
     if set(columns) != set(names):
         raise UsageError(
             f"samples has {', '.join(columns)}; the inputs are {', '.join(names)}.",
@@ -132,7 +147,31 @@ def _wrap_value(value: object, kind: str) -> bytes | Json:
             return _write_png(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if isinstance(value, str | bytes):
         return value
+    if kind in ("number", "choice"):
+        return _plain(value)
     return _to_lists(value)
+
+
+def _plain(value: object) -> Json:
+    """A number or a text of any array type; None for NaN."""
+    plain: Json = np.asarray(value).reshape(-1).tolist()[0]
+    return None if isinstance(plain, float) and plain != plain else plain
+
+
+def is_one_table(plans: Sequence[InputPlan]) -> bool:
+    """Whether all fields are columns of one tensor."""
+    return len({plan.spec.name for plan in plans}) == 1 and plans[0].column is not None
+
+
+def _split_table(values: object, plans: Sequence[InputPlan]) -> dict[str, object]:
+    """The columns of an array (samples, columns). Raises `UsageError`."""
+    table = np.asarray(values)
+    if table.ndim != 2 or table.shape[1] != len(plans):
+        raise UsageError(
+            f"samples has shape {list(table.shape)}; the model has {len(plans)} columns.",
+            hint="Give an array (samples, columns), or {column: values}.",
+        )
+    return {plan.field.name: table[:, plan.column or 0] for plan in plans}
 
 
 def generate_samples(plans: Sequence[InputPlan], count: int = GENERATED) -> list[Values]:
@@ -162,7 +201,9 @@ def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> lis
             ) from error
         decoded.append(
             {
-                name: array if axes[name] is None else batch_first(array, axes[name])[0]
+                name: array
+                if axes[name] is None
+                else place_batch(batch_first(array, axes[name]), None)
                 for name, array in batch.items()
             }
         )
@@ -191,23 +232,45 @@ def _read_file(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
             lines = file.read_text("utf-8").splitlines()
             return [_to_sample(line, plans) for line in lines if line.strip()]
         if suffix == ".csv":
-            return [_to_sample([*row], plans) for row in _read_rows(file)]
-    except (ValueError, OSError, TypeError) as error:
+            return _read_csv(file, plans)
+    except (ValueError, OSError, TypeError, InvalidInput) as error:
         raise UsageError(
             f"The samples in {file} cannot be read: {error}.", hint=SUPPORTED
         ) from error
     return []
 
 
+def _read_csv(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
+    """Rows of named columns, or rows of numbers without names."""
+    fields = [plan.field for plan in plans]
+    if len(fields) == 1 and isinstance(fields[0], Tensor):
+        return [_to_sample([*row], plans) for row in _read_rows(file)]
+    with file.open(encoding="utf-8", newline="\n") as stream:
+        rows = read_samples(stream, fields, MAX_SAMPLES)
+    return [cast("Values", row) for row in rows]
+
+
 def _split_arrays(arrays: Arrays, plans: Sequence[InputPlan]) -> list[Values]:
     names = [plan.field.name for plan in plans]
+    if len(arrays) == 1 and is_one_table(plans):
+        split = _split_table(next(iter(arrays.values())), plans)
+        arrays = {name: np.asarray(column) for name, column in split.items()}
     if len(names) == 1 and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     missing = [name for name in names if name not in arrays]
     if missing:
         raise ValueError(f"there is no array {missing[0]!r}")
     count = min(MAX_SAMPLES, *(len(arrays[name]) for name in names))
-    return [{name: _to_lists(arrays[name][row]) for name in names} for row in range(count)]
+    kinds = {plan.field.name: plan.field.kind for plan in plans}
+    return [
+        {
+            name: _plain(arrays[name][row])
+            if kinds[name] in ("number", "choice")
+            else _to_lists(arrays[name][row])
+            for name in names
+        }
+        for row in range(count)
+    ]
 
 
 def _to_sample(value: Json, plans: Sequence[InputPlan]) -> Values:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
@@ -96,15 +96,43 @@ class SourceModel(Protocol):
         """The framework's own files, to include in the bundle."""
 
 
+@runtime_checkable
+class HasSignatures(Protocol):
+    """A source model of a format that has several signatures; it is itself the main one."""
+
+    @property
+    def signature_name(self) -> str:
+        """The main signature's name."""
+
+    def other_signatures(self) -> Mapping[str, SourceModel]:
+        """The other signatures by name."""
+
+
+@runtime_checkable
+class Quantized(Protocol):
+    """A source model that computes with integers, which its graph need not do in the same steps."""
+
+    @property
+    def quanta(self) -> Mapping[str, float]:
+        """The accepted absolute difference of an output by name: one quantum."""
+
+    @property
+    def tolerance(self) -> float | None:
+        """The accepted relative difference, if it is larger than usual."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
     """The user's options for an import.
 
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
-    untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
-    pixel range is unknown is an error; else it is served as numbers. `backend` is `onnx`, or
-    `native` to keep the framework's own file and run it there.
+    untrained PyTorch module, or the path of a Python file that defines custom Keras objects.
+    `trust` allows the file to run code. With `ask`, an image input whose pixel range is unknown is
+    an error; else it is served as numbers. `signature` names the main signature of a TensorFlow
+    model; None means its default. `backend` is `onnx`, or `native` to keep the framework's own file
+    and run it there. `title`, `summary`, `author`, `licence` and `card` (Markdown) are
+    the author's words, for the manifest and the page.
     """
 
     inputs: tuple[str, ...] = ()
@@ -116,4 +144,10 @@ class ImportRequest:
     tolerance: float | None = None
     quantize: str | None = None
     ask: bool = True
+    signature: str | None = None
     backend: str = "onnx"
+    title: str = ""
+    summary: str = ""
+    author: str = ""
+    licence: str = ""
+    card: str = ""

@@ -1,6 +1,7 @@
 """The syntax of `--input` and `--output`: `[NAME=]KIND[:SHAPE][,KEY=VALUE...]`.
 
     image:224x224x3,scale=imagenet      sketch:28x28      tensor:float32[4]      text
+    age=number:unit=years,min=0,max=120        port=choice:S,C,Q
     labels:cat,dog      labels:@names.txt      image      tensor      score
 
 This module only parses. `input_plan.py` and `output_plan.py` apply the specs to a model.
@@ -16,13 +17,16 @@ from pathlib import Path
 from modelpad.errors import UsageError
 from modelpad.fields.tensor import DTYPES
 
-INPUT_KINDS = ("image", "sketch", "tensor", "text")
+INPUT_KINDS = ("image", "sketch", "tensor", "text", "number", "choice")
+COLUMN_KINDS = ("number", "choice")  # of a table's columns
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
 INPUT_OPTIONS = {
     "image": ("scale", "mean", "std", "order", "layout", "batch"),
     "sketch": ("scale", "mean", "std", "layout", "box", "batch"),
     "tensor": ("range", "batch"),
     "text": ("max", "batch"),
+    "number": ("unit", "min", "max", "whole", "nullable"),
+    "choice": ("other",),
 }
 OUTPUT_OPTIONS = {
     "labels": ("from", "top"),
@@ -33,8 +37,12 @@ OUTPUT_OPTIONS = {
 INPUT_EXAMPLE = (
     "For example: --input image:224x224x3,scale=imagenet, or --input 'tensor:float32[4]'."
 )
+FLAGS = ("whole", "nullable", "other")  # options without a value
+COLUMN_EXAMPLE = "For example: --input age=number:unit=years,min=0, or --input port=choice:S,C,Q."
 OUTPUT_EXAMPLE = "For example: --output labels:cat,dog, or --output labels:@names.txt."
-NAMED = re.compile(r"(?P<name>[^=:,\[\]]+)=(?P<rest>(image|sketch|tensor|text|labels|score)\b.*)")
+NAMED = re.compile(
+    r"(?P<name>[^=:,\[\]]+)=(?P<rest>(image|sketch|tensor|text|number|choice|labels|score)\b.*)"
+)
 KIND = re.compile(r"(?P<kind>[a-z]+)(:(?P<rest>.*))?", re.DOTALL)
 SIDES = re.compile(r"(\d+|\?)(x(\d+|\?)){1,2}")
 TENSOR = re.compile(r"(?P<dtype>[a-z]+\d*)(\[(?P<sides>[^\]]*)\])?")
@@ -48,6 +56,7 @@ class InputSpec:
     name: str | None = None
     sides: tuple[int | None, ...] | None = None
     dtype: str | None = None
+    choices: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,19 +73,37 @@ class OutputSpec:
 def parse_input(text: str) -> InputSpec:
     """Parses one `--input`. Raises `UsageError` with an example."""
     name, kind, rest = _split(text, INPUT_KINDS, INPUT_EXAMPLE)
+    if kind in COLUMN_KINDS:
+        return _parse_column(text, name, kind, rest)
     shape, options = _split_options(text, rest, INPUT_OPTIONS[kind], INPUT_EXAMPLE)
     if kind == "text" and shape:
         raise UsageError(f"{text!r}: text has no shape.", hint="Use: --input text")
     if kind == "tensor":
         dtype, sides = _read_tensor(text, shape)
-        return InputSpec(kind, name, sides, dtype, options)
+        return InputSpec(kind, name, sides, dtype, options=options)
     if not shape:
-        return InputSpec(kind, name, None, None, options)
+        return InputSpec(kind, name, None, None, options=options)
     if not SIDES.fullmatch(shape):
         raise UsageError(f"{text!r}: {shape!r} is not HEIGHTxWIDTHxCHANNELS.", hint=INPUT_EXAMPLE)
     return InputSpec(
-        kind, name, tuple(_read_side(side) for side in shape.split("x")), None, options
+        kind, name, tuple(_read_side(side) for side in shape.split("x")), options=options
     )
+
+
+def _parse_column(text: str, name: str | None, kind: str, rest: str) -> InputSpec:
+    """A table's column: `number:unit=cm,min=0,whole`, or `choice:a,b,other`."""
+    if name is None:
+        raise UsageError(f"{text!r} does not say which column it describes.", hint=COLUMN_EXAMPLE)
+    allowed, options, choices = INPUT_OPTIONS[kind], {}, []
+    for word in filter(None, (each.strip() for each in rest.split(","))):
+        key, equals, value = word.partition("=")
+        if key in allowed and bool(equals) != (key in FLAGS):
+            options[key] = value
+        elif kind == "choice" and not equals:
+            choices.append(word)
+        else:
+            raise UsageError(f"{text!r}: invalid option {word!r}.", hint=COLUMN_EXAMPLE)
+    return InputSpec(kind, name, choices=tuple(choices), options=options)
 
 
 def parse_output(text: str) -> OutputSpec:

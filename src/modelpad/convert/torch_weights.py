@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,15 @@ from modelpad.convert.pickles import missing_package
 from modelpad.convert.pytorch import TorchSource, read_specs
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.convert.torch_export import load_torch
+from modelpad.convert.user_code import load_file
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, UsageError, first_line
 
 if TYPE_CHECKING:
     import torch
+
+HEAD_BYTES = 512
+MAX_SEARCHED_BYTES = 16 << 20
+LIGHTNING = b"pytorch-lightning_version"  # a key of the saved dictionary
 
 
 def open_weights(path: Path, request: ImportRequest) -> SourceModel:
@@ -34,10 +40,11 @@ def open_weights(path: Path, request: ImportRequest) -> SourceModel:
         MissingExtra: a required package is not installed.
     """
     load_torch()
-    if path.read_bytes()[8:9] == b"{" and not zipfile.is_zipfile(path):
+    is_zip = zipfile.is_zipfile(path)
+    if _read_head(path)[8:9] == b"{" and not is_zip:
         state = _load_safetensors(path)
     else:
-        check_zip(path)
+        _check_pickled(path, is_zip, request)
         state = _load_pickled(path, request)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -58,22 +65,31 @@ def open_weights(path: Path, request: ImportRequest) -> SourceModel:
             f" {' '.join(line.strip() for line in lines[1:3]) or first_line(error)}",
             hint="Use the factory of the module that was trained.",
         ) from error
-    return TorchSource(module, read_specs(request, path.name), "Module")
+    return TorchSource(module, read_specs(request, path.name), "Module", request=request)
 
 
 def create_module(factory: str) -> torch.nn.Module:
-    """The module that `package.module:function` returns. Raises `UsageError`."""
+    """The module that `package.module:function` or `FILE.py:function` returns.
+
+    Raises `UsageError`.
+    """
     import torch
 
-    name, _, attribute = factory.partition(":")
+    name, _, attribute = factory.rpartition(":")
+    if not name:
+        name, attribute = attribute, ""
     if not attribute:
         raise UsageError(
-            f"--module {factory!r} is not package.module:factory.", hint="--module net:make_net"
+            f"--module {factory!r} is not package.module:factory or FILE.py:factory.",
+            hint="For example --module net:make_net",
         )
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does, for modules in the current folder
     try:
-        module: object = getattr(importlib.import_module(name), attribute)()
+        source = load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        module: object = getattr(source, attribute)()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(
             f"--module {factory}: {type(error).__name__}: {first_line(error)}.",
@@ -85,6 +101,38 @@ def create_module(factory: str) -> torch.nn.Module:
             hint="Name a function without arguments that returns the untrained module.",
         )
     return module.eval()
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _check_pickled(path: Path, is_zip: bool, request: ImportRequest) -> None:
+    """Checks a file of `torch.save`: a zip file, or what PyTorch wrote before 1.6.
+
+    Raises as `check_zip`; `ConversionFailed` for what PyTorch wrote before 0.2, a tar file;
+    `UsageError` for a checkpoint of PyTorch Lightning without `--module`.
+    """
+    if not is_zip:
+        if _read_head(path).startswith(b"\x80"):
+            return
+        if tarfile.is_tarfile(path):
+            raise ConversionFailed(
+                f"{path.name} was saved by PyTorch 0.1, as a tar file.",
+                hint="Load it with a PyTorch before 2.6, and save its state_dict() again.",
+            )
+    names = check_zip(path)
+    pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+    if pickled is None or request.factory is not None or request.trust:
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(pickled) as file:
+        if LIGHTNING in file.read(MAX_SEARCHED_BYTES):
+            raise UsageError(
+                f"{path.name} is a checkpoint of PyTorch Lightning: weights without their module.",
+                hint="Name the function that creates the LightningModule:"
+                " --module package.module:factory",
+            )
 
 
 def _load_safetensors(path: Path) -> object:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from modelpad.bundle import Manifest, write_bundle
-from modelpad.convert.parity import Parity
 from modelpad.convert.plans import OutputPlan
 from modelpad.convert.reference import Reference
 from modelpad.convert.samples import Values
@@ -21,39 +19,32 @@ ROUNDING = 2e-6  # fields round to six decimals
 
 
 def check_typed(
-    session: Session,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
     reference: Reference,
     outputs: Sequence[OutputPlan],
     values: Sequence[Values],
-    parity: Parity,
 ) -> None:
     """Predicts samples as the typed API does, and compares with the source model's predictions.
 
     `values` are those of the reference's first items. Raises `ParityFailed` if they differ.
     """
+    worst = (manifest.parity or {}).get("largest_difference")
+    limit = max(ROUNDING, 2 * worst if isinstance(worst, float) else 0.0)
     typed = TypedOutputs([plan.field for plan in outputs], [plan.binding for plan in outputs])
-    for number, sample in enumerate(values[:CHECKED]):
-        got = session.answer(sample)
-        expected = typed.encode(reference.predict((number,)))
-        for name, value in expected.items():
-            limit = max(ROUNDING, 2 * parity.largest_difference)
-            if not agree(value, got[name], limit):
-                raise ParityFailed(
-                    f"The typed output {name!r} is not what the source model predicts.",
-                    hint="Please report this, with the model's framework and version.",
-                    output=name,
-                )
-
-
-@contextmanager
-def open_files(manifest: Manifest, files: Mapping[str, bytes | Path]) -> Iterator[Session]:
-    """A session with the bundle of these files, which is removed on exit."""
     with tempfile.TemporaryDirectory(prefix="modelpad-typed-") as folder:
         session = Session(write_bundle(Path(folder) / "bundle", manifest, files))
-        try:
-            yield session
-        finally:
-            session.close()
+        for number, sample in enumerate(values[:CHECKED]):
+            got = session.answer(sample)
+            expected = typed.encode(reference.predict((number,)))
+            for name, value in expected.items():
+                if not agree(value, got[name], limit):
+                    raise ParityFailed(
+                        f"The typed output {name!r} is not what the source model predicts.",
+                        hint="Please report this, with the model's framework and version.",
+                        output=name,
+                    )
+        session.close()
 
 
 def agree(first: object, second: object, limit: float) -> bool:

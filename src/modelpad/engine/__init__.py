@@ -10,10 +10,10 @@ from modelpad.engine.session import (
     DEVICES,
     Session,
     SessionSettings,
-    TensorInfo,
     allotted_cpus,
 )
-from modelpad.engine.typed import LARGE_ARRAY, batch_first
+from modelpad.engine.tensors import TensorInfo
+from modelpad.engine.typed import LARGE_ARRAY, TypedAccess, batch_first
 
 __all__ = [
     "CALLER",
@@ -27,6 +27,7 @@ __all__ = [
     "Session",
     "SessionSettings",
     "TensorInfo",
+    "TypedAccess",
     "allotted_cpus",
     "batch_first",
     "find_best_batch",

@@ -120,13 +120,17 @@ class Batcher:
             1, lambda: typed.inputs.decode(values), typed.outputs.encode_small
         )
 
-    async def run(self, arrays: Arrays, *, timeout_s: float | None = None) -> Arrays:
-        """The graph's outputs for its inputs. Raises like `answer`.
+    async def run(
+        self, arrays: Arrays, *, timeout_s: float | None = None, signature: str = ""
+    ) -> Arrays:
+        """The graph's outputs for its inputs, by one of its signatures. Raises like `answer`.
 
         A large request runs in chunks, between those of other requests.
         """
-        items = self.session.typed.inputs.count_items(arrays)
-        return await self._enqueue(items, lambda: arrays, lambda outputs: outputs, timeout_s)
+        items = self.session.find_signature(signature).typed.inputs.count_items(arrays)
+        return await self._enqueue(
+            items, lambda: arrays, lambda outputs: outputs, timeout_s, signature
+        )
 
     def check_free(self) -> None:
         """Raises `Overloaded` if the queue is full."""
@@ -193,6 +197,7 @@ class Batcher:
         prepare: Callable[[], Arrays],
         finish: Callable[[Arrays], Result],
         timeout_s: float | None = None,
+        signature: str = "",
     ) -> Result:
         if self._closed:
             raise NotReady(CLOSING, hint="Try again in a second.")
@@ -200,7 +205,8 @@ class Batcher:
         loop = self._loop = asyncio.get_running_loop()
         now = time.monotonic()
         limit = min(timeout_s or self.limits.timeout_s, self.limits.timeout_s)
-        chunk_size = self.batches.max_chunk_size if self.session.can_split else 0
+        splits = self.session.find_signature(signature).can_split
+        chunk_size = self.batches.max_chunk_size if splits else 0
         future: asyncio.Future[Result] = loop.create_future()
         request = InferenceRequest(
             arrived=now,
@@ -208,6 +214,7 @@ class Batcher:
             items=items,
             prepare=prepare,
             finish=finish,
+            signature=signature,
             chunk_size=chunk_size,
             future=cast("asyncio.Future[object]", future),
         )

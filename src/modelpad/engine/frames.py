@@ -118,7 +118,7 @@ def receive_frame(connection: socket.socket) -> tuple[Header, Arrays]:
         raise FrameInvalid(f"a frame declares {head_bytes:,} and {body_bytes:,} bytes")
     try:
         header = _decoder.decode(_receive(connection, head_bytes))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameInvalid(f"a header is not valid: {error}") from error
     parts = header.tensors if isinstance(header, Call | Result) else ()
     if sum(part.bytes for part in parts) != body_bytes:
@@ -180,7 +180,7 @@ def _read_text_array(data: bytearray, part: Part, count: int) -> Array:
 
     try:
         texts = _texts.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameInvalid(f"the tensor {part.name!r} is not valid: {error}") from error
     if len(texts) != count:
         raise FrameInvalid(f"the tensor {part.name!r} does not have the size of its shape")

@@ -26,12 +26,14 @@ class InferenceRequest(QueuedRequest):
     """A request of `size` items, run in chunks of at most `chunk_size`, or as a whole if that is 0.
 
     `prepare` decodes the inputs and `finish` encodes the outputs, both on an engine thread. `items`
-    is the size of the next chunk, `done` the number of items that have run.
+    is the size of the next chunk, `done` the number of items that have run. `signature` is the
+    model's signature to run; "" for the main one.
     """
 
     prepare: Callable[[], Arrays] = dict
     finish: Callable[[Arrays], object] = dict
     future: asyncio.Future[object] = field(kw_only=True)
+    signature: str = ""
     chunk_size: int = 0
     size: int = 0
     done: int = 0

@@ -65,8 +65,10 @@ class RunningBatch:
         try:
             ready = self._prepare()
             items = sum(request.items for request in ready)
-            for group in group_requests(ready, session.typed):
-                self._run_group(session, group)
+            for name, requests in group_by_signature(ready).items():
+                part = session.find_signature(name)
+                for group in group_requests(requests, part.typed):
+                    self._run_group(part, group)
         except MemoryError as error:
             handled = {id(request) for request, _ in self.done} | {
                 id(request) for request in self.unfinished
@@ -166,6 +168,14 @@ class RunningBatch:
         session.disable_splitting()
         request.restart_whole()
         self.unfinished.append(request)
+
+
+def group_by_signature(requests: list[InferenceRequest]) -> dict[str, list[InferenceRequest]]:
+    """The requests for each signature of the model."""
+    groups: dict[str, list[InferenceRequest]] = {}
+    for request in requests:
+        groups.setdefault(request.signature, []).append(request)
+    return groups
 
 
 def group_requests(

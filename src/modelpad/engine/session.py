@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
+from modelpad.engine.tensors import KnownShapes, TensorInfo
 from modelpad.engine.typed import TypedAccess
-from modelpad.errors import BundleInvalid, ModelFailed, ModelpadError, first_line
+from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
 from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
 
 log = logging.getLogger("modelpad.engine")
@@ -61,27 +62,6 @@ class SessionSettings:
             raise ValueError(
                 f"device must be one of auto, {', '.join(DEVICES)}, not {self.device!r}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """An input or output of a graph.
-
-    `dtype` is NumPy's name or `string`. `shape` is as the graph declares it; a free side is -1.
-    `batch_axis` is the axis that counts items; None if there is none.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    batch_axis: int | None = 0
-
-    @property
-    def item_shape(self) -> tuple[int, ...]:
-        """The shape without the batch axis."""
-        if self.batch_axis is None:
-            return self.shape
-        return (*self.shape[: self.batch_axis], *self.shape[self.batch_axis + 1 :])
 
 
 class Run:
@@ -138,13 +118,40 @@ class Session:
         self.typed = TypedAccess(self.signature)
         self._output_names = [*self.typed.outputs.axes]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
+        self._shapes = KnownShapes()
         self._splits = False
         self._graph: InferenceSession | None = None
         self._native: NativeGraph | None = None  # the same, if it is one
         self._users = 0
         self._lock = threading.Lock()
+        self._others = {
+            name: Session(other, settings, memory)
+            for name, other in bundle.split_signatures().items()
+        }
         if memory is None:
             self._load()
+
+    def find_signature(self, name: str) -> Session:
+        """The session of a signature: this one for "", and for the main signature's own name.
+
+        Raises `InvalidInput` if the model has no such signature.
+        """
+        if name in ("", self.bundle.manifest.signature_name):
+            return self
+        if name not in self._others:
+            raise InvalidInput(
+                f'Serving signature name: "{name}" not found in signature def.',
+                hint=f"It has: {', '.join(self.signature_names)}.",
+                field="signature_name",
+                expected=", ".join(self.signature_names),
+                got=name[:100],
+            )
+        return self._others[name]
+
+    @property
+    def signature_names(self) -> tuple[str, ...]:
+        """The names of all signatures, the main one first."""
+        return (self.bundle.manifest.signature_name, *self._others)
 
     @property
     def title(self) -> str:
@@ -195,7 +202,7 @@ class Session:
         inputs, _ = self.describe_tensors()
         fixed = all(info.dtype != "string" and -1 not in info.item_shape for info in inputs)
         names = [info.name for info in inputs]
-        return fixed and is_bounded(self.bundle.path("model.onnx"), names)
+        return fixed and is_bounded(self.bundle.path(self.bundle.graph), names)
 
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
         """The graph's inputs and outputs, in their order in it. Raises like the constructor."""
@@ -226,6 +233,8 @@ class Session:
         if self._native is not None and not self._users:
             self._native.close()
         self._graph = self._native = None
+        for other in self._others.values():
+            other.close()
 
     @contextmanager
     def _use(self) -> Iterator[InferenceSession]:
@@ -262,13 +271,14 @@ class Session:
             [_describe(value, input_axes[value.name]) for value in inputs],
             [_describe(value, output_axes[value.name]) for value in outputs],
         )
+        self._shapes.watch(self._tensors[0])
         self._graph = graph
         return graph
 
     def _open(self) -> InferenceSession:
         """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
         if self.bundle.manifest.native is None:
-            return _load_graph(self.bundle.path("model.onnx"), self.settings)
+            return _load_graph(self.bundle.path(self.bundle.graph), self.settings)
         from modelpad.engine.native import open_native
 
         self._native = open_native(self.bundle, self.settings.threads)
@@ -278,6 +288,8 @@ class Session:
         """The graph's outputs for its inputs, by name. `run` can stop it.
 
         Raises:
+            InvalidInput: ONNX Runtime failed on a size that the graph leaves open, and that it has
+                never run with.
             ModelFailed: ONNX Runtime or the model's framework failed, or the run was stopped.
             BundleInvalid: the graph cannot be loaded again.
         """
@@ -288,9 +300,12 @@ class Session:
         except ModelpadError:
             raise
         except Exception as error:
+            if self._shapes.is_new(batch) and not is_memory_error(error):
+                raise self._shapes.explain(batch, error) from error
             raise ModelFailed(
                 f"The model failed on this input: {first_line(error, 300)}", hint=_hint(error)
             ) from error
+        self._shapes.add(batch)
         return dict(zip(self._output_names, outputs, strict=True))
 
     def answer(self, values: Mapping[str, object]) -> dict[str, object]:
@@ -376,7 +391,12 @@ def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
     return graph
 
 
+def is_memory_error(error: Exception) -> bool:
+    """Whether ONNX Runtime, or Python, ran out of memory."""
+    return isinstance(error, MemoryError) or "bad_alloc" in str(error)
+
+
 def _hint(error: Exception) -> str:
-    if "bad_alloc" in str(error) or isinstance(error, MemoryError):
+    if is_memory_error(error):
         return "It needs more memory than is available, or than --max-worker-memory-mb allows."
     return "Check the bundle with: modelpad models verify"

@@ -151,8 +151,7 @@ def place_batch(array: Array, axis: int | None) -> Array:
     if axis == 0:
         return array
     if axis is None:
-        item: Array = array[0]
-        return item
+        return array.reshape(array.shape[1:])  # indexing would make a scalar of one number
     import numpy as np
 
     return np.ascontiguousarray(np.moveaxis(array, 0, axis))

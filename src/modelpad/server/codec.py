@@ -26,7 +26,7 @@ Written = TypeVar("Written")
 class Inputs(msgspec.Struct, Generic[Options], kw_only=True):
     """What a protocol read from a request.
 
-    Either `tensors`, which fit the graph and have a batch axis, or `values`: one item's field
+    Either `tensors`, which fit the graph of the model's `signature`, or `values`: one item's field
     values, not decoded yet. `held_bytes` is the memory that the request reserved for them;
     `options` is what `write` needs from the request.
     """
@@ -34,6 +34,7 @@ class Inputs(msgspec.Struct, Generic[Options], kw_only=True):
     options: Options
     tensors: Arrays | None = None
     values: Mapping[str, object] | None = None
+    signature: str = ""
     timeout_s: float | None = None
     held_bytes: int = 0
 

@@ -43,7 +43,7 @@ class Inference:
         started = time.perf_counter()
         inputs = codec.read(model, *message)
         outputs = await enqueue(model, inputs)
-        response = await codec.write(model, inputs, outputs)
+        response = await codec.write(model.select(inputs.signature), inputs, outputs)
         seconds = time.perf_counter() - started
         self._host.metrics.observe_prediction(seconds, model=model.name)
         shadow = self._host.require_models().find_shadow(model)
@@ -61,5 +61,7 @@ class Inference:
 def enqueue(model: ServedModel, inputs: Inputs[Any]) -> Awaitable[Outputs]:
     """The model's outputs; the inputs wait in its queue for a batch. Raises as in the batcher."""
     if inputs.tensors is not None:
-        return model.batcher.run(inputs.tensors, timeout_s=inputs.timeout_s)
+        return model.batcher.run(
+            inputs.tensors, timeout_s=inputs.timeout_s, signature=inputs.signature
+        )
     return model.batcher.answer(inputs.values or {})

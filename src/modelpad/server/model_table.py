@@ -73,9 +73,12 @@ class ModelTable:
     """The served models by name. Each change replaces the mapping: no request sees half of one."""
 
     def __init__(self, models: Iterable[ServedModel]) -> None:
+        """Of several versions of a model, the newest is the default."""
+        versions: dict[str, dict[int, ServedModel]] = {}
+        for model in models:
+            versions.setdefault(model.name, {})[model.version] = model
         self._served: dict[str, ServedVersions] = {
-            model.name: ServedVersions(model.name, {model.version: model}, model.version)
-            for model in models
+            name: ServedVersions(name, each, max(each)) for name, each in versions.items()
         }
         self._description: bytes | None = None
 

@@ -18,6 +18,7 @@ from modelpad.engine import (
     Session,
     SessionSettings,
     TensorInfo,
+    TypedAccess,
     find_best_batch,
 )
 from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
@@ -60,6 +61,7 @@ class ServedModel:
     bundle: Bundle
     batcher: Batcher
     card: Json = None  # read at load time: its folder may be removed while it is served
+    signature_name: str = ""  # of the signature whose tensors these are; "" for the main one
 
     @classmethod
     def load(
@@ -88,12 +90,52 @@ class ServedModel:
     @property
     def inputs(self) -> list[TensorInfo]:
         """The graph's inputs. Opens the graph on first use; raises as opening does."""
-        return self.batcher.session.describe_tensors()[0]
+        return self._session.describe_tensors()[0]
 
     @property
     def outputs(self) -> list[TensorInfo]:
         """The graph's outputs; otherwise as `inputs`."""
-        return self.batcher.session.describe_tensors()[1]
+        return self._session.describe_tensors()[1]
+
+    @property
+    def default_outputs(self) -> list[str]:
+        """The outputs that a client gets without naming any.
+
+        For a scikit-learn estimator that is `predict` alone, as in KServe and MLServer, whose
+        clients such models have; `predict_proba` has to be named.
+        """
+        names = [info.name for info in self.outputs]
+        framework = self.bundle.manifest.source.get("framework")
+        return ["predict"] if framework == "scikit-learn" and "predict" in names else names
+
+    @property
+    def typed(self) -> TypedAccess:
+        """The fields of the signature, and how they map to the graph's tensors."""
+        return self._session.typed
+
+    @property
+    def signature_names(self) -> tuple[str, ...]:
+        """The names of all signatures, the main one first."""
+        return self.batcher.session.signature_names
+
+    @property
+    def signatures(self) -> Mapping[str, ServedModel]:
+        """All signatures by name, the main one first."""
+        return {name: self.select(name) for name in self.signature_names}
+
+    def select(self, signature_name: str) -> ServedModel:
+        """The same model with the tensors of another signature; itself for "".
+
+        Raises `InvalidInput` if there is no such signature.
+        """
+        if not signature_name:
+            return self
+        self.batcher.session.find_signature(signature_name)
+        return replace(self, signature_name=signature_name)
+
+    @property
+    def _session(self) -> Session:
+        return self.batcher.session.find_signature(self.signature_name)
 
     @property
     def platform(self) -> str:
@@ -108,7 +150,7 @@ class ServedModel:
 
     def find_classes(self, tensor: str, count: int) -> tuple[str, ...]:
         """The names of the `count` classes that an output tensor scores; empty if unknown."""
-        signature = self.bundle.manifest.signature
+        signature = self._session.signature
         for field, binding in zip(signature.outputs, signature.output_bindings, strict=True):
             classes: tuple[str, ...] = getattr(field, "classes", ())
             if binding.tensor == tensor and len(classes) == count:
@@ -124,6 +166,7 @@ class ServedModel:
             "task": manifest.task,
             "title": manifest.title,
             "summary": manifest.summary,
+            "author": manifest.author,
             "licence": manifest.licence,
             "backend": manifest.backend,
             "runs_in": manifest.runs_in,

@@ -14,7 +14,8 @@ from modelpad.server.http.messages import JSON, ServerLimits
 from modelpad.server.json_schema import TEXT, Schema, make_object, refer
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import ServedModel
-from modelpad.server.protocols.openinference.datatypes import DATATYPES
+from modelpad.server.protocols.native_csv import CSV
+from modelpad.server.protocols.openinference.datatypes import name_datatype
 from modelpad.server.routing import Route
 from modelpad.server.schemas import COMPONENTS
 from modelpad.server.security.origins import SAFE_METHODS
@@ -35,6 +36,7 @@ MEANINGS = {
     "422": "the input does not fit: the field, what was expected, what was sent",
     "429": "the queue is full, the rate limit reached, or too many wrong keys; see `Retry-After`",
     "500": "the model or the server failed on this input",
+    "501": "modelpad does not have this part of the protocol",
     "503": "not ready",
     "504": "no response in time",
 }
@@ -163,9 +165,9 @@ def _write_example(endpoint: str, model: ServedModel) -> object:
         "inputs": [
             {
                 "name": info.name,
-                "shape": [1, *(abs(side) for side in info.shape[1:])],
-                "datatype": DATATYPES[info.dtype],
-                "data": [items[info.name]],
+                "shape": [abs(side) for side in info.shape],
+                "datatype": name_datatype(info.dtype),
+                "data": items[info.name] if info.batch_axis is None else [items[info.name]],
             }
             for info in model.inputs
         ]
@@ -189,6 +191,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
     content: Schema = {
         JSON: {"schema": make_object(inputs)},
         "multipart/form-data": {"schema": make_object(form)},
+        CSV: {"schema": TEXT},
     }
     if len(signature.inputs) == 1 and signature.inputs[0].kind in PICTURES:
         content |= {kind: {} for kind in ("image/png", "image/jpeg", "image/webp")}
@@ -201,7 +204,9 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         + f" Bodies may have up to {limits.body_bytes:,} bytes.",
         "requestBody": {"required": True, "content": content},
         "responses": _describe_responses(
-            {JSON: _describe_prediction(model)}, {"401", "404", "422", *PREDICTION_FAILURES}, route
+            {JSON: _describe_prediction(model), CSV: TEXT},
+            {"401", "404", "422", *PREDICTION_FAILURES},
+            route,
         ),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelpad.server.json_schema import TEXT, WHOLE, Schema, make_list, make_object
-from modelpad.server.protocols.openinference.datatypes import DATATYPES
+from modelpad.server.protocols.openinference.datatypes import BFLOAT16, DATATYPES
 
 PROBLEM = make_object(
     {
@@ -26,8 +26,9 @@ PARAMETERS: Schema = {
     "additionalProperties": {"type": ["string", "number", "boolean"]},
 }
 DATATYPE: Schema = {"type": "string", "enum": list(DATATYPES.values())}
+KNOWN_DATATYPE: Schema = {"type": "string", "enum": [*DATATYPES.values(), BFLOAT16]}
 SHAPE = make_list({"type": "integer", "minimum": 0})
-TENSOR_METADATA = make_object({"name": TEXT, "datatype": DATATYPE, "shape": make_list(WHOLE)})
+TENSOR_METADATA = make_object({"name": TEXT, "datatype": KNOWN_DATATYPE, "shape": make_list(WHOLE)})
 TENSOR = make_object(
     {"name": TEXT, "shape": SHAPE, "datatype": DATATYPE}, data=ELEMENTS, parameters=PARAMETERS
 )
@@ -53,7 +54,9 @@ MODEL_METADATA = make_object(
         "outputs": make_list(TENSOR_METADATA),
     }
 )
-CONFIGURED = make_list(make_object({"name": TEXT, "data_type": TEXT, "dims": make_list(WHOLE)}))
+CONFIGURED = make_list(
+    make_object({"name": TEXT, "data_type": TEXT, "dims": make_list(WHOLE)}, format=TEXT)
+)
 CONFIG = make_object(
     {
         "name": TEXT,
@@ -64,9 +67,14 @@ CONFIG = make_object(
         "output": CONFIGURED,
     },
     version_policy={"type": "object"},
+    dynamic_batching={"type": "object"},
+    model_transaction_policy={"type": "object"},
 )
 DURATION = make_object({"count": WHOLE, "ns": WHOLE})
-PHASES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+PHASES = (
+    *("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"),
+    *("cache_hit", "cache_miss"),
+)
 STATS = make_object(
     {
         "model_stats": make_list(

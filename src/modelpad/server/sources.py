@@ -1,22 +1,26 @@
-"""Finds the bundle that a user means by a name, a bundle's folder, or a trained model's file.
+"""Finds the bundles that a user means by a name, a bundle's folder, or trained models' files.
 
-Files of other frameworks are imported into the cache.
+Files of other frameworks, and the models in folders of other tools, are imported into the cache.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelpad.errors import ModelNotFound, UsageError, VersionNotFound
+from modelpad.errors import ModelNotFound, ModelpadError, NotTrusted, UsageError, VersionNotFound
 
 if TYPE_CHECKING:
+    from modelpad.convert.folders import FolderModel
     from modelpad.store import ResolvedBundle
 
 log = logging.getLogger("modelpad.server")
@@ -35,6 +39,9 @@ MODEL_SUFFIXES = (
     ".txt",
     ".json",
 )
+ASSIGNMENT = re.compile(r"(?P<name>[^=/\\]+)=(?P<what>.+)", re.DOTALL)
+VERSIONED = re.compile(r"(?P<path>.+)@(?P<version>[1-9]\d{0,17})", re.DOTALL)
+OPTION = re.compile(r"--trust|--\w+ ('[^']+'|[^\s,.;]+([.,;][^\s,.;]+)*)")  # in a hint
 
 
 class ModelFinder(msgspec.Struct, frozen=True):
@@ -45,57 +52,128 @@ class ModelFinder(msgspec.Struct, frozen=True):
     report: Callable[[str], None]
 
     def find(self, given: str) -> ResolvedBundle:
-        """The bundle of a name (`NAME`, `NAME@VERSION_OR_ALIAS`), a bundle's folder or a file.
+        """The one bundle that `given` means, its newest version if there are several.
+
+        Raises as `find_each`, and `UsageError` if it is a folder of several models.
+        """
+        return self._find(given, only_one=True)[-1]
+
+    def find_each(self, given: str) -> list[ResolvedBundle]:
+        """The bundles of one word: `NAME`, `NAME@VERSION_OR_ALIAS`, `PATH` or `NAME=PATH`.
+
+        A path is a bundle's folder, a model's file, or a folder with models, which keep their names
+        and version numbers. `PATH@VERSION` is one version of a folder, or a file's number.
 
         Raises:
             ModelNotFound, VersionNotFound, BundleInvalid: as `resolve_bundle` does.
             ConversionFailed, ParityFailed, MissingExtra: as `import_cached` does.
+            UsageError: `NAME` is not a valid name, or `PATH` contains several models.
         """
-        from modelpad.bundle import open_bundle
-        from modelpad.store import ResolvedBundle, resolve_bundle
-
-        path = Path(given)
-        is_bundle = (path / "manifest.json").is_file()
-        is_model_file = path.is_file() or (path / "saved_model.pb").is_file()
-        is_path = len(path.parts) > 1 or path.suffix in MODEL_SUFFIXES
-        if is_path and not path.exists():
-            raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
-        if is_path and path.is_dir() and not (is_bundle or is_model_file):
-            open_bundle(path)  # raises an error that names what is missing
-        if is_bundle or not is_model_file:
-            return resolve_bundle(given, self.store)
-        from modelpad.convert.cache import import_cached
-
-        bundle = import_cached(path, self.cache / "imports", self.report)
-        return ResolvedBundle(bundle.manifest.name, 1, bundle)
+        return self._find(given)
 
     def find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
         """The bundles to serve; without names every model in the store, or the example model.
 
         `live` are the versions that other workers already serve.
 
-        Raises `UsageError` when two of them have the same name, and as `find`.
+        Raises `UsageError` when two words mean models of the same name, and as `find_each`.
         """
         from modelpad.store import list_names
 
-        names = given or sorted(live) or list_names(self.store) or [DEFAULT_MODEL]
-        found = [self._find_served(name, live) for name in names]
-        counts = Counter(one.name for one in found)
+        words = given or sorted(live) or list_names(self.store) or [DEFAULT_MODEL]
+        finder = replace_report(self, _discard) if live else self  # the first worker has reported
+        found = [finder._find_served(word, live) for word in words]
+        counts = Counter(name for group in found for name in {one.name for one in group})
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             raise UsageError(
                 f"Given more than once: {', '.join(repeated)}.",
                 hint="To serve several versions of a model, use: --keep-versions N",
             )
-        return found
+        return [one for group in found for one in group]
 
-    def _find_served(self, given: str, live: Mapping[str, int]) -> ResolvedBundle:
-        """As `find`, but the version that other workers serve, which the store may not mean."""
+    def _find(self, given: str, *, only_one: bool = False) -> list[ResolvedBundle]:
+        assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
+        if assigned is None:
+            return self._find_path_or_name(given, only_one=only_one)
+        check_name(assigned["name"])
+        found = self._find_path_or_name(assigned["what"], assigned["name"], only_one=only_one)
+        return [replace(one, name=assigned["name"]) for one in found]
+
+    def _find_path_or_name(
+        self, given: str, name: str = "", *, only_one: bool
+    ) -> list[ResolvedBundle]:
+        """The bundles of a path or name, served as `name` if given; the newest if `only_one`."""
+        from modelpad.store import resolve_bundle
+
+        path, version = split_version(given)
+        if (Path(given) / "manifest.json").is_file() or not self._is_path(path, given):
+            return [resolve_bundle(given, self.store)]
+        if not path.exists():
+            raise ModelNotFound(f"There is no file {given}.", hint="Check the path.")
+        from modelpad.convert.folders import find_models  # slow: not for names of the store
+
+        found = find_models(path)
+        if name or only_one:
+            check_single(path, found.models, name)
+        for part in found.left_out:
+            self._report_left_out(part.name, part.reason)
+        models = choose_version(found.models, path, version)
+        return self._import_all(models[-1:] if only_one else models, name)
+
+    def _is_path(self, path: Path, given: str) -> bool:
+        """Whether a word is a path. A folder next to a model of the same name needs a slash."""
+        if path.is_file() or len(path.parts) != 1 or path.suffix in MODEL_SUFFIXES:
+            return True
+        if given.endswith("/") or given == "..":
+            return True
+        return path.is_dir() and not self._is_known(given.partition("@")[0])
+
+    def _is_known(self, name: str) -> bool:
+        from modelpad.store import list_names
+        from modelpad.zoo import zoo_bundles
+
+        return name in list_names(self.store) or name in zoo_bundles()
+
+    def _import_all(self, models: Sequence[FolderModel], name: str) -> list[ResolvedBundle]:
+        """Imports models, as `name` if given. Those that fail are left out, unless all do."""
+        for foreign, own in {model.foreign_name: model.name for model in models}.items():
+            if foreign != own and not name:
+                self.report(f"{foreign!r} is served as {own}: that is a valid name.")
+        bundles, failed = [], []
+        for model in models:
+            try:
+                bundles.append(self._import(replace(model, name=name) if name else model))
+            except ModelpadError as error:
+                if len(models) == 1:
+                    raise
+                failed.append(error)
+                self._report_left_out(f"{model.name} version {model.version}", error)
+        if not bundles:
+            raise failed[0]
+        return bundles
+
+    def _import(self, model: FolderModel) -> ResolvedBundle:
+        from modelpad.convert.cache import import_cached
+        from modelpad.store import ResolvedBundle
+
+        try:
+            bundle = import_cached(model, self.cache / "imports", self.report)
+        except ModelpadError as error:
+            error.hint = add_command(error, model)
+            raise
+        return ResolvedBundle(model.name, model.version, bundle)
+
+    def _report_left_out(self, name: str, error: ModelpadError) -> None:
+        self.report(f"Left out {name}: {error.words}")
+
+    def _find_served(self, given: str, live: Mapping[str, int]) -> list[ResolvedBundle]:
+        """As `find_each`, but the version that other workers serve, if the store means another."""
         name = given.partition("@")[0]
         if name in live and not Path(given).exists():
             with contextlib.suppress(VersionNotFound):  # removed since
-                return self.find(f"{name}@{live[name]}")
-        return self.find(self._skip_failed(given))
+                return self.find_each(f"{name}@{live[name]}")
+        return self.find_each(self._skip_failed(given))
 
     def _skip_failed(self, given: str) -> str:
         """The version before, if a server failed to load the one that a name refers to.
@@ -116,3 +194,78 @@ class ModelFinder(msgspec.Struct, frozen=True):
                 log.warning("%s: version %d failed to load before: %s", given, wanted, reason)
                 return f"{given}@{version}"
         return given
+
+
+def check_name(name: str) -> None:
+    """Raises `UsageError` unless `name` is a valid model name."""
+    from modelpad.bundle.manifest import NAME
+
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a valid model name.",
+            hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
+        )
+
+
+def check_single(path: Path, models: Sequence[FolderModel], name: str) -> None:
+    """Raises `UsageError` if a path where one model is wanted has several."""
+    names = sorted({model.name for model in models})
+    if len(names) > 1:
+        one = f", but {name!r} names one" if name else ""
+        raise UsageError(
+            f"{path} contains {len(names)} models: {', '.join(names)[:200]}{one}.",
+            hint=f"Give the path of one of them, such as {path}/{names[0]}",
+        )
+
+
+def split_version(given: str) -> tuple[Path, int | None]:
+    """The path and the version of `PATH@VERSION`; None for a path alone."""
+    versioned = None if Path(given).exists() else VERSIONED.fullmatch(given)
+    if versioned is None or not Path(versioned["path"]).exists():
+        return Path(given), None
+    return Path(versioned["path"]), int(versioned["version"])
+
+
+def choose_version(
+    models: Sequence[FolderModel], path: Path, version: int | None
+) -> Sequence[FolderModel]:
+    """The models of one version, all of them without one; a file gets any number.
+
+    Raises `VersionNotFound`.
+    """
+    if version is None:
+        return models
+    if path.is_file():
+        return [replace(model, version=version) for model in models]
+    chosen = [model for model in models if model.version == version]
+    if not chosen:
+        known = sorted({model.version for model in models})
+        raise VersionNotFound(
+            f"{path} has no version {version}.",
+            hint=f"It has: {', '.join(map(str, known))}.",
+            known=known,
+        )
+    return chosen
+
+
+def add_command(error: ModelpadError, model: FolderModel) -> str:
+    """The hint of an error; if an option of `import` solves it, with the commands to type."""
+    option = OPTION.search(error.hint)
+    if not isinstance(error, NotTrusted | UsageError) or option is None:
+        return error.hint
+    if "modelpad import" in error.hint:
+        return error.hint
+    path = shlex.quote(str(model.path))
+    return (
+        f"{error.hint}\n  Import it first: modelpad import {path} --name {model.name} {option[0]}"
+        f"\n  Then serve it:   modelpad serve {model.name}"
+    )
+
+
+def replace_report(finder: ModelFinder, report: Callable[[str], None]) -> ModelFinder:
+    """A copy that reports elsewhere."""
+    return ModelFinder(finder.store, finder.cache, report)
+
+
+def _discard(text: str) -> None:
+    pass

@@ -101,11 +101,14 @@ class LocalStore:
         """The bundle that `reference` refers to. Raises like `resolve` and `open_bundle`."""
         return open_bundle(self.resolve(reference).folder, verify=verify)
 
-    def push(self, bundle: Bundle, name: str | None = None) -> Entry:
+    def push(self, bundle: Bundle, name: str | None = None, version: int | None = None) -> Entry:
         """Copies a bundle into the store as the next version of `name`, by default its own.
 
+        It becomes `version`, if that is higher than any version before.
+
         Raises:
-            StoreError: the store cannot be written; nothing is left behind.
+            StoreError: the store cannot be written, or the name differs from another model's in
+                case alone; nothing is left behind.
             ChecksumMismatch: the bundle has changed since it was opened.
         """
         model = name or bundle.manifest.name
@@ -113,11 +116,12 @@ class LocalStore:
         open_bundle(bundle.folder)
         files: dict[str, bytes | Path] = {path: bundle.path(path) for path in manifest.files}
         self._check_folder(model)
+        self._check_case(model)
         with stage_bundle(self.root / model, manifest, files) as staged, self._changing(model):
-            version = self._next_version(model)
-            staged.rename(self.root / model / str(version))
+            number = max(self._next_version(model), version or 0)
+            staged.rename(self.root / model / str(number))
             sync_folder(self.root / model)
-        return self._entry(model, version)
+        return self._entry(model, number)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Points `alias` at `version`.
@@ -328,6 +332,20 @@ class LocalStore:
         if entry.version == state.shadow:
             raise StoreError(
                 f"{version} is the shadow.", hint=f"First: modelpad models shadow {entry.name} 0"
+            )
+
+    def _check_case(self, name: str) -> None:
+        """Raises `StoreError` for a new model whose name differs from another's in case alone.
+
+        File systems that ignore case would keep both in one folder.
+        """
+        folders = {folder.name for folder in self._list(self.root)}
+        same = sorted(each for each in folders - {name} if each.lower() == name.lower())
+        if same:
+            raise StoreError(
+                f"The store has a model {same[0]!r}, whose name differs from {name!r} in case"
+                " alone.",
+                hint=f"Use that name, or another one: --name {name}-2",
             )
 
     def _check_folder(self, name: str) -> None:

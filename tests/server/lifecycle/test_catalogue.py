@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from modelpad.bundle import Bundle
-from modelpad.errors import VersionNotFound
+from modelpad.errors import ModelNotFound, VersionNotFound
 from modelpad.server.lifecycle.catalogue import Catalogue
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD, Overrides
 from modelpad.server.models import LoadOptions
-from modelpad.store import DesiredState, LocalStore, resolve_bundle
+from modelpad.store import DesiredState, LocalStore, ResolvedBundle, resolve_bundle
 
 
 @pytest.fixture
@@ -31,6 +31,17 @@ def make_catalogue(
 
 def test_every_model_of_the_store_is_served_when_none_is_named(store: LocalStore) -> None:
     assert set(make_catalogue(store).read_plans()) == {"a", "b"}
+
+
+def test_several_versions_of_a_folder_are_served(store: LocalStore, digits: Bundle) -> None:
+    given = [ResolvedBundle("net", version, digits) for version in (1, 4)]
+    catalogue = Catalogue(store.root, ["models"], given, Overrides(), LoadOptions())
+    assert catalogue.read_plans() == {"net": DesiredState(4, frozenset({1, 4}))}
+    model = catalogue.load("net", 1)
+    model.batcher.close()
+    assert (model.name, model.version) == ("net", 1)
+    with pytest.raises(ModelNotFound):
+        catalogue.load("net", 2)
 
 
 def test_a_model_that_is_not_named_could_be_served(store: LocalStore) -> None:

@@ -81,9 +81,21 @@ def test_a_versions_totals_come_from_its_batches(metrics: Metrics) -> None:
     metrics.observe_batch(BatchRecord(2, (0.3,), 0.01, 0.25, 0.02), model="a", version=2)
     counts = metrics.count_of("a", 2)
     assert (counts.requests, counts.failures, counts.items, counts.batches) == (3, 1, 6, 2)
-    assert (counts.queue_s, counts.inference_s) == pytest.approx((0.6, 0.75))
-    assert counts.seconds == pytest.approx(0.6 + 0.02 + 0.75 + 0.04)
+    assert (counts.queue_s, counts.phases.inference_s) == pytest.approx((0.6, 1.25))
+    assert counts.seconds == pytest.approx(0.6 + 0.03 + 1.25 + 0.06)
     assert metrics.count_of("a", 1) == ModelCounts()
+
+
+def test_requests_that_share_a_batch_each_count_its_time(metrics: Metrics) -> None:
+    """Else a client that takes averages finds a request shorter than its parts."""
+    worker = Metrics("1.2.3")
+    worker.observe_batch(BatchRecord(4, (0.5,) * 4, 0.0, 1.0, 0.25), model="a", version=2)
+    worker.observe_batch(BatchRecord(4, (), 0.0, 1.0, 0.0), model="a", version=2)  # a later chunk
+    metrics.add(worker.snapshot())
+    counts = metrics.count_of("a", 2)
+    assert (counts.requests, counts.batches, counts.items) == (4, 2, 8)
+    assert (counts.phases.inference_s, counts.phases.encode_s) == (5.0, 1.0)
+    assert counts.seconds == 8.0
 
 
 def test_the_snapshots_of_several_workers_add_up(metrics: Metrics) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from modelpad.bundle import Bundle
-from modelpad.fields import Tensor
 from modelpad.server.protocols.openinference.datatypes import classify
 
 tritonclient = pytest.importorskip("tritonclient.http")
@@ -67,7 +66,12 @@ def test_the_client_sees_a_server(triton: Any) -> None:
     }
     config = triton.get_model_config("mix")
     assert config["max_batch_size"] >= 1
-    assert config["input"][0] == {"name": "first", "data_type": "TYPE_INT32", "dims": [4]}
+    assert config["input"][0] == {
+        "name": "first",
+        "data_type": "TYPE_INT32",
+        "dims": [4],
+        "format": "FORMAT_NONE",
+    }
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
@@ -108,8 +112,7 @@ def test_text_and_classification(triton: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float16"])
 def test_classification_of_any_numbers(dtype: str) -> None:
-    manifest = SimpleNamespace(signature=SimpleNamespace(outputs=[Tensor("v", dtype, (3,))]))
-    model: Any = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest))
+    model: Any = SimpleNamespace(find_classes=lambda tensor, count: ())
     best = classify(model, "v", np.array([[0, 1, 0]], dtype), 2)
     assert best.tolist() == [["1.000000:1", "0.000000:0"]]
 

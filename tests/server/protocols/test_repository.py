@@ -182,9 +182,11 @@ def test_a_model_given_as_a_folder_comes_back(
 
 def test_only_admins_may(serve: Any, store: LocalStore, keyed: None) -> None:
     url = serve("--admin", "root", "--workers", "2", store=store.root).url
-    for path in ("index", "models/twins/load", "models/twins/unload"):
+    for path in ("models/twins/load", "models/twins/unload"):
         assert post(url, path, headers=ANN).status_code == 403
         assert httpx.post(f"{url}/v2/repository/{path}").status_code == 401
+    assert len(post(url, "index", headers=ANN).json()) == 2  # it only reads
+    assert httpx.post(f"{url}/v2/repository/index").status_code == 401
     assert is_ready(url, "twins") == {200}
     unknown = post(url, "models/twin/load")
     assert unknown.status_code == 404
@@ -237,4 +239,8 @@ def test_tritons_own_clients(serve: Any, store: LocalStore, keyed: None, free_po
         assert is_ready(url, "twins") == {200}
         with pytest.raises(Exception, match="may not load"):
             client.unload_model("twins", headers=ANN)
+        # As simple_http_model_control.py has it.
+        for name, config in (("twins", '{"max_batch_size": "16"}'), ("wrong_model_name", None)):
+            with pytest.raises(Exception, match="failed to load"):
+                client.load_model(name, headers=ROOT, config=config)
         client.close()

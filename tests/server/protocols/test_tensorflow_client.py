@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,3 +66,59 @@ def test_metadata_and_status(channel: Any) -> None:
     status.model_spec.name = "pick"
     told = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status, 10.0)
     assert told.model_version_status[0].state == 30
+
+
+def save_models(folder: Path) -> None:
+    """half_plus_two, and a classifier under the names that mnist_client.py has."""
+    half = tf.Module()
+    half.predict = tf.function(
+        lambda x: {"y": x * 0.5 + 2.0}, input_signature=[tf.TensorSpec([None], tf.float32, "x")]
+    )
+    tf.saved_model.save(half, str(folder / "half_plus_two"), {"serving_default": half.predict})
+    mnist = tf.Module()
+    mnist.weights = tf.Variable(np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3))
+    mnist.predict = tf.function(
+        lambda images: {"scores": tf.nn.softmax(images @ mnist.weights)},
+        input_signature=[tf.TensorSpec([None, 4], tf.float32, "images")],
+    )
+    tf.saved_model.save(mnist, str(folder / "mnist"), {"predict_images": mnist.predict})
+
+
+@pytest.fixture(scope="module")
+def saved_models(
+    tmp_path_factory: pytest.TempPathFactory,
+    start_serving: Callable[..., AbstractContextManager[tuple[Any, str]]],
+) -> Iterator[Any]:
+    """A channel to a server with these SavedModels, imported."""
+    folder, store = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("store")
+    save_models(folder)
+    for name in ("half_plus_two", "mnist"):
+        command = [sys.executable, "-m", "modelpad", "import", str(folder / name)]
+        subprocess.run([*command, "--store", str(store)], check=True, timeout=300)
+    with (
+        start_serving("half_plus_two", "mnist", store=store) as (_, address),
+        grpc.insecure_channel(address) as opened,
+    ):
+        yield opened
+
+
+def test_half_plus_two(saved_models: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(saved_models)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "half_plus_two"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0, 5.0]))
+    answer = stub.Predict(request, 10.0)
+    assert list(answer.outputs["y"].float_val) == [2.5, 3.0, 4.5]
+
+
+def test_mnist_client(saved_models: Any) -> None:
+    """As mnist_client.py asks: its own signature, input and output."""
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(saved_models)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "mnist"
+    request.model_spec.signature_name = "predict_images"
+    images = np.array([[0.0, 1.0, 0.0, 0.0]], np.float32)
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto(images, shape=images.shape))
+    answer = stub.Predict(request, 10.0)
+    scores = np.exp(np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)[1])
+    np.testing.assert_allclose(answer.outputs["scores"].float_val, scores / scores.sum(), atol=1e-5)

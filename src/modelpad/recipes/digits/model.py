@@ -34,7 +34,7 @@ class Architecture:
 
 def build_model(
     name: ArchitectureName, shape: tuple[int, ...], classes: int, *, for_training: bool = False
-) -> keras.Sequential:
+) -> keras.Model:
     """An untrained model: float32 pixels 0..255 (N, H, W[, C]) in, probabilities (N, classes) out.
 
     `for_training` builds it with faster layers and the same weights in the same order.
@@ -42,16 +42,16 @@ def build_model(
     keras.config.set_image_data_format("channels_first")
     normalization = FusedBatchNormalization if for_training else layers.BatchNormalization
     first = layers.Reshape((1, *shape)) if len(shape) == 2 else layers.Permute((3, 1, 2))
-    return keras.Sequential(
+    stack = keras.Sequential(
         [
             layers.Input(shape, name="image"),
             layers.Rescaling(1 / 255, name="scale"),
             first,
             *ARCHITECTURES[name].body(normalization),
             layers.Dense(classes, activation="softmax", name="label"),
-        ],
-        name=name,
+        ]
     )
+    return keras.Model(stack.inputs, stack.outputs, name=name)  # which names its output
 
 
 def compact(normalization: type[layers.Layer]) -> list[layers.Layer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from modelpad.convert.keras import KerasSource
+from modelpad.convert.keras_source import KerasSource
 from modelpad.recipes.digits import DigitsOptions
 from modelpad.recipes.digits.data import load_splits
 from modelpad.recipes.digits.model import ARCHITECTURES, build_model
@@ -74,7 +74,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         else f"Classifies images into {len(classes)} classes: {named}.",
         data=splits.sources,
         licence=splits.data.licence,
-        architecture=", ".join(layer.name for layer in final.layers),
+        architecture=", ".join(layer.name for layer in final.layers[1:]),
         parameters=final.count_params(),
         training={
             "architecture": options.arch,

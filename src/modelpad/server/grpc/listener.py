@@ -40,7 +40,7 @@ log = logging.getLogger("modelpad.server")
 # Calls whose request has another name.
 REQUESTS = {"Check": "HealthCheckRequest", "ModelStreamInfer": "ModelInferRequest"}
 STREAMS = ("ModelStreamInfer",)
-FOR_ADMINS = ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
+FOR_ADMINS = ("RepositoryModelLoad", "RepositoryModelUnload")
 HEALTH = "grpc.health.v1.Health"
 OPEN_TO_ALL = ("ServerLive", "ServerReady", "Check")
 SERVING, NOT_SERVING = 1, 2

@@ -157,8 +157,8 @@ class Request:
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
 
-    async def lines(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """Yields the body line by line, in constant memory; skips empty lines.
+    async def lines(self, max_bytes: int, *, keep_empty: bool = False) -> AsyncIterator[bytes]:
+        """Yields the body line by line, in constant memory; skips empty lines by default.
 
         Raises:
             TooLarge: a line is longer than `max_bytes`.
@@ -175,7 +175,7 @@ class Request:
             while begin < end:
                 stop = whole.index(b"\n", begin)
                 line, begin = whole[begin:stop], stop + 1
-                if line.strip():
+                if keep_empty or line.strip():
                     yield line
             self.reservation.shrink(end)
             if len(rest) > max_bytes:

@@ -41,7 +41,9 @@ class Catalogue:
         self._words = words
         self._options = options
         self._keep = keep
-        self._given = {found.name: found for found in given}
+        self._given: dict[str, dict[int, ResolvedBundle]] = {}
+        for found in given:
+            self._given.setdefault(found.name, {})[found.version] = found
 
     def read_plans(self) -> Mapping[str, DesiredState]:
         """What should be served, by name. Raises `StoreError` when the store cannot be read."""
@@ -53,8 +55,8 @@ class Catalogue:
 
     def load(self, name: str, version: int) -> ServedModel:
         """Loads one version. Raises as `ServedModel.load`, and `VersionNotFound`."""
-        found = self._given.get(name)
-        if found is not None and found.version == version and self._is_given(name):
+        found = self._given.get(name, {}).get(version)
+        if found is not None and self._is_given(name):
             return ServedModel.load(name, version, found.bundle, self._options)
         bundle = self._store.open(f"{name}@{version}")
         return ServedModel.load(name, version, bundle, self._options)
@@ -96,6 +98,6 @@ class Catalogue:
 
     def _plan(self, name: str) -> DesiredState:
         if self._is_given(name):
-            version = self._given[name].version
-            return DesiredState(version, frozenset({version}))
+            versions = self._given[name]
+            return DesiredState(max(versions), frozenset(versions))
         return self._store.desired_state(name, self._keep)

@@ -68,6 +68,24 @@ HISTOGRAMS = {
 
 
 @dataclass(slots=True)
+class Phases:
+    """The seconds of a version's batches, summed over the requests in each.
+
+    Two requests in a batch of one second count two seconds: each of them took that long.
+    """
+
+    prepare_s: float = 0.0
+    inference_s: float = 0.0
+    encode_s: float = 0.0
+
+    def add(self, other: Phases | BatchRecord, requests: int = 1) -> None:
+        """Adds the times of a batch of that many requests, or another process's."""
+        self.prepare_s += other.prepare_s * requests
+        self.inference_s += other.inference_s * requests
+        self.encode_s += other.encode_s * requests
+
+
+@dataclass(slots=True)
 class ModelCounts:
     """One version's totals since the start; times in seconds, `last` since the epoch."""
 
@@ -76,15 +94,14 @@ class ModelCounts:
     items: int = 0
     batches: int = 0
     queue_s: float = 0.0
-    prepare_s: float = 0.0
-    inference_s: float = 0.0
-    encode_s: float = 0.0
+    phases: Phases = field(default_factory=Phases)
     last: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Queueing, preparation, inference and encoding together."""
-        return self.queue_s + self.prepare_s + self.inference_s + self.encode_s
+        phases = self.phases
+        return self.queue_s + phases.prepare_s + phases.inference_s + phases.encode_s
 
 
 @dataclass(slots=True)
@@ -110,6 +127,7 @@ class Snapshot:
     counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
     histograms: dict[str, list[tuple[Labels, Series]]] = field(default_factory=dict)
     last: list[tuple[Labels, float]] = field(default_factory=list)
+    phases: list[tuple[Labels, Phases]] = field(default_factory=list)
     gauges: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
 
 
@@ -121,6 +139,7 @@ class Metrics:
         self._counters: dict[str, dict[Labels, int]] = {name: defaultdict(int) for name in COUNTERS}
         self._histograms: dict[str, dict[Labels, Series]] = {name: {} for name in HISTOGRAMS}
         self._last: dict[Labels, float] = {}
+        self._phases: dict[Labels, Phases] = defaultdict(Phases)
         self._gauges: dict[str, dict[Labels, float]] = {name: defaultdict(int) for name in GAUGES}
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
@@ -141,6 +160,7 @@ class Metrics:
         self._observe(INFERENCE, record.inference_s, labels)
         self._observe(ENCODING, record.encode_s, labels)
         self._observe(ITEMS, record.items, labels)
+        self._phases[labels].add(record, max(1, len(record.queue_s)))  # none: a later chunk
         self._last[labels] = time.time()
         if record.failures:
             self._counters[FAILURES][labels] += record.failures
@@ -171,19 +191,15 @@ class Metrics:
         """The totals of one version's engine."""
         labels = name_version(model, version)
         nothing = Series([])
-        queue, prepare, inference, encode, items = (
-            self._histograms[name].get(labels, nothing)
-            for name in (QUEUE, PREPARATION, INFERENCE, ENCODING, ITEMS)
-        )
+        queue = self._histograms[QUEUE].get(labels, nothing)
+        items = self._histograms[ITEMS].get(labels, nothing)
         return ModelCounts(
             requests=queue.count,
             failures=self._counters[FAILURES].get(labels, 0),
             items=int(items.total),
             batches=items.count,
             queue_s=queue.total,
-            prepare_s=prepare.total,
-            inference_s=inference.total,
-            encode_s=encode.total,
+            phases=self._phases.get(labels) or Phases(),
             last=self._last.get(labels, 0.0),
         )
 
@@ -193,6 +209,7 @@ class Metrics:
             {name: list(counts.items()) for name, counts in self._counters.items() if counts},
             {name: list(series.items()) for name, series in self._histograms.items() if series},
             list(self._last.items()),
+            list(self._phases.items()),
             {name: list(values.items()) for name, values in (gauges or {}).items()},
         )
 
@@ -209,6 +226,8 @@ class Metrics:
                     mine.buckets[place] += count
         for labels, when in other.last:
             self._last[labels] = max(when, self._last.get(labels, 0.0))
+        for labels, phases in other.phases:
+            self._phases[labels].add(phases)
         for name, values in other.gauges.items():
             for labels, value in values:
                 self._gauges[name][labels] += value

@@ -53,6 +53,15 @@ export const predict = async (model, values, signal) =>
     signal,
   });
 
+// The rows with their predictions, as CSV.
+export const predictCsv = async (model, body, signal) =>
+  (await ask(`/predict/${encodeURIComponent(model)}`, {
+    method: "POST",
+    headers: { "content-type": "text/csv", accept: "text/csv" },
+    body,
+    signal,
+  })).text();
+
 export const readAsDataUrl = (blob) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result);
@@ -60,7 +69,7 @@ export const readAsDataUrl = (blob) => new Promise((resolve, reject) => {
   reader.readAsDataURL(blob);
 });
 
-// The URL of a report picture; null for a path that leaves the bundle.
+// The URL of an image of the report; null for a path that leaves the bundle.
 export const fileUrl = (model, file) => {
   const parts = String(file).split("/");
   if (parts.some((part) => ["", ".", ".."].includes(part))) return null;

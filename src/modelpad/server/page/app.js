@@ -2,6 +2,7 @@
 
 import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView } from "./card.js";
+import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
 import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
@@ -15,13 +16,23 @@ const showError = (error, retry) =>
   make("div", { class: error.needsKey ? "error notice" : "error", role: "alert" }, error.message, error.hint ? make("small", {}, error.hint) : null,
     error.needsKey ? make("button", { type: "button", onclick: retry }, "Enter a key") : null);
 
-// A short label for a sample: the text itself, or rounded numbers.
+// A short label for a sample: the text itself, rounded numbers, or a row's values.
 const inShort = (value) => {
-  const words = typeof value === "string" ? value : JSON.stringify(value, (_, one) => (typeof one === "number" ? Number(one.toPrecision(4)) : one)).replaceAll(",", ", ");
+  const words = typeof value === "string" ? value : value === null ? "–" : JSON.stringify(value, (_, one) => (typeof one === "number" ? Number(one.toPrecision(4)) : one)).replaceAll(",", ", ");
   return words.length > 40 ? `${words.slice(0, 39)}…` : words;
 };
 
-const sampleButton = (sample, widgets, report) => {
+const describeRow = (fields, inputs) =>
+  fields.length > 1 ? fields.map(({ name }) => inShort(inputs[name]?.value ?? null)).join(", ") : null;
+
+const isTable = (model) => model.inputs.every(({ kind }) => kind === "number" || kind === "choice");
+
+const byline = ({ author, licence }) => {
+  const words = [author ? `By ${author}` : null, licence ? `Licence: ${licence}` : null].filter(Boolean);
+  return words.length ? make("p", { class: "byline" }, words.join(" · ")) : null;
+};
+
+const sampleButton = (fields, sample, widgets, report) => {
   const [name, value] = Object.entries(sample.inputs)[0] ?? ["example", {}];
   const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
   const show = async () => {
@@ -29,7 +40,7 @@ const sampleButton = (sample, widgets, report) => {
       for (const [key, { url, value: plain }] of Object.entries(sample.inputs)) await widgets[key]?.show(url ? await readFile(url) : plain);
     } catch (error) { report(error, show); }
   };
-  if (!value.url) return make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? value.value ?? "") || name);
+  if (!value.url) return make("button", { type: "button", class: "words", title, onclick: show }, inShort(sample.title ?? describeRow(fields, sample.inputs) ?? value.value ?? "") || name);
   const image = make("img", { alt: "" });
   showPicture(image, value.url);
   return make("button", { type: "button", title, "aria-label": title, onclick: show }, image);
@@ -38,6 +49,11 @@ const sampleButton = (sample, widgets, report) => {
 // An invalid card must not keep the model from being shown.
 const safeCard = (model) => {
   try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model card cannot be shown."); }
+};
+
+// A row of a table is shown with its prediction from the start.
+const fillIn = (sample, widgets) => {
+  for (const [name, { value }] of Object.entries(sample.inputs)) widgets[name]?.show(value);
 };
 
 const showModel = (model) => {
@@ -49,7 +65,7 @@ const showModel = (model) => {
   const ask = async () => {
     running?.abort();
     const values = Object.fromEntries(Object.entries(widgets).map(([name, widget]) => [name, widget.read()]));
-    if (Object.values(values).some((value) => value == null)) {
+    if (Object.values(values).some((value) => value === undefined)) {
       status.textContent = "";
       return result.replaceChildren(blankBars(model.outputs[0]));
     }
@@ -65,15 +81,18 @@ const showModel = (model) => {
     }
   };
   for (const field of model.inputs) widgets[field.name] = inputWidget(field, ask);
+  const elements = Object.values(widgets).map(({ element }) => element);
+  const inputs = isTable(model) ? make("div", { class: "cells", role: "group", "aria-label": "Columns" }, elements) : elements;
   document.title = `${model.title || model.name} · modelpad`;
   main.replaceChildren(
-    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null,
+    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, byline(model),
       model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null),
-    make("div", { class: "try" },
-      make("section", { class: "panel", "aria-label": "Input" }, Object.values(widgets).map(({ element }) => element),
-        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(sample, widgets, report))) : null),
+    make("div", { class: isTable(model) ? "try table" : "try" },
+      make("section", { class: "panel", "aria-label": "Input" }, inputs,
+        model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(model.inputs, sample, widgets, report))) : null),
       make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, status)),
-    snippets(model), safeCard(model) ?? "");
+    takesCsv(model) ? csvPanel(model, showError) : "", snippets(model), safeCard(model) ?? "");
+  if (isTable(model) && model.samples.length) fillIn(model.samples[0], widgets);
 };
 
 const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };

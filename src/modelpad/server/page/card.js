@@ -2,6 +2,7 @@
 
 import { fileUrl, showPicture } from "./api.js";
 import { make, percent, svg } from "./dom.js";
+import { markdown } from "./markdown.js";
 
 const WIDTH = 380, HEIGHT = 200, LEFT = 44, BOTTOM = 24;
 
@@ -47,7 +48,7 @@ const confusionChart = ({ labels, matrix }) => {
 
 const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
 
-const pictureView = (model, { title, file }) => {
+const imageView = (model, { title, file }) => {
   const image = make("img", { class: "picture", alt: `${title} of ${model.name}` });
   const url = fileUrl(model.name, file);
   if (url) showPicture(image, url);
@@ -61,11 +62,12 @@ export const cardView = (model) => {
   const shown = Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object");
   return make("section", { class: "panel wide", id: "card" },
     make("h2", {}, "Model card"),
+    card.text ? markdown(card.text) : null,
     make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value))))),
     list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
     list("Limitations", card.limits), list("Notes", card.notes),
     make("div", { class: "charts" },
       card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
       card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null,
-      card.pictures?.map((picture) => pictureView(model, picture))));
+      card.pictures?.map((picture) => imageView(model, picture))));
 };

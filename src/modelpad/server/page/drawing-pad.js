@@ -108,7 +108,7 @@ export const drawingPad = (field, onChange) => {
   return {
     element,
     read: () => {
-      if (empty()) return null;
+      if (empty()) return undefined;
       const sheet = make("canvas", { width: SIZE, height: SIZE });
       paint(sheet.getContext("2d"), 1);
       return sheet.toDataURL("image/png");

@@ -1,9 +1,10 @@
-// A widget for each kind of input: { element, read() -> value or null, show(sample) }; the sample of a
-// picture is a Blob.
+// A widget for each kind of input: { element, read() -> value, show(sample) }. The value is undefined
+// while there is none; null is a missing value, where it is allowed. The sample of an image is a Blob.
 
 import { make } from "./dom.js";
 import { readAsDataUrl } from "./api.js";
 import { drawingPad } from "./drawing-pad.js";
+import { choiceInput, numberInput } from "./table-inputs.js";
 
 const imageInput = (field, onChange) => {
   let url = null, stream = null;
@@ -31,7 +32,7 @@ const imageInput = (field, onChange) => {
       const video = make("video", { autoplay: true, playsinline: true, muted: true });
       video.srcObject = stream;
       shown.replaceChildren(video);
-      camera.textContent = "Take picture";
+      camera.textContent = "Take image";
     } catch { shown.replaceChildren("The camera is not available."); }
   } }, "Camera");
   shown.addEventListener("dragover", (event) => { event.preventDefault(); shown.classList.add("over"); });
@@ -51,7 +52,7 @@ const imageInput = (field, onChange) => {
   return {
     element: make("div", { class: "field" }, make("label", { for: file.id }, field.name), shown, file,
       make("div", { class: "tools" }, choose, navigator.mediaDevices ? camera : null, clear)),
-    read: () => url,
+    read: () => url ?? undefined,
     show: take,
   };
 };
@@ -62,7 +63,7 @@ const textBox = (field, onChange) => {
     oninput: () => { clearTimeout(timer); timer = setTimeout(onChange, 350); } });
   return {
     element: make("div", { class: "field" }, make("label", { for: box.id }, field.name), box),
-    read: () => (box.value.trim() ? box.value : null),
+    read: () => (box.value.trim() ? box.value : undefined),
     show: (sample) => { box.value = sample; onChange(); },
   };
 };
@@ -76,7 +77,7 @@ const tensorEditor = (field, onChange) => {
       make("input", { type: "number", step: "any", value: 0, "aria-label": `${field.name} ${index}`, oninput: onChange }));
     return {
       element: make("div", { class: "field" }, make("span", { class: "label" }, `${field.name}: ${words}`), make("div", { class: "numbers" }, cells)),
-      read: () => (cells.every(({ value }) => value !== "") ? cells.map(({ valueAsNumber }) => valueAsNumber) : null),
+      read: () => (cells.every(({ value }) => value !== "") ? cells.map(({ valueAsNumber }) => valueAsNumber) : undefined),
       show: (sample) => { cells.forEach((cell, index) => { cell.value = sample[index]; }); onChange(); },
     };
   }
@@ -85,11 +86,11 @@ const tensorEditor = (field, onChange) => {
     oninput: () => { clearTimeout(timer); timer = setTimeout(onChange, 350); } });
   return {
     element: make("div", { class: "field" }, make("label", { for: box.id }, `${field.name}: ${words}`), box),
-    read: () => { try { return JSON.parse(box.value); } catch { return null; } },
+    read: () => { try { return JSON.parse(box.value); } catch { return undefined; } },
     show: (sample) => { box.value = JSON.stringify(sample); onChange(); },
   };
 };
 
-const WIDGETS = { "drawing-pad": drawingPad, image: imageInput, "text-box": textBox, "tensor-editor": tensorEditor };
+const WIDGETS = { "drawing-pad": drawingPad, image: imageInput, "text-box": textBox, "tensor-editor": tensorEditor, number: numberInput, choice: choiceInput };
 
 export const inputWidget = (field, onChange) => (Object.hasOwn(WIDGETS, field.widget) ? WIDGETS[field.widget] : tensorEditor)(field, onChange);

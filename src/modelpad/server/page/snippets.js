@@ -1,11 +1,30 @@
 // Code that sends the same request: curl, Python, JavaScript.
 
 import { make } from "./dom.js";
+import { takesCsv } from "./csv-panel.js";
 import { currentKey } from "./key.js";
 
 // Names come from the bundle and end up in a shell or a program, so they are quoted as literals.
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 const literal = JSON.stringify;
+
+// A value in Python, which writes null, true and false in another way.
+const python = (value) =>
+  Array.isArray(value) ? `[${value.map(python).join(", ")}]`
+    : value && typeof value === "object" ? `{${Object.entries(value).map(([name, one]) => `${literal(name)}: ${python(one)}`).join(", ")}}`
+      : value === null ? "None" : typeof value === "boolean" ? (value ? "True" : "False") : literal(value);
+
+const MAX_EXAMPLE = 80; // characters of a sample's value
+
+// The value of the first sample if it is short, else one of the right kind.
+const exampleOf = (model, { name, kind, shape, minimum, choices }) => {
+  const sample = model.samples[0]?.inputs[name];
+  if (sample && !sample.url && literal(sample.value ?? null).length <= MAX_EXAMPLE) return sample.value;
+  if (kind === "text") return "some text";
+  if (kind === "number") return minimum ?? 0;
+  if (kind === "choice") return choices[0];
+  return kind === "tensor" && shape.length === 1 && shape[0] <= 8 ? Array(shape[0]).fill(0) : "...";
+};
 
 const write = (model) => {
   const field = model.inputs[0];
@@ -13,19 +32,19 @@ const write = (model) => {
   const keyed = Boolean(currentKey());
   const curlKey = keyed ? '-H "x-api-key: $MODELPAD_KEY" ' : "";
   const pythonKey = keyed ? ', headers={"x-api-key": key}' : "";
-  const picture = field.kind === "sketch" || field.kind === "image";
-  if (picture && model.inputs.length === 1) return {
-    curl: `curl ${curlKey}-F ${shell(`${field.name}=@picture.png`)} ${url}`,
-    Python: `import requests\n\nwith open("picture.png", "rb") as file:\n    answer = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey}).json()\nprint(answer)`,
+  const isImage = field.kind === "sketch" || field.kind === "image";
+  if (isImage && model.inputs.length === 1) return {
+    curl: `curl ${curlKey}-F ${shell(`${field.name}=@image.png`)} ${url}`,
+    Python: `import requests\n\nwith open("image.png", "rb") as file:\n    answer = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey}).json()\nprint(answer)`,
     JavaScript: `const form = new FormData();\nform.append(${literal(field.name)}, file); // a File or Blob\nconst answer = await (await fetch("${url}", { method: "POST", body: form${keyed ? ', headers: { "x-api-key": key }' : ""} })).json();\nconsole.log(answer);`,
   };
-  const example = Object.fromEntries(model.inputs.map(({ name, kind, shape }) =>
-    [name, kind === "text" ? "some text" : kind === "tensor" && shape.length === 1 && shape[0] <= 8 ? Array(shape[0]).fill(0) : "..."]));
+  const example = Object.fromEntries(model.inputs.map((each) => [each.name, exampleOf(model, each)]));
   const body = JSON.stringify(example);
   return {
     curl: `curl ${curlKey}-H 'content-type: application/json' -d ${shell(body)} ${url}`,
-    Python: `import requests\n\nanswer = requests.post("${url}", json=${body}${pythonKey}).json()\nprint(answer)`,
+    Python: `import requests\n\nanswer = requests.post("${url}", json=${python(example)}${pythonKey}).json()\nprint(answer)`,
     JavaScript: `const answer = await (await fetch("${url}", {\n  method: "POST",\n  headers: { "content-type": "application/json"${keyed ? ', "x-api-key": key' : ""} },\n  body: JSON.stringify(${body}),\n})).json();\nconsole.log(answer);`,
+    ...(takesCsv(model) ? { CSV: `curl ${curlKey}-H 'content-type: text/csv' --data-binary @rows.csv ${url}` } : {}),
   };
 };
 

@@ -21,12 +21,7 @@ from modelpad.server.http.json_stream import check_finite, is_large, respond_str
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, make_object, refer
 from modelpad.server.models import ServedModel
-from modelpad.server.protocols.tensors import (
-    check_batch,
-    read_numbers,
-    rows_first,
-    split_items,
-)
+from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers
 from modelpad.server.routing import Names, Operation, Route, predict_with
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -55,13 +50,12 @@ async def write(model: ServedModel, inputs: Inputs[str | None], outputs: Outputs
     record: dict[str, object] = {"model_name": model.name, "model_version": str(model.version)}
     if inputs.options is not None:
         record["id"] = inputs.options
-    names = [info.name for info in model.outputs]
-    outputs = rows_first(model, outputs)
+    items = {info.name: _take_item(outputs[info.name], info) for info in model.outputs}
     if is_large(outputs.values()):
-        for name in names:
-            await check_finite(outputs[name])
-        return respond_stream(record | {name: outputs[name][0] for name in names}, outputs)
-    return respond_json(record | split_items(outputs, names)[0])
+        for item in items.values():
+            await check_finite(item)
+        return respond_stream(record | items, outputs)
+    return respond_json(record | {name: as_json(item) for name, item in items.items()})
 
 
 GENERATE = Codec(read, write)
@@ -123,6 +117,11 @@ def _read_value(value: Json, info: TensorInfo) -> NDArray[np.generic]:
     if info.batch_axis is None or info.batch_axis > array.ndim:
         return array
     return np.expand_dims(array, info.batch_axis)
+
+
+def _take_item(array: NDArray[np.generic], info: TensorInfo) -> NDArray[np.generic]:
+    """The only item of an output, without its batch axis."""
+    return array if info.batch_axis is None else np.moveaxis(array, info.batch_axis, 0)[0, ...]
 
 
 def list_routes(path: str, write_error: Callable[[ModelpadError], Response]) -> Iterator[Route]:

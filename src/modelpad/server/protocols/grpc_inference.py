@@ -1,17 +1,16 @@
-"""The Open Inference Protocol over gRPC: KServe's six calls, Triton's for streams and models."""
+"""The Open Inference Protocol over gRPC: KServe's six calls, and Triton's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad import __version__
-from modelpad.engine import TensorInfo
-from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.grpc.calls import run_large
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
@@ -19,13 +18,28 @@ from modelpad.server.models import ServedModel
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     DTYPES,
-    classify,
+    bind_only_input,
+    check_datatype,
+    check_parameters,
+    classify_output,
     pack_tensor,
     unpack_tensor,
 )
-from modelpad.server.protocols.openinference.descriptions import list_extensions
+from modelpad.server.protocols.openinference.declined import (
+    LOGGING,
+    SHARED_MEMORY,
+    TRACING,
+    decline,
+)
+from modelpad.server.protocols.openinference.descriptions import (
+    describe_config,
+    describe_model,
+    describe_server,
+    describe_stats,
+    select_models,
+)
 from modelpad.server.protocols.protobuf import load_message, write_field, write_values
-from modelpad.server.protocols.repository import list_entries
+from modelpad.server.protocols.repository import list_entries, override
 from modelpad.server.protocols.tensors import check_batch, count_elements
 
 if TYPE_CHECKING:
@@ -95,49 +109,61 @@ class InferenceService:
 
     async def ServerMetadata(self, request: object, call: Call) -> Message:
         """Name, version and extensions."""
-        extensions = list_extensions(admin=self._has_admins)
-        return make(
-            "ServerMetadataResponse", name="modelpad", version=__version__, extensions=extensions
-        )
+        return make("ServerMetadataResponse", **describe_server(admin=self._has_admins))
 
     async def ModelMetadata(self, request: ModelRequest, call: Call) -> Message:
         """A model's tensors."""
-        model = await self._host.find(request.name, request.version, call.sticky_key)
+        model = await self._find(request.name, request.version, call)
         served = self._host.require_models().find_versions(model.name)
+        return make("ModelMetadataResponse", **describe_model(served, model))
 
-        def describe(infos: list[TensorInfo]) -> list[dict[str, object]]:
-            return [
-                {"name": i.name, "datatype": DATATYPES[i.dtype], "shape": i.shape} for i in infos
-            ]
+    async def ModelConfig(self, request: ModelRequest, call: Call) -> Message:
+        """A model's configuration, as Triton's clients read it."""
+        model = await self._find(request.name, request.version, call)
+        return make("ModelConfigResponse", config=describe_config(model))
 
-        return make(
-            "ModelMetadataResponse",
-            name=model.name,
-            versions=[str(version) for version in sorted(served.versions)],
-            platform=model.platform,
-            inputs=describe(model.inputs),
-            outputs=describe(model.outputs),
-        )
+    async def ModelStatistics(self, request: ModelRequest, call: Call) -> Message:
+        """Statistics of a version, of all versions of a model or, without a name, of all models."""
+        with explain_unknown():
+            models = select_models(self._host.require_models(), request.name, request.version)
+        metrics = await self._host.aggregate_metrics()
+        return make("ModelStatisticsResponse", **describe_stats(models, metrics))
 
     async def ModelInfer(self, request: InferRequest, call: Call) -> bytes:
         """Inference, with typed contents or raw ones; the response as bytes."""
-        model = await self._host.find(request.model_name, request.model_version, call.sticky_key)
+        model = await self._find(request.model_name, request.model_version, call)
         return await self._inference.predict(model, INFER, request, call)
 
     async def RepositoryIndex(self, request: IndexRequest, call: Call) -> Message:
-        """Every version and its state, for admins."""
+        """Every version and its state."""
         entries = await list_entries(self._host, ready=request.ready)
         return make("RepositoryIndexResponse", models=[asdict(each) for each in entries])
 
     async def RepositoryModelLoad(self, request: OverrideRequest, call: Call) -> Message:
         """Loads a model, for admins."""
-        await self._host.override(LOAD, request.model_name)
+        await override(self._host, LOAD, request.model_name, request.parameters)
         return make("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: OverrideRequest, call: Call) -> Message:
         """Unloads a model, for admins."""
-        await self._host.override(UNLOAD, request.model_name)
+        await override(self._host, UNLOAD, request.model_name)
         return make("RepositoryModelUnloadResponse")
+
+    async def TraceSetting(self, request: object, call: Call) -> Message:
+        """Declined."""
+        raise decline(TRACING)
+
+    async def LogSettings(self, request: object, call: Call) -> Message:
+        """Declined."""
+        raise decline(LOGGING)
+
+    async def SystemSharedMemoryStatus(self, request: object, call: Call) -> Message:
+        """Declined, as are the five below."""
+        raise decline(SHARED_MEMORY)
+
+    SystemSharedMemoryRegister = SystemSharedMemoryUnregister = SystemSharedMemoryStatus
+    CudaSharedMemoryStatus = SystemSharedMemoryStatus
+    CudaSharedMemoryRegister = CudaSharedMemoryUnregister = SystemSharedMemoryStatus
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[InferRequest], call: Call
@@ -150,6 +176,21 @@ class InferenceService:
             except ModelpadError as error:
                 yield make("ModelStreamInferResponse", error_message=error.words)
 
+    async def _find(self, name: str, version: str, call: Call) -> ServedModel:
+        with explain_unknown():
+            return await self._host.find(name, version, call.sticky_key)
+
+
+@contextmanager
+def explain_unknown() -> Iterator[None]:
+    """Gives the error for an unknown model the words that Triton's clients look for."""
+    try:
+        yield
+    except ModelNotFound as error:
+        raise ModelNotFound(
+            f"Request for unknown model: {error.message}", hint=error.hint
+        ) from error
+
 
 def read(
     model: ServedModel, request: InferRequest, call: Call
@@ -159,12 +200,15 @@ def read(
     Raises:
         InvalidInput: they do not fit the model.
         TooLarge, Overloaded: they need more memory than there may be, or is now.
+        Unsupported: a tensor is in shared memory, or is BF16.
     """
     call.reserve(estimate_elements(request))
+    for wanted in request.outputs:
+        check_parameters(wanted.parameters, wanted.name)
     given = request.parameters
     timeout = given["timeout"].int64_param if "timeout" in given else 0
     return Inputs(
-        tensors=check_batch(model, read_tensors(request)),
+        tensors=check_batch(model, bind_only_input(model, read_tensors(request))),
         timeout_s=timeout / 1e6 if timeout > 0 else None,
         options=(request, call),
         held_bytes=call.reserved.size,
@@ -176,7 +220,7 @@ async def write(
 ) -> bytes:
     """The serialized response. Raises as `write_response`, and as `Call.reserve`."""
     request, call = inputs.options
-    size = estimate_response(outputs)
+    size = estimate_response(outputs) * (1 if request.raw_input_contents else 2)
     call.reserve(size)
     return await run_large(size, write_response, model, request, outputs)
 
@@ -185,8 +229,18 @@ INFER = Codec(read, write)
 
 
 def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
-    """The request's tensors by name. Raises `InvalidInput` and `TooLarge`."""
+    """The request's tensors by name. Raises `InvalidInput`, `TooLarge` and `Unsupported`."""
     raw = request.raw_input_contents
+    for tensor in request.inputs:
+        check_parameters(tensor.parameters, tensor.name)
+        check_datatype(tensor.datatype, tensor.name)
+        if raw and tensor.HasField("contents"):
+            raise InvalidInput(
+                "contents field must not be specified when using raw_input_contents for"
+                f" {tensor.name!r} for model {request.model_name!r}",
+                hint="Send one of the two.",
+                field=tensor.name,
+            )
     if raw and len(raw) != len(request.inputs):
         raise InvalidInput(
             f"There are {len(request.inputs)} inputs and {len(raw)} raw contents.",
@@ -197,20 +251,7 @@ def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
-        if tensor.datatype not in DTYPES:
-            raise InvalidInput(
-                f"The input {tensor.name!r} has an unknown datatype: {tensor.datatype!r}.",
-                field=tensor.name,
-                expected=", ".join(DTYPES),
-                got=tensor.datatype,
-            )
         if raw:
-            if tensor.HasField("contents"):
-                raise InvalidInput(
-                    f"The input {tensor.name!r} has both raw and typed contents.",
-                    hint="Send one of the two.",
-                    field=tensor.name,
-                )
             arrays[tensor.name] = unpack_tensor(raw[index], tensor.datatype, shape, tensor.name)
         else:
             arrays[tensor.name] = _read_contents(tensor, shape)
@@ -267,12 +308,15 @@ def estimate_response(outputs: Outputs) -> int:
 
 
 def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) -> bytes:
-    """The serialized response, raw where the request was raw or the type has no other form.
+    """The serialized response: raw contents, and typed ones too where the request has these.
+
+    The specification has one or the other; to a request with typed contents, KServe answers with
+    typed ones and Triton with raw ones, and clients of each read only those.
 
     Raises `InvalidInput` for unknown outputs.
     """
     wanted = list(request.outputs)
-    names = [each.name for each in wanted] or [info.name for info in model.outputs]
+    names = [each.name for each in wanted] or model.default_outputs
     counts = {
         each.name: each.parameters["classification"].int64_param
         for each in wanted
@@ -296,17 +340,16 @@ def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) 
             )
         array = outputs[name]
         if counts.get(name):
-            array = classify(model, name, array, counts[name])
+            array = classify_output(model, name, array, counts[name])
         datatype = "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)]
         shape = list(array.shape)
         tensor = make(
             "ModelInferResponse.InferOutputTensor", name=name, datatype=datatype, shape=shape
         ).SerializeToString()
-        if raw or datatype not in CONTENTS:
-            parts += write_field(OUTPUTS, tensor)
-            raw_parts += write_field(RAW_OUTPUT_CONTENTS, pack_tensor(array))
-        else:
+        contents = []
+        if not raw and datatype in CONTENTS:
             values = write_values("inference.InferTensorContents", CONTENTS[datatype], array)
             contents = write_field(CONTENTS_OF_OUTPUT, *values)
-            parts += write_field(OUTPUTS, tensor, *contents)
+        parts += write_field(OUTPUTS, tensor, *contents)
+        raw_parts += write_field(RAW_OUTPUT_CONTENTS, pack_tensor(array))
     return b"".join(parts + raw_parts)

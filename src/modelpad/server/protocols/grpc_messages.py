@@ -37,7 +37,7 @@ class HealthCheckRequest(Protocol):
 
 
 class ModelRequest(Protocol):
-    """`inference.ModelReadyRequest` and `inference.ModelMetadataRequest`."""
+    """`inference.ModelReadyRequest`, and those for metadata, configuration and statistics."""
 
     name: str
     version: str
@@ -53,6 +53,7 @@ class OverrideRequest(Protocol):
     """`inference.RepositoryModelLoadRequest` and `inference.RepositoryModelUnloadRequest`."""
 
     model_name: str
+    parameters: Mapping[str, object]
 
 
 class Parameter(Protocol):
@@ -67,6 +68,7 @@ class InputTensor(Protocol):
     name: str
     datatype: str
     shape: Sequence[int]
+    parameters: Mapping[str, Parameter]
     contents: object  # has a field for each type of element
 
     def HasField(self, name: str) -> bool:

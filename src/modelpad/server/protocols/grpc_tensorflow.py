@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from modelpad.server.protocols.protobuf import (
 )
 from modelpad.server.protocols.tensors import check_batch, count_elements
 from modelpad.server.protocols.tfserving import DTYPES
-from modelpad.server.protocols.tfserving_inputs import check_signature
+from modelpad.server.protocols.tfserving_inputs import read_signature
 
 if TYPE_CHECKING:
+    from modelpad.engine import TensorInfo
     from modelpad.server.grpc.calls import Call
     from modelpad.server.host import ModelHost
     from modelpad.server.inference import Inference
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ModelSpec,
         PredictRequest,
         SignatureDefMap,
+        SignatureTensor,
         StatusRequest,
         StatusResponse,
         TensorProto,
@@ -81,7 +83,7 @@ class PredictionService:
         return await self._inference.predict(model, PREDICT, request, call)
 
     async def GetModelMetadata(self, request: MetadataRequest, call: Call) -> Message:
-        """The signature."""
+        """The signatures."""
         model = await find_model(self._host, request.model_spec, call)
         if list(request.metadata_field) != [METADATA_FIELD]:
             raise InvalidInput(
@@ -89,15 +91,11 @@ class PredictionService:
                 hint=f"Ask for {METADATA_FIELD}.",
             )
         signatures: SignatureDefMap = make("SignatureDefMap")
-        signature = signatures.signature_def["serving_default"]
-        signature.method_name = "tensorflow/serving/predict"
-        numbers = load_enum("tensorflow.DataType")
-        for infos, side in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
-            for info in infos:
-                tensor = side[info.name]
-                tensor.name, tensor.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
-                for size in info.shape:
-                    tensor.tensor_shape.dim.add(size=size)
+        for name, each in model.signatures.items():
+            signature = signatures.signature_def[name]
+            signature.method_name = "tensorflow/serving/predict"
+            describe_tensors(signature.inputs, each.inputs)
+            describe_tensors(signature.outputs, each.outputs)
         response: MetadataResponse = make(
             "GetModelMetadataResponse", model_spec=describe_spec(model)
         )
@@ -125,10 +123,21 @@ class ModelService:
         return response
 
 
+def describe_tensors(side: Mapping[str, SignatureTensor], infos: Sequence[TensorInfo]) -> None:
+    """Writes tensors into one side of a SignatureDef."""
+    numbers = load_enum("tensorflow.DataType")
+    for info in infos:
+        tensor = side[info.name]
+        tensor.name, tensor.dtype = f"{info.name}:0", numbers[DTYPES[info.dtype]]
+        for size in info.shape:
+            tensor.tensor_shape.dim.add(size=size)
+
+
 async def find_model(host: ModelHost, spec: ModelSpec, call: Call) -> ServedModel:
     """The model of a request. Raises `InvalidInput` for an unknown signature, else as the host."""
-    check_signature(spec.signature_name)
-    return await host.find(spec.name, _read_version(spec), call.sticky_key)
+    model = await host.find(spec.name, _read_version(spec), call.sticky_key)
+    read_signature(model, spec.signature_name)
+    return model
 
 
 def read(
@@ -140,10 +149,13 @@ def read(
         InvalidInput: they do not fit the model.
         TooLarge, Overloaded: they need more memory than there may be, or is now.
     """
+    signature = read_signature(model, request.model_spec.signature_name)
+    model = model.select(signature)
     call.reserve(estimate_filled(request))
     arrays = {name: read_tensor(proto, name) for name, proto in request.inputs.items()}
     return Inputs(
         tensors=check_batch(model, arrays),
+        signature=signature,
         options=(request, call),
         held_bytes=call.reserved.size,
     )
@@ -201,7 +213,11 @@ def _read_version(spec: ModelSpec) -> str:
 
 def describe_spec(model: ServedModel) -> ModelSpec:
     """The model that predicted."""
-    spec: ModelSpec = make("ModelSpec", name=model.name, signature_name="serving_default")
+    spec: ModelSpec = make(
+        "ModelSpec",
+        name=model.name,
+        signature_name=model.signature_name or model.signature_names[0],
+    )
     spec.version.value = model.version
     return spec
 

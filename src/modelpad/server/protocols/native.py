@@ -2,7 +2,7 @@
 
 JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*` or `text/plain`
 body, or a `data:` URL. The response is typed JSON, the same for each of these. Lists and JSON lines
-are in `native_items`.
+are in `native_items`, tables in `native_csv`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from modelpad.server.http.json_stream import holds_array, respond_stream
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.forms import FORM, read_form
+from modelpad.server.protocols.native_csv import CSV, predict_csv
 from modelpad.server.protocols.native_items import (
     JSON_LINES,
     name_values,
@@ -26,7 +27,7 @@ from modelpad.server.protocols.native_items import (
 from modelpad.server.routing import Names, Operation, Route, find_model
 
 URLENCODED = "application/x-www-form-urlencoded"
-EXPECTED = "JSON, a multipart form, a raw image or text body, or a data: URL"
+EXPECTED = "JSON, CSV, a multipart form, a raw image or text body, or a data: URL"
 
 
 async def predict(backend: Backend, request: Request, names: Names) -> Response:
@@ -39,6 +40,8 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
     kind = request.content_type
     if kind in JSON_LINES:
         return predict_lines(inference, model, request)
+    if kind == CSV:
+        return await predict_csv(inference, model, request, backend.limits.body_bytes)
     with model.batcher.hold():  # a version being replaced stays until the body is here
         body = await request.body()
         if kind == JSON and body.lstrip()[:1] == b"[":
@@ -78,7 +81,8 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
         return _read_raw(request, kind, body, signature)
     raise InvalidInput(
         f"Unsupported Content-Type: {kind!r}.",
-        hint="Set content-type to application/json, multipart/form-data, image/png or text/plain.",
+        hint="Set content-type to application/json, multipart/form-data, image/png, text/plain"
+        " or text/csv.",
         expected=EXPECTED,
         got=kind,
     )

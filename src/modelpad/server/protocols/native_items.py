@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import TypeAlias
 
 from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge, forget_frames
 from modelpad.fields import Field, Signature
@@ -27,11 +28,13 @@ MAX_ITEMS = 10_000
 MAX_AT_ONCE = 64
 BUSY_S = 0.01  # between attempts to enqueue an item while the queue is full
 
-# An item, or why it could not be read, with the bytes that are reserved for it.
-Items = AsyncIterator[tuple["Json | ModelpadError", int]]
+# A value, values by name, or why there are none.
+Item: TypeAlias = "Json | Mapping[str, object] | ModelpadError"
+# An item with the bytes that are reserved for it.
+Items = AsyncIterator[tuple[Item, int]]
 
 
-def read_item(model: ServedModel, item: Json | ModelpadError, held_bytes: int) -> Inputs[None]:
+def read_item(model: ServedModel, item: Item, held_bytes: int) -> Inputs[None]:
     """An item's values. Raises the item where it is an error, and as `name_values`."""
     if isinstance(item, ModelpadError):
         raise item
@@ -54,27 +57,9 @@ def predict_lines(inference: Inference, model: ServedModel, request: Request) ->
 
     Raises `InvalidInput` for compressed lines, which cannot be read one by one.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise InvalidInput(
-            f"Unsupported Content-Encoding for JSON lines: {encoding!r}.",
-            hint="Send them uncompressed.",
-            expected="identity",
-            got=encoding,
-        )
-
-    async def write_lines() -> AsyncIterator[bytes]:
-        with model.batcher.hold():
-            items = _read_lines(request)
-            async for written in _predict_items(inference, model, items, request.reservation):
-                if not holds_array(written):
-                    yield encode_json(written) + b"\n"
-                    continue
-                async for part in stream(written):
-                    yield part
-                yield b"\n"
-
-    return Response(content_type=JSON_LINES[0], parts=write_lines())
+    check_plain(request, "JSON lines")
+    items = _read_lines(request)
+    return respond_lines(predict_items(inference, model, items, request.reservation))
 
 
 async def predict_list(
@@ -93,19 +78,51 @@ async def predict_list(
         for item in items:
             yield item, 0
 
+    return await respond_list(model, predict_items(inference, model, list_items(), reservation))
+
+
+def check_plain(request: Request, format: str) -> None:
+    """Raises `InvalidInput` for a compressed body, which cannot be read as it comes."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise InvalidInput(
+            f"Unsupported Content-Encoding for {format}: {encoding!r}.",
+            hint="Send the body uncompressed.",
+            expected="identity",
+            got=encoding,
+        )
+
+
+def respond_lines(written: AsyncIterator[dict[str, object]]) -> Response:
+    """Each item's JSON on a line, as it comes."""
+
+    async def write_lines() -> AsyncIterator[bytes]:
+        async for each in written:
+            if not holds_array(each):
+                yield encode_json(each) + b"\n"
+                continue
+            async for part in stream(each):
+                yield part
+            yield b"\n"
+
+    return Response(content_type=JSON_LINES[0], parts=write_lines())
+
+
+async def respond_list(model: ServedModel, written: AsyncIterator[dict[str, object]]) -> Response:
+    """The items' JSON as one list."""
+
     async def write_list() -> AsyncIterator[bytes]:
         head = encode_json({"model": model.name, "version": model.version})
         between = head[:-1] + b',"predictions":['
-        with model.batcher.hold():
-            async for written in _predict_items(inference, model, list_items(), reservation):
-                if holds_array(written):
-                    yield between
-                    async for part in stream(written):
-                        yield part
-                else:
-                    yield between + encode_json(written)
-                between = b","
-        yield b"]}"
+        async for each in written:
+            if holds_array(each):
+                yield between
+                async for part in stream(each):
+                    yield part
+            else:
+                yield between + encode_json(each)
+            between = b","
+        yield b"]}" if between == b"," else between + b"]}"
 
     return await respond_parts(write_list())
 
@@ -118,12 +135,12 @@ def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, object]:
     return {"outputs": outputs}
 
 
-def name_values(value: Json, signature: Signature) -> dict[str, object]:
+def name_values(value: Json | Mapping[str, object], signature: Signature) -> dict[str, object]:
     """A JSON object's values by name; any other value is that of the only input.
 
     Raises `InvalidInput` when there are several inputs.
     """
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return dict(value)
     return {only_input(signature).name: value}
 
@@ -156,29 +173,30 @@ async def _read_lines(request: Request) -> Items:
         yield error, 0
 
 
-async def _predict_items(
+async def predict_items(
     inference: Inference, model: ServedModel, items: Items, reservation: Reservation
 ) -> AsyncIterator[dict[str, object]]:
     """The items' JSON in their order; a window of them at once, so that memory is bounded."""
     window = max(1, min(MAX_AT_ONCE, model.batcher.limits.max_length // 2))
     pending: deque[asyncio.Task[dict[str, object]]] = deque()
-    try:
-        async for item, size in items:
-            work = _predict_item(inference, model, item, size, reservation)
-            pending.append(asyncio.create_task(work))
-            if len(pending) >= window:
+    with model.batcher.hold():
+        try:
+            async for item, size in items:
+                work = _predict_item(inference, model, item, size, reservation)
+                pending.append(asyncio.create_task(work))
+                if len(pending) >= window:
+                    yield await pending.popleft()
+            while pending:
                 yield await pending.popleft()
-        while pending:
-            yield await pending.popleft()
-    finally:
-        for task in pending:
-            task.cancel()
+        finally:
+            for task in pending:
+                task.cancel()
 
 
 async def _predict_item(
     inference: Inference,
     model: ServedModel,
-    item: Json | ModelpadError,
+    item: Item,
     size: int,
     reservation: Reservation,
 ) -> dict[str, object]:

@@ -9,13 +9,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelpad.errors import InvalidInput
+from modelpad.errors import InvalidInput, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from modelpad.foreign_json import Json
     from modelpad.server.host import ModelHost
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+MAX_QUOTED_CHARS = 200  # of a client's model name, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,27 @@ async def list_entries(host: ModelHost, *, ready: bool) -> list[Entry]:
     return entries
 
 
-def read_ready(record: Json) -> bool:
-    """Whether a request asks only for versions that are ready. Raises `InvalidInput`."""
+async def override(host: ModelHost, action: str, name: str, parameters: object = None) -> None:
+    """Loads or unloads a model, for an admin; `parameters` are those of a request to load.
+
+    Raises:
+        Unsupported: a configuration or files came with the request.
+        NotFound: there is no such model. Otherwise as `ModelHost.override`.
+    """
+    failed = f"failed to {action} {name[:MAX_QUOTED_CHARS]!r}:"
+    if parameters:
+        raise Unsupported(
+            f"{failed} modelpad takes no configuration and no files over the network.",
+            hint="Load the model without parameters.",
+        )
+    try:
+        await host.override(action, name)
+    except NotFound as error:
+        raise NotFound(f"{failed} {error.message}", hint=error.hint) from error
+
+
+def read_object(record: Json) -> dict[str, Json]:
+    """The body of a request to the repository. Raises `InvalidInput`."""
     if not isinstance(record, dict):
         raise InvalidInput("The body is not a JSON object.", expected='{} or {"ready": true}')
-    return bool(record.get("ready"))
+    return record

@@ -108,7 +108,7 @@ def _decode_objects(
     model: ServedModel, name: str, array: NDArray[np.generic]
 ) -> NDArray[np.generic]:
     """Encoded images, one per item, decoded by their field."""
-    typed = model.batcher.session.typed.inputs
+    typed = model.typed.inputs
     field = typed.find_field(name)
     if field is None or field.kind not in PICTURES:
         raise InvalidInput(
@@ -243,7 +243,7 @@ def as_json(array: NDArray[np.generic]) -> Any:
 
 def rows_first(model: ServedModel, outputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
     """The outputs with their items on the first axis; one without a batch axis is one item."""
-    axes = model.batcher.session.typed.outputs.axes
+    axes = model.typed.outputs.axes
     return {name: batch_first(array, axes[name]) for name, array in outputs.items()}
 
 

@@ -27,10 +27,10 @@ from modelpad.server.protocols.tensors import (
 )
 from modelpad.server.protocols.tfserving_inputs import (
     check_record,
-    check_signature,
     read_columns,
     read_examples,
     read_rows,
+    read_signature,
 )
 from modelpad.server.routing import Names, Operation, Route, find_model, predict_with, show_model
 
@@ -65,7 +65,8 @@ def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bo
         TooLarge: there are too many numbers.
     """
     record = check_record(request.parse_json(body))
-    check_signature(record.get("signature_name", ""))
+    signature = read_signature(model, record.get("signature_name", ""))
+    model = model.select(signature)
     names = [info.name for info in model.inputs]
     by_rows = "instances" in record
     if by_rows:
@@ -73,12 +74,13 @@ def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bo
     else:
         arrays = read_columns(record["inputs"], names)
     held_bytes = request.reservation.size
-    return Inputs(tensors=check_batch(model, arrays), options=by_rows, held_bytes=held_bytes)
+    tensors = check_batch(model, arrays)
+    return Inputs(tensors=tensors, signature=signature, options=by_rows, held_bytes=held_bytes)
 
 
 async def write_predict(model: ServedModel, inputs: Inputs[bool], outputs: Outputs) -> Response:
     """`predictions` for rows, `outputs` for columns; without names where there is one output."""
-    names = [info.name for info in model.outputs]
+    names = model.default_outputs if inputs.options else [info.name for info in model.outputs]
     if inputs.options:
         outputs = rows_first(model, outputs)
     if is_large(outputs.values()):
@@ -113,7 +115,7 @@ async def write_classify(model: ServedModel, inputs: Inputs[Field], outputs: Out
     """Each example's classes with their scores."""
     label = inputs.options
     classes: tuple[str, ...] = getattr(label, "classes", ())
-    scores = model.batcher.session.typed.outputs.read_field(label.name, outputs)
+    scores = model.typed.outputs.read_field(label.name, outputs)
     if is_large([scores]):
         await check_finite(scores)
         ranked = ([*zip(classes, row.tolist(), strict=True)] for row in scores)
@@ -129,7 +131,7 @@ def read_regress(model: ServedModel, request: Request, body: bytes) -> Inputs[Fi
 
 async def write_regress(model: ServedModel, inputs: Inputs[Field], outputs: Outputs) -> Response:
     """Each example's number."""
-    typed = model.batcher.session.typed.outputs
+    typed = model.typed.outputs
     numbers = typed.read_field(inputs.options.name, outputs).reshape(-1)
     if is_large([numbers]):
         await check_finite(numbers)
@@ -182,12 +184,15 @@ def describe_status(served: ServedVersions, model: ServedModel | None) -> Respon
 
 
 def show_metadata(model: ServedModel) -> Response:
-    """`.../metadata`: the signature."""
-    signature = {
-        "inputs": {info.name: _describe(info) for info in model.inputs},
-        "outputs": {info.name: _describe(info) for info in model.outputs},
-        "method_name": "tensorflow/serving/predict",
-        "defaults": {},
+    """`.../metadata`: the signatures."""
+    signatures = {
+        name: {
+            "inputs": {info.name: _describe(info) for info in each.inputs},
+            "outputs": {info.name: _describe(info) for info in each.outputs},
+            "method_name": "tensorflow/serving/predict",
+            "defaults": {},
+        }
+        for name, each in model.signatures.items()
     }
     return respond_json(
         {
@@ -196,7 +201,7 @@ def show_metadata(model: ServedModel) -> Response:
                 "signature_name": "",
                 "version": str(model.version),
             },
-            "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+            "metadata": {"signature_def": {"signature_def": signatures}},
         }
     )
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, cast
 
+from modelpad.bundle import DEFAULT_SIGNATURE
 from modelpad.errors import InvalidInput
 from modelpad.server.protocols.tensors import MAX_SIDES, read_numbers
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelpad.foreign_json import Json
+    from modelpad.server.models import ServedModel
 
     Arrays = dict[str, NDArray[np.generic]]
 
-SIGNATURES = ("", "serving_default", "predict", "predict_images")
+# Names that clients of models with a single signature send: TensorFlow Serving's examples do.
+USUAL_NAMES = ("", DEFAULT_SIGNATURE, "predict", "predict_images")
 
 
 def check_record(record: Json) -> dict[str, Json]:
@@ -32,16 +35,23 @@ def check_record(record: Json) -> dict[str, Json]:
     return record
 
 
-def check_signature(name: object) -> None:
-    """Raises `InvalidInput` for an unknown signature."""
-    if name not in SIGNATURES:
-        raise InvalidInput(
-            f'Serving signature name: "{name}" not found in signature def.',
-            hint="Leave signature_name out, or send serving_default.",
-            field="signature_name",
-            expected="serving_default",
-            got=str(name),
-        )
+def read_signature(model: ServedModel, name: object) -> str:
+    """The name of the signature that a request asks for, "" for the main one.
+
+    Raises `InvalidInput` if the model has no such signature.
+    """
+    signatures = model.signature_names
+    if name in ("", signatures[0]) or (len(signatures) == 1 and name in USUAL_NAMES):
+        return ""
+    if isinstance(name, str) and name in signatures:
+        return name
+    raise InvalidInput(
+        f'Serving signature name: "{str(name)[:100]}" not found in signature def.',
+        hint=f"It has: {', '.join(signatures)}; without signature_name, the first is used.",
+        field="signature_name",
+        expected=", ".join(signatures),
+        got=str(name)[:100],
+    )
 
 
 def read_rows(instances: Json, names: list[str]) -> Arrays:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.errors import InvalidInput
+from modelpad.errors import InvalidInput, Unsupported
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.tensors import count_elements
 
@@ -28,6 +28,81 @@ DATATYPES = {
     "string": "BYTES",
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
+# The protocol has a name for it, NumPy has no type.
+BFLOAT16 = "BF16"
+
+REGION = "shared_memory_region"
+# What the documentation of KServe and of MLServer calls the only input of a model without names.
+ONLY_INPUTS = ("input-0", "predict")
+UNNAMED = ("scikit-learn", "xgboost", "lightgbm", "catboost")
+
+
+def name_datatype(dtype: str) -> str:
+    """The protocol's name of a graph's type. Raises `Unsupported` for types that it does not have,
+    such as `float8e4m3fn`.
+    """
+    if dtype == "bfloat16":
+        return BFLOAT16
+    if dtype not in DATATYPES:
+        raise Unsupported(
+            f"The Open Inference Protocol has no {dtype} tensors.",
+            hint="Export the model with float32 inputs and outputs.",
+        )
+    return DATATYPES[dtype]
+
+
+def check_datatype(datatype: str, name: str) -> None:
+    """Raises `InvalidInput` for an unknown datatype, `Unsupported` for bfloat16."""
+    if datatype == BFLOAT16:
+        raise Unsupported(
+            f"The input {name!r} is BF16, which NumPy does not have.",
+            hint="Export the model with float32 inputs and outputs, and send FP32.",
+        )
+    if datatype not in DTYPES:
+        raise wrong_field("datatype", f"one of {', '.join(DTYPES)} for {name!r}", datatype)
+
+
+def check_parameters(parameters: Collection[str], name: str) -> None:
+    """Raises `Unsupported` for a tensor that is not in the request but in shared memory."""
+    if REGION in parameters:
+        raise Unsupported(
+            f"The tensor {name!r} is in shared memory, which modelpad does not use.",
+            hint="Send the tensor in the request, and read outputs from the response.",
+        )
+
+
+def is_batched(model: ServedModel) -> bool:
+    """Whether all tensors begin with a free batch axis, so that a request may have many items."""
+    tensors = (*model.inputs, *model.outputs)
+    return model.bundle.manifest.signature.batched and all(
+        info.batch_axis == 0 and info.shape[0] == -1 for info in tensors
+    )
+
+
+def bind_only_input(
+    model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]
+) -> Mapping[str, NDArray[np.generic]]:
+    """The arrays by the model's names.
+
+    Estimators take one array, which has no name: KServe and MLServer ignore the one in a request,
+    and their documentation says `input-0` and `predict`. Names that a model has are never replaced.
+    """
+    if len(arrays) != 1 or len(model.inputs) != 1:
+        return arrays
+    ((given, array),) = arrays.items()
+    if given in ONLY_INPUTS and model.bundle.manifest.source.get("framework") in UNNAMED:
+        return {model.inputs[0].name: array}
+    return arrays
+
+
+def classify_output(
+    model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
+) -> NDArray[np.object_]:
+    """`classify` of the items of an output; as in Triton, of a model without a batch it is one."""
+    if is_batched(model):
+        return classify(model, name, array, max_classes)
+    best: NDArray[np.object_] = classify(model, name, array[np.newaxis], max_classes)[0]
+    return best
 
 
 def classify(

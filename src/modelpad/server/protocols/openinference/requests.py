@@ -16,8 +16,11 @@ from modelpad.server.codec import Inputs
 from modelpad.server.http.messages import Request, read_count
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.openinference.datatypes import (
-    DATATYPES,
     DTYPES,
+    bind_only_input,
+    check_datatype,
+    check_parameters,
+    name_datatype,
     unpack_tensor,
     wrong_field,
 )
@@ -49,10 +52,11 @@ def read(model: ServedModel, request: Request, body: bytes) -> Inputs[OutputOpti
     Raises:
         InvalidInput: it cannot be parsed, or does not fit the model.
         TooLarge: there are too many numbers.
+        Unsupported: a tensor is in shared memory, or is BF16.
     """
     parsed = parse_request(model, request, body)
     return Inputs(
-        tensors=check_batch(model, parsed.arrays),
+        tensors=check_batch(model, bind_only_input(model, parsed.arrays)),
         timeout_s=parsed.timeout_s,
         options=parsed.options,
         held_bytes=request.reservation.size,
@@ -89,7 +93,9 @@ def _read_head(record: Json, tail: bytes | memoryview) -> InferRequest:
     place = 0
     for tensor in given:
         each, name, datatype, shape = _read_tensor_head(tensor)
-        size = _read_parameters(each).get("binary_data_size")
+        parameters = _read_parameters(each)
+        check_parameters(parameters, name)
+        size = parameters.get("binary_data_size")
         if name in arrays:
             raise wrong_field("inputs", "each input once", f"{name!r} twice")
         if size is not None:
@@ -112,7 +118,7 @@ def _read_head(record: Json, tail: bytes | memoryview) -> InferRequest:
     if not isinstance(outputs, list) or len(named) != len(outputs):
         raise wrong_field("outputs", "a list of objects", outputs)
     for each in named:
-        _read_parameters(each)
+        check_parameters(_read_parameters(each), str(each.get("name")))
     options = _read_parameters(record)
     timeout = options.get("timeout")
     wanted = OutputOptions(
@@ -142,9 +148,8 @@ def _read_tensor_head(each: Json) -> tuple[dict[str, Json], str, str, list[int]]
     sides = [side for side in (shape if isinstance(shape, list) else []) if _is_side(side)]
     if not isinstance(shape, list) or len(sides) != len(shape):
         raise wrong_field("shape", f"the shape of {name!r}, a list of whole numbers", shape)
-    if not isinstance(datatype, str) or datatype not in DTYPES:
-        raise wrong_field("datatype", f"one of {', '.join(DTYPES)}", datatype)
-    return each, name, datatype, sides
+    check_datatype(str(datatype), name)
+    return each, name, str(datatype), sides
 
 
 def _is_side(value: Json) -> TypeGuard[int]:
@@ -183,12 +188,17 @@ def _read_raw(model: ServedModel, body: bytes) -> InferRequest:
         raise wrong_field("inputs", "a JSON head, as the model has several inputs", "a raw body")
     info = model.inputs[0]
     if info.dtype == "string":
-        return InferRequest({info.name: np.array([body], dtype=object)}, OutputOptions(binary=True))
-    free = [axis for axis, side in enumerate(info.shape[1:]) if side == -1]
-    item = math.prod(side for side in info.shape[1:] if side != -1)
-    size = item * np.dtype(info.dtype).itemsize
-    if free or not body or len(body) % size:
-        raise wrong_field("inputs", f"a multiple of {size} bytes", f"{len(body)} bytes")
-    shape = [len(body) // size, *info.shape[1:]]
-    array = unpack_tensor(body, DATATYPES[info.dtype], shape, info.name)
-    return InferRequest({info.name: array}, OutputOptions(binary=True))
+        one = np.array([body], dtype=object).reshape([1] * len(info.shape))
+        return InferRequest({info.name: one}, OutputOptions(binary=True))
+    datatype = name_datatype(info.dtype)
+    check_datatype(datatype, info.name)
+    size = math.prod(side for side in info.shape if side != -1) * np.dtype(info.dtype).itemsize
+    free = info.shape.count(-1)
+    fits = len(body) == size if free == 0 else free == 1 and size and not len(body) % size
+    if not fits or not body:
+        expected = f"{size} bytes" if free == 0 else f"a multiple of {size} bytes"
+        raise wrong_field("inputs", expected if free < 2 else "a JSON head", f"{len(body)} bytes")
+    shape = [len(body) // size if side == -1 else side for side in info.shape]
+    return InferRequest(
+        {info.name: unpack_tensor(body, datatype, shape, info.name)}, OutputOptions(binary=True)
+    )

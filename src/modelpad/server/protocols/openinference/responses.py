@@ -24,7 +24,8 @@ from modelpad.server.http.messages import Response, respond_json
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
-    classify,
+    classify_output,
+    is_batched,
     pack_tensor,
     wrong_field,
 )
@@ -49,7 +50,7 @@ async def write(model: ServedModel, inputs: Inputs[OutputOptions], outputs: Outp
     """
     options = inputs.options
     wanted: Sequence[Mapping[str, Json]] = options.outputs or [
-        {"name": info.name} for info in model.outputs
+        {"name": name} for name in model.default_outputs
     ]
     large = is_large(outputs.values())
     heads: list[dict[str, object]] = []
@@ -144,12 +145,12 @@ async def _pack_rows(array: NDArray[np.generic]) -> list[bytes]:
 async def _classify_rows(
     model: ServedModel, name: str, array: NDArray[np.generic], max_classes: int
 ) -> NDArray[np.object_]:
-    """`classify` of some rows at a time, yielding to other requests between."""
-    step = max(1, PIECE * len(array) // max(1, array.size))
-    if len(array) <= step:
-        return classify(model, name, array, max_classes)
+    """`classify_output` of some rows at a time, yielding to other requests between."""
+    step = max(1, PIECE * len(array) // max(1, array.size)) if array.ndim else 1
+    if not is_batched(model) or len(array) <= step:
+        return classify_output(model, name, array, max_classes)
     parts = []
     for start in range(0, len(array), step):
-        parts.append(classify(model, name, array[start : start + step], max_classes))
+        parts.append(classify_output(model, name, array[start : start + step], max_classes))
         await asyncio.sleep(0)
     return np.concatenate(parts)
