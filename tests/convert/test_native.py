@@ -117,7 +117,17 @@ def make_pt2(folder: Path) -> Case:
     return Case("program", "pytorch", folder / "program.pt2", ROWS, outputs)
 
 
+def make_catboost(folder: Path) -> Case:
+    catboost = pytest.importorskip("catboost")
+    options = {"iterations": 8, "verbose": False, "allow_writing_files": False}
+    model = catboost.CatBoostClassifier(**options).fit(IRIS.data, IRIS.target)
+    model.save_model(str(folder / "cats.cbm"))
+    outputs = model.predict_proba(ROWS)
+    return Case("cats", "catboost", folder / "cats.cbm", ROWS, outputs)
+
+
 MAKERS: dict[str, Callable[[Path], Case]] = {
+    "catboost": make_catboost,
     "keras": make_keras,
     "lightgbm": make_lightgbm,
     "pt2": make_pt2,
@@ -185,9 +195,13 @@ def test_a_served_model_predicts_as_its_framework(
 ) -> None:
     case = import_native(kind)
     with start_serving(case.name, store=store) as (server, grpc_address):
-        check_open_inference(case, server.url)
-        check_tensorflow_serving(case, server.url)
-        check_grpc(case, grpc_address)
+        described = httpx.get(f"{server.url}/v2/models/{case.name}").json()
+        assert described["platform"] == "modelpad_native"
+        wide = [each for each in described["outputs"] if len(each["shape"]) == 2]
+        check_open_inference(case, server.url, described["inputs"][0], wide[-1]["name"])
+        if len(described["outputs"]) == 1:
+            check_tensorflow_serving(case, server.url)
+        check_grpc(case, grpc_address, wide[-1]["name"])
         (shown,) = httpx.get(f"{server.url}/models").json()["models"]
         assert (shown["backend"], shown["runs_in"].partition(",")[0]) == ("native", case.framework)
         config = httpx.get(f"{server.url}/v2/models/{case.name}/config").json()
@@ -197,45 +211,45 @@ def test_a_served_model_predicts_as_its_framework(
     assert all(is_gone(each) for each in processes)
 
 
-def check_open_inference(case: Case, url: str) -> None:
-    described = httpx.get(f"{url}/v2/models/{case.name}").json()
-    assert described["platform"] == "modelpad_native"
-    (declared,) = described["inputs"]
-    given = declared | {"shape": list(case.inputs.shape), "data": case.inputs.reshape(-1).tolist()}
-    response = httpx.post(
-        f"{url}/v2/models/{case.name}/infer", json={"inputs": [given]}, timeout=30
-    )
+def check_open_inference(case: Case, url: str, declared: Any, wanted: str) -> None:
+    shape = list(case.inputs.shape)[: len(declared["shape"])]
+    given = declared | {"shape": shape, "data": case.inputs.reshape(-1).tolist()}
+    body = {"inputs": [given], "outputs": [{"name": wanted}]}
+    response = httpx.post(f"{url}/v2/models/{case.name}/infer", json=body, timeout=30)
     assert response.status_code == 200, response.text
-    output = response.json()["outputs"][0]
-    got = np.array(output["data"], np.float32).reshape(output["shape"])
-    assert_same(case, got)
+    (output,) = response.json()["outputs"]
+    assert_same(case, np.array(output["data"]).reshape(output["shape"]))
 
 
 def check_tensorflow_serving(case: Case, url: str) -> None:
     body = {"instances": case.inputs.tolist()}
     response = httpx.post(f"{url}/v1/models/{case.name}:predict", json=body, timeout=30)
     assert response.status_code == 200, response.text
-    assert_same(case, np.array(response.json()["predictions"], np.float32))
+    assert_same(case, np.array(response.json()["predictions"]))
 
 
-def check_grpc(case: Case, address: str) -> None:
+def check_grpc(case: Case, address: str, wanted: str) -> None:
     triton = pytest.importorskip("tritonclient.grpc")
     with triton.InferenceServerClient(address) as client:
         described = client.get_model_metadata(case.name)
         assert described.platform == "modelpad_native"
         declared = described.inputs[0]
-        given = triton.InferInput(declared.name, case.inputs.shape, declared.datatype)
-        given.set_data_from_numpy(case.inputs)
-        result = client.infer(case.name, [given])
-        assert_same(case, result.as_numpy(described.outputs[0].name))
+        inputs = case.inputs.reshape(case.inputs.shape[: len(declared.shape)])
+        if declared.datatype == "FP64":
+            inputs = inputs.astype(np.float64)
+        given = triton.InferInput(declared.name, inputs.shape, declared.datatype)
+        given.set_data_from_numpy(inputs)
+        result = client.infer(case.name, [given], outputs=[triton.InferRequestedOutput(wanted)])
+        assert_same(case, result.as_numpy(wanted))
 
 
 def assert_same(case: Case, got: Any) -> None:
-    """Equal to the last bit, but for a neural network's order of additions."""
+    """Equal to the last bit of float32, but for a neural network's order of additions."""
+    got, expected = np.asarray(got).astype(np.float32), case.outputs.astype(np.float32)
     if case.framework in ("keras", "pytorch"):
-        np.testing.assert_allclose(got, case.outputs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
     else:
-        np.testing.assert_array_equal(got, case.outputs)
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_a_killed_process_is_replaced_under_load(
@@ -265,7 +279,7 @@ def test_a_killed_process_is_replaced_under_load(
     for each in threads:
         each.join()
     assert after.status_code == 200, after.text
-    assert_same(case, np.array(after.json()["predictions"], np.float32))
+    assert_same(case, np.array(after.json()["predictions"]))
     assert set(statuses) <= {200, 500}
     assert statuses[-4:] == [200] * 4
     assert children(server.process.pid) != [process]
