@@ -25,6 +25,7 @@ def save(
     example: Any = None,
     quantize: str | None = None,
     tolerance: float | None = None,
+    backend: str = "onnx",
     title: str = "",
     summary: str = "",
     author: str = "",
@@ -42,12 +43,13 @@ def save(
     (H, W, C) uint8 arrays, Pillow images or paths for images; strings for text. A PyTorch module
     also needs an `example`: a tensor, or a tuple of its arguments, each a batch. The page shows
     `title`, `summary`, `author` and `licence`, and the Markdown file `card` without its HTML.
+    `backend` is `onnx`, or `native` to keep the framework's own file and run it in that framework.
 
     Returns the entry in the store: `name`, `version`, `folder`.
 
     Raises:
-        UsageError: inputs, outputs or samples make no sense, the example is missing, or the card
-            cannot be read.
+        UsageError: inputs, outputs, samples or backend make no sense, the example is missing, or
+            the card cannot be read.
         ConversionFailed: the model cannot be converted to a graph.
         ParityFailed: the graph's predictions differ from the model's; nothing is saved.
         MissingExtra: a package for this framework is not installed.
@@ -58,6 +60,7 @@ def save(
         samples=Path(samples) if isinstance(samples, str) else samples,
         quantize=quantize,
         tolerance=tolerance,
+        backend=backend,
         title=title,
         summary=summary,
         author=author,

@@ -22,6 +22,7 @@ class Evictable:
     def __init__(self, title: str, graph_bytes: int, *, busy: bool = False) -> None:
         self.title, self.graph_bytes, self.busy = title, graph_bytes, busy
         self.loaded = False
+        self.process_bytes = 0
 
     def evict(self) -> bool:
         self.loaded = self.busy

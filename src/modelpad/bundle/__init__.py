@@ -1,6 +1,13 @@
 """The bundle: one saved model version, as a folder. Independent of stores or engines."""
 
-from modelpad.bundle.manifest import DEFAULT_SIGNATURE, FileRecord, Manifest, OtherSignature, Sample
+from modelpad.bundle.manifest import (
+    DEFAULT_SIGNATURE,
+    FileRecord,
+    Manifest,
+    NativeModel,
+    OtherSignature,
+    Sample,
+)
 from modelpad.bundle.reader import Bundle, open_bundle
 from modelpad.bundle.writer import write_bundle
 
@@ -9,6 +16,7 @@ __all__ = [
     "Bundle",
     "FileRecord",
     "Manifest",
+    "NativeModel",
     "OtherSignature",
     "Sample",
     "open_bundle",

@@ -48,6 +48,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeModel:
+    """The framework's own file, for a model that runs in its framework and has no ONNX graph.
+
+    `format` is the file's format, by the name that `modelpad.convert` has for it; `file` is its
+    path in the bundle.
+    """
+
+    framework: str
+    format: str
+    file: str
+
+    def to_dict(self) -> dict[str, Json]:
+        """The entry in the manifest."""
+        return {"framework": self.framework, "format": self.format, "file": self.file}
+
+
+@dataclass(frozen=True, slots=True)
 class OtherSignature:
     """Another signature of the same model, with a graph of its own: a path in the bundle."""
 
@@ -75,6 +92,7 @@ class Manifest:
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     signature_name: str = DEFAULT_SIGNATURE
     other_signatures: Mapping[str, OtherSignature] = field(default_factory=dict)
+    native: NativeModel | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -84,10 +102,23 @@ class Manifest:
                 hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
             )
 
+    @property
+    def backend(self) -> str:
+        """What runs the model: `onnx`, or `native` for its own framework."""
+        return "onnx" if self.native is None else "native"
+
+    @property
+    def runs_in(self) -> str:
+        """What runs the model, for people: `ONNX Runtime`, or `xgboost, in its own process`."""
+        if self.native is None:
+            return "ONNX Runtime"
+        return f"{self.native.framework}, in its own process"
+
     def to_dict(self) -> dict[str, Json]:
         """The content of `manifest.json`."""
         preparations = {f.name: f.preparation() for f in self.signature.inputs}
         return {
+            **self._describe_native(),
             "format": self.format,
             "name": self.name,
             "task": self.task,
@@ -120,6 +151,11 @@ class Manifest:
                 for path, record in self.files.items()
             },
         }
+
+    def _describe_native(self) -> dict[str, Json]:
+        if self.native is None:
+            return {}
+        return {"backend": self.backend, "native": self.native.to_dict()}
 
     def to_json(self) -> bytes:
         """`manifest.json`: UTF-8, sorted keys, indented by two spaces, with a final newline."""
@@ -178,7 +214,21 @@ class Manifest:
             files=files,
             signature_name=text_at(record, "signature_name"),
             other_signatures=_read_signatures(record, files),
+            native=_read_native(record, files),
         )
+
+
+def _read_native(record: dict[str, Json], files: Mapping[str, FileRecord]) -> NativeModel | None:
+    backend = record.get("backend", "onnx")
+    if backend == "onnx":
+        return None
+    if backend != "native":
+        raise ValueError(f"unknown backend {backend!r}")
+    native = object_at(record, "native")
+    model = NativeModel(*(text_at(native, key) for key in ("framework", "format", "file")))
+    if model.file not in files:
+        raise ValueError(f"the native file {model.file!r} is not listed")
+    return model
 
 
 def _read_files(record: dict[str, Json]) -> dict[str, FileRecord]:

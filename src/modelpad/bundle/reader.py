@@ -39,9 +39,11 @@ class Bundle:
 
     @property
     def graph_bytes(self) -> int:
-        """The size of the graph, including weights in separate files."""
+        """The size of the graph, including weights in separate files, or of the native file."""
+        native = self.manifest.native
         files = self.manifest.files.items()
-        return sum(record.bytes for name, record in files if name.startswith(self.graph))
+        start = self.graph if native is None else native.file
+        return sum(record.bytes for name, record in files if name.startswith(start))
 
     def split_signatures(self) -> dict[str, Bundle]:
         """The model's other signatures by name, each as a bundle of its own graph."""
@@ -82,13 +84,14 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
             hint="Give the folder that holds manifest.json.",
         ) from error
     bundle = Bundle(folder, Manifest.from_json(body))
-    if GRAPH not in bundle.manifest.files:
+    main = [GRAPH] if bundle.manifest.native is None else []
+    if not {*main} <= {*bundle.manifest.files}:
         raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=RESTORE)
     if verify:
         for name, record in bundle.manifest.files.items():
             check_regular(folder, name)
             _verify_file(folder / name, name, record)
-        for graph in (GRAPH, *(each.graph for each in bundle.manifest.other_signatures.values())):
+        for graph in (*main, *(each.graph for each in bundle.manifest.other_signatures.values())):
             _verify_locations(bundle, graph)
     return bundle
 

@@ -24,7 +24,8 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | P
     Checksums are computed here. If anything fails, nothing is left behind.
 
     Raises:
-        BundleInvalid: `model.onnx` is missing, or a file name points outside the folder.
+        BundleInvalid: `model.onnx` or the native file is missing, or a file name points outside
+            the folder.
         StoreError: the folder exists or cannot be written.
     """
     with stage_bundle(folder.parent, manifest, files) as staged:
@@ -48,8 +49,9 @@ def stage_bundle(
     Unless renamed, it is removed on exit. Staging folders of killed processes in `parent` are
     removed too. Raises like `write_bundle`.
     """
-    if GRAPH not in files:
-        raise BundleInvalid(f"A bundle needs {GRAPH}.", hint="Export the model to ONNX first.")
+    needed = GRAPH if manifest.native is None else manifest.native.file
+    if needed not in files:
+        raise BundleInvalid(f"The bundle needs {needed}.", hint="Export the model to ONNX first.")
     with ExitStack() as stack:
         try:
             parent.mkdir(parents=True, exist_ok=True)

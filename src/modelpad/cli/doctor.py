@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from modelpad import __version__
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
@@ -21,6 +22,9 @@ EXAMPLE = """example:
 """
 BASE = ("numpy", "onnxruntime", "pillow", "httptools", "msgspec", "python-multipart")
 TRAINING = ("torch", "keras", "onnx", "onnxscript", "h5py", "scikit-learn", "matplotlib")
+
+# The package and the extra of frameworks whose names are others.
+FRAMEWORKS = {"scikit-learn": ("sklearn", "sklearn"), "pytorch": ("torch", "pytorch")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
         yield _check_package(package, "note", "for training: pip install 'modelpad[train]'")
     yield from _check_engine()
     yield _check_store(settings)
+    yield from check_native_models(settings)
     for root in settings.data_roots:
         found = root.is_dir()
         yield Finding(
@@ -94,6 +99,29 @@ def _check_engine() -> Iterator[Finding]:
         yield Finding("ok", "the bundled digits model works")
     except (ModelpadError, ImportError) as error:
         yield Finding("bad", f"the bundled digits model fails: {error}")
+
+
+def check_native_models(settings: Settings) -> Iterator[Finding]:
+    """Whether the models in the store that run in their own framework can run on this machine."""
+    from modelpad.errors import ModelpadError
+    from modelpad.store import list_names, resolve_bundle
+
+    for name in list_names(settings.store):
+        try:
+            found = resolve_bundle(name, settings.store)
+        except ModelpadError as error:
+            yield Finding("bad", f"the model {name} cannot be read: {error}", error.hint)
+            continue
+        native = found.bundle.manifest.native
+        if native is None:
+            continue
+        what = f"the model {name} version {found.version} runs in {native.framework}"
+        package, extra = FRAMEWORKS.get(native.framework, (native.framework, native.framework))
+        if find_spec(package) is None:
+            hint = f"pip install 'modelpad[{extra}]'"
+            yield Finding("bad", f"{what}, which is not installed", hint)
+        else:
+            yield Finding("ok", what)
 
 
 def _check_store(settings: Settings) -> Finding:

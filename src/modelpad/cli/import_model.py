@@ -91,6 +91,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="signature of a TensorFlow model (default: serving_default)",
     )
     parser.add_argument(
+        "--backend",
+        choices=("onnx", "native"),
+        default="onnx",
+        help="onnx: convert the model to an ONNX graph (default, recommended); native: keep the"
+        " framework's own file and run it in a process with that framework",
+    )
+    parser.add_argument(
         "--quantize",
         choices=("int8", "fp16"),
         help="make the graph smaller, calibrated on the samples",
@@ -195,6 +202,7 @@ def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore
         tolerance=args.tolerance,
         quantize=args.quantize,
         signature=args.signature,
+        backend=args.backend,
         title=args.title,
         summary=args.summary,
         author=args.author,
@@ -208,7 +216,7 @@ def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore
         source = open_model(model, request)
         report(f"{model.path.name}: {describe_source(source)}")
         report("Converting and comparing ...")
-        conversion = convert_model(source, args.name or model.name, request)
+        conversion = convert_model(source, args.name or model.name, request, model.path)
     entry = push_conversion(store, conversion, model.version)
     if args.json:
         print(json.dumps({"name": entry.name, "version": entry.version} | list_facts(conversion)))
@@ -252,9 +260,11 @@ def describe_conversion(conversion: Conversion) -> list[str]:
         lines.append(
             f"Before: {_describe_graph(facts)}, largest difference {before.largest_difference:.1e}."
         )
-    lines.append(
-        f"{'After' if conversion.before else 'model.onnx'}: {_describe_graph(conversion.facts)}."
-    )
+    native = conversion.manifest.native
+    what = "After" if conversion.before else native.file if native else "model.onnx"
+    lines.append(f"{what}: {_describe_graph(conversion.facts)}.")
+    if native:
+        lines.append(f"It runs in {native.framework} itself: serve it where that is installed.")
     return lines
 
 

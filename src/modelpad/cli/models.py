@@ -98,7 +98,7 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
         print(f"The store {store.root} is empty.")
         print("Next: modelpad train digits, or modelpad serve for the bundled digits.")
         return DONE
-    table = [("MODEL", "VERSION", "TRAFFIC", "ALIASES", "CREATED", "METRICS")]
+    table = [("MODEL", "VERSION", "TRAFFIC", "ALIASES", "CREATED", "RUNS IN", "METRICS")]
     table += [
         (
             str(row["name"]),
@@ -106,11 +106,12 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
             _write_traffic(row),
             ", ".join(row["aliases"]),
             str(row["created"])[:16].replace("T", " "),
+            str(row["framework"] or "ONNX Runtime"),
             _write_metrics(row["metrics"]),
         )
         for row in rows
     ]
-    widths = [max(len(row[column]) for row in table) for column in range(6)]
+    widths = [max(len(row[column]) for row in table) for column in range(7)]
     for row in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(line.rstrip())
@@ -134,6 +135,8 @@ def list_versions(store: LocalStore) -> list[dict[str, Any]]:
                     "shadow": version == plan.shadow,
                     "aliases": names,
                     "task": manifest.task,
+                    "backend": manifest.backend,
+                    "framework": manifest.native and manifest.native.framework,
                     "created": manifest.created,
                     "metrics": manifest.metrics,
                 }
@@ -165,6 +168,7 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
         "licence": manifest.licence,
         "inputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.inputs),
         "outputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.outputs),
+        "runs in": manifest.runs_in,
         "source": ", ".join(f"{key} {value}" for key, value in manifest.source.items()),
         "metrics": _write_metrics(manifest.metrics),
         "parity": ", ".join(f"{key} {value}" for key, value in (manifest.parity or {}).items()),

@@ -46,7 +46,7 @@ def import_cached(model: FolderModel, cache: Path, report: Callable[[str], None]
 def _import(model: FolderModel, folder: Path, report: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="modelpad-") as scratch:
         request = build_request(model, ImportRequest(ask=False), Path(scratch))
-        conversion = convert_model(open_model(model, request), model.name, request)
+        conversion = convert_model(open_model(model, request), model.name, request, model.path)
     for note in (*model.notes, *conversion.notes):
         report(f"  note {note}")
     try:

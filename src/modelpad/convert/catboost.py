@@ -133,6 +133,11 @@ class CatBoostSource:
             for _ in range(8)
         ]
 
+    def save(self, folder: Path) -> Path:
+        """The model as a file of CatBoost's own format in `folder`."""
+        self.model.save_model(str(folder / "model.cbm"), format="cbm")
+        return folder / "model.cbm"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The model in CatBoost's own format."""
         with tempfile.TemporaryDirectory(prefix="modelpad-catboost-") as folder:

@@ -21,6 +21,7 @@ from modelpad.convert.card import write_card
 from modelpad.convert.graph import last_operator
 from modelpad.convert.input_plan import plan_inputs
 from modelpad.convert.naming import match_specs
+from modelpad.convert.native import Kept, keep_file, offering_native, prove_native
 from modelpad.convert.output_plan import Observed, plan_outputs
 from modelpad.convert.parity import Parity, Pick
 from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
@@ -108,10 +109,15 @@ class Converted:
     proved: Proved
     samples: Samples
     reference: Reference
+    kept: Kept | None = None
 
 
-def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Conversion:
+def convert_model(
+    source: SourceModel, name: str, request: ImportRequest, file: Path | None = None
+) -> Conversion:
     """Converts a model and checks that the result is equivalent.
+
+    `file` is what the source was read from, if it was. It becomes part of a native bundle.
 
     Raises:
         UsageError: an input, an output or the samples do not fit the model, or leave open what the
@@ -122,9 +128,10 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     """
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
     try:
-        main = convert_signature(source, request, Path(folder.name) / "model.onnx")
+        main = convert_signature(source, request, Path(folder.name) / "model.onnx", file)
+        kept = main.kept
         files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
-        files |= source.files()
+        files |= source.files() if kept is None else {kept.model.file: kept.path}
         files |= {"card.json": write_card(request.card)} if request.card else {}
         left_out: list[str] = []
         parts = Path(folder.name) / "signatures"
@@ -139,10 +146,11 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
             licence=request.licence,
             signature=main.signature,
             source={"framework": source.framework, **source.facts, **quantized},
-            parity=main.proved.parity.to_dict(),
+            parity=main.proved.parity.to_dict() | ({"backend": "native"} if kept else {}),
             samples=keep_samples(main, files),
             signature_name=getattr(source, "signature_name", DEFAULT_SIGNATURE),
             other_signatures=others,
+            native=None if kept is None else kept.model,
         )
         check_typed(manifest, files, main.reference, main.plans.outputs, main.samples.values)
     except BaseException:
@@ -152,12 +160,21 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
     return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
-def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -> Converted:
-    """Converts one signature of a model to a graph at `path`. Raises like `convert_model`."""
-    graph = source.export()
+def convert_signature(
+    source: SourceModel, request: ImportRequest, path: Path, file: Path | None = None
+) -> Converted:
+    """Converts one signature of a model to a graph at `path`. Raises like `convert_model`.
+
+    With the native backend there is no graph; the source's own file is kept.
+    """
+    native = request.backend == "native"
+    kept = keep_file(source, file, path.parent, request) if native else None
+    with offering_native(source, file):
+        graph = None if native else source.export()
     specs = [parse_input(text) for text in request.inputs]
     hard = [dict(item) for item in source.hard_samples()]
-    scales = find_scales(graph, {spec.name: spec.dtype for spec in source.inputs})
+    dtypes = {spec.name: spec.dtype for spec in source.inputs}
+    scales = {} if graph is None else find_scales(graph, dtypes)
     tensors = choose_axes(source.inputs, specs)
     inputs = plan_inputs(source.framework, tensors, specs, Evidence(scales, hard, request.ask))
     samples = collect_samples(request, inputs)
@@ -170,9 +187,15 @@ def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -
     if tolerance is None and quantized:
         tolerance = quantized.tolerance
     claim = Claim(reference, plans.batching, pick_labels(plans), quanta, typical=len(samples.items))
-    proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
-    joins = plans.batching.joins and not proved.note
+    joins = plans.batching.joins
     signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
+    if graph is None:
+        assert kept is not None
+        proved = prove_native(kept, signature, claim, tolerance)
+        return Converted(plans, signature, proved, samples, reference, kept)
+    with offering_native(source, file):
+        proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
+    signature = replace(signature, batched=joins and not proved.note)
     return Converted(plans, signature, proved, samples, reference)
 
 
@@ -206,7 +229,7 @@ def convert_others(
 def plan_model(
     source: SourceModel,
     request: ImportRequest,
-    graph: ModelProto,
+    graph: ModelProto | None,
     inputs: tuple[InputPlan, ...],
     reference: Reference,
 ) -> Plans:
@@ -220,7 +243,7 @@ def plan_model(
         Observed(
             replace(spec, batch_axis=batching.outputs[spec.name]),
             batch_first(results[spec.name], batching.outputs[spec.name]),
-            last_operator(graph, spec.name),
+            "" if graph is None else last_operator(graph, spec.name),
             len(source.outputs) == 1,
         )
         for spec in source.outputs

@@ -21,7 +21,7 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
 
     Raises:
         UsageError: the folder is not empty, or the format is unknown.
-        ConversionFailed: the model did not come from Keras.
+        ConversionFailed: the model did not come from Keras, or runs in its own framework.
         NotTrusted: the model has custom layers.
         MissingExtra: Keras is not installed.
     """
@@ -31,9 +31,21 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
         raise UsageError(f"{folder} is not empty.", hint="Choose a folder that does not exist yet.")
     if form == "keras" and any(name not in bundle.manifest.files for name in KERAS_FILES):
         framework = (bundle.manifest.source or {}).get("framework", "another framework")
+        kept = bundle.manifest.native
+        if kept is not None:
+            raise ConversionFailed(
+                f"{bundle.manifest.name} keeps its own file instead: {kept.file}.",
+                hint=f"Copy the bundle with: modelpad models pull {bundle.manifest.name} DIR",
+            )
         why = "" if framework == "keras" else f": it came from {framework}"
         raise ConversionFailed(
             f"{bundle.manifest.name} has no Keras files{why}.", hint="Use --to onnx."
+        )
+    native = bundle.manifest.native
+    if form == "onnx" and native is not None:
+        raise ConversionFailed(
+            f"{bundle.manifest.name} runs in {native.framework} itself and has no ONNX graph.",
+            hint="Import its file again without --backend native, if ONNX can express the model.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     return _export_onnx(bundle, folder) if form == "onnx" else _export_keras(bundle, folder)

@@ -95,6 +95,11 @@ class KerasSource:
         """Zeros, negative and large numbers, the first and last index, padding, unusual texts."""
         return make_hard_samples(self._find_sizes())
 
+    def save(self, folder: Path) -> Path:
+        """The model as a `.keras` file in `folder`."""
+        self.model.save(folder / "model.keras")
+        return folder / "model.keras"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The architecture and the weights, unless the architecture cannot be serialised."""
         try:

@@ -102,6 +102,11 @@ class LightGBMSource:
         """Rows with values on thresholds and next to them, missing and extreme ones."""
         return [{self.inputs[0].name: row} for row in hard_rows(self.description.ensemble)]
 
+    def save(self, folder: Path) -> Path:
+        """The booster as a file of LightGBM's own format in `folder`."""
+        self.booster.save_model(folder / "model.txt")
+        return folder / "model.txt"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in LightGBM's own format."""
         return {"lightgbm.txt": self.booster.model_to_string().encode("utf-8")}

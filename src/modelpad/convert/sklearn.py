@@ -123,6 +123,15 @@ class SklearnSource:
         """Raw inputs at the edges of what the estimator has learnt, as far as it takes them."""
         return self.samples
 
+    def save(self, folder: Path) -> Path:
+        """The estimator as a skops file in `folder`. Raises `MissingExtra`."""
+        try:
+            import skops.io
+        except ImportError as error:
+            raise MissingExtra("skops", extra="sklearn") from error
+        skops.io.dump(self.estimator, folder / "model.skops")
+        return folder / "model.skops"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: a bundle never contains code, and estimators are pickled."""
         return {}

@@ -130,7 +130,8 @@ class ImportRequest:
     untrained PyTorch module, or the path of a Python file that defines custom Keras objects.
     `trust` allows the file to run code. With `ask`, an image input whose pixel range is unknown is
     an error; else it is served as numbers. `signature` names the main signature of a TensorFlow
-    model; None means its default. `title`, `summary`, `author`, `licence` and `card` (Markdown) are
+    model; None means its default. `backend` is `onnx`, or `native` to keep the framework's own file
+    and run it there. `title`, `summary`, `author`, `licence` and `card` (Markdown) are
     the author's words, for the manifest and the page.
     """
 
@@ -144,6 +145,7 @@ class ImportRequest:
     quantize: str | None = None
     ask: bool = True
     signature: str | None = None
+    backend: str = "onnx"
     title: str = ""
     summary: str = ""
     author: str = ""

@@ -151,6 +151,11 @@ class XGBoostSource:
         trees = body if isinstance(body, Ensemble) else Ensemble("float32", True, columns, 1, ())
         return [{self.inputs[0].name: row} for row in hard_rows(trees)]
 
+    def save(self, folder: Path) -> Path:
+        """The booster as a file of XGBoost's own format in `folder`."""
+        self.booster.save_model(folder / "model.ubj")
+        return folder / "model.ubj"
+
     def files(self) -> Mapping[str, bytes | Path]:
         """The booster in XGBoost's own format."""
         return {"xgboost.ubj": bytes(self.booster.save_raw("ubj"))}

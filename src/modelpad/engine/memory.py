@@ -29,6 +29,10 @@ class Evictable(Protocol):
         """Its approximate size in memory."""
 
     @property
+    def process_bytes(self) -> int:
+        """What it uses now in a process of its own; 0 without one."""
+
+    @property
     def title(self) -> str:
         """Its name in the log."""
 
@@ -81,13 +85,15 @@ class MemoryBudget:
         if self._measure is not None:
             return self._measure()
         resident = resident_bytes()
-        return resident or sum(model.graph_bytes for model in self._loaded)
+        if resident:
+            return resident + sum(model.process_bytes for model in self._loaded)
+        return sum(model.graph_bytes for model in self._loaded)
 
 
-def resident_bytes() -> int:
-    """The resident memory of this process; 0 if it cannot be measured."""
+def resident_bytes(process: int | str = "self") -> int:
+    """The resident memory of a process, by its number, or of this one; 0 if unknown."""
     try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
+        pages = Path(f"/proc/{process}/statm").read_text().split()[1]
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""A bundle loaded into ONNX Runtime.
+"""A bundle loaded into ONNX Runtime, or into its framework in a process of its own.
 
 A session runs batches of the graph's own tensors; its `typed` side decodes values by the
 signature's fields and encodes the outputs. It is synchronous and thread-safe.
@@ -27,6 +27,7 @@ log = logging.getLogger("modelpad.engine")
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
     from modelpad.engine.memory import MemoryBudget
+    from modelpad.engine.native import NativeGraph
     from modelpad.fields.arrays import Array, Arrays
     from modelpad.foreign_json import Json
 
@@ -108,6 +109,7 @@ class Session:
 
         Raises:
             BundleInvalid: ONNX Runtime cannot load the graph, or it does not match the signature.
+            MissingExtra: the framework of a native model is not installed.
         """
         self.bundle = bundle
         self.signature = bundle.manifest.signature
@@ -119,6 +121,7 @@ class Session:
         self._shapes = KnownShapes()
         self._splits = False
         self._graph: InferenceSession | None = None
+        self._native: NativeGraph | None = None  # the same, if it is one
         self._users = 0
         self._lock = threading.Lock()
         self._others = {
@@ -161,6 +164,12 @@ class Session:
         return self.bundle.graph_bytes
 
     @property
+    def process_bytes(self) -> int:
+        """The memory that a native model's own process uses now; else 0."""
+        native = self._native
+        return 0 if native is None else native.process_bytes
+
+    @property
     def is_open(self) -> bool:
         """Whether the graph is loaded."""
         return self._graph is not None
@@ -185,9 +194,11 @@ class Session:
     def is_bounded(self) -> bool:
         """Whether a run's cost depends only on the number of items: see `operators.is_bounded`.
 
-        All items must have the same shape, and must not be text. Reads the graph's file. Raises
-        like the constructor.
+        False for a native model, whose process may hang. All items must have the same shape, and
+        must not be text. Reads the graph's file. Raises like the constructor.
         """
+        if self.bundle.manifest.native is not None:
+            return False
         inputs, _ = self.describe_tensors()
         fixed = all(info.dtype != "string" and -1 not in info.item_shape for info in inputs)
         names = [info.name for info in inputs]
@@ -208,16 +219,20 @@ class Session:
         try:
             if self._users:
                 return False
-            self._graph = None
+            if self._native is not None:
+                self._native.close()
+            self._graph = self._native = None
             return True
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Unloads the graph permanently."""
+        """Unloads the graph permanently; a run that has begun finishes."""
         if self.memory is not None:
             self.memory.remove(self)
-        self._graph = None
+        if self._native is not None and not self._users:
+            self._native.close()
+        self._graph = self._native = None
         for other in self._others.values():
             other.close()
 
@@ -242,7 +257,7 @@ class Session:
     def _load(self) -> InferenceSession:
         if self.memory is not None:
             open_bundle(self.bundle.folder)  # verify again: it may have changed
-        graph = _load_graph(self.bundle.path(self.bundle.graph), self.settings)
+        graph = self._open()
         self._check_names(graph)
         bound = {*self._output_names}
         inputs, outputs = graph.get_inputs(), [v for v in graph.get_outputs() if v.name in bound]
@@ -260,13 +275,22 @@ class Session:
         self._graph = graph
         return graph
 
+    def _open(self) -> InferenceSession:
+        """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
+        if self.bundle.manifest.native is None:
+            return _load_graph(self.bundle.path(self.bundle.graph), self.settings)
+        from modelpad.engine.native import open_native
+
+        self._native = open_native(self.bundle, self.settings.threads)
+        return self._native
+
     def predict(self, batch: Mapping[str, Array], run: Run | None = None) -> Arrays:
         """The graph's outputs for its inputs, by name. `run` can stop it.
 
         Raises:
             InvalidInput: ONNX Runtime failed on a size that the graph leaves open, and that it has
                 never run with.
-            ModelFailed: ONNX Runtime failed, or the run was stopped.
+            ModelFailed: ONNX Runtime or the model's framework failed, or the run was stopped.
             BundleInvalid: the graph cannot be loaded again.
         """
         try:

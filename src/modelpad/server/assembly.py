@@ -59,7 +59,8 @@ def run_process(
     found = finder.find_all(options.models.names, shared.overrides.versions)
     if not workers:
         graph_bytes = sum(one.bundle.graph_bytes for one in found)
-        workers = choose_worker_count(graph_bytes, options.models.device)
+        native = any(one.bundle.manifest.native is not None for one in found)
+        workers = 1 if native else choose_worker_count(graph_bytes, options.models.device)
     shared.memory.cap(workers)
     load = build_load_options(options, workers, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)

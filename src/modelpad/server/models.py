@@ -38,9 +38,10 @@ class LoadOptions(msgspec.Struct, frozen=True):
     """How models are loaded.
 
     `batch` is the batch size; 0 measures the best one once the server is idle. `threads` is how
-    many batches may run at once. With `memory`, graphs are loaded on first use and evicted when
-    memory runs short. `inline` allows short batches on the event loop's thread; a supervisor must
-    be there to replace a worker whose graph hangs.
+    many batches may run at once, or on how many threads one batch of a native model runs. With
+    `memory`, graphs are loaded on first use and evicted when memory runs short. `inline` allows
+    short batches on the event loop's thread; a supervisor must be there to replace a worker whose
+    graph hangs.
     """
 
     limits: QueueLimits = msgspec.field(default_factory=QueueLimits)
@@ -72,13 +73,16 @@ class ServedModel:
         """
         options = options or LoadOptions()
         card = bundle.read_json("card.json") if "card.json" in bundle.manifest.files else None
-        settings = SessionSettings(threads=1, device=options.device)
+        # A native model's process runs one batch at a time, on all the threads.
+        native = bundle.manifest.native is not None
+        batches_at_once, threads = (1, options.threads) if native else (options.threads, 1)
+        settings = SessionSettings(threads=threads, device=options.device)
         session = Session(bundle, settings, options.memory)
         if options.memory is None:
             session.warm_up()  # before the batcher starts threads that a failure would leak
         unmeasured = None if options.memory is None else UNMEASURED
         batches = BatchLimits(options.batch) if options.batch else unmeasured
-        batcher = Batcher(session, threads=options.threads, limits=options.limits, batches=batches)
+        batcher = Batcher(session, threads=batches_at_once, limits=options.limits, batches=batches)
         if options.memory is None and not options.batch:
             batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, options.inline))
         return cls(name, version, bundle, batcher, card)
@@ -133,6 +137,17 @@ class ServedModel:
     def _session(self) -> Session:
         return self.batcher.session.find_signature(self.signature_name)
 
+    @property
+    def platform(self) -> str:
+        """What runs the model, as the Open Inference Protocol names it."""
+        return "onnxruntime_onnx" if self.bundle.manifest.native is None else "modelpad_native"
+
+    @property
+    def backend(self) -> str:
+        """What runs the model, as Triton names it: `onnxruntime`, or the model's framework."""
+        native = self.bundle.manifest.native
+        return "onnxruntime" if native is None else native.framework
+
     def find_classes(self, tensor: str, count: int) -> tuple[str, ...]:
         """The names of the `count` classes that an output tensor scores; empty if unknown."""
         signature = self._session.signature
@@ -153,6 +168,8 @@ class ServedModel:
             "summary": manifest.summary,
             "author": manifest.author,
             "licence": manifest.licence,
+            "backend": manifest.backend,
+            "runs_in": manifest.runs_in,
             **manifest.signature.to_dict(),
             "samples": [
                 {

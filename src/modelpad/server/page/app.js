@@ -85,7 +85,8 @@ const showModel = (model) => {
   const inputs = isTable(model) ? make("div", { class: "cells", role: "group", "aria-label": "Columns" }, elements) : elements;
   document.title = `${model.title || model.name} · modelpad`;
   main.replaceChildren(
-    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, byline(model)),
+    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, byline(model),
+      model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null),
     make("div", { class: isTable(model) ? "try table" : "try" },
       make("section", { class: "panel", "aria-label": "Input" }, inputs,
         model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(model.inputs, sample, widgets, report))) : null),

@@ -48,7 +48,7 @@ def describe_model(served: ServedVersions, model: ServedModel) -> Record:
     return {
         "name": model.name,
         "versions": [str(version) for version in sorted(served.versions)],
-        "platform": "onnxruntime_onnx",
+        "platform": model.platform,
         "inputs": [_describe(info) for info in model.inputs],
         "outputs": [_describe(info) for info in model.outputs],
     }
@@ -72,8 +72,8 @@ def describe_config(model: ServedModel) -> Record:
     pictures = _list_pictures(model)
     config: Record = {
         "name": model.name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "platform": model.platform,
+        "backend": model.backend,
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": _count_batch(model.inputs) if batched else 0,
         "input": [
