@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from modelpad.engine import TensorInfo
-from modelpad.errors import InvalidInput, ModelpadError
+from modelpad.engine import TensorInfo, TypedAccess
+from modelpad.errors import ModelpadError
 from modelpad.fields import Image, Label, Score, Signature, Sketch, Tensor, Text
 from modelpad.server.budget import ByteBudget, Reservation
 from modelpad.server.errors import respond_error, respond_words
@@ -19,6 +19,7 @@ from modelpad.server.host import ModelHost
 from modelpad.server.http.messages import Request, ServerLimits
 from modelpad.server.inference import Inference
 from modelpad.server.model_table import ModelTable
+from modelpad.server.models import ServedModel
 
 LIMITS = ServerLimits(body_bytes=1 << 16, header_bytes=1 << 12)
 LOOP = asyncio.new_event_loop()
@@ -43,15 +44,15 @@ def allow_errors() -> Iterator[None]:
 class ZeroBatcher:
     """Stands in for a model's batcher; every output is zero."""
 
-    def __init__(self, model: Any, signature: Signature) -> None:
-        self.model = model
-        self.signature = signature
+    def __init__(self, session: ZeroSession) -> None:
+        self.session = session
         self.limits = SimpleNamespace(max_length=64)
 
     async def run(self, arrays: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         """A batch of outputs. Asserts that the inputs match the graph."""
         count = len(next(iter(arrays.values())))
-        for info in self.model.inputs:
+        inputs, outputs = self.session.describe_tensors()
+        for info in inputs:
             array, wanted = arrays[info.name], info.dtype
             assert array.dtype == (object if wanted == "string" else np.dtype(wanted)), array.dtype
             assert array.ndim == len(info.shape)
@@ -62,19 +63,13 @@ class ZeroBatcher:
             info.name: np.full((count, *info.shape[1:]), "", object)
             if info.dtype == "string"
             else np.zeros((count, *info.shape[1:]), info.dtype)
-            for info in self.model.outputs
+            for info in outputs
         }
 
     async def answer(self, values: Mapping[str, object], **_: Any) -> dict[str, Any]:
         """One item, decoded and encoded by its fields."""
-        fields = {field.name: field for field in self.signature.inputs}
-        if set(values) != set(fields):
-            raise InvalidInput("The names do not match the model's inputs.")
-        arrays = {name: np.asarray(fields[name].decode(values[name]))[None] for name in fields}
-        outputs = await self.run(arrays)
-        return {
-            field.name: field.encode(outputs[field.name][0]) for field in self.signature.outputs
-        }
+        typed = self.session.typed
+        return typed.outputs.encode(await self.run(typed.inputs.decode(values)))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -82,15 +77,34 @@ class ZeroBatcher:
         yield
 
 
+class ZeroSession:
+    """Stands in for a model's session; it has no graph."""
+
+    def __init__(
+        self, signature: Signature, inputs: list[TensorInfo], outputs: list[TensorInfo]
+    ) -> None:
+        self.signature = signature
+        self.typed = TypedAccess(signature)
+        self.signature_names = ("serving_default",)
+        self._tensors = inputs, outputs
+
+    def find_signature(self, name: str) -> ZeroSession:
+        """Itself: there is only one."""
+        return self
+
+    def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
+        """The inputs and outputs."""
+        return self._tensors
+
+
 def make_model(
     name: str, inputs: list[TensorInfo], outputs: list[TensorInfo], signature: Signature
 ) -> Any:
-    """The part of a served model that the protocols use."""
-    manifest = SimpleNamespace(signature=signature, name=name)
-    bundle = SimpleNamespace(manifest=manifest)
-    model = SimpleNamespace(name=name, version=1, inputs=inputs, outputs=outputs, bundle=bundle)
-    model.batcher = ZeroBatcher(model, signature)
-    return model
+    """A served model without a graph."""
+    manifest = SimpleNamespace(signature=signature, name=name, source={}, native=None)
+    bundle: Any = SimpleNamespace(manifest=manifest)
+    batcher: Any = ZeroBatcher(ZeroSession(signature, inputs, outputs))
+    return ServedModel(name, 1, bundle, batcher)
 
 
 MODELS = [

@@ -34,7 +34,7 @@ def fuzz(data: bytes) -> None:
             request = make_request(data, content_type=LINES)
             run(read_parts(predict_lines(INFERENCE, model, request)))
     with allow_errors():
-        repository.read_ready(make_request(data).parse_json(data))
+        repository.read_object(make_request(data).parse_json(data))
 
 
 async def predict_many(model: Any, data: bytes) -> None:

@@ -10,6 +10,7 @@ DECODERS = (
     "modelpad.bundle.reader",
     "modelpad.fields.field",
     "modelpad.fields.signature",
+    "modelpad.fields.steps",
 )
 PICTURE = b"P5 2 1 255 \x00\xff"
 

@@ -15,7 +15,9 @@ def check_raw_parity(source: SourceModel, sizes: dict[str, tuple[int, ...]] | No
 
     `sizes` are the sizes of single items, for inputs that leave them free.
     """
-    import onnxruntime
+    from modelpad.runtime import load_onnxruntime
+
+    onnxruntime = load_onnxruntime()
 
     from modelpad.convert.torch_examples import make_array
 

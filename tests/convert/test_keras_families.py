@@ -81,7 +81,9 @@ def test_masked_recurrence_of_any_length(kind: str) -> None:
     words = layers.Input((None,), dtype="int32", name="words")
     model = keras.Model(words, MASKED[kind]()(layers.Embedding(9, 5, mask_zero=True)(words)))
     graph = check_raw_parity(open_model(model), {"words": (7,)})
-    import onnxruntime
+    from modelpad.runtime import load_onnxruntime
+
+    onnxruntime = load_onnxruntime()
 
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]

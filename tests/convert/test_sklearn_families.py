@@ -16,7 +16,6 @@ pytest.importorskip("pandas")
 
 import httpx
 import joblib
-import onnxruntime
 import pandas
 from sklearn import (
     calibration,
@@ -47,6 +46,7 @@ from modelpad.convert.sklearn import SklearnSource
 from modelpad.convert.sklearn_patterns import translate
 from modelpad.convert.sklearn_samples import stack
 from modelpad.errors import ConversionFailed
+from modelpad.runtime import load_onnxruntime
 
 IRIS, DIABETES = load_iris(), load_diabetes()
 X, NAMES = IRIS.data, IRIS.target_names[IRIS.target]
@@ -183,9 +183,9 @@ KINDS: Mapping[str, Callable[[], Any]] = {
 
 def compare(source: SklearnSource, batch: dict[str, Any]) -> None:
     """The graph's raw outputs are the estimator's own, with the specs' names, dtypes, shapes."""
-    options = onnxruntime.SessionOptions()
+    options = load_onnxruntime().SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(source.export().SerializeToString(), options)
+    session = load_onnxruntime().InferenceSession(source.export().SerializeToString(), options)
     assert [one.name for one in session.get_inputs()] == [one.name for one in source.inputs]
     found = dict(
         zip([one.name for one in session.get_outputs()], session.run(None, batch), strict=True)

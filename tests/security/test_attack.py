@@ -14,6 +14,7 @@ import tracemalloc
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -140,6 +141,15 @@ class Instant:
 
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.gate = gate
+
+        self.typed = SimpleNamespace(inputs=self, outputs=self, joins=True, is_batch_first=True)
+        self.axes = {"x": 0}
+
+    def find_signature(self, name: str) -> Instant:
+        return self
+
+    def count_items(self, arrays: dict[str, Any]) -> int:
+        return len(arrays["x"])
 
     def decode(self, values: dict[str, Any]) -> dict[str, Any]:
         return {"x": np.zeros((1, 1), np.float32)}

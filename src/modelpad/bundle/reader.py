@@ -122,7 +122,8 @@ def _verify_locations(bundle: Bundle, graph: str) -> None:
         found = find_locations(bundle.folder / graph)
     except (OSError, ValueError) as error:
         raise BundleInvalid(f"{graph} is not an ONNX graph: {error}.", hint=RESTORE) from error
-    locations = {(PurePosixPath(graph).parent / each).as_posix() for each in found}
+    folder = graph.rpartition("/")[0]
+    locations = {f"{folder}/{each}" if folder else each for each in found}
     unlisted = sorted(locations - set(bundle.manifest.files))
     if unlisted:
         raise BundleInvalid(

@@ -38,17 +38,40 @@ class Estimator:
     missing: float = float("nan")
 
 
+MAX_NESTING = 500  # of a model's JSON, which has about ten levels
+OPENED, CLOSED = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
+READ_BYTES = 1 << 20
+
+
 def open_xgboost(path: Path, request: ImportRequest) -> XGBoostSource:
     """The booster in a `.json` or `.ubj` file, or the estimator if one has written it.
 
     Raises `ConversionFailed` if it is not one, or damaged.
     """
     xgboost = load_xgboost()
+    check_nesting(path)
     try:
         booster = xgboost.Booster(model_file=str(path))
     except xgboost.core.XGBoostError as error:
         raise unreadable(path, read_reason(error)) from error
     return XGBoostSource(booster, Estimator(read_kind(booster)))
+
+
+def check_nesting(path: Path) -> None:
+    """Raises `ConversionFailed` for JSON so deeply nested that XGBoost's own parser would crash."""
+    depth = deepest = 0
+    with path.open("rb") as file:
+        if path.suffix == ".ubj" or file.read(2)[1:2] in b"LliU":
+            return
+        file.seek(0)
+        while chunk := file.read(READ_BYTES):
+            marks = np.frombuffer(chunk, np.uint8)
+            opened, closed = np.isin(marks, OPENED), np.isin(marks, CLOSED)
+            steps = np.cumsum(opened.astype(np.int64) - closed)
+            deepest = max(deepest, depth + int(steps.max()))
+            depth += int(steps[-1])
+    if deepest > MAX_NESTING:
+        raise unreadable(path, f"it is nested {deepest:,} levels deep")
 
 
 def open_xgboost_object(model: Booster | XGBModel) -> XGBoostSource:
