@@ -22,6 +22,7 @@ from modelpad import errors
 from modelpad.errors import ConversionFailed, ModelpadError
 
 DEFAULT_TIMEOUT_S = 3600.0
+_outer_tempdir: str | None = None
 MORE_TIME = "To give it more time, import it with a larger --timeout (0: no limit)."
 
 
@@ -61,10 +62,17 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
     _raise(json.loads(report))
 
 
+def outer_tempdir() -> str:
+    """The folder for temporary files that must outlive confined work."""
+    return _outer_tempdir or tempfile.gettempdir()
+
+
 def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:
     """All that the child does: it reports only how `work` ended, and never returns."""
+    global _outer_tempdir
     report: dict[str, object] = {}
     try:
+        _outer_tempdir = outer_tempdir()
         os.setpgid(0, 0)  # so that processes started by `work` end with it
         _die_with_parent()
         tempfile.tempdir = os.environ["TMPDIR"] = folder

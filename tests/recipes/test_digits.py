@@ -212,7 +212,7 @@ def test_a_graph_that_disagrees_is_refused(tmp_path: Path) -> None:
 
     from modelpad.convert import prove
     from modelpad.convert.batching import Batching
-    from modelpad.convert.keras import KerasSource
+    from modelpad.convert.keras_source import KerasSource
     from modelpad.convert.prove import Claim
     from modelpad.convert.reference import Reference
     from modelpad.recipes.digits.model import build_model

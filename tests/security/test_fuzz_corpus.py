@@ -39,6 +39,7 @@ EXEMPT = {
     "convert.pytorch": "the command line; files are read by PyTorch after archives' checks",
     "convert.samples": "samples of the user's own",
     "convert.specs": "the command line of the user's own",
+    "convert.torch_program": "programs that PyTorch has loaded from a checked copy",
     "datasets.inputs": "asks datasets.pictures",
     "datasets.split": "asks the inputs",
     "engine.session": "asks the fields",

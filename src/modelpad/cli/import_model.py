@@ -72,8 +72,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--module",
-        metavar="PACKAGE.MODULE:FACTORY",
-        help="function that builds the PyTorch module for a weights file",
+        metavar="PACKAGE.MODULE:FACTORY|FILE.py",
+        help="function that builds the PyTorch module for a weights file; or the Python file with a"
+        " Keras model's custom layers, which is run",
     )
     parser.add_argument(
         "--quantize",

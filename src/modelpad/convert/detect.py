@@ -24,7 +24,7 @@ OPENERS = {
     "lightgbm": ("lightgbm", "open_lightgbm"),
     "onnx": ("onnx", "open_onnx"),
     "pickle": ("pickles", "open_pickle"),
-    "pt2": ("pytorch", "open_exported"),
+    "pt2": ("torch_program", "open_exported"),
     "safetensors": ("torch_weights", "open_weights"),
     "saved-model": ("tensorflow", "open_tensorflow"),
     "skops": ("sklearn", "open_skops"),

@@ -9,7 +9,7 @@ nested model, and inference does not need them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from modelpad.errors import NotTrusted
 from modelpad.foreign_json import Json
@@ -42,14 +42,18 @@ LEGACY_NAMES = {"Model", "Functional", "Policy", "DTypePolicy", "BatchNormalizat
 READS_FILES = ("vocabulary", "filepath", "path")
 
 
-def check_config(config: Json, *, where: str) -> None:
-    """Raises `NotTrusted`, naming every object in `config` that is not a harmless one of Keras."""
-    found = list(find_disallowed(config))
+def check_config(config: Json, *, where: str, custom: Collection[str] = ()) -> None:
+    """Raises `NotTrusted`, naming every object in `config` that is not a harmless one of Keras.
+
+    `custom` are the registered names of objects of the user's own, which are allowed.
+    """
+    found = list(find_disallowed(config, custom))
     if found:
         raise NotTrusted(
             f"{where} contains objects that could run code or are not Keras's own:"
             f" {'; '.join(found[:5])}.",
-            hint="If you made this model or trust its author, import it with --trust.",
+            hint="If you made this model or trust its author, import it with --trust; custom layers"
+            " need the file that defines them: --module FILE.py",
             found=found,
         )
 
@@ -65,17 +69,17 @@ def _without_training(value: Json) -> Json:
     return without_training(value) if isinstance(value, dict) else value
 
 
-def find_disallowed(config: Json) -> Iterator[str]:
+def find_disallowed(config: Json, custom: Collection[str] = ()) -> Iterator[str]:
     """Each object in `config` that is not allowed, with the reason."""
     if isinstance(config, list):
         for item in config:
-            yield from find_disallowed(item)
+            yield from find_disallowed(item, custom)
         return
     if not isinstance(config, dict):
         return
     name = config.get("class_name")
     if isinstance(name, str):
-        reason = reason_disallowed(name, config)
+        reason = "" if _is_own(name, config, custom) else reason_disallowed(name, config)
         if reason:
             inner = config.get("config")
             own = inner.get("name") if isinstance(inner, dict) else None
@@ -88,7 +92,13 @@ def find_disallowed(config: Json) -> Iterator[str]:
     for key, value in config.items():
         if key in READS_FILES and isinstance(value, str):
             yield f"{key} {value!r} (it would read that file)"
-        yield from find_disallowed(value)
+        yield from find_disallowed(value, custom)
+
+
+def _is_own(name: str, config: dict[str, Json], custom: Collection[str]) -> bool:
+    """Whether it is one of the user's own objects: Keras looks for their registered name first."""
+    registered = config.get("registered_name") or name
+    return name not in RUNS_CODE and name not in PLAIN and registered in custom
 
 
 def reason_disallowed(name: str, config: dict[str, Json]) -> str:

@@ -37,9 +37,9 @@ def open_object(model: object, request: ImportRequest, example: object = None) -
     roots = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     names = {kind.__name__ for kind in type(model).__mro__}
     if "keras" in roots and "Model" in names:
-        from modelpad.convert.keras import KerasSource
+        from modelpad.convert.keras_source import KerasSource
 
-        return KerasSource(cast("keras.Model", model))
+        return KerasSource(cast("keras.Model", model), request)
     if "fastai" in roots and "Learner" in names:
         learner = cast("Learner", model)
         source = _open_torch(learner.model.cpu(), request, example, "fastai")
@@ -96,4 +96,6 @@ def _open_torch(
             "A PyTorch module does not declare its input shapes.",
             hint="Give an example, or describe them: image:224x224x3, or tensor:float32[4].",
         )
-    return TorchSource(module, read_specs(request, "The module"), "Module", framework=framework)
+    return TorchSource(
+        module, read_specs(request, "The module"), "Module", framework=framework, request=request
+    )

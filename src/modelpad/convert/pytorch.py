@@ -1,9 +1,8 @@
-"""PyTorch modules, `.pt2` programs and TorchScript. For weights alone, see `torch_weights.py`."""
+"""PyTorch modules and TorchScript. Programs (`.pt2`) are in `torch_program.py`."""
 
 from __future__ import annotations
 
 import inspect
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +12,15 @@ import numpy as np
 from modelpad.convert.archives import check_zip, unreadable
 from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.convert.specs import InputSpec, parse_input
-from modelpad.convert.torch_export import (
-    export_module,
-    export_program,
-    load_torch,
-    make_example,
+from modelpad.convert.torch_examples import fill_sizes, make_examples, make_hard_samples, resize
+from modelpad.convert.torch_export import EXAMPLE_BATCH, OTHER_BATCH, export_module, load_torch
+from modelpad.convert.torch_results import (
+    find_script_training,
+    name_results,
+    numpy_dtype,
+    training_mode,
 )
-from modelpad.convert.torch_safety import copy_exported
+from modelpad.convert.torch_specs import find_limits, fix_batch, make_distinct
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError, first_line
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
@@ -27,56 +28,6 @@ from modelpad.foreign_json import Json
 if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
-
-
-def open_exported(path: Path, request: ImportRequest) -> TorchSource:
-    """The program in a `.pt2` file.
-
-    `torch.export.load` runs code from the file, so without trust it loads a checked copy.
-
-    Raises:
-        NotTrusted: it calls more than operators that compute, or contains pickles, names or
-            expressions that could run code.
-        TooLarge: its tensors are declared far larger than their data.
-        ConversionFailed: it cannot be read.
-    """
-    torch = load_torch()
-    names = check_zip(path)
-    with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
-        checked = path
-        if not request.trust:
-            checked = Path(folder) / "checked.pt2"
-            copy_exported(path, names, checked)
-        try:
-            program = torch.export.load(checked)
-            module = program.module(check_guards=False)
-        except Exception as error:
-            raise unreadable(path, first_line(error)) from error
-    inputs = _program_inputs(program, path)
-    fixed = bool(inputs) and inputs[0].shape[0] is not None
-    return TorchSource(module, inputs, "torch.export", program=program, one_by_one=fixed)
-
-
-def _program_inputs(program: torch.export.ExportedProgram, path: Path) -> list[TensorSpec]:
-    """Raises `ConversionFailed` if an input is not a tensor."""
-    import torch
-
-    names = program.graph_signature.user_inputs
-    values = [
-        node.meta["val"]
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in names
-    ]
-    inputs = []
-    for name, value in zip(names, values, strict=False):
-        if not isinstance(value, torch.Tensor):
-            raise ConversionFailed(
-                f"{path.name} has an input of type {type(value).__name__}.",
-                hint="Export a module whose forward takes tensors only.",
-            )
-        sides = tuple(side if isinstance(side, int) else None for side in value.shape)
-        inputs.append(TensorSpec(str(name), _dtype(value), sides))
-    return inputs
 
 
 def open_script(path: Path, request: ImportRequest) -> TorchSource:
@@ -102,32 +53,43 @@ def open_script(path: Path, request: ImportRequest) -> TorchSource:
         module = torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:
         raise unreadable(path, first_line(error)) from error
-    return TorchSource(module, specs, "TorchScript", framework="torchscript")
+    found = find_script_training(module)
+    if found:
+        raise training_mode(path.name, found, "torch.jit.trace")
+    return TorchSource(module, specs, "TorchScript", framework="torchscript", request=request)
 
 
 def open_module(
     module: torch.nn.Module, example: object, *, framework: str = "pytorch"
 ) -> TorchSource:
-    """A module in memory, with an example: a tensor, an array, or a tuple of them, each a batch."""
+    """A module in memory, with an example: a tensor, an array, or a tuple of them, each a batch.
+
+    A dictionary of them is passed as keywords.
+    """
     import torch
 
+    by_name = isinstance(example, Mapping)
     arguments = example if isinstance(example, list | tuple) else (example,)
     values = [
         value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
-        for value in arguments
+        for value in (example.values() if isinstance(example, Mapping) else arguments)
     ]
     names = [
         parameter.name
         for parameter in inspect.signature(module.forward).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    if len(names) < len(values):
+    if isinstance(example, Mapping):
+        names = [str(name) for name in example]
+    elif len(names) < len(values):
         names = [f"input_{index}" for index in range(len(values))]
     specs = [
-        TensorSpec(name, _dtype(value), (None, *value.shape[1:]))
+        TensorSpec(name, numpy_dtype(value, name), (None, *value.shape[1:]))
+        if value.ndim
+        else TensorSpec(name, numpy_dtype(value, name), (), batch_axis=None)
         for name, value in zip(names, values, strict=False)
     ]
-    return TorchSource(module, specs, "Module", framework=framework)
+    return TorchSource(module, specs, "Module", framework=framework, by_name=by_name)
 
 
 def read_specs(request: ImportRequest, name: str) -> list[TensorSpec]:
@@ -171,37 +133,23 @@ class TorchSource:
         model: str,
         *,
         framework: str = "pytorch",
-        program: torch.export.ExportedProgram | None = None,
-        one_by_one: bool = False,
+        request: ImportRequest | None = None,
+        by_name: bool = False,
     ) -> None:
-        """`model` is the kind of model, for its facts. `one_by_one` is for a batch size of 1.
+        """`model` is the kind of model, for its facts. `by_name` passes inputs as keywords.
 
         Raises `ConversionFailed` if the module cannot be run on the inputs.
         """
         torch = load_torch()
-        self.module, self.framework = module, framework
-        self._program, self._one_by_one = program, one_by_one
-        if program is None and getattr(module, "training", False):
+        self.module, self.framework, self._by_name = module, framework, by_name
+        if getattr(module, "training", False):
             module.eval()
-        self.inputs = tuple(inputs)
-        size = 1 if one_by_one else 2
-        try:
-            results = self._call([make_example(spec, size) for spec in self.inputs])
-        except Exception as error:
-            shapes = ", ".join(f"{spec.name} {list(spec.item_shape)}" for spec in self.inputs)
-            raise ConversionFailed(
-                f"The module fails on {shapes}: {first_line(error, 200)}",
-                hint="Describe its inputs with --input.",
-            ) from error
-        names = [name for name, _ in results]
-        self.outputs = tuple(
-            TensorSpec(name, _dtype(value), (None, *value.shape[1:])) for name, value in results
-        )
-        assert len(set(names)) == len(names)
-        parameters = module.parameters() if program is None else program.state_dict.values()
+        self.inputs, self._sizes = tuple(inputs), fill_sizes(inputs, request or ImportRequest())
+        first = self._run_first()
+        self.outputs = make_distinct(self._describe(first), self.inputs)
         self.facts: Mapping[str, Json] = {
             "model": model,
-            "parameters": sum(tensor.numel() for tensor in parameters),
+            "parameters": sum(tensor.numel() for tensor in module.parameters()),
             "torch": str(torch.__version__),
         }
 
@@ -210,25 +158,21 @@ class TorchSource:
         import torch
 
         values = [torch.from_numpy(np.array(batch[spec.name])) for spec in self.inputs]
-        if not self._one_by_one:
-            return {name: value.numpy() for name, value in self._call(values)}
-        rows = [
-            self._call([value[row : row + 1] for value in values]) for row in range(len(values[0]))
-        ]
+        results = self._call(values)
         return {
-            spec.name: np.concatenate([row[index][1].numpy() for row in rows])
-            for index, spec in enumerate(self.outputs)
+            spec.name: value.numpy() for spec, (_, value) in zip(self.outputs, results, strict=True)
         }
 
     def export(self) -> ModelProto:
-        """The graph, with a dynamic batch axis."""
-        if self._program is not None:
-            return export_program(self._program, self.inputs, self.outputs)
-        return export_module(_flatten_results(self.module), self.inputs, self.outputs)
+        """The graph, with all axes dynamic that are free."""
+        flat, scripted = self._flatten(), hasattr(self.module, "inlined_graph")
+        return export_module(
+            flat, self.inputs, self.outputs, self._sizes, dynamo_first=not scripted
+        )
 
     def hard_samples(self) -> Sequence[Arrays]:
-        """None."""
-        return ()
+        """Zeros, negative and large numbers, the first and last index, padding."""
+        return make_hard_samples(self._sizes)
 
     def files(self) -> Mapping[str, bytes | Path]:
         """No files: a bundle never contains code."""
@@ -238,48 +182,76 @@ class TorchSource:
         import torch
 
         with torch.no_grad():
-            return name_results(self.module(*values))
+            return name_results(self._forward(values))
 
+    def _forward(self, values: Sequence[torch.Tensor]) -> object:
+        if not self._by_name:
+            return self.module(*values)
+        names = [spec.name for spec in self.inputs]
+        return self.module(**dict(zip(names, values, strict=True)))
 
-def name_results(result: object) -> list[tuple[str, torch.Tensor]]:
-    """A module's results by name: a dictionary's keys, or output_0, output_1, ...
+    def _run_first(self) -> list[tuple[str, torch.Tensor]]:
+        """Runs the module on a batch of two; if it fails on a batch of one, which is then fixed."""
+        try:
+            with find_limits(self.module, make_examples(self._sizes, EXAMPLE_BATCH)) as limits:
+                results = self._call(limits.values)
+            self.inputs, self._sizes = limits.apply(self.inputs), limits.apply(self._sizes)
+            return results
+        except Exception as error:
+            shapes = ", ".join(f"{spec.name} {list(spec.item_shape)}" for spec in self._sizes)
+            fixed = tuple(fix_batch(spec) for spec in self._sizes)
+            try:
+                results = self._call(make_examples(fixed, 1))
+            except Exception:
+                raise ConversionFailed(
+                    f"The module fails on {shapes}: {first_line(error, 200)}",
+                    hint="Describe its inputs with --input.",
+                ) from error
+            self.inputs = tuple(fix_batch(spec) for spec in self.inputs)
+            self._sizes = fixed
+            return results
 
-    A single tensor is `output`. Raises `TypeError` unless all results are tensors or None.
-    """
-    import torch
+    def _describe(self, first: Sequence[tuple[str, torch.Tensor]]) -> list[TensorSpec]:
+        """The outputs. The axes that change with the batch or with free sides are free."""
+        more = self._shapes(self._sizes, OTHER_BATCH)
+        other = self._shapes(resize(self.inputs, self._sizes), EXAMPLE_BATCH)
+        specs = []
+        for (name, value), larger, wider in zip(first, more, other, strict=True):
+            shape = tuple(value.shape)
+            axes = [
+                axis
+                for axis, (side, next_side) in enumerate(zip(shape, larger, strict=True))
+                if (side, next_side) == (EXAMPLE_BATCH, OTHER_BATCH)
+            ]
+            sides = zip(shape, larger, wider, strict=True)
+            free = tuple(a if a == b == c else None for a, b, c in sides)
+            axis = axes[0] if axes else None
+            specs.append(TensorSpec(name, numpy_dtype(value, name), free, batch_axis=axis))
+        return specs
 
-    if isinstance(result, torch.Tensor):
-        return [("output", result)]
-    if isinstance(result, Mapping):
-        named = [(str(key), value) for key, value in result.items()]
-    elif isinstance(result, Sequence):
-        named = [(f"output_{index}", value) for index, value in enumerate(result)]
-    else:
-        named = []
-    tensors = [(name, value) for name, value in named if isinstance(value, torch.Tensor)]
-    if not tensors or len(tensors) < sum(value is not None for _, value in named):
-        raise TypeError(f"its result is a {type(result).__name__} of more than tensors")
-    return tensors
+    def _shapes(self, sizes: Sequence[TensorSpec], batch: int) -> list[tuple[int, ...]]:
+        """The shapes of the outputs, for the first sizes if the module rejects these."""
+        try:
+            results = self._call(make_examples(sizes, batch))
+        except Exception:
+            results = self._call(make_examples(self._sizes, EXAMPLE_BATCH))
+        return [tuple(value.shape) for _, value in results]
 
+    def _flatten(self) -> torch.nn.Module:
+        """The module with tensors in order as arguments, and a tensor or a tuple as its result."""
+        import torch
 
-def _flatten_results(module: torch.nn.Module) -> torch.nn.Module:
-    """Wraps a module so that it returns a tensor or a tuple of tensors."""
-    import torch
+        if isinstance(self.module, torch.jit.ScriptModule) and not self._by_name:
+            return self.module
+        source = self
 
-    if isinstance(module, torch.jit.ScriptModule):
-        return module
+        class Flat(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = source.module
 
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = module
+            def forward(self, *values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+                results = [value for _, value in name_results(source._forward(values))]
+                return results[0] if len(results) == 1 else tuple(results)
 
-        def forward(self, *values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-            results = [value for _, value in name_results(self.inner(*values))]
-            return results[0] if len(results) == 1 else tuple(results)
-
-    return Flat().eval()
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+        return Flat().eval()

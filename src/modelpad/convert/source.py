@@ -114,8 +114,9 @@ class ImportRequest:
 
     `inputs` and `outputs` are the texts of `--input` and `--output`. `samples` is a path, or values
     as `wrap_samples` accepts. `factory` is `package.module:name` of a function that returns an
-    untrained PyTorch module. `trust` allows the file to run code. With `ask`, an image input whose
-    pixel range is unknown is an error; else it is served as numbers.
+    untrained PyTorch module, or the path of a Python file that defines custom Keras objects.
+    `trust` allows the file to run code. With `ask`, an image input whose pixel range is unknown is
+    an error; else it is served as numbers.
     """
 
     inputs: tuple[str, ...] = ()

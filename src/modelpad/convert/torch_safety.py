@@ -13,6 +13,7 @@ There is no such check for TorchScript: its code is a program, and loading it ma
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import math
@@ -20,11 +21,12 @@ import re
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.convert.archives import ArchiveLimits, unreadable
+from modelpad.convert.torch_containers import without_foreign_containers
 from modelpad.convert.torch_export import load_torch
 from modelpad.errors import NotTrusted, TooLarge, first_line
 from modelpad.foreign_json import Json, load_json
@@ -111,8 +113,20 @@ SIZE_CALLS = POWERS | {
 }  # fmt: skip
 
 
+def copy_trusted(path: Path, names: Sequence[str], target: Path) -> None:
+    """Copies the `.pt2` file at `path` unchecked, without other packages' containers."""
+    with zipfile.ZipFile(path) as archive:
+        records: dict[str, Json] = {}
+        for name in (name for name in names if name.endswith(".json")):
+            with contextlib.suppress(ValueError):
+                records[name] = without_foreign_containers(load_json(archive.read(name)))
+        _write_copy(archive, names, records, target)
+
+
 def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
     """Checks the `.pt2` file at `path`, with the entries `names`, and copies it to `target`.
+
+    In the copy, other packages' containers are dictionaries.
 
     Raises:
         NotTrusted: it would run more than PyTorch's own operators.
@@ -127,7 +141,7 @@ def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
             if EXTRA.fullmatch(name):
                 continue
             try:
-                record = load_json(archive.read(name))
+                record = without_foreign_containers(load_json(archive.read(name)))
             except ValueError as error:
                 raise unreadable(path, f"{name} is not JSON: {error}") from error
             found += _find_disallowed(record)
@@ -143,13 +157,19 @@ def copy_exported(path: Path, names: Sequence[str], target: Path) -> None:
                 hint="If you made it or trust its author, import it with --trust.",
                 found=found,
             )
-        with zipfile.ZipFile(target, "w") as copy:
-            for name in (name for name in names if not EXTRA.fullmatch(name)):
-                if name in records:
-                    copy.writestr(name, json.dumps(records[name]))
-                    continue
-                with archive.open(name) as before, copy.open(name, "w", force_zip64=True) as after:
-                    shutil.copyfileobj(before, after, 1 << 20)
+        _write_copy(archive, [n for n in names if not EXTRA.fullmatch(n)], records, target)
+
+
+def _write_copy(
+    archive: zipfile.ZipFile, names: Sequence[str], records: Mapping[str, Json], target: Path
+) -> None:
+    with zipfile.ZipFile(target, "w") as copy:
+        for name in names:
+            if name in records:
+                copy.writestr(name, json.dumps(records[name]))
+                continue
+            with archive.open(name) as before, copy.open(name, "w", force_zip64=True) as after:
+                shutil.copyfileobj(before, after, 1 << 20)
 
 
 def _find_unknown_entries(names: Sequence[str]) -> Iterator[str]:

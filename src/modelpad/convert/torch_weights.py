@@ -16,6 +16,7 @@ from modelpad.convert.pickles import missing_package
 from modelpad.convert.pytorch import TorchSource, read_specs
 from modelpad.convert.source import ImportRequest, SourceModel
 from modelpad.convert.torch_export import load_torch
+from modelpad.convert.user_code import load_file
 from modelpad.errors import ConversionFailed, MissingExtra, NotTrusted, UsageError, first_line
 
 if TYPE_CHECKING:
@@ -58,22 +59,31 @@ def open_weights(path: Path, request: ImportRequest) -> SourceModel:
             f" {' '.join(line.strip() for line in lines[1:3]) or first_line(error)}",
             hint="Use the factory of the module that was trained.",
         ) from error
-    return TorchSource(module, read_specs(request, path.name), "Module")
+    return TorchSource(module, read_specs(request, path.name), "Module", request=request)
 
 
 def create_module(factory: str) -> torch.nn.Module:
-    """The module that `package.module:function` returns. Raises `UsageError`."""
+    """The module that `package.module:function` or `FILE.py:function` returns.
+
+    Raises `UsageError`.
+    """
     import torch
 
-    name, _, attribute = factory.partition(":")
+    name, _, attribute = factory.rpartition(":")
+    if not name:
+        name, attribute = attribute, ""
     if not attribute:
         raise UsageError(
-            f"--module {factory!r} is not package.module:factory.", hint="--module net:make_net"
+            f"--module {factory!r} is not package.module:factory or FILE.py:factory.",
+            hint="For example --module net:make_net",
         )
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does, for modules in the current folder
     try:
-        module: object = getattr(importlib.import_module(name), attribute)()
+        source = load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        module: object = getattr(source, attribute)()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(
             f"--module {factory}: {type(error).__name__}: {first_line(error)}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from modelpad.convert.keras import KerasSource
+from modelpad.convert.keras_source import KerasSource
 from modelpad.recipes.digits import DigitsOptions
 from modelpad.recipes.digits.data import load_splits
 from modelpad.recipes.digits.model import ARCHITECTURES, build_model
