@@ -33,8 +33,14 @@ from modelpad.convert.samples import (
     wrap_samples,
 )
 from modelpad.convert.scaling import find_scales
-from modelpad.convert.source import HasSignatures, ImportRequest, SourceModel, TensorSpec
-from modelpad.convert.specs import InputSpec, parse_input, parse_output
+from modelpad.convert.source import (
+    HasFields,
+    HasSignatures,
+    ImportRequest,
+    SourceModel,
+    TensorSpec,
+)
+from modelpad.convert.specs import InputSpec, OutputSpec, parse_input, parse_output
 from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
 from modelpad.errors import ParityFailed, UsageError
@@ -121,7 +127,9 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
         manifest = Manifest(
             name=name,
-            task=task_name(main.plans.inputs, main.plans.outputs),
+            task=source.task
+            if isinstance(source, HasFields)
+            else task_name(main.plans.inputs, main.plans.outputs),
             title=name,
             signature=main.signature,
             source={"framework": source.framework, **source.facts, **quantized},
@@ -141,12 +149,14 @@ def convert_model(source: SourceModel, name: str, request: ImportRequest) -> Con
 def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -> Converted:
     """Converts one signature of a model to a graph at `path`. Raises like `convert_model`."""
     graph = source.export()
-    specs = [parse_input(text) for text in request.inputs]
+    specs = read_inputs(source, request)
     hard = [dict(item) for item in source.hard_samples()]
     scales = find_scales(graph, {spec.name: spec.dtype for spec in source.inputs})
     tensors = choose_axes(source.inputs, specs)
-    inputs = plan_inputs(source.framework, tensors, specs, Evidence(scales, hard, request.ask))
-    samples = collect_samples(request, inputs)
+    tokenizer = source.tokenizer if isinstance(source, HasFields) else None
+    evidence = Evidence(scales, hard, request.ask, tokenizer)
+    inputs = plan_inputs(source.framework, tensors, specs, evidence)
+    samples = collect_samples(source, request, inputs)
     axes = {tensor.name: tensor.batch_axis for tensor in tensors}
     reference = Reference(source, [*samples.items, *hard], axes)
     plans = plan_model(source, request, graph, inputs, reference)
@@ -155,6 +165,20 @@ def convert_signature(source: SourceModel, request: ImportRequest, path: Path) -
     joins = plans.batching.joins and not proved.note
     signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
     return Converted(plans, signature, proved, samples, reference)
+
+
+def read_inputs(source: SourceModel, request: ImportRequest) -> Sequence[InputSpec]:
+    """The user's specs, else what the source says. Raises `UsageError`."""
+    if not request.inputs and isinstance(source, HasFields):
+        return source.input_specs()
+    return [parse_input(text) for text in request.inputs]
+
+
+def read_outputs(source: SourceModel, request: ImportRequest) -> Sequence[OutputSpec]:
+    """The user's specs, else what the source says. Raises `UsageError`."""
+    if not request.outputs and isinstance(source, HasFields):
+        return source.output_specs()
+    return [parse_output(text) for text in request.outputs]
 
 
 def convert_others(
@@ -195,7 +219,7 @@ def plan_model(
         )
         for spec in source.outputs
     ]
-    specs = [parse_output(text) for text in request.outputs]
+    specs = read_outputs(source, request)
     outputs, others = plan_outputs(source, specs, observed)
     return Plans(inputs, rename_clashes(inputs, outputs), others, batching)
 
@@ -274,7 +298,9 @@ def rename_clashes(
     )
 
 
-def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> Samples:
+def collect_samples(
+    source: SourceModel, request: ImportRequest, inputs: Sequence[InputPlan]
+) -> Samples:
     """The user's samples, or generated ones."""
     generated = request.samples is None
     if generated:
@@ -283,7 +309,12 @@ def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> Samp
         values = load_samples(request.samples, inputs)
     else:
         values = wrap_samples(request.samples, inputs)
-    return Samples(values, decode_samples(values, inputs), generated)
+
+    def read(name: str) -> bytes:
+        content = source.files()[name]
+        return content if isinstance(content, bytes) else content.read_bytes()
+
+    return Samples(values, decode_samples(values, inputs, read), generated)
 
 
 def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:

@@ -19,6 +19,7 @@ SUPPORTED = (
 # The module and function that open each format. Only that module is imported.
 OPENERS = {
     "catboost": ("catboost", "open_catboost"),
+    "huggingface": ("huggingface", "open_folder"),
     "keras": ("keras", "open_keras"),
     "keras-json": ("keras", "open_keras"),
     "lightgbm": ("lightgbm", "open_lightgbm"),
@@ -66,6 +67,8 @@ def detect_format(path: Path) -> str:
     Raises `ConversionFailed` if the file cannot be read or is empty.
     """
     if path.is_dir():
+        if (path / "config.json").is_file() and not (path / "saved_model.pb").is_file():
+            return "huggingface"
         return "saved-model" if (path / "saved_model.pb").is_file() else ""
     try:
         with path.open("rb") as file:

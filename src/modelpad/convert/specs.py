@@ -19,7 +19,7 @@ from modelpad.fields.tensor import DTYPES
 INPUT_KINDS = ("image", "sketch", "tensor", "text")
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
 INPUT_OPTIONS = {
-    "image": ("scale", "mean", "std", "order", "layout", "batch"),
+    "image": ("scale", "mean", "std", "order", "layout", "resample", "fit", "resize", "batch"),
     "sketch": ("scale", "mean", "std", "layout", "box", "batch"),
     "tensor": ("range", "batch"),
     "text": ("max", "batch"),
