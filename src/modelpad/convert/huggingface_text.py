@@ -16,6 +16,14 @@ from modelpad.fields import Tokenizer
 from modelpad.fields.arrays import Arrays
 
 FILE = "tokenizer.json"
+VOCABULARIES = (
+    FILE,
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 ANY_LENGTH = 512  # tokens, where neither the tokenizer nor the model has a limit
 LENGTHS = (1, 2, 5, 17)
 MAX_SAMPLE_LENGTH = 512
@@ -49,6 +57,8 @@ def read_tokens(
     transformers: ModuleType, path: Path, model: Any, *, trust: bool = False
 ) -> Tokens | None:
     """The tokenizer in a model's folder; None if there is none that transformers can load."""
+    if not any((path / name).is_file() for name in VOCABULARIES):
+        return None  # transformers would make up an empty one
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=trust
