@@ -208,13 +208,17 @@ def _find_sides(config: Any, image: InputSpec | None) -> Shape:
 
 def _list_text_inputs(model: Any, tokens: Tokens | None) -> list[TensorSpec]:
     """What the tokenizer gives and `forward` takes: int64 (batch, sequence) each."""
+    names = tokens.names if tokens else _usual_inputs(model)
+    return [TensorSpec(name, "int64", (None, None)) for name in names]
+
+
+def _usual_inputs(model: Any) -> list[str]:
+    """What a tokenizer would give a model."""
     parameters = inspect.signature(model.forward).parameters
-    if tokens is not None:
-        given = tokens.names
-    else:
-        segments = getattr(model.config, "type_vocab_size", 0) > 1
-        given = ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
-    return [TensorSpec(name, "int64", (None, None)) for name in given if name in parameters]
+    names = ["input_ids", "attention_mask"]
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        names.append("token_type_ids")
+    return [name for name in names if name in parameters]
 
 
 def _list_classes(config: Any) -> tuple[str, ...]:

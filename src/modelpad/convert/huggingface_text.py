@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ TEXTS = (
 class Tokens:
     """What a model's tokenizer gives.
 
-    `names` are the model's inputs. `tokenizer`, with its file's content, is None where the
-    `tokenizers` library alone gives other tokens than transformers.
+    `names` are the inputs that the model takes of them. `tokenizer`, with its file's content, is
+    None where the `tokenizers` library alone gives other tokens than transformers.
     """
 
     names: tuple[str, ...]
@@ -65,7 +66,8 @@ def read_tokens(
         )
     except Exception:  # whatever its code raises: the raw contract does not need it
         return None
-    names = _order_names(loaded.model_input_names)
+    parameters = inspect.signature(model.forward).parameters
+    names = _order_names([name for name in loaded.model_input_names if name in parameters])
     longest = find_longest(model, loaded.model_max_length)
     special = sorted({int(token) for token in loaded.all_special_ids})
     pad = loaded.pad_token_id
