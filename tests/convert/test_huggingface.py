@@ -246,7 +246,7 @@ def test_photos_are_prepared_as_the_processor_does(
     typed = TypedInputs([plan.field], [plan.binding])
     for photo in sorted((data_root / "photos").glob("*.jpg"))[:8]:
         wanted = processor(Image.open(photo), return_tensors="np")["pixel_values"]
-        got = typed.decode({plan.field.name: photo.read_bytes()})["pixel_values"]
+        got: Any = typed.decode({plan.field.name: photo.read_bytes()})["pixel_values"]
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
