@@ -116,7 +116,7 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Json]:
         """The content of `manifest.json`."""
-        preparations = {f.name: f.preparation() for f in self.signature.inputs}
+        preparations = self.signature.preparations()
         return {
             **self._describe_native(),
             "format": self.format,
@@ -133,7 +133,7 @@ class Manifest:
                 name: {"graph": other.graph, "signature": other.signature.to_dict()}
                 for name, other in self.other_signatures.items()
             },
-            "preparation": {name: steps for name, steps in preparations.items() if steps},
+            "preparation": {**preparations},
             "source": {**self.source},
             "training": {**self.training},
             "metrics": {**self.metrics},

@@ -36,13 +36,14 @@ from modelpad.convert.samples import (
 )
 from modelpad.convert.scaling import find_scales
 from modelpad.convert.source import (
+    HasFields,
     HasSignatures,
     ImportRequest,
     Quantized,
     SourceModel,
     TensorSpec,
 )
-from modelpad.convert.specs import InputSpec, parse_input, parse_output
+from modelpad.convert.specs import InputSpec, OutputSpec, parse_input, parse_output
 from modelpad.convert.table_plan import split_specs
 from modelpad.convert.typed_check import check_typed
 from modelpad.engine.typed import batch_first
@@ -139,7 +140,9 @@ def convert_model(
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
         manifest = Manifest(
             name=name,
-            task=task_name(main.plans.inputs, main.plans.outputs),
+            task=source.task
+            if isinstance(source, HasFields)
+            else task_name(main.plans.inputs, main.plans.outputs),
             title=request.title or name,
             summary=request.summary,
             author=request.author,
@@ -171,13 +174,15 @@ def convert_signature(
     kept = keep_file(source, file, path.parent, request) if native else None
     with offering_native(source, file):
         graph = None if native else source.export()
-    specs = [parse_input(text) for text in request.inputs]
+    specs = read_inputs(source, request)
     hard = [dict(item) for item in source.hard_samples()]
     dtypes = {spec.name: spec.dtype for spec in source.inputs}
     scales = {} if graph is None else find_scales(graph, dtypes)
     tensors = choose_axes(source.inputs, specs)
-    inputs = plan_inputs(source.framework, tensors, specs, Evidence(scales, hard, request.ask))
-    samples = collect_samples(request, inputs)
+    tokenizer = source.tokenizer if isinstance(source, HasFields) else None
+    evidence = Evidence(scales, hard, request.ask, tokenizer)
+    inputs = plan_inputs(source.framework, tensors, specs, evidence)
+    samples = collect_samples(source, request, inputs)
     axes = {tensor.name: tensor.batch_axis for tensor in tensors}
     reference = Reference(source, [*samples.items, *hard], axes)
     plans = plan_model(source, request, graph, inputs, reference)
@@ -197,6 +202,20 @@ def convert_signature(
         proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
     signature = replace(signature, batched=joins and not proved.note)
     return Converted(plans, signature, proved, samples, reference)
+
+
+def read_inputs(source: SourceModel, request: ImportRequest) -> Sequence[InputSpec]:
+    """The user's specs, else what the source says. Raises `UsageError`."""
+    if not request.inputs and isinstance(source, HasFields):
+        return source.input_specs()
+    return [parse_input(text) for text in request.inputs]
+
+
+def read_outputs(source: SourceModel, request: ImportRequest) -> Sequence[OutputSpec]:
+    """The user's specs, else what the source says. Raises `UsageError`."""
+    if not request.outputs and isinstance(source, HasFields):
+        return source.output_specs()
+    return [parse_output(text) for text in request.outputs]
 
 
 def convert_others(
@@ -248,7 +267,7 @@ def plan_model(
         )
         for spec in source.outputs
     ]
-    specs = [parse_output(text) for text in request.outputs]
+    specs = read_outputs(source, request)
     outputs, others = plan_outputs(source, specs, observed)
     return Plans(inputs, rename_clashes(inputs, outputs), others, batching)
 
@@ -328,7 +347,9 @@ def rename_clashes(
     )
 
 
-def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> Samples:
+def collect_samples(
+    source: SourceModel, request: ImportRequest, inputs: Sequence[InputPlan]
+) -> Samples:
     """The user's samples, or generated ones."""
     generated = request.samples is None
     if generated:
@@ -337,7 +358,12 @@ def collect_samples(request: ImportRequest, inputs: Sequence[InputPlan]) -> Samp
         values = load_samples(request.samples, inputs)
     else:
         values = wrap_samples(request.samples, inputs)
-    return Samples(values, decode_samples(values, inputs), generated)
+
+    def read(name: str) -> bytes:
+        content = source.files()[name]
+        return content if isinstance(content, bytes) else content.read_bytes()
+
+    return Samples(values, decode_samples(values, inputs, read), generated)
 
 
 def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:

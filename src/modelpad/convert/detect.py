@@ -24,6 +24,7 @@ SUPPORTED = (
 # The module and function that open each format. Only that module is imported.
 OPENERS = {
     "catboost": ("catboost", "open_catboost"),
+    "huggingface": ("huggingface", "open_folder"),
     "keras": ("keras", "open_keras"),
     "keras-json": ("keras", "open_keras"),
     "lightgbm": ("lightgbm", "open_lightgbm"),
@@ -39,8 +40,6 @@ OPENERS = {
     "xgboost": ("xgboost", "open_xgboost"),
 }
 
-# Formats that are recognised, and opened once `OPENERS` names their modules.
-FORMATS = {"huggingface": "Hugging Face model"}
 HUGGING_FACE = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -69,9 +68,7 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
             hint="Only a Keras architecture (.json) has its weights in a separate file.",
         )
     if format_name not in OPENERS:
-        known = FORMATS.get(format_name)
-        what = f"is a {known}, which is not supported" if known else "has an unknown format"
-        raise ConversionFailed(f"{path.name} {what}.", hint=SUPPORTED)
+        raise ConversionFailed(f"{path.name} has an unknown format.", hint=SUPPORTED)
     module, function = OPENERS[format_name]
     opener = getattr(import_module(f"modelpad.convert.{module}"), function)
     opened: SourceModel = opener(path, request)
@@ -79,7 +76,7 @@ def open_source(path: Path, request: ImportRequest) -> SourceModel:
 
 
 def detect_format(path: Path) -> str:
-    """The format of a file or folder, a key of `OPENERS` or `FORMATS`; "" if unknown.
+    """The format of a file or folder, a key of `OPENERS`; "" if unknown.
 
     Raises `ConversionFailed` if it cannot be read, is empty, or is known to be something else than
     a model: a Git LFS pointer, a web page, another tool's format.

@@ -25,7 +25,8 @@ from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.specs import InputSpec
 from modelpad.convert.table_plan import is_table, match_columns, plan_columns, split_specs
 from modelpad.errors import UsageError
-from modelpad.fields import Field, Image, Sketch, Tensor, Text
+from modelpad.fields import Field, Image, Sketch, Tensor, Text, Tokenizer
+from modelpad.fields.image import FILTERS, FITS
 from modelpad.fields.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
 
 UNKNOWN_RANGE = (
@@ -58,13 +59,36 @@ def plan_inputs(
     columns = match_columns(split_specs(specs)[1], tensors)
     is_only = len(tensors) == 1
     plans: list[InputPlan] = []
+    tokenizer = _choose_tokenizer(matched, evidence)
     for tensor in tensors:
         spec = matched.get(tensor.name)
-        if spec is None and is_table(tensor, tensors):
+        if tokenizer is not None and tensor.name in tokenizer.tensors:
+            if tensor.name == tokenizer.ids:
+                plans.append(_plan_tokens(tensor, spec, tokenizer))
+        elif spec is None and is_table(tensor, tensors):
             plans += plan_columns(tensor, evidence.items, columns)
         else:
             plans.append(_plan_input(tensor, spec, framework, is_only, evidence))
     return deduplicate_names(plans)
+
+
+def _choose_tokenizer(matched: Mapping[str, InputSpec], evidence: Evidence) -> Tokenizer | None:
+    """The model's tokenizer, if its first tensor is declared as text."""
+    tokenizer = evidence.tokenizer
+    spec = matched.get(tokenizer.ids) if tokenizer else None
+    return tokenizer if spec is not None and spec.kind == "text" else None
+
+
+def _plan_tokens(tensor: TensorSpec, spec: InputSpec | None, tokenizer: Tokenizer) -> InputPlan:
+    """One text field for all tensors of a tokenizer."""
+    steps: tuple[Step, ...] = () if tensor.dtype == "int64" else (Cast(tensor.dtype),)
+    name = spec.name if spec and spec.name not in (None, tensor.name) else None
+    return InputPlan(Text(name or "text", _read_max(spec)), tensor, steps, tokenizer=tokenizer)
+
+
+def _read_max(spec: InputSpec | None) -> int:
+    """The most characters that a text may have."""
+    return int(spec.options.get("max", "20000")) if spec else 20_000
 
 
 def _plan_input(
@@ -132,7 +156,7 @@ def _plan_text(tensor: TensorSpec, spec: InputSpec | None, is_only: bool) -> Inp
             f"The input {tensor.name!r} expects {tensor.dtype} numbers, not text.",
             hint="Include the tokenizer in the model, or declare the input as a tensor.",
         )
-    limit = int(spec.options.get("max", "20000")) if spec else 20_000
+    limit = _read_max(spec)
     sides = tensor.item_shape
     if any(side not in (1, None) for side in sides):
         raise UsageError(
@@ -194,7 +218,7 @@ def _plan_picture(
             raise UsageError("A sketch has one channel.", hint="Use image:... for colour.")
         steps = [Reshape((height, height, 1)), *steps]
     else:
-        field = Image(name, height, width, channels)
+        field = _make_image(name, (height, width, channels), options)
     if layout == "nchw":
         steps.append(Transpose((0, 3, 1, 2)))
     elif layout == "grey":
@@ -204,6 +228,26 @@ def _plan_picture(
     if tensor.dtype != "float32":
         steps.append(Cast(tensor.dtype))
     return InputPlan(field, tensor, tuple(steps))
+
+
+def _make_image(
+    name: str, sides: tuple[int | None, int | None, int], options: Mapping[str, str]
+) -> Image:
+    """Raises `UsageError` if `resample`, `fit` or `resize` is invalid."""
+    resize = options.get("resize")
+    try:
+        return Image(
+            name,
+            *sides,
+            resample=options.get("resample", "bilinear"),
+            fit=options.get("fit", "stretch"),
+            resize=None if resize is None else int(resize),
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"The image {name!r} cannot be resized like that: {error}.",
+            hint=f"Use resample={'|'.join(FILTERS)}, fit={'|'.join(FITS)}, resize=PIXELS.",
+        ) from error
 
 
 def _find_layout(tensor: TensorSpec, spec: InputSpec | None, framework: str) -> str:

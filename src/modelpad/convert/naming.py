@@ -17,7 +17,7 @@ AUTOMATIC_NAME = re.compile(
     r"|variable|probabilities|dense|gemm|softmax|activation|flatten|statefulpartitionedcall)?[_.\d]*",
     re.IGNORECASE,
 )
-CHANNELS_FIRST = ("pytorch", "torchscript", "fastai")
+CHANNELS_FIRST = ("pytorch", "torchscript", "fastai", "huggingface")
 
 Spec = TypeVar("Spec", InputSpec, OutputSpec)
 

@@ -38,6 +38,7 @@ from modelpad.fields.steps import (
 MANY_CLASSES, DEFAULT_TOP = 20, 10  # with more classes than that, a response has the top ten
 PROBABILITIES = ("Softmax", "Sigmoid", "HardSigmoid")  # operators that give them
 UNBOUNDED = ("Add", "Conv", "Gemm", "MatMul")  # operators of layers without an activation
+MULTI_LABEL = "multi-label"  # logits of classes that do not exclude each other
 RANGES = {"Tanh": "-1..1", "Sigmoid": "0..1", "HardSigmoid": "0..1"}
 OUTPUT_SCALES = {"none": (1.0, 0.0), "0..1": (255.0, 0.0), "-1..1": (127.5, 127.5)}
 
@@ -135,6 +136,8 @@ def _plan_labels(
     origin = _choose_origin(spec) or _find_origin(tensor, seen)
     if origin == "logits":
         steps.append(Sigmoid() if binary else Softmax())
+    elif origin == MULTI_LABEL:
+        steps.append(Sigmoid())
     if binary:
         steps.append(Complement())
     added = origin == "logits" and not (spec and "from" in spec.options)
@@ -149,10 +152,14 @@ def _plan_labels(
 
 
 def _choose_origin(spec: OutputSpec | None) -> str | None:
-    """What the user says that scores are: `logits`, `probabilities`, or nothing."""
+    """What the user says that scores are: `logits`, `multi-label`, `probabilities`, or nothing."""
     origin = spec.options.get("from") if spec else None
-    if origin not in (None, "logits", "probabilities"):
-        raise UsageError(f"Unknown from={origin}.", hint="Use logits or probabilities.")
+    if origin not in (None, "logits", MULTI_LABEL, "probabilities"):
+        raise UsageError(
+            f"Unknown from={origin}.",
+            hint=f"Use logits, {MULTI_LABEL} (logits of classes that do not exclude each other) or"
+            " probabilities.",
+        )
     return origin
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from modelpad.convert.source import TensorSpec
-from modelpad.fields import Binding, Field, Signature, field_from_dict
+from modelpad.fields import Binding, Field, Signature, Tokenizer, field_from_dict
 from modelpad.fields.arrays import Arrays
 from modelpad.fields.steps import Step
 
@@ -15,7 +15,8 @@ from modelpad.fields.steps import Step
 class InputPlan:
     """A field, the model's tensor for it, and the steps from the field to the tensor.
 
-    Several fields with a `column` each share the tensor of a table.
+    Several fields with a `column` each share the tensor of a table. A `tokenizer` fills several
+    tensors; `spec` is the first.
     """
 
     field: Field
@@ -23,6 +24,7 @@ class InputPlan:
     steps: tuple[Step, ...] = ()
     note: str = ""
     column: int | None = None
+    tokenizer: Tokenizer | None = None
 
     def renamed(self, name: str) -> InputPlan:
         """A copy whose field has another name."""
@@ -31,7 +33,9 @@ class InputPlan:
     @property
     def binding(self) -> Binding:
         """How the field maps to the tensor."""
-        return Binding(self.spec.name, self.steps, self.spec.batch_axis, self.column)
+        return Binding(
+            self.spec.name, self.steps, self.spec.batch_axis, self.column, self.tokenizer
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,13 @@ class Evidence:
 
     `scales` has the pixel range that each input expects (see `scaling.find_scale`), or None.
     `items` are raw inputs that the model accepts. With `ask`, an unknown pixel range is an error,
-    else the input stays a tensor.
+    else the input stays a tensor. `tokenizer` turns text into some of the inputs.
     """
 
     scales: Mapping[str, str | None]
     items: Sequence[Arrays] = ()
     ask: bool = True
+    tokenizer: Tokenizer | None = None
 
 
 def make_signature(

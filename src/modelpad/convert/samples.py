@@ -21,6 +21,7 @@ from modelpad.errors import InvalidInput, ModelpadError, UsageError
 from modelpad.fields import Choice, Image, Number, Sketch, Tensor, Text
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.csv_table import read_samples
+from modelpad.fields.tokenizer import ReadFile
 from modelpad.foreign_json import Json, as_list, load_json
 
 Values: TypeAlias = "dict[str, bytes | Json]"
@@ -183,14 +184,18 @@ def generate_samples(plans: Sequence[InputPlan], count: int = GENERATED) -> list
     ]
 
 
-def decode_samples(samples: Sequence[Values], plans: Sequence[InputPlan]) -> list[Arrays]:
+def decode_samples(
+    samples: Sequence[Values], plans: Sequence[InputPlan], read: ReadFile | None = None
+) -> list[Arrays]:
     """Each sample as the model's raw inputs, by tensor name and without a batch axis.
+
+    `read` reads a tokenizer's file.
 
     Raises:
         UsageError: a sample does not fit. The message names it and gives the reason.
     """
-    axes = {plan.spec.name: plan.spec.batch_axis for plan in plans}
-    typed = TypedInputs([plan.field for plan in plans], [plan.binding for plan in plans])
+    typed = TypedInputs([plan.field for plan in plans], [plan.binding for plan in plans], read)
+    axes = typed.axes
     decoded = []
     for number, sample in enumerate(samples):
         try:

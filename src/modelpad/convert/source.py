@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from modelpad.convert.specs import InputSpec, OutputSpec
+from modelpad.fields import Tokenizer
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
 
@@ -119,6 +121,25 @@ class Quantized(Protocol):
     @property
     def tolerance(self) -> float | None:
         """The accepted relative difference, if it is larger than usual."""
+
+
+@runtime_checkable
+class HasFields(Protocol):
+    """A source model of a format that says what it is for, and how its inputs are prepared."""
+
+    @property
+    def task(self) -> str:
+        """The task's usual name, such as `fill-mask`."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What turns text into the model's inputs. Its file is one of `files`."""
+
+    def input_specs(self) -> Sequence[InputSpec]:
+        """What `--input` would say, used where the user says nothing."""
+
+    def output_specs(self) -> Sequence[OutputSpec]:
+        """What `--output` would say, used where the user says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ INPUT_KINDS = ("image", "sketch", "tensor", "text", "number", "choice")
 COLUMN_KINDS = ("number", "choice")  # of a table's columns
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
 INPUT_OPTIONS = {
-    "image": ("scale", "mean", "std", "order", "layout", "batch"),
+    "image": ("scale", "mean", "std", "order", "layout", "resample", "fit", "resize", "batch"),
     "sketch": ("scale", "mean", "std", "layout", "box", "batch"),
     "tensor": ("range", "batch"),
     "text": ("max", "batch"),

@@ -115,7 +115,7 @@ class Session:
         self.signature = bundle.manifest.signature
         self.settings = settings or SessionSettings()
         self.memory = memory
-        self.typed = TypedAccess(self.signature)
+        self.typed = TypedAccess(self.signature, lambda name: bundle.path(name).read_bytes())
         self._output_names = [*self.typed.outputs.axes]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
         self._shapes = KnownShapes()

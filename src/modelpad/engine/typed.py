@@ -15,6 +15,7 @@ from modelpad.fields.steps import apply_steps
 if TYPE_CHECKING:
     from modelpad.fields import Binding, Field, Signature
     from modelpad.fields.arrays import Array, Arrays
+    from modelpad.fields.tokenizer import Encode, ReadFile
 
 LARGE_ARRAY = 32_768  # elements; converting more to nested lists takes several milliseconds
 
@@ -22,10 +23,20 @@ LARGE_ARRAY = 32_768  # elements; converting more to nested lists takes several 
 class TypedInputs:
     """Decodes the values of input fields into the graph's inputs."""
 
-    def __init__(self, fields: Sequence[Field], bindings: Sequence[Binding]) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        bindings: Sequence[Binding],
+        read: ReadFile | None = None,
+    ) -> None:
+        """`read` reads the tokenizers' files; each is loaded when it is first used."""
         self._names = [field.name for field in fields]
         self._groups = group_by_tensor(fields, bindings)
-        self.axes = {binding.tensor: binding.batch_axis for binding in bindings}
+        self.axes = {
+            tensor: binding.batch_axis for binding in bindings for tensor in binding.tensors
+        }
+        self._read = read
+        self._encoders: dict[str, Encode] = {}
 
     def decode(self, values: Mapping[str, object]) -> Arrays:
         """One item's values as the graph's inputs, with a batch axis of 1 where they have one.
@@ -33,12 +44,32 @@ class TypedInputs:
         Raises `InvalidInput` if a field is missing, unknown or invalid.
         """
         check_fields(values, self._names)
-        return {tensor: _decode_tensor(group, values) for tensor, group in self._groups.items()}
+        arrays: Arrays = {}
+        for tensor, group in self._groups.items():
+            field, binding = group[0]
+            if binding.tokenizer is None:
+                arrays[tensor] = _decode_tensor(group, values)
+            else:
+                arrays |= self._tokenize(field, binding, values[field.name])
+        return arrays
+
+    def _tokenize(self, field: Field, binding: Binding, value: object) -> Arrays:
+        """The tensors for a text, each (1, tokens) with the batch axis in its place."""
+        tokenizer, text = binding.tokenizer, field.decode(value)
+        assert tokenizer is not None
+        assert self._read is not None, "the signature has a tokenizer, but no file can be read"
+        encode = self._encoders.get(tokenizer.file)
+        if encode is None:
+            encode = self._encoders[tokenizer.file] = tokenizer.load(self._read)
+        return {
+            name: place_batch(apply_steps(binding.steps, array[None]), binding.batch_axis)
+            for name, array in encode(str(text.item())).items()
+        }
 
     def find_field(self, tensor: str) -> Field | None:
-        """The field of a tensor; None if it has several, one for each column."""
-        group = self._groups[tensor]
-        return group[0][0] if len(group) == 1 else None
+        """The field that alone fills a tensor, and no other; None if there is none."""
+        group = self._groups.get(tensor, [])
+        return group[0][0] if len(group) == 1 and not group[0][1].tokenizer else None
 
     def decode_items(self, tensor: str, values: Sequence[object]) -> Array:
         """The tensor for some values of its only field, one for each item.
@@ -104,8 +135,9 @@ class TypedOutputs:
 class TypedAccess:
     """Both sides of a signature."""
 
-    def __init__(self, signature: Signature) -> None:
-        self.inputs = TypedInputs(signature.inputs, signature.input_bindings)
+    def __init__(self, signature: Signature, read: ReadFile | None = None) -> None:
+        """`read` reads the files of the bundle that the signature names."""
+        self.inputs = TypedInputs(signature.inputs, signature.input_bindings, read)
         self.outputs = TypedOutputs(
             signature.outputs, signature.output_bindings, signature.other_outputs
         )
@@ -137,7 +169,10 @@ def _take(outputs: Mapping[str, Array], binding: Binding, index: int) -> Array:
 def group_by_tensor(
     fields: Sequence[Field], bindings: Sequence[Binding]
 ) -> dict[str, list[tuple[Field, Binding]]]:
-    """The input fields of each tensor, in the order of its columns."""
+    """The input fields of each tensor, in the order of its columns.
+
+    A tokenizer's tensors have one group, under the first one's name.
+    """
     groups: dict[str, list[tuple[Field, Binding]]] = {}
     for field, binding in zip(fields, bindings, strict=True):
         groups.setdefault(binding.tensor, []).append((field, binding))

@@ -15,6 +15,7 @@ from modelpad.fields.signature import Binding, Signature
 from modelpad.fields.sketch import Sketch
 from modelpad.fields.tensor import Tensor
 from modelpad.fields.text import Text
+from modelpad.fields.tokenizer import Tokenizer
 
 __all__ = [
     "Binding",
@@ -28,5 +29,6 @@ __all__ = [
     "Sketch",
     "Tensor",
     "Text",
+    "Tokenizer",
     "field_from_dict",
 ]

@@ -8,27 +8,36 @@ from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
-from modelpad.foreign_json import Json, integer_at, text_at
+from modelpad.foreign_json import Json, integer_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
 MAX_SIDE = 5_000  # pixels; its square is `picture.MAX_PIXELS`
+FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+FITS = ("stretch", "crop")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image as float32 (height, width, channels), 0..255, channels last, RGB or greyscale.
 
-    The graph does the scaling and normalising. Images of another size are resized, unless `height`
-    and `width` are None.
+    Images of another size are resized, unless `height` and `width` are None. `resample` is the
+    filter, as Pillow defines it: when it reduces an image, it is widened to prevent aliasing.
+    `fit` is `stretch` (both sides to `resize` pixels) or `crop` (the shorter side to `resize`, in
+    proportion); what exceeds the height and the width is then cut off around the centre. Without
+    `resize`, `stretch` goes straight to the height and the width, and `crop` to the larger of them.
     """
 
     name: str = "image"
     height: int | None = 224
     width: int | None = 224
     channels: int = 3
+    resample: str = "bilinear"
+    fit: str = "stretch"
+    resize: int | None = None
 
     kind: ClassVar[str] = "image"
     widget: ClassVar[str] = "image"
@@ -39,6 +48,12 @@ class Image:
         check_sizes("height and width", self.height, self.width, maximum=MAX_SIDE)
         if (self.height is None) != (self.width is None):
             raise ValueError("height and width must be both set or both null")
+        if self.resample not in FILTERS or self.fit not in FITS:
+            raise ValueError(f"unknown resample or fit: {self.resample!r:.20}, {self.fit!r:.20}")
+        check_sizes("resize", self.resize, maximum=MAX_SIDE)
+        largest = max(self.height or 0, self.width or 0)
+        if self.resize is not None and self.resize < largest:
+            raise ValueError(f"resize must be at least {largest}, not {self.resize}")
 
     def decode(self, value: object) -> NDArray[np.float32]:
         """An encoded image or a nested list as float32 (height, width, channels).
@@ -65,11 +80,23 @@ class Image:
             picture = Pillow.alpha_composite(background, picture)
         picture = picture.convert("RGB" if self.channels == 3 else "L")
         if self.height is not None and self.width is not None:
-            size = (self.width, self.height)
-            if picture.size != size:
-                picture = picture.resize(size, Pillow.Resampling.BILINEAR)
+            picture = self._fit(picture, self.height, self.width)
         pixels = np.asarray(picture, dtype=np.float32)
         return pixels if self.channels == 3 else pixels[:, :, np.newaxis]
+
+    def _fit(self, picture: Picture, height: int, width: int) -> Picture:
+        """Resizes a picture and cuts out its centre."""
+        from PIL import Image as Pillow
+
+        size = (self.resize, self.resize) if self.resize else (width, height)
+        if self.fit == "crop":
+            size = _scale_shorter(picture.size, self.resize or max(height, width))
+        if picture.size != size:
+            picture = picture.resize(size, Pillow.Resampling[self.resample.upper()])
+        if size == (width, height):
+            return picture
+        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        return picture.crop((left, top, left + width, top + height))
 
     def encode(self, array: NDArray[np.generic]) -> str:
         """A PNG `data:` URL of pixels (height, width, channels), 0..255."""
@@ -117,7 +144,9 @@ class Image:
             "height": self.height,
             "width": self.width,
             "channels": self.channels,
-            "filter": "bilinear",
+            "filter": self.resample,
+            "fit": self.fit,
+            "resize": self.resize,
         }
 
     def to_dict(self) -> dict[str, Json]:
@@ -128,6 +157,9 @@ class Image:
             "height": self.height,
             "width": self.width,
             "channels": self.channels,
+            "resample": self.resample,
+            "fit": self.fit,
+            "resize": self.resize,
         }
 
     @classmethod
@@ -137,4 +169,14 @@ class Image:
             height=None if record["height"] is None else integer_at(record, "height"),
             width=None if record["width"] is None else integer_at(record, "width"),
             channels=integer_at(record, "channels"),
+            resample=text_at(record, "resample"),
+            fit=text_at(record, "fit"),
+            resize=optional_integer_at(record, "resize"),
         )
+
+
+def _scale_shorter(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """The size whose shorter side is `shorter`, and the longer one in proportion, rounded down."""
+    low, high = min(size), max(size)
+    longer = min(shorter * high // low, MAX_SIDE * MAX_SIDE // shorter)
+    return (shorter, longer) if size[0] <= size[1] else (longer, shorter)

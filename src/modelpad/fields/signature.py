@@ -9,6 +9,7 @@ from modelpad.errors import BundleInvalid
 from modelpad.fields.field import Field, check_sizes
 from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.steps import Step, read_steps, step_to_dict
+from modelpad.fields.tokenizer import Tokenizer
 from modelpad.foreign_json import Json, as_object, list_at, optional_integer_at, text_at
 
 MAX_AXIS = 31
@@ -22,35 +23,50 @@ class Binding:
     `steps` lead from an input field's array to the tensor, or from the tensor to an output field's
     array. `batch_axis` is the tensor's axis that counts items; None if it has none, and then
     requests run one at a time. Several fields with a `column` each form one table (batch, columns).
+    A text field with a `tokenizer` fills all of the tokenizer's tensors; `tensor` is the first.
     """
 
     tensor: str
     steps: tuple[Step, ...] = ()
     batch_axis: int | None = 0
     column: int | None = None
+    tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
         check_sizes("batch_axis", self.batch_axis, minimum=0, maximum=MAX_AXIS)
         check_sizes("column", self.column, minimum=0, maximum=MAX_COLUMN)
+        if self.tokenizer is not None and self.tokenizer.ids != self.tensor:
+            raise ValueError(f"the tokenizer fills {self.tokenizer.ids!r}, not {self.tensor!r}")
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of all tensors that the field fills."""
+        return self.tokenizer.tensors if self.tokenizer else (self.tensor,)
 
     def to_dict(self) -> dict[str, Json]:
         """Its part of a field's entry in a manifest."""
+        tokenizer: dict[str, Json] = {}
+        if self.tokenizer is not None:
+            tokenizer = {"tokenizer": self.tokenizer.to_dict()}
         return {
             "tensor": self.tensor,
             "steps": [step_to_dict(step) for step in self.steps],
             "batch_axis": self.batch_axis,
             "column": self.column,
+            **tokenizer,
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Binding:
         if "batch_axis" not in record:
             raise KeyError("batch_axis")
+        tokenizer = record.get("tokenizer")
         return cls(
             text_at(record, "tensor"),
             read_steps(record["steps"]),
             optional_integer_at(record, "batch_axis"),
             optional_integer_at(record, "column"),
+            Tokenizer.from_dict(as_object(tokenizer, "tokenizer")) if tokenizer else None,
         )
 
 
@@ -84,6 +100,9 @@ class Signature:
             if len(bindings) != len(fields):
                 raise ValueError(f"{len(bindings)} bindings for {len(fields)} {side}s")
         check_tables(self.input_bindings)
+        for each, binding in zip(self.inputs, self.input_bindings, strict=True):
+            if binding.tokenizer is not None and each.kind != "text":
+                raise ValueError(f"the {each.kind} {each.name!r} cannot have a tokenizer")
 
     def to_dict(self) -> dict[str, Json]:
         """The signature's entry in a manifest."""
@@ -93,6 +112,16 @@ class Signature:
             "batched": self.batched,
             "other_outputs": [binding.to_dict() for binding in self.other_outputs],
         }
+
+    def preparations(self) -> dict[str, dict[str, Json]]:
+        """How the inputs are decoded, by field name, for those that are more than parsed."""
+        found: dict[str, dict[str, Json]] = {}
+        for each, binding in zip(self.inputs, self.input_bindings, strict=True):
+            tokenizer = binding.tokenizer
+            preparation = tokenizer.preparation() if tokenizer else each.preparation()
+            if preparation:
+                found[each.name] = preparation
+        return found
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Signature:
@@ -117,7 +146,8 @@ def check_tables(bindings: Sequence[Binding]) -> None:
     """Raises `ValueError` unless inputs that share a tensor are its columns, each exactly once."""
     columns: dict[str, list[int | None]] = {}
     for binding in bindings:
-        columns.setdefault(binding.tensor, []).append(binding.column)
+        for tensor in binding.tensors:
+            columns.setdefault(tensor, []).append(binding.column)
     for tensor, found in columns.items():
         numbers = [number for number in found if number is not None]
         if found != [None] and sorted(numbers) != [*range(len(found))]:

@@ -1,4 +1,4 @@
-"""Text: one string, for the graph or for the tokenizer named in the manifest."""
+"""Text: one string, for the graph or for a tokenizer."""
 
 from __future__ import annotations
 
