@@ -21,6 +21,7 @@ from modelpad.convert.tensorflow import list_signatures, open_signature  # noqa:
 from modelpad.errors import ConversionFailed, NotTrusted, UsageError  # noqa: E402
 from modelpad.runtime import load_onnxruntime  # noqa: E402
 
+SCALED = ("--input", "image,scale=0..1")
 RNG = np.random.default_rng(4)
 
 
@@ -88,7 +89,7 @@ def test_saved_model_with_a_signature_of_several(
 
 def test_keras_on_tensorflow(served: Any, model: Any, tmp_path: Path, assert_close: Any) -> None:
     model.save(tmp_path / "net.keras")
-    check_pictures(served(str(tmp_path / "net.keras")), model, assert_close)
+    check_pictures(served(str(tmp_path / "net.keras"), *SCALED), model, assert_close)
 
 
 @pytest.mark.parametrize("form", ["whole", "pair"])
@@ -109,11 +110,11 @@ def test_files_that_keras_2_wrote(
     )
     if form == "whole":
         net.save(tmp_path / "model.h5")
-        ask = served(str(tmp_path / "model.h5"))
+        ask = served(str(tmp_path / "model.h5"), *SCALED)
     else:
         (tmp_path / "model.json").write_text(net.to_json())
         net.save_weights(tmp_path / "model.h5")
-        ask = served(str(tmp_path / "model.json"), str(tmp_path / "model.h5"))
+        ask = served(str(tmp_path / "model.json"), str(tmp_path / "model.h5"), *SCALED)
     for _ in range(3):
         pixels = RNG.integers(0, 256, (10, 10, 3))
         expected = net.predict(pixels[None].astype(np.float32) / 255, verbose=0)[0]

@@ -182,6 +182,8 @@ class KerasSource:
         with tempfile.TemporaryDirectory() as folder, exporter_log("keras"):
             path = Path(folder) / "model.onnx"
             try:
+                # Keras only exports models that have been called.
+                self.run({spec.name: make_array(spec, 1) for spec in self._find_sizes()})
                 self.model.export(path, format="onnx", verbose=False)
                 model: ModelProto = onnx.load(path)
                 return rename_io(model, self.inputs, self.outputs)
