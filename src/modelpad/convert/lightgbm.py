@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelpad.convert.archives import unreadable
-from modelpad.convert.lightgbm_trees import Description, describe, transform_of
+from modelpad.convert.lightgbm_trees import Description, check_links, describe, transform_of
 from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.convert.tree_ensembles import hard_rows, not_fitted
 from modelpad.convert.tree_outputs import Head, add_head
@@ -30,7 +30,10 @@ def open_lightgbm(path: Path, request: ImportRequest) -> LightGBMSource:
     """The booster in a text file. Raises `ConversionFailed` if it is not one, or damaged."""
     lightgbm = load_lightgbm()
     try:
+        check_links(path.read_text("utf-8"))
         booster = lightgbm.Booster(model_file=str(path))
+    except UnicodeDecodeError as error:
+        raise unreadable(path, "it is not text") from error
     except lightgbm.basic.LightGBMError as error:
         raise unreadable(path, first_line(error, 200)) from error
     return LightGBMSource(booster)

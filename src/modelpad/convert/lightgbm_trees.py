@@ -21,6 +21,7 @@ from modelpad.convert.tree_ensembles import (
     damaged,
     find_runs,
     make_leaf,
+    reach_nodes,
     select_nodes,
 )
 from modelpad.errors import ConversionFailed
@@ -83,6 +84,25 @@ def describe(booster: Booster) -> Description:
     ensemble.check()
     names = tuple(head.get("feature_names", "").split(" "))
     return Description(words[0], options, names, ensemble)
+
+
+def check_links(text: str) -> None:
+    """Raises `ConversionFailed` for a file whose trees LightGBM would follow out of its memory."""
+    try:
+        head, *sections = read_sections(text)
+        columns = int(head["max_feature_idx"]) + 1
+        for fields in sections:
+            if "left_child" not in fields:
+                continue
+            below, above = _integers(fields, "left_child"), _integers(fields, "right_child")
+            features = _integers(fields, "split_feature")
+            if not len(below) == len(above) == len(features):
+                raise damaged("a tree's lists differ in length")
+            if len(features) and not 0 <= features.min() <= features.max() < columns:
+                raise damaged("a feature that does not exist")
+            reach_nodes(below.tolist(), above.tolist(), len(below) + 1)
+    except (ValueError, KeyError, OverflowError) as error:
+        raise damaged(str(error)[:200]) from error
 
 
 def read_sections(text: str) -> Iterator[Fields]:

@@ -17,7 +17,7 @@ from modelpad.convert.source import ImportRequest, TensorSpec
 from modelpad.convert.tree_ensembles import Ensemble, hard_rows, not_fitted
 from modelpad.convert.tree_outputs import Head, add_head
 from modelpad.convert.trees import GraphWriter, add_ensemble, add_linear
-from modelpad.convert.xgboost_trees import Description, check_objective, describe
+from modelpad.convert.xgboost_trees import Description, check_links, check_objective, describe
 from modelpad.errors import ConversionFailed, MissingExtra, first_line
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json, load_json
@@ -49,7 +49,7 @@ def open_xgboost(path: Path, request: ImportRequest) -> XGBoostSource:
     Raises `ConversionFailed` if it is not one, or damaged.
     """
     xgboost = load_xgboost()
-    check_nesting(path)
+    check_json(path)
     try:
         booster = xgboost.Booster(model_file=str(path))
     except xgboost.core.XGBoostError as error:
@@ -57,8 +57,8 @@ def open_xgboost(path: Path, request: ImportRequest) -> XGBoostSource:
     return XGBoostSource(booster, Estimator(read_kind(booster)))
 
 
-def check_nesting(path: Path) -> None:
-    """Raises `ConversionFailed` for JSON so deeply nested that XGBoost's own parser would crash."""
+def check_json(path: Path) -> None:
+    """Raises `ConversionFailed` for JSON on which XGBoost itself would crash."""
     depth = deepest = 0
     with path.open("rb") as file:
         if path.suffix == ".ubj" or file.read(2)[1:2] in b"LliU":
@@ -72,6 +72,10 @@ def check_nesting(path: Path) -> None:
             depth += int(steps[-1])
     if deepest > MAX_NESTING:
         raise unreadable(path, f"it is nested {deepest:,} levels deep")
+    try:
+        check_links(load_json(path.read_bytes()))
+    except ValueError as error:
+        raise unreadable(path, str(error)) from error
 
 
 def open_xgboost_object(model: Booster | XGBModel) -> XGBoostSource:

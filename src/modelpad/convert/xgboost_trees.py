@@ -106,6 +106,36 @@ def describe(booster: Booster, rounds: int | None = None) -> Description:
     return Description(objective, outputs, classes, body)
 
 
+def check_links(record: Json) -> None:
+    """Raises `ConversionFailed` for trees that XGBoost would follow out of its memory.
+
+    `record` is a model's JSON, before XGBoost has read it.
+    """
+    try:
+        learner = object_at(as_object(record, "the model"), "learner")
+        features = _number(object_at(learner, "learner_model_param"), "num_feature")
+        model = object_at(learner, "gradient_booster")
+        model = object_at(model, "gbtree") if "gbtree" in model else model
+        for tree in map(_as_tree, list_at(object_at(model, "model"), "trees")):
+            left, right = _integers(tree, "left_children"), _integers(tree, "right_children")
+            indices = _integers(tree, "split_indices")
+            if not len(left) == len(right) == len(indices) > 0:
+                raise damaged("a tree's lists differ in length")
+            for links in (left, right):
+                if links.min() < -1 or links.max() >= len(left):
+                    raise damaged("a link leads to a node that does not exist")
+            if indices.min() < 0 or (indices[left >= 0] >= features).any():
+                raise damaged("a feature that does not exist")
+    except KeyError:
+        return  # a linear model, or another layout: XGBoost itself checks those
+    except (ValueError, TypeError, OverflowError) as error:
+        raise damaged(str(error)[:200]) from error
+
+
+def _as_tree(record: Json) -> dict[str, Json]:
+    return as_object(record, "a tree")
+
+
 def read_base(text: str, objective: str, outputs: int) -> Numbers:
     """The sums without trees, (outputs,), from the base score as XGBoost stores it."""
     values: Json = json.loads(text)
