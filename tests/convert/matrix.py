@@ -58,7 +58,20 @@ TABLES = (
     Table("XGBoost", "test_boosters", "XGBOOST", lost="sums in float32: 1e-5 relative"),
     Table("LightGBM", "test_boosters", "LIGHTGBM"),
     Table("CatBoost", "test_boosters", "CATBOOST"),
+    Table(
+        "Hugging Face folder",
+        "tiny_huggingface",
+        "CASES",
+        lost="token classes, masks and features are plain tensors in the typed API",
+    ),
     Table("ONNX", "raw_graphs", "CASES"),
+    Table(
+        "`--backend native`",
+        "test_native",
+        "MAKERS",
+        NATIVE,
+        "a small install, a fast start, quantization, export to ONNX",
+    ),
 )
 
 

@@ -28,7 +28,8 @@ EXAMPLE = """example:
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
   image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
-                     mean=, std=, order=bgr, layout=nchw;
+                     mean=, std=, order=bgr, layout=nchw,
+                     fit=crop, resize=256, resample=bicubic;
                      scale only where the model does not say it itself
   sketch:28x28       a drawing pad; same keys as image
   tensor:float32[4]  ? is a variable dimension; range=0..9999
@@ -41,7 +42,7 @@ EXAMPLE = """example:
 
 --output SPEC, once per output:
   labels:cat,dog     or labels:@names.txt, one class per line;
-                     from=logits, top=5
+                     from=logits, from=multi-label, top=5
   image, tensor, score
 """
 
