@@ -201,6 +201,30 @@ def run_modelpad(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
     return run
 
 
+@pytest.fixture
+def write_onnx() -> Callable[..., Path]:
+    """Writes an ONNX file of `result = factor * row`, rows of two numbers; 0 is a softmax."""
+
+    def write(path: Path, factor: float = 2.0, output: str = "result") -> Path:
+        from onnx import TensorProto, helper, numpy_helper, save
+
+        values = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])
+            for name in ("row", output)
+        ]
+        constant = numpy_helper.from_array(np.array(factor, np.float32), "factor")
+        nodes = [helper.make_node("Mul", ["row", "factor"], [output])]
+        if not factor:
+            nodes = [helper.make_node("Softmax", ["row"], [output], axis=-1)]
+        graph = helper.make_graph(nodes, "scaled", values[:1], values[1:], [constant])
+        opsets = [helper.make_opsetid("", 17)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+        return path
+
+    return write
+
+
 def make_bundle(
     folder: Path, name: str, nodes: Any, inputs: Any, outputs: Any, signature: Signature
 ) -> Bundle:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,6 @@ input [ {{ name: "row", data_type: TYPE_FP32, dims: [ 2 ] }} ]
 output {{ name: "result" data_type: TYPE_FP32 dims: [ 2 ] {labels} }}
 dynamic_batching {{ }}
 """
-
-
-@pytest.fixture
-def write_onnx() -> Callable[..., Path]:
-    """Writes an ONNX file of `result = factor * row`, rows of two numbers."""
-
-    def write(path: Path, factor: float = 2.0) -> Path:
-        from onnx import TensorProto, helper, numpy_helper, save
-
-        values = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])
-            for name in ("row", "result")
-        ]
-        constant = numpy_helper.from_array(np.array(factor, np.float32), "factor")
-        nodes = [helper.make_node("Mul", ["row", "factor"], ["result"])]
-        graph = helper.make_graph(nodes, "scaled", values[:1], values[1:], [constant])
-        opsets = [helper.make_opsetid("", 17)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-        return path
-
-    return write
 
 
 @pytest.fixture
