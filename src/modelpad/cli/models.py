@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_store_option
@@ -12,6 +12,7 @@ from modelpad.cli.settings import Settings
 from modelpad.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    from modelpad.fields import Binding, Field
     from modelpad.store import LocalStore
 
 EXAMPLE = """example:
@@ -166,8 +167,8 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
         "created": manifest.created,
         "author": manifest.author,
         "licence": manifest.licence,
-        "inputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.inputs),
-        "outputs": ", ".join(f"{f.name} ({f.kind})" for f in manifest.signature.outputs),
+        "inputs": _list_fields(manifest.signature.inputs, manifest.signature.input_bindings),
+        "outputs": _list_fields(manifest.signature.outputs, manifest.signature.output_bindings),
         "runs in": manifest.runs_in,
         "source": ", ".join(f"{key} {value}" for key, value in manifest.source.items()),
         "metrics": _write_metrics(manifest.metrics),
@@ -180,6 +181,17 @@ def show_model(store: LocalStore, args: argparse.Namespace) -> int:
         if value:
             print(f"  {name:<9}{value}")
     return DONE
+
+
+def _list_fields(fields: Sequence[Field], bindings: Sequence[Binding]) -> str:
+    """For example: `image (image, tensor keras_tensor), age (number)`."""
+    pairs = zip(fields, bindings, strict=True)
+    return ", ".join(
+        f"{field.name} ({field.kind}"
+        + ("" if field.name == binding.tensor else f", tensor {binding.tensor}")
+        + ")"
+        for field, binding in pairs
+    )
 
 
 def set_alias(store: LocalStore, args: argparse.Namespace) -> int:
