@@ -28,7 +28,7 @@ Made = tuple[Any, ImportRequest, Any]
 
 
 # Of keras.applications: the side of its images, and the range of their pixels where the model does
-# not scale them itself.
+# not scale them itself. Keras has no NASNet on PyTorch.
 APPLICATIONS: dict[str, tuple[int, str]] = {
     "ConvNeXtTiny": (224, ""),
     "ConvNeXtSmall": (224, ""),
@@ -59,8 +59,6 @@ APPLICATIONS: dict[str, tuple[int, str]] = {
     "MobileNetV2": (224, "-1..1"),
     "MobileNetV3Large": (224, ""),
     "MobileNetV3Small": (224, ""),
-    "NASNetLarge": (331, "-1..1"),
-    "NASNetMobile": (224, "-1..1"),
     "ResNet50": (224, "caffe"),
     "ResNet101": (224, "caffe"),
     "ResNet152": (224, "caffe"),
