@@ -29,9 +29,11 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-# One at a time: they train, attack and measure, and would disturb each other.
+# Imports and trainings two at a time. The others attack and measure, and would disturb each other.
+IMPORTING := tests/convert tests/docs tests/recipes tests/server/protocols
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(IMPORTING)
+	$(BIN)/python -m pytest -m slow $(addprefix --ignore=,$(IMPORTING))
 
 # Frameworks that are too large, or too picky about versions, for the main environment.
 test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
