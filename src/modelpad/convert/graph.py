@@ -142,21 +142,6 @@ def rename_io(
     return model
 
 
-def select_outputs(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
-    """Keeps only the outputs in `names`, renamed to its values."""
-    graph = model.graph
-    kept = [value for value in graph.output if value.name in names]
-    copies = [type(value).FromString(value.SerializeToString()) for value in kept]
-    del graph.output[:]
-    graph.output.extend(copies)
-    for old, new in names.items():
-        if old != new:
-            if new in value_names(graph):
-                rename_value(graph, new, unused_name(graph, f"{new}_inner"))
-            rename_value(graph, old, new)
-    return model
-
-
 def strip_metadata(graph: GraphProto) -> None:
     """Removes exporters' comments, such as source paths and stack traces."""
     for subgraph in subgraphs(graph):
