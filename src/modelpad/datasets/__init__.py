@@ -26,6 +26,7 @@ from modelpad.datasets.load import load_data
 from modelpad.datasets.mnist import load_idx_folder, load_mnist
 from modelpad.datasets.options import TASKS, LoadOptions, OnUnreadable, TableOptions, Task
 from modelpad.datasets.pen_digits import PenDigit, draw_strokes, load_pen_strokes
+from modelpad.datasets.pictures import Resize
 from modelpad.datasets.progress import Progress, ProgressUpdate
 from modelpad.datasets.split import Batch, Example, Split
 from modelpad.datasets.table import load_table
@@ -48,6 +49,7 @@ __all__ = [
     "Progress",
     "ProgressUpdate",
     "RemoteFile",
+    "Resize",
     "Split",
     "TableOptions",
     "Task",
