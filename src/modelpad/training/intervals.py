@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ ROUNDS = 1000
 MIN_ROUNDS = 200
 RESAMPLED_ITEMS = 2_000_000  # fewer rounds for many items, whose intervals are narrow anyway
 
-Metric = Callable[[NDArray[np.generic], NDArray[np.float32]], float]
-Metrics = Callable[[NDArray[np.generic], NDArray[np.float32]], NDArray[np.float64]]
+Metric = Callable[[NDArray[Any], NDArray[np.float32]], float]
+Metrics = Callable[[NDArray[Any], NDArray[np.float32]], NDArray[np.float64]]
 
 
 def bootstrap(
