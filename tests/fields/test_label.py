@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelpad.errors import ModelFailed
-from modelpad.fields import Label
+from modelpad.engine.typed import TypedOutputs
+from modelpad.errors import BundleInvalid, ModelFailed
+from modelpad.fields import Binding, Familiarity, Image, Label, Signature, field_from_dict
+from modelpad.foreign_json import Json
 
 
 def test_a_label_ranks_its_scores() -> None:
@@ -15,3 +17,44 @@ def test_a_label_ranks_its_scores() -> None:
     for wrong in (np.array([0.5, 0.5]), np.array([np.nan, 0.5, 0.5])):
         with pytest.raises(ModelFailed):
             Label("kind", ("a", "b", "c")).encode(wrong)
+
+
+KNOWN = Label("kind", ("a", "b"), familiarity=Familiarity("familiarity", 0.5))
+
+
+def test_a_label_says_whether_the_item_is_unknown() -> None:
+    scores = np.array([0.9, 0.1], np.float32)
+    assert KNOWN.encode(scores, np.array([0.4]))["unknown"] is True
+    assert KNOWN.encode(scores, np.array(0.5))["unknown"] is False
+    assert "unknown" in KNOWN.schema()["required"]  # type: ignore[operator]
+    assert "unknown" not in Label("kind", ("a", "b")).schema()["required"]  # type: ignore[operator]
+    for wrong in (np.array([np.nan]), np.array([1.0, 2.0])):
+        with pytest.raises(ModelFailed, match="familiarity"):
+            KNOWN.encode(scores, wrong)
+
+
+def test_a_familiarity_is_kept_in_the_manifest() -> None:
+    assert field_from_dict(KNOWN.to_dict()) == KNOWN
+    assert "familiarity" not in Label("kind", ("a", "b")).to_dict()
+    broken: list[Json] = [
+        {"tensor": "t", "threshold": "0"},
+        {"tensor": "t", "threshold": np.nan},
+        3,
+    ]
+    for wrong in broken:
+        with pytest.raises(BundleInvalid):
+            field_from_dict(KNOWN.to_dict() | {"familiarity": wrong})
+
+
+def test_its_tensor_must_be_an_output_that_no_field_shows() -> None:
+    image = Image("image", 8, 8, 1)
+    with pytest.raises(ValueError, match="familiarity"):
+        Signature((image,), (KNOWN,))
+    signature = Signature((image,), (KNOWN,), other_outputs=(Binding("familiarity"),))
+    assert signature.familiarity_tensors == ("familiarity",)
+    outputs = TypedOutputs((KNOWN,), signature.output_bindings, signature.other_outputs)
+    tensors = {
+        "kind": np.array([[0.9, 0.1], [0.2, 0.8]], np.float32),
+        "familiarity": np.array([[0.7], [-3.0]], np.float32),
+    }
+    assert [outputs.encode(tensors, n)["kind"]["unknown"] for n in (0, 1)] == [False, True]  # type: ignore[index]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.label import Label
 from modelpad.fields.steps import apply_steps
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class TypedOutputs:
     def encode(self, outputs: Mapping[str, Array], index: int = 0) -> dict[str, object]:
         """Item `index` of the outputs as JSON values, by field name."""
         return {
-            field.name: field.encode(_take(outputs, binding, index))
+            field.name: self._encode(field, _take(outputs, binding, index), outputs, index)
             for field, binding in self._pairs
         }
 
@@ -122,8 +123,17 @@ class TypedOutputs:
         for field, binding in self._pairs:
             item = _take(outputs, binding, 0)
             large = field.kind == "tensor" and item.size > LARGE_ARRAY
-            encoded[field.name] = item if large else field.encode(item)
+            encoded[field.name] = item if large else self._encode(field, item, outputs, 0)
         return encoded
+
+    def _encode(
+        self, field: Field, item: Array, outputs: Mapping[str, Array], index: int
+    ) -> object:
+        if not isinstance(field, Label) or field.familiarity is None:
+            return field.encode(item)
+        tensor = field.familiarity.tensor
+        familiarity = batch_first(outputs[tensor], self.axes[tensor])
+        return field.encode(item, familiarity[index])
 
     def read_field(self, name: str, outputs: Mapping[str, Array]) -> Array:
         """The array (batch, ...) of the field `name`, for all items."""

@@ -8,7 +8,7 @@ from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
 from modelpad.fields.image import Image
 from modelpad.fields.kinds import field_from_dict
-from modelpad.fields.label import Label
+from modelpad.fields.label import Familiarity, Label
 from modelpad.fields.number import Number
 from modelpad.fields.score import Score
 from modelpad.fields.signature import Binding, Signature
@@ -20,6 +20,7 @@ from modelpad.fields.tokenizer import Tokenizer
 __all__ = [
     "Binding",
     "Choice",
+    "Familiarity",
     "Field",
     "Image",
     "Label",

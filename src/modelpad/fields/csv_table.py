@@ -15,6 +15,7 @@ from itertools import islice
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import Field
+from modelpad.fields.label import Label
 from modelpad.fields.signature import Signature
 from modelpad.fields.tensor import Tensor
 from modelpad.foreign_json import load_json
@@ -226,13 +227,17 @@ def _read_json(each: Field, cell: str) -> object:
 
 
 def _name_outputs(outputs: Sequence[Field]) -> list[str]:
-    """The columns that the outputs become; those of an only label are `label`, `confidence`."""
+    """The columns that the outputs become; those of an only label are `label`, `confidence`.
+
+    A label with a familiarity has `unknown` too.
+    """
     names: list[str] = []
     for each in outputs:
         if each.kind == "label":
-            only = len(outputs) == 1
-            names += ["label" if only else each.name]
-            names += ["confidence" if only else f"{each.name}_confidence"]
+            prefix = "" if len(outputs) == 1 else f"{each.name}_"
+            names += [each.name if prefix else "label", f"{prefix}confidence"]
+            if isinstance(each, Label) and each.familiarity:
+                names += [f"{prefix}unknown"]
         else:
             width = _width(each)
             names += [f"{each.name}_{n}" for n in range(width)] if width else [each.name]
@@ -249,7 +254,8 @@ def _write_cells(each: Field, value: object) -> list[object]:
     if hasattr(value, "tolist"):
         raise TooLarge(f"The output {each.name!r} is too large for a cell.", hint="Ask for JSON.")
     if isinstance(value, dict) and each.kind == "label":
-        return [value["label"], value["confidence"]]
+        unknown = [json.dumps(value["unknown"])] if "unknown" in value else []
+        return [value["label"], value["confidence"], *unknown]
     if isinstance(value, list) and len(value) == _width(each):
         return value
     is_json = isinstance(value, bool | list | dict)

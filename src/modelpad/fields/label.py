@@ -1,14 +1,15 @@
-"""A label: one of several classes, with a score for each."""
+"""A label: one of several classes, with a score for each, or none that the model knows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, ModelFailed
 from modelpad.fields.field import check_sizes
-from modelpad.foreign_json import Json, list_at, optional_integer_at, text_at
+from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,15 +19,43 @@ MAX_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Familiarity:
+    """Which items a model does not know: those whose number in `tensor` is below `threshold`.
+
+    `tensor` is an output of the graph with one number for each item, (batch,) or (batch, 1), which
+    is higher the more an item resembles those that the model was trained on.
+    """
+
+    tensor: str
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold):
+            raise ValueError("the threshold of a familiarity must be finite")
+
+    def to_dict(self) -> dict[str, Json]:
+        return {"tensor": self.tensor, "threshold": self.threshold}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Json]) -> Familiarity:
+        threshold = record["threshold"]
+        if not isinstance(threshold, int | float) or isinstance(threshold, bool):
+            raise TypeError("the threshold of a familiarity is not a number")
+        return cls(text_at(record, "tensor"), float(threshold))
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """Scores over `classes`: float32 (classes,), summing to 1 if the model ends in a softmax.
 
-    `top` limits how many scores a response contains; None means all of them.
+    `top` limits how many scores a response contains; None means all of them. With `familiarity`,
+    a response also says whether the item is `unknown`: like none of the classes.
     """
 
     name: str = "label"
     classes: tuple[str, ...] = ()
     top: int | None = None
+    familiarity: Familiarity | None = None
 
     kind: ClassVar[str] = "label"
     widget: ClassVar[str] = "label-bars"
@@ -56,11 +85,17 @@ class Label:
             got=repr(value)[:60],
         )
 
-    def encode(self, array: NDArray[np.generic]) -> dict[str, Json]:
+    def encode(
+        self, array: NDArray[np.generic], familiarity: NDArray[np.generic] | None = None
+    ) -> dict[str, Json]:
         """`{"label", "confidence", "scores"}`, with the scores in descending order.
 
+        `familiarity` is the item's number in the tensor of the field's `familiarity`; with it there
+        is also `unknown`.
+
         Raises:
-            ModelFailed: there is not exactly one finite score for each class.
+            ModelFailed: there is not exactly one finite score for each class, or the familiarity is
+                not one finite number.
         """
         import numpy as np
 
@@ -77,19 +112,22 @@ class Label:
             self.classes[index]: round(float(scores[index]), 6) for index in order
         }
         best = next(iter(ranked))
-        return {"label": best, "confidence": ranked[best], "scores": ranked}
+        answer: dict[str, Json] = {"label": best, "confidence": ranked[best], "scores": ranked}
+        if self.familiarity is not None and familiarity is not None:
+            answer["unknown"] = self._read_number(familiarity) < self.familiarity.threshold
+        return answer
 
     def schema(self) -> dict[str, Json]:
         """The object that `encode` returns."""
-        return {
-            "type": "object",
-            "required": ["label", "confidence", "scores"],
-            "properties": {
-                "label": {"type": "string", "enum": [*self.classes]},
-                "confidence": {"type": "number"},
-                "scores": {"type": "object", "additionalProperties": {"type": "number"}},
-            },
+        properties: dict[str, Json] = {
+            "label": {"type": "string", "enum": [*self.classes]},
+            "confidence": {"type": "number"},
+            "scores": {"type": "object", "additionalProperties": {"type": "number"}},
         }
+        if self.familiarity is not None:
+            meaning = "whether the input looks like none of the classes"
+            properties["unknown"] = {"type": "boolean", "description": meaning}
+        return {"type": "object", "required": [*properties], "properties": properties}
 
     def preparation(self) -> None:
         return None
@@ -101,6 +139,7 @@ class Label:
             "widget": self.widget,
             "classes": [*self.classes],
             "top": self.top,
+            **({"familiarity": self.familiarity.to_dict()} if self.familiarity else {}),
         }
 
     @classmethod
@@ -109,4 +148,19 @@ class Label:
         if [*classes] != record["classes"]:
             raise TypeError("class names are not strings")
         top = optional_integer_at(record, "top")
-        return cls(name=text_at(record, "name"), classes=classes, top=top)
+        familiarity = None
+        if "familiarity" in record:
+            familiarity = Familiarity.from_dict(object_at(record, "familiarity"))
+        return cls(text_at(record, "name"), classes, top, familiarity)
+
+    def _read_number(self, familiarity: NDArray[np.generic]) -> float:
+        import numpy as np
+
+        numbers = np.asarray(familiarity, dtype=np.float64).reshape(-1)
+        if numbers.size != 1 or not np.isfinite(numbers[0]):
+            raise ModelFailed(
+                f"The familiarity of the model's output {self.name!r} is not one finite number.",
+                hint="Check the model on this input in its own framework.",
+                got=f"shape {list(np.shape(familiarity))}",
+            )
+        return float(numbers[0])

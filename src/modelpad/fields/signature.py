@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from modelpad.errors import BundleInvalid
 from modelpad.fields.field import Field, check_sizes
 from modelpad.fields.kinds import field_from_dict
+from modelpad.fields.label import Label
 from modelpad.fields.steps import Step, read_steps, step_to_dict
 from modelpad.fields.tokenizer import Tokenizer
 from modelpad.foreign_json import Json, as_object, list_at, optional_integer_at, text_at
@@ -76,7 +77,8 @@ class Signature:
 
     The bindings are in the order of the fields. By default, each field is bound to the tensor of
     its own name, without steps. `batched` is whether several items may run together. No field
-    shows the tensors of `other_outputs`; only tensor protocols return them.
+    shows the tensors of `other_outputs`; only tensor protocols return them. Among them are those of
+    the labels' familiarity.
     """
 
     inputs: tuple[Field, ...]
@@ -103,6 +105,15 @@ class Signature:
         for each, binding in zip(self.inputs, self.input_bindings, strict=True):
             if binding.tokenizer is not None and each.kind != "text":
                 raise ValueError(f"the {each.kind} {each.name!r} cannot have a tokenizer")
+        for tensor in self.familiarity_tensors:
+            if tensor not in [binding.tensor for binding in self.other_outputs]:
+                raise ValueError(f"the familiarity {tensor!r} is not one of the other outputs")
+
+    @property
+    def familiarity_tensors(self) -> tuple[str, ...]:
+        """The graph's outputs that only say whether a label is unknown."""
+        labels = [each for each in self.outputs if isinstance(each, Label)]
+        return tuple(each.familiarity.tensor for each in labels if each.familiarity)
 
     def to_dict(self) -> dict[str, Json]:
         """The signature's entry in a manifest."""

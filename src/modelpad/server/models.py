@@ -98,13 +98,22 @@ class ServedModel:
         return self._session.describe_tensors()[1]
 
     @property
+    def own_outputs(self) -> list[str]:
+        """The outputs of the model itself, without those that only say whether a label is unknown.
+
+        A client gets those by naming them.
+        """
+        hidden = self.bundle.manifest.signature.familiarity_tensors
+        return [info.name for info in self.outputs if info.name not in hidden]
+
+    @property
     def default_outputs(self) -> list[str]:
         """The outputs that a client gets without naming any.
 
         For a scikit-learn estimator that is `predict` alone, as in KServe and MLServer, whose
         clients such models have; `predict_proba` has to be named.
         """
-        names = [info.name for info in self.outputs]
+        names = self.own_outputs
         framework = self.bundle.manifest.source.get("framework")
         return ["predict"] if framework == "scikit-learn" and "predict" in names else names
 

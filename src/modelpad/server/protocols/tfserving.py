@@ -80,7 +80,7 @@ def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bo
 
 async def write_predict(model: ServedModel, inputs: Inputs[bool], outputs: Outputs) -> Response:
     """`predictions` for rows, `outputs` for columns; without names where there is one output."""
-    names = model.default_outputs if inputs.options else [info.name for info in model.outputs]
+    names = model.default_outputs if inputs.options else model.own_outputs
     if inputs.options:
         outputs = rows_first(model, outputs)
     if is_large(outputs.values()):
