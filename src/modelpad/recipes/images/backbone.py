@@ -30,7 +30,7 @@ STEM = 32
 class Convolution(nn.Module):
     """A convolution with bias, padded as TensorFlow's `same`, and ReLU6 if `active`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917
+    def __init__(
         self, taken: int, given: int, kernel: int, stride: int = 1, groups: int = 1, *, active: bool
     ) -> None:
         super().__init__()

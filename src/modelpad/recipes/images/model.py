@@ -86,7 +86,7 @@ class Classifier(nn.Module):
 
     def __init__(self, arch: Architecture, channels: int, size: int, outputs: int) -> None:
         super().__init__()
-        self.arch = arch
+        self.arch, self.size = arch, size
         self.layers = arch.layers(channels)
         with torch.no_grad():
             features = self.pool(self.layers(torch.zeros(2, channels, size, size)))
@@ -99,9 +99,12 @@ class Classifier(nn.Module):
 
     def map(self, pixels: torch.Tensor) -> torch.Tensor:
         """The last layer's map (N, features, h, w), or features (N, features) if not pooled."""
-        x = (pixels.permute(0, 3, 1, 2) - CENTRE) / SPREAD
-        result: torch.Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
+        result: torch.Tensor = self.layers(self.scale(pixels))
         return result
+
+    def scale(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (N, H, W, C), 0..255, as (N, C, H, W), -1..1."""
+        return ((pixels - CENTRE) / SPREAD).permute(0, 3, 1, 2)
 
     def pool(self, maps: torch.Tensor) -> torch.Tensor:
         """Features (N, features) of a map."""
