@@ -57,4 +57,5 @@ RECIPE = Recipe(
         "modelpad train images --resume",
     ),
     variant="arch",
+    named_after_data=True,
 )

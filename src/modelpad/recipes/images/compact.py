@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,7 @@ def predict(source: SourceModel, examples: Examples) -> Outputs:
     count = len(examples.labels)
     for start in range(0, count, BATCH):
         images = examples.read(np.arange(start, min(start + BATCH, count)))
-        outputs: Mapping[str, NDArray[np.generic]] = source.run(
-            {"image": images.astype(np.float32)}
-        )
-        for name, value in outputs.items():
+        for name, value in source.run({"image": images.astype(np.float32)}).items():
             found.setdefault(name, []).append(value.astype(np.float32))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 

@@ -7,7 +7,7 @@ split would be too small to stop it in time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class Fitted:
     temperature: float
     gauge: Gauge | None
     judged: Examples
-    findings: Findings = Findings()
+    findings: Findings = field(default_factory=Findings)
 
 
 def fit_few(net: Classifier, splits: ImageSplits, weights: Features, run: Run) -> Fitted:

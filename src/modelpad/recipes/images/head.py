@@ -1,4 +1,4 @@
-"""The linear layer on top of fixed features, fitted to its optimum rather than by gradient steps."""
+"""The linear layer on top of fixed features, fitted to its optimum."""
 
 from __future__ import annotations
 
