@@ -22,6 +22,7 @@ from modelpad.training.run import Run
 
 FEW = 500  # with fewer pictures only the last layer is trained, and all of them cross-validate it
 PROVED = 64  # pictures
+TOLERANCE = 1e-3  # relative
 LIMITS = ("A picture of none of the classes is still labelled as one of them.",)
 UNKNOWN_LIMITS = (
     "Pictures unlike those it was trained on are reported as unknown; not every one is noticed.",
@@ -61,7 +62,7 @@ def train(options: ImagesOptions, run: Run) -> Trained:
         card=describe_model(options, net, splits, finished, run),
         findings=findings,
         examples=pick_examples(evaluated_split(shown), shown.labels, classes),
-        tolerance=1e-3,
+        tolerance=TOLERANCE,
     )
 
 
