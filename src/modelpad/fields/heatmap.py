@@ -4,61 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from modelpad.errors import InvalidInput, ModelFailed
-from modelpad.fields.field import check_sizes
-from modelpad.foreign_json import Json, integer_at, text_at
+from modelpad.errors import ModelFailed
+from modelpad.foreign_json import Json, text_at
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_SIDE = 512
 DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """Numbers 0..1, float32 (height, width), over the part of an image that the model is shown.
+    """Where a label's class is seen: the graph's output `tensor`, (batch, height, width), 0..1.
 
-    `over` is the name of the image's input field. A page draws the map over that image, enlarged.
+    `over` is the input field with the image. The map covers the part of it that the model is
+    shown, which is its centre if the field crops.
     """
 
-    name: str = "heatmap"
-    height: int = 7
-    width: int = 7
-    over: str = "image"
-
-    kind: ClassVar[str] = "heatmap"
-    widget: ClassVar[str] = "heatmap-overlay"
-
-    def __post_init__(self) -> None:
-        check_sizes("height and width", self.height, self.width, maximum=MAX_SIDE)
-
-    def decode(self, value: object) -> NDArray[np.float32]:
-        """Not an input. Raises `InvalidInput`."""
-        raise InvalidInput(
-            f"The field {self.name!r} is an output.",
-            hint="Send the model's input fields only.",
-            field=self.name,
-            expected="no value",
-            got=repr(value)[:60],
-        )
+    tensor: str
+    over: str
 
     def encode(self, array: NDArray[np.generic]) -> list[list[float]]:
-        """Rows of numbers, rounded to three decimals.
+        """One item's map (height, width) as rows of numbers, rounded to three decimals.
 
         Raises:
-            ModelFailed: it has another shape, or is not finite.
+            ModelFailed: it has another rank, or is not finite.
         """
         import numpy as np
 
         numbers = np.asarray(array, dtype=np.float64)
-        if numbers.shape != (self.height, self.width) or not np.isfinite(numbers).all():
+        if numbers.ndim != 2 or not np.isfinite(numbers).all():
             raise ModelFailed(
-                f"The model's output {self.name!r} is not a finite heat map of"
-                f" {self.height} x {self.width}.",
+                f"The model's output {self.tensor!r} is not a finite heat map.",
                 hint="Check the model on this input in its own framework.",
                 got=f"shape {list(np.shape(array))}",
             )
@@ -66,31 +46,16 @@ class Heatmap:
         return rows
 
     def schema(self) -> dict[str, Json]:
+        """The JSON schema of what `encode` returns."""
         row: dict[str, Json] = {"type": "array", "items": {"type": "number"}}
-        return {
-            "type": "array",
-            "items": row,
-            "description": f"{self.height} x {self.width} numbers 0..1 over the input {self.over}",
-        }
-
-    def preparation(self) -> None:
-        return None
+        meaning = f"where in {self.over} the label is seen: rows of numbers 0..1"
+        return {"type": "array", "items": row, "description": meaning}
 
     def to_dict(self) -> dict[str, Json]:
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "widget": self.widget,
-            "height": self.height,
-            "width": self.width,
-            "over": self.over,
-        }
+        """The entry in a manifest."""
+        return {"tensor": self.tensor, "over": self.over}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Heatmap:
-        return cls(
-            name=text_at(record, "name"),
-            height=integer_at(record, "height"),
-            width=integer_at(record, "width"),
-            over=text_at(record, "over"),
-        )
+        """The inverse of `to_dict`."""
+        return cls(text_at(record, "tensor"), text_at(record, "over"))

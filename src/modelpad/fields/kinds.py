@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from modelpad.errors import BundleInvalid
 from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
-from modelpad.fields.heatmap import Heatmap
 from modelpad.fields.image import Image
 from modelpad.fields.label import Label
 from modelpad.fields.number import Number
@@ -19,7 +18,6 @@ from modelpad.foreign_json import Json, text_at
 
 KINDS: dict[str, Callable[[Mapping[str, Json]], Field]] = {
     Choice.kind: Choice.from_dict,
-    Heatmap.kind: Heatmap.from_dict,
     Image.kind: Image.from_dict,
     Label.kind: Label.from_dict,
     Number.kind: Number.from_dict,

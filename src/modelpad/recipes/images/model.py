@@ -74,7 +74,7 @@ def mini(channels: int) -> nn.Sequential:
 
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "transfer": Architecture(
-        lambda channels: load_pretrained(), 8, 1e-3, 224, frozen=6, pretrained=True
+        lambda channels: load_pretrained(), 6, 1e-3, 224, frozen=6, pretrained=True
     ),
     "small": Architecture(small, 30, 3e-3, 96),
     "mini": Architecture(mini, 4, 1e-3, 64, pooled=False),

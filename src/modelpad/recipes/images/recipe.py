@@ -51,12 +51,18 @@ def train(options: ImagesOptions, run: Run) -> Trained:
 
     findings = join_findings(fitted.findings, test_model(finished, splits, run))
     shown = splits.test if len(splits.test) else splits.train
-    label = Label("label", classes, familiarity=gauge.field if gauge else None)
     field = pictures.field
+    label = Label(
+        "label",
+        classes,
+        familiarity=gauge.field if gauge else None,
+        heatmap=Heatmap("heatmap", over=field.name) if heatmap else None,
+    )
+    scores = next(spec for spec in finished.source.outputs if spec.name == "label")
     return Trained(
         source=finished.source,
         inputs=[InputPlan(field, finished.source.inputs[0])],
-        outputs=plan_outputs(finished, label),
+        outputs=[OutputPlan(label, scores)],
         proof={"image": splits.inputs(shown.take(np.arange(min(PROVED, len(shown)))))},
         metrics={},
         card=describe_model(options, net, splits, finished, run),
@@ -75,16 +81,6 @@ def test_model(finished: Finished, splits: ImageSplits, run: Run) -> Findings:
     scores = finished.predict(examples)["label"]
     items = evaluated_split(splits.test, seed=run.seed)
     return evaluate_classifier(items, splits.test.labels, scores, splits.data.classes)
-
-
-def plan_outputs(finished: Finished, label: Label) -> list[OutputPlan]:
-    """The label, and the heat map if there is one."""
-    specs = {spec.name: spec for spec in finished.source.outputs}
-    plans = [OutputPlan(label, specs["label"])]
-    if "heatmap" in specs:
-        _, height, width = specs["heatmap"].shape
-        plans.append(OutputPlan(Heatmap("heatmap", height or 1, width or 1), specs["heatmap"]))
-    return plans
 
 
 def describe_splits(splits: ImageSplits, side: int) -> str:
