@@ -29,7 +29,8 @@ LETTERS = {
     "R": "08 00 60 82 64 04 / 44 88", "T": "00 80 / 40 48", "U": "00 06 28 68 86 80",
     "V": "00 48 80", "W": "00 28 44 68 80", "X": "00 88 / 80 08", "Y": "00 44 80 / 44 48",
     "a": "83 52 23 05 17 38 67 83 / 82 88", "e": "05 85 83 62 32 04 06 28 68 87",
-    "h": "00 08 / 05 33 63 85 88", "k": "00 08 / 73 05 78", "m": "08 03 / 04 23 45 48 / 45 63 85 88",
+    "h": "00 08 / 05 33 63 85 88", "k": "00 08 / 73 05 78",
+    "m": "08 03 / 04 23 45 48 / 45 63 85 88",
     "n": "03 08 / 05 33 63 85 88", "r": "03 08 / 05 33 63", "t": "40 47 68 / 13 73",
     "w": "03 28 45 68 83", "x": "03 88 / 83 08",
 }  # fmt: skip
@@ -39,9 +40,11 @@ DOODLES = {
     "hash": "20 28 / 60 68 / 02 82 / 06 86", "plus": "40 48 / 04 84", "equals": "02 82 / 06 86",
     "face": "30 60 83 86 58 28 05 02 30 / 33 34 / 53 54 / 26 47 66",
     "envelope": "01 81 87 07 01 44 81", "wave": "04 12 24 36 44 52 64 76 84",
-    "tree": "48 45 / 15 40 75 15", "lightning": "50 14 44 28 73 43 50", "cup": "01 18 58 71 01 / 72 83 84 65",
+    "tree": "48 45 / 15 40 75 15", "lightning": "50 14 44 28 73 43 50",
+    "cup": "01 18 58 71 01 / 72 83 84 65",
     "fish": "04 22 52 74 56 26 04 / 74 82 86 74", "boat": "05 28 68 85 05 / 45 40 75",
-    "ladder": "20 28 / 60 68 / 22 62 / 24 64 / 26 66", "spiral": "44 55 46 35 33 53 65 57 37 25 22 52 73 76 58 28 06",
+    "ladder": "20 28 / 60 68 / 22 62 / 24 64 / 26 66",
+    "spiral": "44 55 46 35 33 53 65 57 37 25 22 52 73 76 58 28 06",
     "square": "11 71 77 17 11", "diamond": "40 84 48 04 40", "asterisk": "40 48 / 11 77 / 71 17",
     "question": "02 10 50 72 53 45 46 / 48 48", "ampersand": "88 22 20 40 42 05 07 28 58 84",
     "music": "28 08 07 26 28 20 60 68 48 47 66", "cloud": "16 04 22 41 62 84 76 16",
@@ -85,12 +88,14 @@ def draw_noise(rng: Random) -> bytes:
 
 def draw_empty_page(rng: Random) -> bytes:
     """A photograph of paper with nothing on it: uneven light, some noise, half of them ruled."""
-    rows, columns = np.mgrid[0 : 1 : 480j, 0 : 1 : 360j]
+    rows, columns = np.mgrid[0:1:480j, 0:1:360j]
     slope = rng.uniform(-0.4, 0.4, 2)
     levels = 210 * (1 + slope[0] * (rows - 0.5) + slope[1] * (columns - 0.5))
     if rng.random() < 0.5:
         levels[int(rng.integers(10, 40)) :: 40] *= 0.7
-    return _encode(Image.fromarray(np.clip(levels + rng.normal(0, 6, levels.shape), 0, 255).astype(np.uint8)))
+    return _encode(
+        Image.fromarray(np.clip(levels + rng.normal(0, 6, levels.shape), 0, 255).astype(np.uint8))
+    )
 
 
 OTHERS: Mapping[str, Callable[[Random], bytes]] = {

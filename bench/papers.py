@@ -6,8 +6,8 @@ Each is a JPEG file. The strokes come from `pen-digits`; everything else is draw
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ def _rule(height: int, width: int, scene: Scene, rng: Random) -> NDArray[np.floa
 def _light(height: int, width: int, scene: Scene, rng: Random) -> NDArray[np.float32]:
     """The light on each pixel (H, W), at most 1."""
     angle = float(rng.uniform(0, 2 * np.pi))
-    rows, columns = np.mgrid[0:1:height * 1j, 0:1:width * 1j].astype(np.float32)
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     along = columns * np.cos(angle) + rows * np.sin(angle)
     along = (along - along.min()) / np.ptp(along)
     light = scene.light + (1 - scene.light) * along

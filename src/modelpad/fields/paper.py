@@ -12,26 +12,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from modelpad.fields.arrays import Array
+
     Levels = NDArray[np.float32]
 
 # Smaller pictures are never photographs of paper; larger ones are halved.
 MIN_SIDE, MAX_SIDE = 64, 400
-# A pixel this close (of 255) to the border's median is background.
-FLAT = 6
-# The shares of background pixels that a drawing has at least, on its border and anywhere.
-FLAT_BORDER, FLAT_AREA = 0.95, 0.5
-# The paper is estimated in this many blocks along the longer side, from the brighter part of each.
-BLOCKS, BRIGHT = 40, 0.8
+# A pixel this close (of 255) to the border's median is background, as are so many on the border.
+FLAT, FLAT_BORDER = 6, 0.6
+# A pixel is clean ink from this share of the largest distance from the background.
+CLEAN_INK = 0.7
+# The shares of background and clean ink that a drawing has at least, on its border and anywhere.
+CLEAN_BORDER, CLEAN_AREA = 0.97, 0.8
+# The paper is estimated in this many blocks along the longer side.
+BLOCKS = 40
 # A stroke is less than this many blocks wide; a shadow is wider.
 STROKE_BLOCKS = 5
 # Fractions of the ink's darkness: up to the first it is paper, from the second on ink.
 FAINT, DARK = 0.35, 0.6
 # Ink is darker than the paper by this share, and by so many standard deviations of its grain.
-MIN_DARKNESS, GRAIN = 0.08, 6.0
+MIN_DARKNESS, GRAIN = 0.15, 6.0
 # A ruled line covers this share of the width or height, rising by at most that share of it.
 RULED, MAX_RISE = 0.7, 0.03
-# A speck has less than this share of the ink of the largest connected part.
-SPECK = 0.08
+# It is fainter than this fraction of the ink; else it could be a one.
+MAX_RULE = 0.7
+# A speck has less than this share of the ink of the largest connected part. What touches the edge
+# is dropped if this share of the ink does not.
+SPECK, INNER = 0.08, 0.3
 CELL = 4  # pixels: parts of the ink that are closer than this are connected
 STEPS = (-1, 0, 1)
 
@@ -39,16 +46,27 @@ STEPS = (-1, 0, 1)
 def is_photograph(grey: Levels) -> bool:
     """Whether grey levels (H, W), 0..255, show a photograph or scan, not a clean drawing.
 
-    A drawing has a background of one level along its border, and on half of its area.
+    A drawing has two levels, of its background and its ink, and little between them. Along its
+    border is more background than ink.
     """
     import numpy as np
 
     if min(grey.shape) < MIN_SIDE:
         return False
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    flat = np.abs(grey - np.median(border)) <= FLAT
-    edge = np.concatenate([flat[0], flat[-1], flat[:, 0], flat[:, -1]])
-    return float(edge.mean()) < FLAT_BORDER or float(flat.mean()) < FLAT_AREA
+    distance = np.abs(grey - np.median(_border(grey)))
+    flat = distance <= FLAT
+    clean = flat | (distance >= CLEAN_INK * distance.max())
+    return bool(
+        _border(flat).mean() < FLAT_BORDER
+        or _border(clean).mean() < CLEAN_BORDER
+        or clean.mean() < CLEAN_AREA
+    )
+
+
+def _border(grid: Array) -> Array:
+    import numpy as np
+
+    return np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
 
 
 def extract_ink(grey: Levels) -> Levels | None:
@@ -64,15 +82,10 @@ def extract_ink(grey: Levels) -> Levels | None:
         height, width = (side // 2 * 2 for side in grey.shape)
         grey = grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     smooth = _average(grey, 1)
-    darkness = _compare_with_paper(smooth)
-    lightness = _compare_with_paper(255 - smooth)
-    # Ink covers the smaller part: read the right way round, most of the picture is empty.
-    if lightness.mean() < darkness.mean() / 2:
-        darkness = lightness
-    few = max(12, darkness.size // 1000)
-    strongest = float(np.partition(darkness, -few, axis=None)[-few:].mean())
-    grain = 1.4826 * float(np.median(darkness[darkness > 0])) if darkness.any() else 0.0
-    if strongest < max(MIN_DARKNESS, GRAIN * grain):
+    dark, light = (_compare_with_paper(levels) for levels in (smooth, 255 - smooth))
+    # Read the wrong way round, only paper enclosed by ink stands out.
+    darkness, strongest, _ = light if light[2] > dark[2] else dark
+    if strongest < MIN_DARKNESS:
         return None
     relative = darkness / strongest
     erase_rules(relative)
@@ -105,16 +118,29 @@ def erase_rules(ink: Levels) -> None:
     for row, rise in lines:
         line = np.clip(row + np.rint(rise * rises).astype(np.int64), 0, height - 1)
         levels = found[line, columns]
+        if np.median(levels) > MAX_RULE:
+            continue
         stroke = levels > 1.3 * np.median(levels) + 0.1
         ink[line, columns] = np.where(stroke, ink[line, columns], 0)
 
 
-def _compare_with_paper(grey: Levels) -> Levels:
-    """How much darker than the paper around it each pixel is: 0 for paper, at most 1."""
+def _compare_with_paper(grey: Levels) -> tuple[Levels, float, float]:
+    """How much darker than the paper around it each pixel is, from 0 to 1, and the ink's darkness.
+
+    The latter is 0 if nothing is clearly darker than the paper's grain. The third result is the
+    mean difference in levels.
+    """
     import numpy as np
 
-    darkness = 1 - grey / _estimate_paper(grey)
-    return np.maximum(darkness - np.median(darkness), 0)
+    paper = _estimate_paper(grey)
+    darkness = 1 - grey / paper
+    darkness -= np.median(darkness)
+    few = max(12, darkness.size // 1000)
+    strongest = float(np.partition(darkness, -few, axis=None)[-few:].mean())
+    grain = 1.4826 * float(np.median(np.abs(darkness)))  # the standard deviation, of most pixels
+    darkness = np.maximum(darkness, 0)
+    amount = float((darkness * paper).mean())
+    return darkness, strongest if strongest >= GRAIN * grain else 0.0, amount
 
 
 def _estimate_paper(grey: Levels) -> Levels:
@@ -127,11 +153,13 @@ def _estimate_paper(grey: Levels) -> Levels:
     rows, columns = -(-height // side), -(-width // side)
     padded = np.pad(grey, ((0, rows * side - height), (0, columns * side - width)), "edge")
     blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
-    rank = int(BRIGHT * (side * side - 1))
-    levels = np.partition(blocks, rank, axis=2)[:, :, rank]
+    middle = side * side // 2
+    levels = np.partition(blocks, middle, axis=2)[:, :, middle]  # the median
     reach = STROKE_BLOCKS // 2
-    closed = -_dilate(-_dilate(levels, reach), reach)  # fills what is narrower than a stroke
-    paper = Image.fromarray(_average(closed, 1))
+    # The lighting goes on beyond the edges as it comes to them.
+    around = np.pad(levels, 2 * reach, "reflect", reflect_type="odd")
+    closed = -_dilate(-_dilate(around, reach), reach)  # fills what is narrower than a stroke
+    paper = Image.fromarray(closed[2 * reach : -2 * reach, 2 * reach : -2 * reach])
     large = paper.resize((columns * side, rows * side), Image.Resampling.BILINEAR)
     return np.maximum(np.asarray(large, dtype=np.float32)[:height, :width], 1)
 
@@ -166,7 +194,7 @@ def _shift(levels: Levels, reach: int, axis: int) -> Iterator[Levels]:
 def _find_parts(ink: Levels) -> NDArray[np.bool_]:
     """Where the ink is, without specks and without what touches the picture's edge.
 
-    If nearly all of it touches the edge, that remains.
+    If most of it touches the edge, that remains.
     """
     import numpy as np
 
@@ -176,7 +204,7 @@ def _find_parts(ink: Levels) -> NDArray[np.bool_]:
     amounts = padded.reshape(rows, CELL, columns, CELL).sum(axis=(1, 3))
     parts = _connect(amounts > 0)
     inner = [part for part in parts if part.min() > 0 and (part < (rows - 1, columns - 1)).all()]
-    if sum(_mass(amounts, part) for part in inner) >= SPECK * amounts.sum():
+    if sum(_mass(amounts, part) for part in inner) >= INNER * amounts.sum():
         parts = inner
     largest = max((_mass(amounts, part) for part in parts), default=0.0)
     kept = np.zeros((rows, columns), dtype=bool)

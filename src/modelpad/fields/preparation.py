@@ -33,9 +33,8 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
     It is cropped to its ink, scaled with anti-aliasing so that the longer side is `box` pixels, and
     centred by centre of mass (LeCun et al., 1998, "Gradient-based learning applied to document
     recognition"). Dark on light and light on dark both work. Strokes thinner than MNIST's are
-    thickened first, so that scaling does not fade them, and wider ones thinned. On a photograph of
-    paper, lighting and ruled lines are removed (`paper.extract_ink`). A picture already in this form
-    is returned unchanged.
+    thickened first, so that scaling does not fade them, and wider ones thinned. Of a photograph of
+    paper only the ink remains (see `paper`). A picture already in this form is returned unchanged.
 
     Raises:
         EmptyCanvas: there is no ink.
@@ -131,8 +130,7 @@ def _scale(image: Picture, longest: int) -> Picture:
 def _adjust_strokes(image: Picture, box: int) -> Picture:
     """Strokes as wide as MNIST's; expects a picture `OVERSAMPLING` times as large as the box.
 
-    Thinner ones are widened. Wider ones, as of a small drawing, are thinned until only half of
-    their excess is left: more would separate what hardly touches.
+    Wider ones come from small drawings: what has run together stays so, but most remain legible.
     """
     import numpy as np
     from PIL import Image, ImageFilter
