@@ -53,3 +53,12 @@ def test_a_prepared_digit_passes_through_unchanged(digits: Bundle) -> None:
     for number in range(10):
         picture = Pillow.open(digits.path(f"samples/{number}.png"))
         assert (prepare_sketch(picture) == np.array(picture)).mean() > 0.95
+
+
+def test_a_small_drawing_with_a_wide_brush_is_thinned() -> None:
+    picture = Pillow.new("L", (280, 280), 255)
+    points = [(100, 100), (128, 100), (110, 140)]
+    ImageDraw.Draw(picture).line(points, fill=0, width=14, joint="curve")
+    wide, thin = (prepare_sketch(each) for each in (picture, draw_seven(280, 14)))
+    assert 17 <= np.ptp(np.nonzero(wide > 40)[0]) + 1 <= 21
+    assert (wide > 128).sum() < 2.2 * (thin > 128).sum()

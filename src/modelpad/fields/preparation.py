@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelpad.errors import EmptyCanvas
+from modelpad.fields.paper import extract_ink, is_photograph
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import ImageFilter
     from PIL.Image import Image as Picture
 
 # Drawings are processed at four times the box size: fine enough for a stroke, and fast.
@@ -20,8 +22,9 @@ OVERSAMPLING = 4
 MIN_CONTRAST = 12
 # Anything fainter than this fraction of the darkest ink is paper grain.
 NOISE = 0.12
-# The thinnest stroke in MNIST, in pixels of a digit 20 pixels high.
+# The thinnest and the widest stroke in MNIST, in pixels of a digit 20 pixels high.
 MIN_STROKE = 2.3
+MAX_STROKE = 3.8
 
 
 def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[np.uint8]:
@@ -30,8 +33,8 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
     It is cropped to its ink, scaled with anti-aliasing so that the longer side is `box` pixels, and
     centred by centre of mass (LeCun et al., 1998, "Gradient-based learning applied to document
     recognition"). Dark on light and light on dark both work. Strokes thinner than MNIST's are
-    thickened first, so that scaling does not fade them. A picture already in this form is returned
-    unchanged.
+    thickened first, so that scaling does not fade them, and wider ones thinned. Of a photograph of
+    paper only the ink remains (see `paper`). A picture already in this form is returned unchanged.
 
     Raises:
         EmptyCanvas: there is no ink.
@@ -46,7 +49,7 @@ def prepare_sketch(image: Picture, *, size: int = 28, box: int = 20) -> NDArray[
     ink = _read_ink(_shrink(image, box * OVERSAMPLING * 4))
     cropped = Image.fromarray(_crop(ink))
     if max(cropped.size) > 2 * box:
-        cropped = _thicken(_scale(cropped, box * OVERSAMPLING), box)
+        cropped = _adjust_strokes(_scale(cropped, box * OVERSAMPLING), box)
     small = np.asarray(_scale(cropped, box), dtype=np.float32)
     small = small * (255.0 / max(float(small.max()), 1.0))
     return _centre(np.rint(small).astype(np.uint8), size)
@@ -67,15 +70,24 @@ def _read_ink(image: Picture) -> NDArray[np.uint8]:
     import numpy as np
 
     grey = _flatten(image)
+    if is_photograph(grey):
+        found = extract_ink(grey)
+        if found is None:
+            raise _empty()
+        return np.rint(found * 255).astype(np.uint8)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey - np.median(border))
     strongest = float(ink.max())
     if strongest < MIN_CONTRAST:
-        raise EmptyCanvas("The canvas is empty.", hint="Draw something and send it again.")
+        raise _empty()
     ink *= 255.0 / strongest
     ink[ink < NOISE * 255] = 0
     levels: NDArray[np.uint8] = np.rint(ink).astype(np.uint8)
     return levels
+
+
+def _empty() -> EmptyCanvas:
+    return EmptyCanvas("The canvas is empty.", hint="Draw something and send it again.")
 
 
 def _flatten(image: Picture) -> NDArray[np.float32]:
@@ -115,22 +127,35 @@ def _scale(image: Picture, longest: int) -> Picture:
     return image.resize((width, height), Image.Resampling.HAMMING)
 
 
-def _thicken(image: Picture, box: int) -> Picture:
-    """Widens strokes thinner than MNIST's; expects `OVERSAMPLING` times the box size."""
+def _adjust_strokes(image: Picture, box: int) -> Picture:
+    """Strokes as wide as MNIST's; expects a picture `OVERSAMPLING` times as large as the box.
+
+    Wider ones come from small drawings: what has run together stays so, but most remain legible.
+    """
     import numpy as np
     from PIL import Image, ImageFilter
 
     levels = np.asarray(image, dtype=np.float32)
     levels = levels * (255.0 / max(float(levels.max()), 1.0))
-    target = MIN_STROKE * box / 20 * OVERSAMPLING
-    missing = round((target - _stroke_width(levels)) / 2)
-    if missing < 1:
-        return image
-    solid = np.minimum(levels * 2, 255).astype(np.uint8)
-    thick = Image.fromarray(np.pad(solid, missing))
-    for _ in range(missing):
-        thick = thick.filter(ImageFilter.MaxFilter(3))
-    return thick
+    width, unit = _stroke_width(levels), box / 20 * OVERSAMPLING
+    missing = round((MIN_STROKE * unit - width) / 2)
+    excess = round((width - MAX_STROKE * unit) / 2)
+    if missing >= 1:
+        solid = np.minimum(levels * 2, 255).astype(np.uint8)
+        return _repeat(ImageFilter.MaxFilter(3), missing, np.pad(solid, missing))
+    if excess >= 1:
+        thin = _repeat(ImageFilter.MinFilter(3), excess, np.pad(levels.astype(np.uint8), 1))
+        return Image.fromarray(_crop(np.asarray(thin)))
+    return image
+
+
+def _repeat(change: ImageFilter.Filter, times: int, levels: NDArray[np.uint8]) -> Picture:
+    from PIL import Image
+
+    picture = Image.fromarray(levels)
+    for _ in range(times):
+        picture = picture.filter(change)
+    return picture
 
 
 def _stroke_width(levels: NDArray[np.float32]) -> float:

@@ -4,56 +4,28 @@
 import { make } from "./dom.js";
 import { readAsDataUrl } from "./api.js";
 import { drawingPad } from "./drawing-pad.js";
+import { pictureSource } from "./picture-source.js";
 import { choiceInput, numberInput } from "./table-inputs.js";
 
 const imageInput = (field, onChange) => {
-  let url = null, stream = null;
+  let url = null;
   const shown = make("div", { class: "drop" });
-  const file = make("input", { type: "file", accept: "image/*", class: "sr", id: `${field.name}-file`, onchange: () => file.files[0] && take(file.files[0]) });
-  const stop = () => { stream?.getTracks().forEach((track) => track.stop()); stream = null; };
-  const put = (value) => {
-    stop();
-    url = value;
-    shown.replaceChildren(make("img", { src: value, alt: `The image for ${field.name}` }));
+  const stage = { element: shown, show: (content) => shown.replaceChildren(content) };
+  const take = async (blob) => {
+    url = await readAsDataUrl(blob);
+    stage.show(make("img", { src: url, alt: `The image for ${field.name}` }));
     onChange();
   };
-  const take = async (blob) => put(await readAsDataUrl(blob));
-  const rest = () => shown.replaceChildren("Drop, paste or choose an image.");
-  const camera = make("button", { type: "button", onclick: async () => {
-    if (stream) {
-      const video = shown.querySelector("video");
-      const sheet = make("canvas", { width: video.videoWidth, height: video.videoHeight });
-      sheet.getContext("2d").drawImage(video, 0, 0);
-      camera.textContent = "Camera";
-      return put(sheet.toDataURL("image/png"));
-    }
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-      const video = make("video", { autoplay: true, playsinline: true, muted: true });
-      video.srcObject = stream;
-      shown.replaceChildren(video);
-      camera.textContent = "Take image";
-    } catch { shown.replaceChildren("The camera is not available."); }
-  } }, "Camera");
-  shown.addEventListener("dragover", (event) => { event.preventDefault(); shown.classList.add("over"); });
-  shown.addEventListener("dragleave", () => shown.classList.remove("over"));
-  shown.addEventListener("drop", (event) => {
-    event.preventDefault();
-    shown.classList.remove("over");
-    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-  });
-  document.addEventListener("paste", (event) => {
-    const pasted = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-    if (pasted && shown.isConnected) take(pasted);
-  });
+  const rest = () => stage.show("Drop, paste or choose an image.");
+  const source = pictureSource(`${field.name}-file`, shown, stage, take);
   rest();
-  const choose = make("button", { type: "button", onclick: () => file.click() }, "Choose a file");
-  const clear = make("button", { type: "button", onclick: () => { stop(); url = null; file.value = ""; rest(); onChange(); } }, "Clear");
+  const choose = make("button", { type: "button", onclick: source.choose }, "Choose a file");
+  const clear = make("button", { type: "button", onclick: () => { source.stop(); url = null; rest(); onChange(); } }, "Clear");
   return {
-    element: make("div", { class: "field" }, make("label", { for: file.id }, field.name), shown, file,
-      make("div", { class: "tools" }, choose, navigator.mediaDevices ? camera : null, clear)),
+    element: make("div", { class: "field" }, make("label", { for: source.file.id }, field.name), shown, source.file,
+      make("div", { class: "tools" }, choose, source.camera, clear)),
     read: () => url ?? undefined,
-    show: take,
+    show: (sample) => { source.stop(); return take(sample); },
   };
 };
 

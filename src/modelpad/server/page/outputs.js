@@ -3,6 +3,7 @@
 import { make, percent, svg } from "./dom.js";
 
 const MAX_BARS = 10;
+const UNSURE = "Not sure: this does not look like any of the classes.";
 
 const bar = (share) =>
   svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -12,14 +13,15 @@ const bar = (share) =>
 export const labelBars = (answer) => {
   const rows = Object.entries(answer.scores).slice(0, MAX_BARS);
   return [
-    make("p", { class: `verdict${answer.label.length > 3 ? " long" : ""}` },
+    answer.unknown ? make("p", { class: "unsure" }, UNSURE) : null,
+    make("p", { class: `verdict${answer.label.length > 3 ? " long" : ""}${answer.unknown ? " doubtful" : ""}` },
       make("strong", { id: "label" }, answer.label), make("span", { id: "confidence" }, percent(answer.confidence))),
     make("ol", { class: "bars", "aria-label": "Confidence by class" }, rows.map(([name, share]) =>
       make("li", name === answer.label ? { class: "top" } : {},
         make("span", { class: "name", title: name }, name),
         bar(share),
         make("span", { class: "share" }, percent(share))))),
-  ];
+  ].filter(Boolean);
 };
 
 // A single number, with a bar if it is between 0 and 1.
@@ -46,7 +48,7 @@ export const showAnswer = (answer) =>
   answer.scores ? labelBars(answer) : Object.entries(answer.outputs).flatMap(([name, value]) => anyOutput(name, value));
 
 export const describeAnswer = (answer) =>
-  answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The prediction is ready.";
+  answer.unknown ? `${UNSURE} The nearest is ${answer.label}.` : answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The prediction is ready.";
 
 export const blankBars = (field) =>
   make("div", { class: "waiting" },

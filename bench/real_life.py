@@ -1,0 +1,131 @@
+"""Digits as they come in real life: on paper, small, or no digits at all, through the typed API.
+
+Papers (`papers.py`) are synthetic photographs; small drawings are 12 % of the page's pad, as drawn
+and as the page sends them; other drawings (`other_drawings.py`) must be reported as unknown. Needs
+MODELPAD_DATA with pen-digits/. The digits are of writers that the model was not trained on, and
+those of `--validation` are the ones to develop against.
+
+usage: python bench/real_life.py [--count 200] [--validation] [--model BUNDLE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modelpad.bundle import open_bundle
+from modelpad.datasets import PenDigit, draw_strokes, load_pen_strokes
+from modelpad.engine import Session
+from modelpad.errors import DataSetNotFound, EmptyCanvas
+from modelpad.zoo import zoo_bundles
+from other_drawings import OTHERS
+from papers import SCENES, photograph
+
+VALIDATION_WRITERS, TEST_WRITERS = (4, 9, 18, 26), (2, 7, 13, 21, 24, 29)  # as the recipe's
+PAD, BRUSH, SMALL = 280, 20.0, 0.12
+WIDEST, THINNEST = 0.16, 3.0  # of a stroke that the page sends, as in drawing-pad.js
+
+Answer = dict[str, object]
+Draw = Callable[[PenDigit, np.random.Generator], bytes]
+
+
+def draw_small(digit: PenDigit, rng: np.random.Generator, brush: float = BRUSH) -> bytes:
+    """A PNG of the pad with a digit of 12 % of its side."""
+    size = SMALL * PAD
+    place = rng.uniform(BRUSH, PAD - size - BRUSH, 2)
+    picture = draw_strokes(
+        digit.strokes, scale=size, offset=(float(place[0]), float(place[1])), brush_px=brush
+    )
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def send_small(digit: PenDigit, rng: np.random.Generator) -> bytes:
+    """The same, with strokes as thin as the page sends them."""
+    return draw_small(digit, rng, max(THINNEST, WIDEST * SMALL * PAD))
+
+
+def draw_large(digit: PenDigit, rng: np.random.Generator) -> bytes:
+    """A PNG of the pad with a digit of the usual size."""
+    size = float(rng.uniform(80, 230))
+    place = rng.uniform(5, PAD - size - 10, 2)
+    brush, file = float(rng.uniform(8, 28)), io.BytesIO()
+    offset = (float(place[0]), float(place[1]))
+    draw_strokes(digit.strokes, scale=size, offset=offset, brush_px=brush).save(file, "PNG")
+    return file.getvalue()
+
+
+def list_tasks() -> Iterator[tuple[str, Draw]]:
+    """The kinds of digits, each with what draws one."""
+    for name, scene in SCENES.items():
+        yield f"paper, {name}", lambda digit, rng, scene=scene: photograph(digit, scene, rng)
+    yield "small, as drawn", draw_small
+    yield "small, as the page sends it", send_small
+    yield "usual size", draw_large
+
+
+def ask(session: Session, picture: bytes) -> Answer | None:
+    """The typed API's label for a picture; None if it says that there is nothing on it."""
+    try:
+        answer = session.answer({"image": picture})["label"]
+    except EmptyCanvas:
+        return None
+    assert isinstance(answer, dict)
+    return answer
+
+
+def measure_digits(session: Session, digits: Sequence[PenDigit], draw: Draw, count: int) -> Answer:
+    """How many are recognised, and how many of all are called unknown."""
+    rng = np.random.default_rng(2026)
+    picked = [digits[index] for index in rng.permutation(len(digits))[:count]]
+    answers = [(digit, ask(session, draw(digit, rng))) for digit in picked]
+    found = [(digit, answer) for digit, answer in answers if answer is not None]
+    right = [(digit, answer) for digit, answer in found if answer["label"] == str(digit.label)]
+    early = sum(pair in right for pair in answers[:20])
+    unknown = count - len(found) + sum(bool(answer.get("unknown")) for _, answer in found)
+    return {"digits": count, "right": len(right), "of the first 20": early, "unknown": unknown}
+
+
+def measure_others(session: Session, draw: Callable[..., bytes], count: int) -> Answer:
+    """How many are called unknown or empty, and how many get a label with 90 % confidence."""
+    rng = np.random.default_rng(2026)
+    answers = [ask(session, draw(rng)) for _ in range(count)]
+    found = [answer for answer in answers if answer is not None]
+    rejected = len(answers) - sum(not answer.get("unknown") for answer in found)
+    sure = sum(
+        float(str(answer["confidence"])) >= 0.9 and not answer.get("unknown") for answer in found
+    )
+    empty = count - len(found)
+    return {"drawings": count, "rejected": rejected, "of them empty": empty, "sure": sure}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--model", type=Path, default=zoo_bundles()["digits"])
+    args = parser.parse_args()
+    writers = VALIDATION_WRITERS if args.validation else TEST_WRITERS
+    roots = [Path(root) for root in os.environ.get("MODELPAD_DATA", "").split(os.pathsep) if root]
+    try:
+        digits = [digit for digit in load_pen_strokes(roots) if digit.writer in writers]
+    except DataSetNotFound as error:
+        raise SystemExit(error.words) from None
+    session = Session(open_bundle(args.model))
+    rows: dict[str, Answer] = {}
+    for name, draw in list_tasks():
+        rows[name] = measure_digits(session, digits, draw, args.count)
+    for name, make in OTHERS.items():
+        rows[name] = measure_others(session, make, args.count)
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
