@@ -24,3 +24,10 @@ export const heatCanvas = (rows, { naturalWidth: width, naturalHeight: height },
   context.drawImage(draw(rows), (width - across) / 2, (height - down) / 2, across, down);
   return sheet;
 };
+
+// Shows or hides all heat maps, in this visit.
+export const heatSwitch = () => {
+  const box = make("input", { type: "checkbox", checked: document.body.dataset.heat !== "off",
+    onchange: () => { document.body.dataset.heat = box.checked ? "on" : "off"; } });
+  return make("label", { class: "switch" }, box, "Show where in the image this is seen");
+};
