@@ -16,6 +16,7 @@ from modelpad.recipes.images import Switch
 from modelpad.training.card import describe_data
 from modelpad.training.image_splits import ImageSplits, split_images, truncate
 from modelpad.training.run import Run
+from modelpad.training.splits import FOLDS
 
 RESAMPLE = "bicubic"  # as the pretrained weights were trained with
 MEMORY_BYTES = 1 << 30
@@ -56,10 +57,22 @@ def load_pictures(run: Run, size: int | None, largest: int) -> Pictures:
             hint="Use a folder with one sub-folder of pictures for each class.",
             path=data.name,
         )
+    require_enough(data)
     side = size or choose_side(data.train, largest)
     resize = Resize(side, side, "crop", RESAMPLE)
     test = None if data.test is None else resize_split(data.test, resize)
     return Pictures(replace(data, train=resize_split(data.train, resize), test=test), side)
+
+
+def require_enough(data: DataSet) -> None:
+    """Raises DataSetInvalid for a class with fewer pictures than a cross-validation has folds."""
+    for name, count in data.count_classes(data.train).items():
+        if count < FOLDS:
+            raise DataSetInvalid(
+                f"The class {name!r} has only {count} picture{'s' * (count != 1)}.",
+                hint=f"Each class needs at least {FOLDS}; from 50 on, results are reliable.",
+                path=data.name,
+            )
 
 
 def choose_side(split: Split, largest: int) -> int:

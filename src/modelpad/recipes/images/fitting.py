@@ -56,7 +56,8 @@ def fit_few(net: Classifier, splits: ImageSplits, weights: Features, run: Run) -
     features = extract_features(net, examples, run)
     logits = np.zeros((len(labels), len(weights)), np.float32)
     known = np.zeros(len(labels), np.float32)
-    for train, held_out in make_folds(labels, np.random.default_rng(run.seed)):
+    rng = np.random.default_rng(run.seed)
+    for train, held_out in make_folds(labels, rng, groups=splits.train.groups):
         head = fit_head(features[train], labels[train], weights.tolist(), run.seed)
         logits[held_out] = head.predict(features[held_out])
         gauge = fit_familiarity(features[train], labels[train], features[held_out])
