@@ -226,11 +226,11 @@ class _Evaluation:
         share = counts[largest] / len(self.labels)
         if right.low > share:
             return []
-        value = accuracy(self.labels, self.scores)
+        value = format_share(accuracy(self.labels, self.scores))
+        ends = f"{format_share(right.low)} to {format_share(right.high)}"
         return [
             "On this test, the model is no better than chance: its accuracy of"
-            f" {format_share(value)} (95 % interval {format_share(right.low)} to {format_share(right.high)})"
-            f" is not clearly above the {format_share(share)} of always answering"
+            f" {value} (95 % interval {ends}) is not clearly above the {format_share(share)} of always answering"
             f" {self.classes[largest]!r}."
         ]
 

@@ -5,7 +5,7 @@ The validation split is taken from the training split; an official test split is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,9 +103,9 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     if data.skipped:
         notes.append(f"{len(data.skipped)} images could not be read and were skipped.")
     if test is None:
-        train, test = divide(train, TEST_SHARE, rng)
+        train, test = divide(train, TEST_SHARE, rng, data.classes)
         notes.append("A fifth of the data, chosen at random, was held out as the test set.")
-    train, held_out = divide(train, validation_share(len(train), validation), rng)
+    train, held_out = divide(train, validation_share(len(train), validation), rng, data.classes)
     return ImageSplits(
         data,
         train=truncate(train, limit),
@@ -116,9 +116,11 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     )
 
 
-def divide(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:
-    """Splits off a stratified `share`: (remainder, share)."""
-    kept, held_out = hold_out(split.labels, share, rng)
+def divide(
+    split: Split, share: float, rng: np.random.Generator, classes: Sequence[str]
+) -> tuple[Split, Split]:
+    """Splits off a stratified `share`, without dividing a group: (remainder, share)."""
+    kept, held_out = hold_out(split.labels, share, rng, split.groups, classes)
     return split.take(kept), split.take(held_out)
 
 
