@@ -98,3 +98,15 @@ def test_film_reviews(data_root: Path) -> None:
     assert data.test is not None
     assert data.train.kind == TextInput()
     assert data.count_classes(data.test) == {"neg": 12_500, "pos": 12_500}
+
+
+def test_a_column_of_groups(tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text("text,label,patient\na,x,p1\nb,y,p2\nc,x,p1\nd,y,\ne,y,\n", "utf-8")
+    options = LoadOptions(table=TableOptions(group_column="patient"))
+    groups = load_table(table, options=options).train.groups
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0, 2, 3]
+    assert load_table(table).train.groups is None
+    with pytest.raises(DataSetInvalid, match="no column 'doctor'"):
+        load_table(table, options=LoadOptions(table=TableOptions(group_column="doctor")))

@@ -98,7 +98,7 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     fifth of the data is held out. Raises `DataSetInvalid` for a class with fewer than three images.
     """
     rng, limit = np.random.default_rng([run.seed, 1]), run.request.limit
-    notes: list[str] = []
+    notes = list(data.notes)
     train, test = data.train, data.test
     if data.skipped:
         notes.append(f"{len(data.skipped)} images could not be read and were skipped.")

@@ -48,9 +48,7 @@ def hold_out(
     return rng.permutation(np.flatnonzero(~held_out)), rng.permutation(np.flatnonzero(held_out))
 
 
-def number_groups(
-    labels: NDArray[np.int64], groups: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
+def number_groups(labels: NDArray[np.int64], groups: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """The number of each item's group, from 0 on; its own where there are none."""
     if groups is None:
         return np.arange(len(labels))
