@@ -129,7 +129,7 @@ class _Evaluation:
             class_scores=class_scores,
             confusion=matrix,
             figures=self.draw(matrix, uncalibrated),
-            notes=self.describe(),
+            notes=describe_test(self.items, len(self.labels)),
             warnings=self.warn(right),
         )
         wrong = list_wrong_labels(self.items, self.labels, self.scores, self.classes)
@@ -209,16 +209,6 @@ class _Evaluation:
         ]
         return draw_gallery(self.items, "Worst mistakes", "mistakes", captions, in_bundle=True)
 
-    def describe(self) -> list[str]:
-        notes = [OUT_OF_FOLD if self.items.out_of_fold else TESTED_ONCE]
-        groups = self.items.dependent_groups
-        if groups is not None:
-            notes.append(
-                f"The {len(self.labels):,} items belong to {len(np.unique(groups)):,} groups, such"
-                " as patients. Intervals resample groups, not items."
-            )
-        return notes
-
     def warn(self, right: Interval) -> list[str]:
         """A sentence when the model is not shown to beat a constant answer."""
         counts = np.bincount(self.labels, minlength=len(self.classes))
@@ -233,6 +223,18 @@ class _Evaluation:
             f" {value} (95 % interval {ends}) is not clearly above the {format_share(share)} of always answering"
             f" {self.classes[largest]!r}."
         ]
+
+
+def describe_test(items: EvaluatedItems, count: int) -> list[str]:
+    """How `count` items were scored, in sentences."""
+    notes = [OUT_OF_FOLD if items.out_of_fold else TESTED_ONCE]
+    groups = items.dependent_groups
+    if groups is not None:
+        notes.append(
+            f"The {count:,} items belong to {len(np.unique(groups)):,} groups, such as patients."
+            " Intervals resample groups, not items."
+        )
+    return notes
 
 
 def combine_areas(areas: Sequence[float]) -> float:
