@@ -96,7 +96,7 @@ def test_findings_are_joined() -> None:
 
 
 def test_charts_are_repeatable_and_follow_the_colour_scheme() -> None:
-    drawing, (axis,) = new_chart()
+    drawing, axis = new_chart()
     axis.plot([0, 1], [1, 0])
     text = save_chart(drawing).decode("utf-8")
     assert text == save_chart(drawing).decode("utf-8")

@@ -120,9 +120,12 @@ def join_inputs(first: Inputs, second: Inputs) -> Inputs:
         sizes = np.concatenate([first.sizes, second.sizes])
         channels = max(first.channels, second.channels)
         return ImageFiles((*first.files, *second.files), sizes, channels, first.size)
-    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        if first.shape[1:] == second.shape[1:]:
-            return np.concatenate([first, second])
+    if (
+        isinstance(first, np.ndarray)
+        and isinstance(second, np.ndarray)
+        and first.shape[1:] == second.shape[1:]
+    ):
+        return np.concatenate([first, second])
     raise DataSetInvalid(
         "The two splits hold inputs of different kinds or sizes.",
         hint="Load both with the same options.",

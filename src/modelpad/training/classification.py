@@ -78,7 +78,7 @@ def list_wrong_labels(
         f"{count:,} of {len(labels):,} labels are likely wrong: models that did not see the item"
         " are confident of another class."
     )
-    more = f" The clearest {MAX_WRONG_LISTED} are listed." if count > MAX_WRONG_LISTED else ""
+    more = f"The clearest {MAX_WRONG_LISTED} are listed." if count > MAX_WRONG_LISTED else ""
     rows = [
         (
             items.name(each.index),
@@ -93,7 +93,7 @@ def list_wrong_labels(
         for each in found[:MAX_WRONG_SHOWN]
     ]
     return Findings(
-        tables=[Table(title, ("file", "label", "suggested", "score"), rows, note + more)],
+        tables=[Table(title, ("file", "label", "suggested", "score"), rows, more)],
         figures=draw_gallery(items, title, "labels", captions),
         notes=[note],
     )
@@ -220,8 +220,8 @@ class _Evaluation:
         ends = f"{format_share(right.low)} to {format_share(right.high)}"
         return [
             "On this test, the model is no better than chance: its accuracy of"
-            f" {value} (95 % interval {ends}) is not clearly above the {format_share(share)} of always answering"
-            f" {self.classes[largest]!r}."
+            f" {value} (95 % interval {ends}) is not clearly above the {format_share(share)}"
+            f" of always answering {self.classes[largest]!r}."
         ]
 
 

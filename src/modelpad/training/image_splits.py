@@ -30,17 +30,23 @@ Encode = Callable[[NDArray[np.int64]], NDArray[np.generic]]
 class Examples:
     """Training examples: `read` returns the images at given indices, uint8 (B, H, W[, C]).
 
-    `labels` is int64 (N,); `targets` holds the labels as the loss expects them.
+    `labels` is int64 (N,); `targets` holds the labels as the loss expects them. `groups`, int64
+    (N,) or None, are those of the split.
     """
 
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     labels: NDArray[np.int64]
     targets: NDArray[np.generic]
+    groups: NDArray[np.int64] | None = None
 
     def take(self, indices: NDArray[np.int64]) -> Examples:
         """The examples at `indices`; no image is read."""
+        groups = None if self.groups is None else self.groups[indices]
         return Examples(
-            lambda chosen: self.read(indices[chosen]), self.labels[indices], self.targets[indices]
+            lambda chosen: self.read(indices[chosen]),
+            self.labels[indices],
+            self.targets[indices],
+            groups,
         )
 
 
@@ -84,7 +90,7 @@ class ImageSplits:
         def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
             return self.images(split.take(indices))
 
-        return Examples(read, split.labels, encode(split.labels))
+        return Examples(read, split.labels, encode(split.labels), split.groups)
 
     def inputs(self, split: Split) -> NDArray[np.float32]:
         """float32 (N, *item_shape), 0..255."""
