@@ -110,3 +110,11 @@ def test_a_column_of_groups(tmp_path: Path) -> None:
     assert load_table(table).train.groups is None
     with pytest.raises(DataSetInvalid, match="no column 'doctor'"):
         load_table(table, options=LoadOptions(table=TableOptions(group_column="doctor")))
+
+
+def test_missing_files_are_counted_and_three_named(tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "c" * 300 + ".png", "d.png"]
+    table = tmp_path / "all.csv"
+    table.write_text("file,label\n" + "".join(f"{name},x\n" for name in names) + "e.png,y\n")
+    with pytest.raises(DataSetInvalid, match=r"5 of the 5 .* a.png, b.png, c+.png and 2 more"):
+        load_table(table)

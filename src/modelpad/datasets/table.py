@@ -128,7 +128,7 @@ def load_inputs(
 
 def require_files(folder: Path, files: Sequence[Path]) -> None:
     """Raises DataSetInvalid, with the number and first names, when files are missing."""
-    missing = [str(path.relative_to(folder)) for path in files if not path.is_file()]
+    missing = [str(path.relative_to(folder)) for path in files if not is_file(path)]
     if not missing:
         return
     named = ", ".join(missing[:NAMED_FILES])
@@ -140,6 +140,14 @@ def require_files(folder: Path, files: Sequence[Path]) -> None:
         path=str(folder),
         missing=tuple(missing),
     )
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is that of a file; a name that is too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def names_images(column: str, cells: Sequence[Cell]) -> bool:

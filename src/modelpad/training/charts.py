@@ -28,10 +28,17 @@ SCHEME = (
 )
 
 
-def new_chart(width: float = 4.6, height: float = 3.6) -> tuple[Drawing, Axes]:
-    """An empty drawing of `width` x `height` inches, with its axes."""
-    drawing = Drawing(figsize=(width, height), layout="constrained")
+def new_chart(
+    width: float = 4.6, height: float = 3.6, *, fitted: bool = False
+) -> tuple[Drawing, Axes]:
+    """An empty drawing of `width` x `height` inches, with its axes.
+
+    `fitted` makes room for long names beside the axes, which takes several times as long.
+    """
+    drawing = Drawing(figsize=(width, height), layout="constrained" if fitted else None)
     axis = drawing.subplots()
+    if not fitted:
+        drawing.subplots_adjust(left=0.15, right=0.97, bottom=0.15, top=0.91)
     axis.set_prop_cycle(color=COLOURS)
     axis.set_facecolor("none")
     for side in ("top", "right"):

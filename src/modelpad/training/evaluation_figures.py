@@ -44,7 +44,7 @@ class Ranking:
 def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """The matrix (C, C), with the counts in its cells unless there are too many classes."""
     side = min(8.0, 3.4 + 0.35 * len(classes))
-    drawing, axis = new_chart(width=side, height=side)
+    drawing, axis = new_chart(side, side, fitted=True)
     shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
     axis.imshow(shares, cmap=SHADES, vmin=0, vmax=1, interpolation="none")
     axis.set(xlabel="predicted", ylabel="true")
@@ -109,7 +109,7 @@ def draw_reliability(
     labels: NDArray[np.int64], series: Mapping[str, NDArray[np.float32]]
 ) -> Figure:
     """Accuracy by confidence for each set of scores (N, C); `series` names them."""
-    drawing, axis = new_chart(width=5, height=4)
+    drawing, axis = new_chart(5, 4)
     axis.plot([0, 1], [0, 1], color=FADED, linestyle=":", label="perfect")
     errors = []
     for name, scores in series.items():
@@ -137,7 +137,7 @@ def draw_values(
     step = max(1, -(-len(targets) // MAX_POINTS))
     for column, name in enumerate(names):
         true, predicted = targets[::step, column], values[::step, column]
-        drawing, axis = new_chart(width=4.6, height=4.2)
+        drawing, axis = new_chart(4.6, 4.2)
         ends = [float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))]
         axis.plot(ends, ends, color=FADED, linestyle=":")
         axis.plot(true, predicted, ".", alpha=0.6)
