@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Drawing
 
 COLOURS = ("#4c7fe0", "#e0812b", "#3aa06b", "#c65bb0", "#d3a11e", "#7d6be0", "#d5585b", "#2f9fb4")
 FADED = "#888888"
+NAME_LENGTH = 16
 SHADES = LinearSegmentedColormap.from_list("shades", [(*(0.298, 0.498, 0.878), a) for a in (0, 1)])
 """From transparent to the first colour: for cells."""
 
@@ -28,17 +29,21 @@ SCHEME = (
 
 
 def new_chart(
-    columns: int = 1, *, width: float = 4.6, height: float = 3.6
-) -> tuple[Drawing, list[Axes]]:
-    """An empty drawing with `columns` axes side by side, each `width` x `height` inches."""
-    drawing = Drawing(figsize=(width * columns, height), layout="constrained")
-    axes = list(drawing.subplots(1, columns, squeeze=False)[0])
-    for axis in axes:
-        axis.set_prop_cycle(color=COLOURS)
-        axis.set_facecolor("none")
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    return drawing, axes
+    width: float = 4.6, height: float = 3.6, *, fitted: bool = False
+) -> tuple[Drawing, Axes]:
+    """An empty drawing of `width` x `height` inches, with its axes.
+
+    `fitted` makes room for long names beside the axes, which takes several times as long.
+    """
+    drawing = Drawing(figsize=(width, height), layout="constrained" if fitted else None)
+    axis = drawing.subplots()
+    if not fitted:
+        drawing.subplots_adjust(left=0.15, right=0.97, bottom=0.15, top=0.91)
+    axis.set_prop_cycle(color=COLOURS)
+    axis.set_facecolor("none")
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    return drawing, axis
 
 
 def add_grid(axis: Axes) -> None:
@@ -47,9 +52,9 @@ def add_grid(axis: Axes) -> None:
     axis.set_axisbelow(True)
 
 
-def add_legend(axis: Axes) -> None:
+def add_legend(axis: Axes, title: str | None = None, place: str = "best") -> None:
     """A legend without a frame."""
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, loc=place)
 
 
 def save_chart(drawing: Drawing) -> bytes:
@@ -59,3 +64,9 @@ def save_chart(drawing: Drawing) -> bytes:
         drawing.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     head, tag, body = file.getvalue().partition("<defs>")
     return (head + SCHEME + tag + INK.sub("currentColor", body)).encode("utf-8")
+
+
+def shorten(name: str, length: int = NAME_LENGTH) -> str:
+    """A name in at most `length` characters, with an ellipsis; safe as a chart's text."""
+    short = name if len(name) <= length else f"{name[: length - 1]}…"
+    return short.replace("$", r"\$")  # dollars would begin a formula

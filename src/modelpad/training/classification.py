@@ -78,7 +78,7 @@ def list_wrong_labels(
         f"{count:,} of {len(labels):,} labels are likely wrong: models that did not see the item"
         " are confident of another class."
     )
-    more = f" The clearest {MAX_WRONG_LISTED} are listed." if count > MAX_WRONG_LISTED else ""
+    more = f"The clearest {MAX_WRONG_LISTED} are listed." if count > MAX_WRONG_LISTED else ""
     rows = [
         (
             items.name(each.index),
@@ -93,7 +93,7 @@ def list_wrong_labels(
         for each in found[:MAX_WRONG_SHOWN]
     ]
     return Findings(
-        tables=[Table(title, ("file", "label", "suggested", "score"), rows, note + more)],
+        tables=[Table(title, ("file", "label", "suggested", "score"), rows, more)],
         figures=draw_gallery(items, title, "labels", captions),
         notes=[note],
     )
@@ -129,7 +129,7 @@ class _Evaluation:
             class_scores=class_scores,
             confusion=matrix,
             figures=self.draw(matrix, uncalibrated),
-            notes=self.describe(),
+            notes=describe_test(self.items, len(self.labels)),
             warnings=self.warn(right),
         )
         wrong = list_wrong_labels(self.items, self.labels, self.scores, self.classes)
@@ -209,16 +209,6 @@ class _Evaluation:
         ]
         return draw_gallery(self.items, "Worst mistakes", "mistakes", captions, in_bundle=True)
 
-    def describe(self) -> list[str]:
-        notes = [OUT_OF_FOLD if self.items.out_of_fold else TESTED_ONCE]
-        groups = self.items.dependent_groups
-        if groups is not None:
-            notes.append(
-                f"The {len(self.labels):,} items belong to {len(np.unique(groups)):,} groups, such"
-                " as patients. Intervals resample groups, not items."
-            )
-        return notes
-
     def warn(self, right: Interval) -> list[str]:
         """A sentence when the model is not shown to beat a constant answer."""
         counts = np.bincount(self.labels, minlength=len(self.classes))
@@ -226,13 +216,25 @@ class _Evaluation:
         share = counts[largest] / len(self.labels)
         if right.low > share:
             return []
-        value = accuracy(self.labels, self.scores)
+        value = format_share(accuracy(self.labels, self.scores))
+        ends = f"{format_share(right.low)} to {format_share(right.high)}"
         return [
             "On this test, the model is no better than chance: its accuracy of"
-            f" {format_share(value)} (95 % interval {format_share(right.low)} to {format_share(right.high)})"
-            f" is not clearly above the {format_share(share)} of always answering"
-            f" {self.classes[largest]!r}."
+            f" {value} (95 % interval {ends}) is not clearly above the {format_share(share)}"
+            f" of always answering {self.classes[largest]!r}."
         ]
+
+
+def describe_test(items: EvaluatedItems, count: int) -> list[str]:
+    """How `count` items were scored, in sentences."""
+    notes = [OUT_OF_FOLD if items.out_of_fold else TESTED_ONCE]
+    groups = items.dependent_groups
+    if groups is not None:
+        notes.append(
+            f"The {count:,} items belong to {len(np.unique(groups)):,} groups, such as patients."
+            " Intervals resample groups, not items."
+        )
+    return notes
 
 
 def combine_areas(areas: Sequence[float]) -> float:

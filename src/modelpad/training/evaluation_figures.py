@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.training.calibration import bin_reliability, calibration_error
-from modelpad.training.charts import FADED, SHADES, add_grid, add_legend, new_chart, save_chart
+from modelpad.training.charts import (
+    FADED,
+    SHADES,
+    add_grid,
+    add_legend,
+    new_chart,
+    save_chart,
+    shorten,
+)
 from modelpad.training.findings import Figure
 from modelpad.training.ranking import (
     area_under_roc,
@@ -21,7 +29,7 @@ from modelpad.training.ranking import (
 MAX_NAMED = 20  # classes with names and counts in the confusion matrix
 MAX_CURVES = 8
 MAX_POINTS = 5000
-NAME_LENGTH = 16
+SHARES = (-0.02, 1.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +44,7 @@ class Ranking:
 def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """The matrix (C, C), with the counts in its cells unless there are too many classes."""
     side = min(8.0, 3.4 + 0.35 * len(classes))
-    drawing, (axis,) = new_chart(width=side, height=side)
+    drawing, axis = new_chart(side, side, fitted=True)
     shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
     axis.imshow(shares, cmap=SHADES, vmin=0, vmax=1, interpolation="none")
     axis.set(xlabel="predicted", ylabel="true")
@@ -58,26 +66,38 @@ def draw_rankings(rankings: Sequence[Ranking]) -> list[Figure]:
     if not rankings:
         return []
     shown = sorted(rankings, key=lambda each: area_under_roc(each.truth, each.scores))[:MAX_CURVES]
-    drawing, (left, right) = new_chart(2)
-    for each in shown:
-        area = area_under_roc(each.truth, each.scores)
-        left.step(*roc_curve(each.truth, each.scores), where="post", label=name_area(each, area))
-        mean = average_precision(each.truth, each.scores)
-        recall, precision = precision_recall_curve(each.truth, each.scores)
-        right.step(recall[1:], precision[1:], where="pre", label=name_area(each, mean))
-    left.plot([0, 1], [0, 1], color=FADED, linestyle=":", label="chance")
-    left.set(title="ROC", xlabel="1 - specificity", ylabel="sensitivity")
-    right.set(title="Precision-recall", xlabel="recall", ylabel="precision")
-    for axis in (left, right):
-        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        add_grid(axis)
-    left.legend(frameon=False, fontsize=8, loc="lower right", title="area under the curve")
-    right.legend(frameon=False, fontsize=8, loc="lower left", title="average precision")
     what = "Each class against all others" if len(rankings) > 1 else f"{shown[0].name} or not"
-    caption = f"{what}; the {MAX_CURVES} lowest" if len(rankings) > len(shown) else what
-    alt = "ROC and precision-recall curves, " + ", ".join(each.name for each in shown)
-    content = save_chart(drawing)
-    return [Figure("report/ranking.svg", "Ranking", alt, content, caption=f"{caption}.")]
+    more = f"; the {MAX_CURVES} lowest" if len(rankings) > len(shown) else ""
+    return [draw_roc(shown, f"{what}{more}."), draw_precision(shown, f"{what}{more}.")]
+
+
+def draw_roc(rankings: Sequence[Ranking], caption: str) -> Figure:
+    """Sensitivity by specificity, with the areas under the curves."""
+    drawing, axis = new_chart()
+    for each in rankings:
+        label = name_area(each, area_under_roc(each.truth, each.scores))
+        axis.step(*roc_curve(each.truth, each.scores), where="post", label=label)
+    axis.plot([0, 1], [0, 1], color=FADED, linestyle=":", label="chance")
+    axis.set(title="ROC", xlabel="1 - specificity", ylabel="sensitivity", xlim=SHARES, ylim=SHARES)
+    add_grid(axis)
+    add_legend(axis, "area under the curve", "lower right")
+    alt = f"ROC curves of {', '.join(each.name for each in rankings)}"
+    return Figure("report/roc.svg", "Ranking", alt, save_chart(drawing), caption=caption)
+
+
+def draw_precision(rankings: Sequence[Ranking], caption: str) -> Figure:
+    """Precision by recall, with the average precisions."""
+    drawing, axis = new_chart()
+    for each in rankings:
+        label = name_area(each, average_precision(each.truth, each.scores))
+        recall, precision = precision_recall_curve(each.truth, each.scores)
+        axis.step(recall[1:], precision[1:], where="pre", label=label)
+    axis.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+    axis.set(xlim=SHARES, ylim=SHARES)
+    add_grid(axis)
+    add_legend(axis, "average precision", "lower left")
+    alt = f"precision-recall curves of {', '.join(each.name for each in rankings)}"
+    return Figure("report/precision.svg", "Ranking", alt, save_chart(drawing), caption=caption)
 
 
 def name_area(ranking: Ranking, area: float) -> str:
@@ -89,7 +109,7 @@ def draw_reliability(
     labels: NDArray[np.int64], series: Mapping[str, NDArray[np.float32]]
 ) -> Figure:
     """Accuracy by confidence for each set of scores (N, C); `series` names them."""
-    drawing, (axis,) = new_chart(width=5, height=4)
+    drawing, axis = new_chart(5, 4)
     axis.plot([0, 1], [0, 1], color=FADED, linestyle=":", label="perfect")
     errors = []
     for name, scores in series.items():
@@ -98,7 +118,7 @@ def draw_reliability(
         errors.append(f"{name} {error:.3f}")
         confidence = [each.confidence for each in bins]
         axis.plot(confidence, [each.accuracy for each in bins], marker="o", label=errors[-1])
-    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=SHARES, ylim=SHARES)
     add_grid(axis)
     add_legend(axis)
     alt = "accuracy by confidence; expected calibration error: " + ", ".join(errors)
@@ -117,7 +137,7 @@ def draw_values(
     step = max(1, -(-len(targets) // MAX_POINTS))
     for column, name in enumerate(names):
         true, predicted = targets[::step, column], values[::step, column]
-        drawing, (axis,) = new_chart(width=4.6, height=4.2)
+        drawing, axis = new_chart(4.6, 4.2)
         ends = [float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))]
         axis.plot(ends, ends, color=FADED, linestyle=":")
         axis.plot(true, predicted, ".", alpha=0.6)
@@ -127,9 +147,3 @@ def draw_values(
         path = f"report/values-{column + 1}.svg"
         figures.append(Figure(path, "Predicted and true values", alt, save_chart(drawing)))
     return figures
-
-
-def shorten(name: str, length: int = NAME_LENGTH) -> str:
-    """A name in at most `length` characters, with an ellipsis; safe as a chart's text."""
-    short = name if len(name) <= length else f"{name[: length - 1]}…"
-    return short.replace("$", r"\$")  # dollars would begin a formula

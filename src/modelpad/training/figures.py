@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from modelpad.training.charts import SCHEME, add_grid, add_legend, new_chart, save_chart
+from modelpad.training.charts import SCHEME, add_grid, add_legend, new_chart, save_chart, shorten
 from modelpad.training.findings import Figure
 
 if TYPE_CHECKING:
@@ -17,25 +17,30 @@ if TYPE_CHECKING:
 LEFT_OUT = ("epoch", "learning_rate")
 
 
-def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Plots each metric by epoch, training and validation in one chart."""
+def draw_curves(history: Sequence[Mapping[str, float]]) -> list[Figure]:
+    """A chart for each metric: its values by epoch, in training and validation; the loss first."""
     names = [
         name
         for name in dict.fromkeys(key for row in history for key in row)
         if name not in LEFT_OUT and not name.startswith("val_")
     ]
     names.sort(key=lambda name: name != "loss")
-    drawing, axes = new_chart(max(1, len(names)))
+    return [draw_curve(history, name, number) for number, name in enumerate(names, start=1)]
+
+
+def draw_curve(history: Sequence[Mapping[str, float]], metric: str, number: int) -> Figure:
+    """One metric by epoch."""
+    drawing, axis = new_chart()
     epochs = [row["epoch"] for row in history]
-    for axis, metric in zip(axes, names, strict=False):
-        for name, words in ((metric, "training"), (f"val_{metric}", "validation")):
-            if all(name in row for row in history):
-                axis.plot(epochs, [row[name] for row in history], marker="o", label=words)
-        axis.set(xlabel="epoch", title=metric.replace("_", " "))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        add_grid(axis)
-        add_legend(axis)
-    return Figure("report/curves.svg", "Training", "metrics by epoch", save_chart(drawing))
+    for name, words in ((metric, "training"), (f"val_{metric}", "validation")):
+        if all(name in row for row in history):
+            axis.plot(epochs, [row[name] for row in history], marker="o", label=words)
+    axis.set(xlabel="epoch", title=shorten(metric.replace("_", " "), 40))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    add_grid(axis)
+    add_legend(axis)
+    path = f"report/curves-{number}.svg"
+    return Figure(path, "Training", f"{metric} by epoch", save_chart(drawing))
 
 
 def draw_network(model: keras.Model) -> Figure:

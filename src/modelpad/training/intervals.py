@@ -68,28 +68,29 @@ def percentiles(values: NDArray[np.float64], level: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def stratify(
-    labels: NDArray[np.generic], groups: NDArray[np.int64] | None
-) -> list[list[NDArray[np.int64]]]:
-    """For each class the indices of its groups' items; a group belongs to its first item's class.
+Members = NDArray[np.int64] | list[NDArray[np.int64]]
+"""The indices of single items, or of those of each group."""
 
-    Items without groups are groups of one.
-    """
+
+def stratify(labels: NDArray[np.generic], groups: NDArray[np.int64] | None) -> list[Members]:
+    """The items of each class, by group; a group belongs to its first item's class."""
     classes = labels if is_single_label(labels) else np.zeros(len(labels), np.int64)
-    owners = np.arange(len(labels)) if groups is None else groups
-    order = np.argsort(owners, kind="stable")
-    starts = np.flatnonzero(np.diff(owners[order])) + 1
-    members = np.split(order, starts) if len(order) else []
+    if groups is None:
+        return [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order])) + 1
     strata: dict[int, list[NDArray[np.int64]]] = {}
-    for group in members:
+    for group in np.split(order, starts):
         strata.setdefault(int(classes[group[0]]), []).append(group)
-    return list(strata.values())
+    return [*strata.values()]
 
 
-def resample(groups: list[NDArray[np.int64]], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The items of as many groups as there are, drawn with replacement."""
-    drawn = rng.integers(0, len(groups), len(groups))
-    return np.concatenate([groups[number] for number in drawn])
+def resample(members: Members, rng: np.random.Generator) -> NDArray[np.int64]:
+    """As many of the items or groups as there are, drawn with replacement."""
+    drawn = rng.integers(0, len(members), len(members))
+    if isinstance(members, np.ndarray):
+        return members[drawn]
+    return np.concatenate([members[number] for number in drawn])
 
 
 def is_single_label(labels: NDArray[np.generic]) -> bool:

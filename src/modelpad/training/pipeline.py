@@ -101,7 +101,7 @@ def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
     if run.history:
         from modelpad.training.figures import draw_curves
 
-        findings = join_findings(findings, Findings(figures=[draw_curves(run.history)]))
+        findings = join_findings(findings, Findings(figures=draw_curves(run.history)))
     settings = {**trained.card.training, **run.describe(), "seconds": round(seconds, 1)}
     shown = settings | describe_hardware() | _list_versions()
     write_report(run.folder, Report(run.request.name, trained.card, findings, shown))

@@ -31,10 +31,14 @@ border-radius:4px;font-weight:600;max-width:none}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem 1.1rem .3rem 0;border-bottom:1px solid var(--line);
-vertical-align:top;overflow-wrap:anywhere}
+vertical-align:top}
 th{font-weight:600;color:var(--soft);font-size:.85rem;white-space:nowrap}
 td.number,th.number{text-align:right;white-space:nowrap}
+td:first-child{min-width:8rem;overflow-wrap:anywhere}
+@media(max-width:40rem){th,td{padding-right:.6rem}td:first-child{min-width:6rem}}
+details{margin:1rem 0}summary{cursor:pointer;color:var(--soft)}
 figure{margin:0;min-width:0}
+.chart{display:flex;flex-wrap:wrap;gap:1rem 2rem}
 .chart img{max-width:100%;height:auto}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));gap:1rem}
 .gallery img{width:100%;aspect-ratio:1;object-fit:contain;background:var(--card);border-radius:6px}
@@ -88,10 +92,13 @@ def render_parts(report: Report) -> Iterator[str]:
     yield render_list(found.notes)
     if found.class_scores:
         yield render_table(tabulate_classes(found.class_scores))
+    titles = {each.title for each in found.figures}
     for table in found.tables:
-        yield render_table(table)
-    for title, group in groupby(report.findings.figures, key=lambda each: each.title):
+        if table.title not in titles:
+            yield render_table(table)
+    for title, group in groupby(found.figures, key=lambda each: each.title):
         yield render_figures(title, list(group))
+        yield from (render_table(each, below=True) for each in found.tables if each.title == title)
     yield render_list([*card.notes], "Data and training")
     yield render_list([*card.limits], "Limitations")
     yield render_table(tabulate_settings(report.settings))
@@ -138,8 +145,11 @@ def tabulate_settings(settings: Mapping[str, Json]) -> Table:
     return Table("Settings, time and hardware", ("", ""), rows)
 
 
-def render_table(table: Table) -> str:
-    """A table in a box of its own that scrolls where the window is too narrow."""
+def render_table(table: Table, *, below: bool = False) -> str:
+    """A table in a box of its own that scrolls where the window is too narrow.
+
+    `below` figures of its title, it has no heading and is folded.
+    """
     if not table.rows:
         return ""
     numeric = [all(looks_numeric(row[n]) for row in table.rows) for n in range(len(table.columns))]
@@ -155,10 +165,12 @@ def render_table(table: Table) -> str:
     )
     note = f'<p class="soft">{escape(table.note)}</p>\n' if table.note else ""
     head = f"<tr>{head}\n" if any(table.columns) else ""
-    return (
-        f'<h2>{escape(table.title)}</h2>\n{note}<div class="scroll"><table>{head}{body}</table>'
-        "</div>\n"
-    )
+    shown = f'{note}<div class="scroll"><table>{head}{body}</table></div>\n'
+    if below:
+        return (
+            f"<details><summary>As a table, {len(table.rows):,} rows</summary>{shown}</details>\n"
+        )
+    return f"<h2>{escape(table.title)}</h2>\n{shown}"
 
 
 def looks_numeric(cell: str) -> bool:
