@@ -15,6 +15,7 @@ from modelpad.training.recipe import Recipe
 
 ArchitectureName = Literal["transfer", "small", "mini"]
 Switch = Literal["auto", "no"]
+LossName = Literal["cross-entropy", "focal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class ImagesOptions:
         "side of the model's square input in pixels; larger shows more detail and takes longer"
         " (default: from the pictures, at most 224 for transfer)",
         metavar="PIXELS",
+    )
+    loss: LossName = option(
+        "cross-entropy",
+        "loss: focal pays more attention to pictures that are still predicted wrongly",
     )
     class_weights: Switch = option(
         "auto", "auto weights rare classes more if a class is three times as common as another"

@@ -39,7 +39,7 @@ class Pictures:
         return Image("image", self.side, self.side, self.channels, RESAMPLE, "crop")
 
 
-def load_pictures(run: Run, size: int | None, largest: int) -> Pictures:
+def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -> Pictures:
     """The run's data set, at `size` pixels, by default that of the pictures, at most `largest`.
 
     Raises:
@@ -50,7 +50,7 @@ def load_pictures(run: Run, size: int | None, largest: int) -> Pictures:
         raise UsageError(
             f"--size is {size}.", hint=f"Give {MIN_SIDE} to {MAX_SIDE} pixels; 224 is usual."
         )
-    data = run.load_data(LoadOptions(memory_bytes=0, channels=3))
+    data = run.load_data(replace(load, memory_bytes=0, channels=3))
     if data.task != "classification":
         raise DataSetInvalid(
             f"{data.name} has {data.task} targets; the images recipe predicts one class each.",

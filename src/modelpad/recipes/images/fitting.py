@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from modelpad.recipes.images.head import fit_head
+from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import AUGMENTATIONS
@@ -47,23 +48,23 @@ class Fitted:
     findings: Findings = field(default_factory=Findings)
 
 
-def fit_few(net: Classifier, splits: ImageSplits, weights: Features, run: Run) -> Fitted:
+def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
     """Fits the head on all pictures; cross-validation takes the place of a validation split."""
     labels = splits.train.labels
     examples = splits.examples(splits.train, lambda given: given)
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
     features = extract_features(net, examples, run)
-    logits = np.zeros((len(labels), len(weights)), np.float32)
+    logits = np.zeros((len(labels), net.head.out_features), np.float32)
     known = np.zeros(len(labels), np.float32)
     rng = np.random.default_rng(run.seed)
     for train, held_out in make_folds(labels, rng, groups=splits.train.groups):
-        head = fit_head(features[train], labels[train], weights.tolist(), run.seed)
+        head = fit_head(features[train], labels[train], loss, run.seed)
         logits[held_out] = head.predict(features[held_out])
         gauge = fit_familiarity(features[train], labels[train], features[held_out])
         known[held_out] = gauge.score(features[held_out])
     temperature = fit_temperature(logits, labels)
-    fit_head(features, labels, weights.tolist(), run.seed).copy_to(net.head)
+    fit_head(features, labels, loss, run.seed).copy_to(net.head)
     gauge = fit_familiarity(features, labels, features)
     gauge = replace(gauge, threshold=fit_threshold(known))
     items = evaluated_split(splits.train, out_of_fold=True, seed=run.seed)
@@ -77,7 +78,7 @@ def fit_few(net: Classifier, splits: ImageSplits, weights: Features, run: Run) -
     return Fitted(net, temperature, gauge, examples, findings)
 
 
-def fit_many(net: Classifier, splits: ImageSplits, weights: Features, run: Run) -> Fitted:
+def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
     """Trains in epochs, and keeps the one with the lowest validation loss."""
     arch = net.arch
     examples = splits.examples(splits.train, lambda given: given)
@@ -85,17 +86,17 @@ def fit_many(net: Classifier, splits: ImageSplits, weights: Features, run: Run) 
     if arch.pretrained and not run.first_epoch:
         first = choose_some(examples, FEATURES_OF, run.seed)
         features = extract_features(net, first, run)
-        fit_head(features, first.labels, weights.tolist(), run.seed).copy_to(net.head)
+        fit_head(features, first.labels, loss, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
-    plan = Plan(run.epochs, arch.rate, arch.frozen, weights, augment, run.seed)
+    plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed)
     tuner = Tuner(net, examples, plan)
     run.restore(tuner.read)
     with run.interruptible():
         for epoch in run.remaining_epochs():
-            loss = tuner.train_epoch(epoch, report_steps(run, epoch, tuner.steps))
+            mean = tuner.train_epoch(epoch, report_steps(run, epoch, tuner.steps))
             measured = validate(tuner.average.module, validation)
-            run.log(epoch, {"loss": loss, **measured, "learning_rate": tuner.rate})
+            run.log(epoch, {"loss": mean, **measured, "learning_rate": tuner.rate})
             run.save(tuner.write, loss=measured["val_loss"], write_best=tuner.write_best)
     run.restore_best(tuner.read_best)
     features = extract_features(net, validation, run)

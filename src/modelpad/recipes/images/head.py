@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from modelpad.recipes.images.losses import Loss
 
 STRENGTHS = (0.01, 0.1, 1.0)  # of the penalty on weights, for each item
 INNER_FOLDS = 4
@@ -36,10 +37,8 @@ class Head:
         layer.bias.copy_(torch.from_numpy(self.bias))
 
 
-def fit_head(
-    features: Features, labels: NDArray[np.int64], class_weights: Sequence[float], seed: int
-) -> Head:
-    """Logistic regression on features (N, D) with labels (N,), each class with a weight.
+def fit_head(features: Features, labels: NDArray[np.int64], loss: Loss, seed: int) -> Head:
+    """Logistic regression on features (N, D) with labels (N,); with focal loss if that is asked.
 
     How strongly weights are kept small is chosen by cross-validation within these items.
     """
@@ -49,7 +48,7 @@ def fit_head(
 
     mean, spread = features.mean(axis=0), features.std(axis=0) + FLOOR
     folds = min(INNER_FOLDS, int(np.bincount(labels).min()))
-    weights = dict(enumerate(class_weights))
+    weights = dict(enumerate(loss.class_weights.tolist()))
     model = LogisticRegression(class_weight=weights, max_iter=ITERATIONS)
     grid = {"C": [1 / (strength * len(labels)) for strength in STRENGTHS]}
     if folds > 1:
@@ -60,8 +59,35 @@ def fit_head(
         model.fit((features - mean) / spread, labels)
     best = model.best_estimator_ if folds > 1 else model
     weight, bias = both_classes(best.coef_, best.intercept_)
+    if loss.name != "cross-entropy":
+        strength = 1 / (best.C * len(labels))
+        weight, bias = refine((features - mean) / spread, labels, loss, strength, (weight, bias))
     plain = weight / spread
     return Head(plain.astype(np.float32), (bias - plain @ mean).astype(np.float32))
+
+
+def refine(
+    x: Features,
+    labels: NDArray[np.int64],
+    loss: Loss,
+    strength: float,
+    start: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weights and bias with the lowest loss near `start`, by L-BFGS."""
+    weight, bias = (torch.tensor(part, dtype=torch.float32, requires_grad=True) for part in start)
+    inputs = torch.from_numpy(x)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(labels), len(weight)).float()
+    solver = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def measure() -> torch.Tensor:
+        solver.zero_grad()
+        total = loss.measure(inputs @ weight.T + bias, targets, smoothing=0)
+        total = total + strength * weight.square().sum() / 2
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    solver.step(measure)  # type: ignore[no-untyped-call]
+    return weight.detach().double().numpy(), bias.detach().double().numpy()
 
 
 def both_classes(

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 
 from modelpad.convert.plans import InputPlan, OutputPlan
+from modelpad.datasets import LoadOptions
 from modelpad.fields import Heatmap, Label
 from modelpad.recipes.images import ImagesOptions
 from modelpad.recipes.images.compact import Finished, finish_model
 from modelpad.recipes.images.data import load_pictures, split_pictures, weigh_classes
 from modelpad.recipes.images.fitting import fit_few, fit_many
+from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
 from modelpad.training.card import Card
 from modelpad.training.classification import evaluate_classifier
@@ -29,10 +31,10 @@ UNKNOWN_LIMITS = (
 )
 
 
-def train(options: ImagesOptions, run: Run) -> Trained:
-    """Trains, tests and describes a classifier of pictures."""
+def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> Trained:
+    """Trains, tests and describes a classifier of pictures. `load` is how to read the data."""
     arch = ARCHITECTURES[options.arch]
-    pictures = load_pictures(run, options.size, arch.size)
+    pictures = load_pictures(run, options.size, arch.size, load or LoadOptions())
     few = arch.pretrained and len(pictures.data.train) < FEW
     splits = split_pictures(pictures, run, divide=not few)
     classes, side = splits.data.classes, pictures.side
@@ -42,7 +44,8 @@ def train(options: ImagesOptions, run: Run) -> Trained:
     torch.manual_seed(run.seed)
     net = Classifier(arch, pictures.channels, side, len(classes))
     run.set_epochs(arch.epochs)
-    fitted = (fit_few if few else fit_many)(net, splits, weights, run)
+    loss = Loss(options.loss, weights)
+    fitted = (fit_few if few else fit_many)(net, splits, loss, run)
     gauge = None if options.no_unknown else fitted.gauge
     heatmap = arch.pooled and not options.no_heatmap
     served = Served(net, Extras("classification", fitted.temperature, heatmap, gauge))

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
 from modelpad.training.augment import Augment
 from modelpad.training.image_splits import Examples
@@ -25,7 +25,6 @@ from modelpad.training.seeding import derive_seed
 
 STATE = "state.pt"
 LAYER_DECAY = 0.75  # of the learning rate, from each layer to the one before it
-SMOOTHING = 0.1  # of labels, some of which are wrong in most collections
 MIXUP = 0.2  # Zhang et al., 2018
 DROPOUT = 0.2
 WARM_UP = 0.2
@@ -35,12 +34,12 @@ WEIGHT_DECAY = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train: see `Architecture` for `rate` and `frozen`; `class_weights` is (classes,)."""
+    """How to train: see `Architecture` for `rate` and `frozen`."""
 
     epochs: int
     rate: float
     frozen: int
-    class_weights: NDArray[np.float32]
+    loss: Loss
     augment: Augment
     seed: int
     batch_size: int = 32
@@ -106,12 +105,11 @@ class Tuner:
         share = float(np.random.default_rng(int(torch.randint(1 << 31, ()))).beta(MIXUP, MIXUP))
         order = torch.randperm(len(pixels))
         pixels = share * pixels + (1 - share) * pixels[order]
-        weights = torch.from_numpy(self.plan.class_weights)
-        targets = one_hot(labels, len(weights)).float()
+        targets = one_hot(labels, self.net.head.out_features).float()
         targets = share * targets + (1 - share) * targets[order]
         features = self.net.pool(self.trained(self.freeze(pixels)))
         logits = self.net.head(nn.functional.dropout(features, DROPOUT))
-        return cross_entropy(logits, targets, weights, label_smoothing=SMOOTHING)
+        return self.plan.loss.measure(logits, targets)
 
     def freeze(self, pixels: torch.Tensor) -> torch.Tensor:
         """The output of the layers that are not trained."""
