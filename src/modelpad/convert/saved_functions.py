@@ -45,7 +45,8 @@ def digest_signature(graph: MetaGraphDef, name: str) -> str:
 
 
 def _name_node(info: TensorInfo) -> str:
-    return info.name.partition(":")[0]
+    name: str = info.name
+    return name.partition(":")[0]
 
 
 def _describe(function: FunctionDef) -> str:
