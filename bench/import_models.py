@@ -69,6 +69,7 @@ APPLICATIONS: dict[str, tuple[int, str]] = {
     "VGG19": (224, "caffe"),
     "Xception": (299, "-1..1"),
 }
+RESIDUAL = 0.1  # scale of a residual branch
 LIMITS = {"": (0, 255), "-1..1": (-1, 1), "caffe": (-124, 151), "imagenet": (-2.1, 2.6)}
 
 
@@ -93,7 +94,12 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
     """Random weights that let signals through, as trained ones do: without, all answers are alike.
 
     Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
+    Residual branches are scaled down as in trained networks: at full strength, a hundred random
+    layers amplify rounding errors until nothing else is left (Yang et al., 2019, "A mean field
+    theory of batch normalization").
     """
+    import torch
+
     rng = np.random.default_rng(0)
     normalisations = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
     for layer in model._flatten_layers():
@@ -104,11 +110,23 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
             kernel.assign(rng.normal(0, np.sqrt(2 / fan), tuple(kernel.shape)).astype(np.float32))
     for layer in normalisations:
         layer.momentum = 0.0
+        if layer.scale and ends_branch(layer):
+            layer.gamma.assign(np.full(layer.gamma.shape, RESIDUAL, np.float32))
     if normalisations:
         coarse = rng.uniform(*limits, (8, 8, 8, 3)).astype(np.float32)
         cells = -(-side // 8)
         pictures = coarse.repeat(cells, axis=1).repeat(cells, axis=2)[:, :side, :side]
-        model(pictures, training=True)
+        with torch.no_grad():
+            model(pictures, training=True)
+
+
+def ends_branch(layer: Any) -> bool:
+    """Whether a layer's output is added to another, directly or after dropout or activation."""
+    following = [node.operation for node in layer._outbound_nodes]
+    kinds = {type(each).__name__ for each in following}
+    if kinds & {"Dropout", "Activation"} and len(following) == 1:
+        return ends_branch(following[0])
+    return "Add" in kinds
 
 
 def keras_digits() -> Made:
