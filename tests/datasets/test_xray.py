@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ ROWS = [
 ]
 
 
-def write_collection(folder: Path, rows: list[tuple[str, ...]] = ROWS) -> Path:
+def write_collection(folder: Path, rows: Sequence[tuple[str, ...]] = ROWS) -> Path:
     (folder / "images").mkdir(parents=True)
     lines = [HEADER]
     for number, (patient, finding, view, modality, name) in enumerate(rows):
