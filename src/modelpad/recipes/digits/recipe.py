@@ -11,8 +11,9 @@ from modelpad.recipes.digits.model import ARCHITECTURES, build_model
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.card import Card
-from modelpad.training.classification import TESTED_ONCE, Predictions, plan_fields
+from modelpad.training.classification import evaluate_classifier, plan_fields
 from modelpad.training.custom import resolve_custom
+from modelpad.training.evaluated import evaluated_split, pick_examples
 from modelpad.training.figures import draw_network
 from modelpad.training.keras import estimate_accuracy, fit, predict
 from modelpad.training.metrics import accuracy
@@ -60,9 +61,8 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     test = splits.test.in_memory()  # image files are decoded once, not on each access
     items = splits.inputs(test)
     scores = predict(final, items)
-    predictions = Predictions(test.images, test.labels, scores, classes, splits.sketch)
-    metrics = {"test_accuracy": predictions.accuracy, **estimate}
-    metrics |= custom.measure(test.labels, scores)
+    tested = evaluated_split(test, inverted=splits.sketch, seed=run.seed)
+    metrics = estimate | custom.measure(test.labels, scores)
     if pens is not None:
         metrics["drawn_accuracy"] = accuracy(pens.labels, predict(final, splits.inputs(pens)))
 
@@ -83,10 +83,8 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "batch_size": arch.batch_size,
             "augmentation": arch.augmentation,
         },
-        classes=classes,
-        confusion=predictions.confusion,
         limits=DIGIT_LIMITS if splits.sketch else OTHER_LIMITS,
-        notes=(*splits.notes, *note, TESTED_ONCE),
+        notes=(*splits.notes, *note),
     )
     source = KerasSource(final)
     inputs, outputs = plan_fields(source, splits.field, classes)
@@ -97,6 +95,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         proof={"image": items},
         metrics=metrics,
         card=card,
-        examples=predictions.examples(),
-        figures=[*predictions.draw(), draw_network(final)],
+        findings=evaluate_classifier(tested, test.labels, scores, classes),
+        examples=pick_examples(tested, test.labels, classes),
+        figures=[draw_network(final)],
     )
