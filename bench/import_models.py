@@ -69,7 +69,7 @@ APPLICATIONS: dict[str, tuple[int, str]] = {
     "VGG19": (224, "caffe"),
     "Xception": (299, "-1..1"),
 }
-RESIDUAL = 0.1  # scale of a residual branch
+SHIFT = 2.0  # of activations, in standard deviations
 LIMITS = {"": (0, 255), "-1..1": (-1, 1), "caffe": (-124, 151), "imagenet": (-2.1, 2.6)}
 
 
@@ -94,9 +94,9 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
     """Random weights that let signals through, as trained ones do: without, all answers are alike.
 
     Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
-    Residual branches are scaled down as in trained networks: at full strength, a hundred random
-    layers amplify rounding errors until nothing else is left (Yang et al., 2019, "A mean field
-    theory of batch normalization").
+    They shift most activations into their linear range: else a hundred random layers amplify
+    rounding errors until nothing else is left (Yang et al., 2019, "A mean field theory of batch
+    normalization"), which trained networks do not.
     """
     import torch
 
@@ -110,23 +110,14 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
             kernel.assign(rng.normal(0, np.sqrt(2 / fan), tuple(kernel.shape)).astype(np.float32))
     for layer in normalisations:
         layer.momentum = 0.0
-        if layer.scale and ends_branch(layer):
-            layer.gamma.assign(np.full(layer.gamma.shape, RESIDUAL, np.float32))
+        if layer.center:
+            layer.beta.assign(np.full(layer.beta.shape, SHIFT, np.float32))
     if normalisations:
         coarse = rng.uniform(*limits, (8, 8, 8, 3)).astype(np.float32)
         cells = -(-side // 8)
         pictures = coarse.repeat(cells, axis=1).repeat(cells, axis=2)[:, :side, :side]
         with torch.no_grad():
             model(pictures, training=True)
-
-
-def ends_branch(layer: Any) -> bool:
-    """Whether a layer's output is added to another, directly or after dropout or activation."""
-    following = [node.operation for node in layer._outbound_nodes]
-    kinds = {type(each).__name__ for each in following}
-    if kinds & {"Dropout", "Activation"} and len(following) == 1:
-        return ends_branch(following[0])
-    return "Add" in kinds
 
 
 def keras_digits() -> Made:
@@ -177,7 +168,8 @@ def keras_several() -> Made:
     both = layers.Concatenate()([layers.GlobalAveragePooling2D()(seen), layers.Dense(16)(row)])
     outputs = [layers.Dense(5, activation="softmax", name="kind")(both)]
     outputs.append(layers.Dense(1, name="price")(both))
-    return keras.Model([row, picture], outputs), ImportRequest(), None
+    request = ImportRequest(inputs=("picture=image:64x64x3,scale=0..1",))
+    return keras.Model([row, picture], outputs), request, None
 
 
 def torch_transformer() -> Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ ROWS = [
 ]
 
 
-def write_collection(folder: Path, rows: list[tuple[str, ...]] = ROWS) -> Path:
+def write_collection(folder: Path, rows: Sequence[tuple[str, ...]] = ROWS) -> Path:
     (folder / "images").mkdir(parents=True)
     lines = [HEADER]
     for number, (patient, finding, view, modality, name) in enumerate(rows):
@@ -46,10 +47,10 @@ def test_findings_are_classes_and_patients_are_groups(tmp_path: Path) -> None:
     assert data.train.names[0] == "images/a.png"
     assert data.train.images[2, 0, 0] == 40
     assert data.notes == (
-        "5 of 8 rows are used: PA, AP views.",
-        "1 rows are no X-rays and are left out.",
-        "1 X-rays have other views: L 1.",
-        "1 have no finding that is used: todo 1.",
+        "Used: 5 of 8 rows, with the views PA, AP.",
+        "Left out, no X-rays: 1.",
+        "Left out, other views: 1 (L 1).",
+        "Left out, other findings: 1 (todo 1).",
     )
 
 

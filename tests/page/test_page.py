@@ -105,8 +105,9 @@ def test_snippets_and_card(page: Page, server: Any) -> None:
     assert card.get_by_role("img", name="loss by epoch").count() == 1
 
 
-FINDINGS = {
-    "warnings": ["A demonstration and no medical device.", "No better <b>than</b> chance."],
+WARNINGS = ["A demonstration and no medical device.", "No better <b>than</b> chance."]
+FINDINGS: dict[str, Any] = {
+    "warnings": WARNINGS,
     "metrics": {"cross_validated_accuracy": 0.9, "cross_validated_auc": 0.95123456},
     "intervals": {"cross_validated_accuracy": [0.8, 0.96]},
     "classes": [
@@ -134,7 +135,7 @@ def test_warnings_come_first_and_scores_have_intervals(page: Page, server: Any, 
     page.set_viewport_size({"width": width, "height": 900})
     page.reload()
     warnings = page.get_by_role("note", name="Warning")
-    expect(warnings.locator("p")).to_have_text(FINDINGS["warnings"])
+    expect(warnings.locator("p")).to_have_text(WARNINGS)
     pad, note = page.locator("canvas.pad").bounding_box(), warnings.bounding_box()
     assert pad is not None
     assert note is not None

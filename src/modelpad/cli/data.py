@@ -58,7 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         choices=("classification", "multi-label", "regression", "unlabelled"),
-        help="type of the target columns",
+        metavar="TASK",
+        help="classification, multi-label, regression or unlabelled",
     )
     parser.add_argument(
         "--group",

@@ -44,7 +44,7 @@ class Duplicates:
         """
         owners = _Sets(count)
         if groups is not None:
-            first = {}
+            first: dict[int, int] = {}
             for index, group in enumerate(groups.tolist()):
                 owners.join(index, first.setdefault(group, index))
         for members in (*self.exact, *self.near):

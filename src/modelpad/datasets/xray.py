@@ -24,7 +24,7 @@ from modelpad.datasets.options import LoadOptions, OnUnreadable, XrayOptions
 from modelpad.datasets.progress import Progress
 from modelpad.datasets.split import Split
 from modelpad.datasets.table import find_image, require_files
-from modelpad.datasets.table_file import MAX_ROWS, read_lines
+from modelpad.datasets.table_file import read_lines
 from modelpad.errors import DataSetInvalid
 
 METADATA = "metadata.csv"
@@ -32,6 +32,7 @@ COLUMNS = ("patientid", "finding", "view", "modality", "folder", "filename")
 MODALITY = "X-ray"
 UNKNOWN = ("", "todo", "unknown")
 LISTED = 4
+MAX_ROWS = 1_000_000
 
 Row = Mapping[str, str]
 
@@ -116,15 +117,19 @@ def select_rows(rows: Sequence[Row], options: XrayOptions) -> Selected:
     viewed = [row for row in pictures if row["view"].casefold() in views]
     found = [(row, classify(row["finding"], options)) for row in viewed]
     kept = [(row, label) for row, label in found if label is not None]
-    others = Counter(row["view"] or "none" for row in pictures if row not in viewed)
+    others = Counter(
+        row["view"] or "none" for row in pictures if row["view"].casefold() not in views
+    )
     unused = Counter(row["finding"] or "none" for row, label in found if label is None)
-    notes = [f"{len(kept):,} of {len(rows):,} rows are used: {', '.join(options.views)} views."]
+    notes = [
+        f"Used: {len(kept):,} of {len(rows):,} rows, with the views {', '.join(options.views)}."
+    ]
     if len(rows) > len(pictures):
-        notes.append(f"{len(rows) - len(pictures):,} rows are no X-rays and are left out.")
+        notes.append(f"Left out, no X-rays: {len(rows) - len(pictures):,}.")
     if others:
-        notes.append(f"{others.total():,} X-rays have other views: {list_counts(others)}.")
+        notes.append(f"Left out, other views: {others.total():,} ({list_counts(others)}).")
     if unused:
-        notes.append(f"{unused.total():,} have no finding that is used: {list_counts(unused)}.")
+        notes.append(f"Left out, other findings: {unused.total():,} ({list_counts(unused)}).")
     return Selected(tuple(row for row, _ in kept), tuple(label for _, label in kept), tuple(notes))
 
 

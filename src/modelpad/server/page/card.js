@@ -30,8 +30,10 @@ const chart = (history, metric) => {
 };
 
 const confusionChart = ({ labels, matrix }) => {
-  const most = Math.max(...matrix.flat()), size = 34, left = 30;
-  const edge = left + labels.length * size;
+  const most = Math.max(...matrix.flat()), size = 34;
+  const names = labels.map((label) => (label.length > 12 ? `${label.slice(0, 11)}…` : label));
+  const longest = Math.max(...names.map((name) => name.length)), left = Math.max(30, 14 + longest * 7), slanted = longest > 4;
+  const edge = left + labels.length * size, width = Math.max(edge + (slanted ? left / 2 : 0), WIDTH);
   const cells = matrix.flatMap((row, truth) => row.map((number, answer) => {
     if (!number) return [];
     const strength = 0.12 + 0.88 * (Math.log1p(number) / Math.log1p(most));
@@ -43,9 +45,12 @@ const confusionChart = ({ labels, matrix }) => {
     ];
   })).flat();
   return make("figure", { class: "plain" }, make("h3", {}, "Confusion matrix: rows are true classes, columns are predictions"),
-    svg("svg", { viewBox: `0 0 ${edge} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
-      labels.map((label, index) => svg("text", { x: left + index * size + size / 2, y: left - 8, "text-anchor": "middle" }, label.slice(0, 5))),
-      labels.map((label, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, label.slice(0, 4))), cells));
+    svg("svg", { viewBox: `0 0 ${width} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
+      names.map((name, index) => {
+        const x = left + index * size + size / 2, y = left - 8;
+        return svg("text", slanted ? { transform: `translate(${x} ${y}) rotate(-45)` } : { x, y, "text-anchor": "middle" }, name);
+      }),
+      names.map((name, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, name)), cells));
 };
 
 const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
