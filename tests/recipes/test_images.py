@@ -17,11 +17,11 @@ from modelpad.errors import DataSetInvalid, UsageError
 from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
 from modelpad.recipes.images.head import fit_head
+from modelpad.recipes.images.likeness import fit_likeness
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import photograph
-from modelpad.training.familiarity import fit_familiarity
 from modelpad.training.image_splits import Examples
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
@@ -84,15 +84,18 @@ def test_every_architecture_predicts_and_explains() -> None:
             assert float(found["heatmap"].amax()) <= 1
 
 
-def test_the_graph_computes_the_familiarity_of_the_gauge() -> None:
+def test_the_graph_computes_the_familiarity_of_the_likeness() -> None:
     rng = np.random.default_rng(0)
     net = Classifier(ARCHITECTURES["small"], 3, 64, 2).eval()
-    features = rng.normal(0, 1, (80, 256)).astype(np.float32)
-    gauge = fit_familiarity(features, np.arange(80) % 2, features[:40])
-    served = Served(net, Extras("classification", gauge=gauge))
+    labels = np.arange(80) % 2
+    features = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels]).astype(np.float32)
+    likeness = fit_likeness(features, labels, 0).with_threshold(features[:, 0])
+    served = Served(net, Extras("classification", likeness=likeness))
     with torch.no_grad():
         found = served.recognise(torch.from_numpy(features)).numpy()[:, 0]
-    assert np.allclose(found, gauge.score(features), rtol=1e-3, atol=1e-2)
+    assert np.allclose(found, likeness.score(features), atol=1e-5)
+    others = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels + 5]).astype(np.float32)
+    assert likeness.score(others).max() < likeness.score(features).min()
 
 
 def test_the_head_separates_two_classes_and_weighs_them() -> None:

@@ -28,7 +28,7 @@ ALLOWED_LOSS = 0.005
 CALIBRATION = 100  # pictures
 JUDGED = 1_000  # pictures
 BATCH = 32
-OPERATORS = ("Conv", "Clip", "Add")  # the linear head and what follows stay float32
+OPERATORS = ("Conv", "Clip")  # the linear head and what follows stay float32
 
 Outputs = dict[str, NDArray[np.float32]]
 

@@ -7,7 +7,7 @@ split would be too small to stop it in time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from modelpad.recipes.images.head import fit_head
+from modelpad.recipes.images.likeness import Likeness, fit_likeness
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
 from modelpad.recipes.images.tuning import Plan, Tuner
@@ -22,7 +23,6 @@ from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.calibration import fit_temperature, soften
 from modelpad.training.classification import evaluate_classifier
 from modelpad.training.evaluated import evaluated_split
-from modelpad.training.familiarity import Gauge, fit_familiarity, fit_threshold
 from modelpad.training.findings import Findings
 from modelpad.training.image_splits import Examples, ImageSplits
 from modelpad.training.run import Run
@@ -43,7 +43,7 @@ class Fitted:
 
     net: Classifier
     temperature: float
-    gauge: Gauge | None
+    likeness: Likeness
     judged: Examples
     findings: Findings = field(default_factory=Findings)
 
@@ -61,12 +61,11 @@ def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitte
     for train, held_out in make_folds(labels, rng, groups=splits.train.groups):
         head = fit_head(features[train], labels[train], loss, run.seed)
         logits[held_out] = head.predict(features[held_out])
-        gauge = fit_familiarity(features[train], labels[train], features[held_out])
-        known[held_out] = gauge.score(features[held_out])
+        likeness = fit_likeness(features[train], labels[train], run.seed)
+        known[held_out] = likeness.score(features[held_out])
     temperature = fit_temperature(logits, labels)
     fit_head(features, labels, loss, run.seed).copy_to(net.head)
-    gauge = fit_familiarity(features, labels, features)
-    gauge = replace(gauge, threshold=fit_threshold(known))
+    likeness = fit_likeness(features, labels, run.seed).with_threshold(known)
     items = evaluated_split(splits.train, out_of_fold=True, seed=run.seed)
     findings = evaluate_classifier(
         items,
@@ -75,7 +74,7 @@ def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitte
         splits.data.classes,
         uncalibrated=soften(logits),
     )
-    return Fitted(net, temperature, gauge, examples, findings)
+    return Fitted(net, temperature, likeness, examples, findings)
 
 
 def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
@@ -103,8 +102,9 @@ def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitt
     logits = apply_head(net, features)
     temperature = fit_temperature(logits, validation.labels)
     some = choose_some(examples, FEATURES_OF, run.seed)
-    gauge = fit_familiarity(extract_features(net, some, run), some.labels, features)
-    return Fitted(net, temperature, gauge, validation)
+    likeness = fit_likeness(extract_features(net, some, run), some.labels, run.seed)
+    likeness = likeness.with_threshold(likeness.score(features))
+    return Fitted(net, temperature, likeness, validation)
 
 
 def extract_features(net: Classifier, examples: Examples, run: Run) -> Features:

@@ -16,7 +16,7 @@ from torch import nn
 from modelpad.datasets import Task
 from modelpad.recipes.images import ArchitectureName
 from modelpad.recipes.images.backbone import load_pretrained
-from modelpad.training.familiarity import Gauge
+from modelpad.recipes.images.likeness import EPSILON, Likeness
 
 CENTRE, SPREAD = 127.0, 128.0  # of the pixels that the pretrained weights expect
 
@@ -122,7 +122,7 @@ class Extras:
     task: Task
     temperature: float = 1.0
     heatmap: bool = True
-    gauge: Gauge | None = None
+    likeness: Likeness | None = None
     scale: torch.Tensor | None = None
     offset: torch.Tensor | None = None
 
@@ -138,10 +138,8 @@ class Served(nn.Module):
     def __init__(self, net: Classifier, extras: Extras) -> None:
         super().__init__()
         self.net, self.extras = net, extras
-        gauge = extras.gauge
-        if gauge is not None:
-            for name in ("mean", "scale", "directions", "kernel", "bias"):
-                self.register_buffer(f"gauge_{name}", torch.from_numpy(getattr(gauge, name)))
+        if extras.likeness is not None:
+            self.register_buffer("centres", torch.from_numpy(extras.likeness.centres))
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """The outputs by name."""
@@ -151,7 +149,7 @@ class Served(nn.Module):
         found = {name_output(self.extras.task): self.predict(logits)}
         if self.extras.heatmap:
             found["heatmap"] = self.explain(maps, logits)
-        if self.extras.gauge is not None:
+        if self.extras.likeness is not None:
             found["familiarity"] = self.recognise(features)
         return found
 
@@ -172,11 +170,9 @@ class Served(nn.Module):
         return seen / seen.amax(dim=(1, 2), keepdim=True).clamp_min(1e-6)
 
     def recognise(self, features: torch.Tensor) -> torch.Tensor:
-        """The familiarity (N, 1), as `Gauge.score` computes it."""
-        y = (features - self.gauge_mean) / self.gauge_scale
-        nearest = (y @ self.gauge_kernel + self.gauge_bias).amax(dim=1, keepdim=True)
-        along = (y @ self.gauge_directions).square().sum(dim=1, keepdim=True)
-        familiarity: torch.Tensor = nearest - y.square().sum(dim=1, keepdim=True) + along
+        """The familiarity (N, 1), as `Likeness.score` computes it."""
+        units = features / features.norm(dim=1, keepdim=True).clamp_min(EPSILON)
+        familiarity: torch.Tensor = (units @ self.centres.T).amax(dim=1, keepdim=True)
         return familiarity
 
 

@@ -46,9 +46,9 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     run.set_epochs(arch.epochs)
     loss = Loss(options.loss, weights)
     fitted = (fit_few if few else fit_many)(net, splits, loss, run)
-    gauge = None if options.no_unknown else fitted.gauge
+    likeness = None if options.no_unknown else fitted.likeness
     heatmap = arch.pooled and not options.no_heatmap
-    served = Served(net, Extras("classification", fitted.temperature, heatmap, gauge))
+    served = Served(net, Extras("classification", fitted.temperature, heatmap, likeness))
     quantize = options.quantize == "auto"
     finished = finish_model(served, fitted.judged, side, quantize=quantize)
 
@@ -58,7 +58,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     label = Label(
         "label",
         classes,
-        familiarity=gauge.field if gauge else None,
+        familiarity=likeness.field if likeness else None,
         heatmap=Heatmap("heatmap", over=field.name) if heatmap else None,
     )
     scores = next(spec for spec in finished.source.outputs if spec.name == "label")
