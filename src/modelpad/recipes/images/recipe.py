@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -51,6 +53,9 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     served = Served(net, Extras("classification", fitted.temperature, heatmap, likeness))
     quantize = options.quantize == "auto"
     finished = finish_model(served, fitted.judged, side, quantize=quantize)
+
+    if likeness is not None:
+        likeness = replace(likeness, threshold=likeness.threshold + finished.shift)
 
     findings = join_findings(fitted.findings, test_model(finished, splits, run))
     shown = splits.test if len(splits.test) else splits.train
