@@ -29,7 +29,8 @@ from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS, make_folds
 
 FEATURES_OF = 5_000  # pictures that the head is first fitted on
-BATCH = 32
+BATCH = 32  # pictures that are read at a time where nothing is learnt
+STEPS, BATCH_SIZES = 20, (8, 32)  # small data still makes some steps an epoch
 
 Features = NDArray[np.float32]
 
@@ -88,7 +89,8 @@ def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitt
         fit_head(features, first.labels, loss, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
-    plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed)
+    size = int(np.clip(len(examples.labels) // STEPS, *BATCH_SIZES))
+    plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed, size)
     tuner = Tuner(net, examples, plan)
     run.restore(tuner.read)
     with run.interruptible():
