@@ -29,6 +29,7 @@ FLOORS = {
     "training": 4,
     "jobs": 4,
     "store": 3,
+    "feedback": 3,
     "convert": 3,
     "engine": 2,
     "bundle": 1,
