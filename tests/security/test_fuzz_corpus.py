@@ -64,6 +64,7 @@ EXEMPT = {
     "convert.xgboost": "what XGBoost has loaded, after a check of its nesting",
     "convert.xgboost_trees": "what XGBoost itself has written",
     "datasets.inputs": "asks datasets.pictures",
+    "feedback.corrections": "asks the feedback store",
     "datasets.split": "asks the inputs",
     "engine.typed": "asks the fields",
     "training": "its own files",

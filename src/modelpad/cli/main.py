@@ -118,6 +118,16 @@ def add_store_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_feedback_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--feedback DIR`."""
+    parser.add_argument(
+        "--feedback",
+        metavar="DIR",
+        help="where corrections by users are stored: a folder, or sqlite:PATH (also: the variable"
+        " MODELPAD_FEEDBACK; default: none)",
+    )
+
+
 def add_common_options(parser: argparse._ActionsContainer, *, json: bool = True) -> None:
     """Adds `--json` and `--debug`."""
     if json:
