@@ -31,9 +31,8 @@ class FeedbackCollector:
     def __init__(self, store: FeedbackStore) -> None:
         """`store` exists. Nothing is shared with other processes but its file."""
         self._store = store
-        self._turn = (
-            asyncio.Lock()
-        )  # decoding a picture may take a hundred megabytes: one at a time
+        # One at a time: a decoded picture may have a hundred megabytes.
+        self._turn = asyncio.Lock()
 
     async def add(self, model: ServedModel, submission: Submission) -> Receipt:
         """Stores a submission durably. Raises as the fields and `FeedbackStore.add` do."""
