@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "serve models on a web page and an API",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
+    "feedback": "list, show, export and delete corrections by users",
     "data": "list data sets, or describe one",
     "doctor": "check this machine and report what to install",
 }

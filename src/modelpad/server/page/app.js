@@ -4,6 +4,7 @@ import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView } from "./card.js";
 import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
+import { feedbackPanel } from "./feedback.js";
 import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
@@ -56,7 +57,7 @@ const fillIn = (sample, widgets) => {
   for (const [name, { value }] of Object.entries(sample.inputs)) widgets[name]?.show(value);
 };
 
-const showModel = (model) => {
+const showModel = (model, takesFeedback) => {
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const result = make("div", { id: "answer" }, blankBars(model.outputs[0]));
   const widgets = Object.create(null);
@@ -73,8 +74,10 @@ const showModel = (model) => {
     const start = performance.now();
     try {
       const answer = await predict(model.name, values, mine.signal);
-      result.replaceChildren(...showAnswer(answer),
-        make("p", { class: "took" }, `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`));
+      const took = `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`;
+      const announce = (words) => { status.textContent = words; };
+      result.replaceChildren(...showAnswer(answer), make("p", { class: "took" }, took),
+        (takesFeedback && feedbackPanel(model, values, answer, announce, showError)) || "");
       status.textContent = describeAnswer(answer);
     } catch (error) {
       if (error.name !== "AbortError") report(error, ask);
@@ -112,13 +115,13 @@ forget.addEventListener("click", () => { forgetKey(); location.reload(); });
 onKeyChange(() => { forget.hidden = !currentKey(); });
 
 const start = async () => {
-  const models = await listModels();
+  const { models, feedback } = await listModels();
   const route = () => {
     const wanted = decodeURIComponent(location.hash.slice(1));
     const model = models.find(({ name }) => name === wanted) ?? models[0];
     nav.replaceChildren(...(models.length > 1 ? models.map(({ name }) =>
       make("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === model.name ? "page" : null }, name)) : []));
-    showModel(model);
+    showModel(model, feedback);
   };
   addEventListener("hashchange", route);
   route();
