@@ -27,6 +27,7 @@ FLOORS = {
     "deploy": 5,
     "cluster": 5,
     "training": 4,
+    "promotion": 4,
     "jobs": 4,
     "store": 3,
     "feedback": 3,

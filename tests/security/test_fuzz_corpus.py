@@ -66,6 +66,7 @@ EXEMPT = {
     "datasets.inputs": "asks datasets.pictures",
     "feedback.corrections": "asks the feedback store",
     "datasets.split": "asks the inputs",
+    "promotion": "the command line and files of the user's own",
     "engine.typed": "asks the fields",
     "training": "its own files",
     "server.lifecycle.catalogue": "asks the store",

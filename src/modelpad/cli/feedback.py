@@ -50,9 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.epilog = "example:\n  modelpad feedback show 0b7d1c6aa2f94e11 -o item.png"
     show.add_argument("id", metavar="ID", help="the correction's id, as listed")
     show.add_argument("-o", "--output", metavar="FILE", help="write the input to this new file")
-    exporting = add(
-        "export", export, "write a data set: class folders of pictures, or CSV"
-    )
+    exporting = add("export", export, "write a data set: class folders of pictures, or CSV")
     exporting.epilog = "example:\n  modelpad feedback export ./corrections --model digits"
     exporting.add_argument("folder", metavar="DIR", help="where to write it; must not exist yet")
     delete = add("delete", delete_entries, "delete corrections; their bytes are overwritten")

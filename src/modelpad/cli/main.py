@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "feedback": "list, show, export and delete corrections by users",
+    "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
     "doctor": "check this machine and report what to install",
 }
