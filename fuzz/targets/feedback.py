@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fuzz.models import MODELS, allow_errors, make_request
 from modelpad.feedback import make_item, restore_values
-from modelpad.server.protocols.feedback import read_submission
+from modelpad.server.protocols.feedback_body import read_submission
 
-DECODERS = ("modelpad.server.protocols.feedback",)
+DECODERS = ("modelpad.server.protocols.feedback_body",)
 
 
 def fuzz(data: bytes) -> None:

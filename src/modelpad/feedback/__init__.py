@@ -5,7 +5,7 @@ SQLite file, so that an item and its labels are written and deleted together.
 """
 
 from modelpad.feedback.corrections import HELD_OUT, TRAINING, read_corrections
-from modelpad.feedback.entry import MAX_NOTE_CHARS, Correction, Entry, Item, Receipt
+from modelpad.feedback.entry import Correction, Entry, Item, Receipt
 from modelpad.feedback.export import export_feedback
 from modelpad.feedback.items import find_label, make_item, restore_values
 from modelpad.feedback.location import locate_feedback
@@ -13,7 +13,6 @@ from modelpad.feedback.store import FeedbackLimits, FeedbackStore
 
 __all__ = [
     "HELD_OUT",
-    "MAX_NOTE_CHARS",
     "TRAINING",
     "Correction",
     "Entry",

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 
 JSON_TYPE = "application/json"
-MAX_NOTE_CHARS = 500
 ID_CHARS = 16
 
 
