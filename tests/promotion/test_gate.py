@@ -71,6 +71,7 @@ def test_a_better_version_gets_the_alias(
         "  right in only one: version 2 in 5, version 1 in 0; McNemar p = 0.0625",
         f"{GATE}: 1.0000 against 0.9018, holds",
         "shades@production is now version 2, was version 1.",
+        "To go back: modelpad models rollback shades",
     ]
     assert store.resolve("shades").version == 2
     assert store.desired_state("shades").traffic == {}

@@ -96,6 +96,8 @@ def write_outcome(outcome: Outcome) -> Iterator[str]:
     before = "" if outcome.baseline is None else f", was version {outcome.baseline}"
     if outcome.holds:
         yield f"{name}@{alias} is now version {outcome.candidate}{before}."
+        if alias == "production" and outcome.baseline not in (None, outcome.candidate):
+            yield f"To go back: modelpad models rollback {name}"
     else:
         stays = "is still unset" if outcome.baseline is None else f"stays {outcome.baseline}"
         yield f"Version {outcome.candidate} is not promoted: {name}@{alias} {stays}."
