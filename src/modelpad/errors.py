@@ -11,6 +11,7 @@
     ├── BundleInvalid           a bundle that cannot be read
     │   └── ChecksumMismatch    a file that has changed
     ├── StoreError              a store that cannot be read or written
+    │   └── FeedbackFull        as much feedback as may be kept
     ├── DataSetInvalid          a data set that is damaged or unsuitable for training
     ├── ModelFailed             the graph failed while it ran
     ├── Overloaded              the queue is full
@@ -92,6 +93,10 @@ class ChecksumMismatch(BundleInvalid):
 
 class StoreError(ModelpadError):
     """The store cannot be read or written."""
+
+
+class FeedbackFull(StoreError):
+    """The feedback has reached its limit of items or bytes. Details: `limit`."""
 
 
 class DataSetInvalid(ModelpadError):

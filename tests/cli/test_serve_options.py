@@ -11,6 +11,7 @@ from modelpad.cli.serve_options import read_options
 from modelpad.errors import UsageError
 from modelpad.server.options import (
     MB,
+    FeedbackOptions,
     LimitOptions,
     ModelOptions,
     NetworkOptions,
@@ -108,3 +109,12 @@ def test_values_that_make_no_sense_name_the_option(arguments: str, option: str) 
 
 def test_an_admin_may_have_a_key_from_the_environment() -> None:
     assert read("--admin", "ann", MODELPAD_API_KEYS="ann=12345678").security.admins == ("ann",)
+
+
+def test_feedback_goes_to_a_folder_or_a_file() -> None:
+    limits = ("--feedback-max-items", "5", "--feedback-max-mb", "0.5")
+    given = read("--feedback", "kept", *limits).feedback
+    assert given == FeedbackOptions(Path("kept/feedback.sqlite"), 5, MB // 2)
+    assert read(MODELPAD_FEEDBACK="sqlite:kept.db").feedback.path == Path("kept.db")
+    with pytest.raises(UsageError, match="postgres"):
+        read("--feedback", "postgres://host/db")

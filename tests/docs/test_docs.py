@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,6 @@ def test_the_commands_at_the_top_of_the_readme_exist() -> None:
 def test_modelpad_commands_in_the_docs_parse() -> None:
     for name, text in DOCS.items():
         for line in re.findall(r"^modelpad (.+)$", text, re.MULTILINE):
-            words = line.split("#")[0].replace("'", "").split()
+            words = shlex.split(line, comments=True)
             if words[0] in COMMANDS and "--help" not in words and "|" not in line:
                 assert build_parser(words).parse_args(words), f"{name}: {line}"

@@ -57,7 +57,7 @@ def test_the_backbone_is_the_published_network_with_its_normalisation_folded() -
         parts = [
             state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
         ]
-        return torch.nn.functional.batch_norm(x, *parts, eps=1e-3)
+        return torch.nn.functional.batch_norm(x, *parts, False, 0.1, 1e-3)
 
     pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 3, 33, 33))).float()
     conv, relu6 = torch.nn.functional.conv2d, torch.nn.functional.relu6

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from modelpad.errors import StoreError
 from modelpad.server import assembly
 from modelpad.server.assembly import (
     SMALL_MODELS_BYTES,
     build_auth,
     build_certificate,
+    build_feedback,
     build_load_options,
     build_traces,
     choose_worker_count,
 )
 from modelpad.server.options import (
     MB,
+    FeedbackOptions,
     LimitOptions,
     ModelOptions,
     NetworkOptions,
@@ -85,3 +88,11 @@ def test_certificates_and_traces_are_off_by_default() -> None:
     assert certificate is not None
     assert certificate.key == Path("key.pem")
     assert build_traces("") is None
+
+
+def test_feedback_is_off_by_default_and_its_place_is_checked_at_the_start(tmp_path: Path) -> None:
+    assert build_feedback(FeedbackOptions()) is None
+    assert build_feedback(FeedbackOptions(tmp_path / "new" / "feedback.sqlite")) is not None
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        build_feedback(FeedbackOptions(tmp_path / "file" / "feedback.sqlite"))

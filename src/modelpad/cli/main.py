@@ -25,6 +25,8 @@ COMMANDS = {
     "serve": "serve models on a web page and an API",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
+    "feedback": "list, show, export and delete corrections by users",
+    "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
     "doctor": "check this machine and report what to install",
 }
@@ -106,6 +108,16 @@ def add_store_option(parser: argparse._ActionsContainer) -> None:
         "--store",
         metavar="DIR",
         help="folder of the model store (default: MODELPAD_STORE, else a folder in your home)",
+    )
+
+
+def add_feedback_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--feedback DIR`."""
+    parser.add_argument(
+        "--feedback",
+        metavar="DIR",
+        help="where corrections by users are stored: a folder, or sqlite:PATH (also: the variable"
+        " MODELPAD_FEEDBACK; default: none)",
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelpad.cli.main import add_common_options, add_store_option
+from modelpad.cli.main import add_common_options, add_feedback_option, add_store_option
 from modelpad.cli.numbers import not_negative, number, port, positive
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ EXAMPLE = """examples:
   modelpad serve digits@3 --port 9000   one version of a model in the store
   modelpad serve --host 0.0.0.0 --api-keys keys.txt
                                         other machines may use it, with a key
+  modelpad serve pets --feedback ./feedback
+                                        ask on the page whether predictions are right
   modelpad serve --workers 4 --memory-limit 2000
                                         many models that share 2 GB of memory
 """
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_network_options(parser.add_argument_group("network"))
     add_security_options(parser.add_argument_group("security"))
     add_limit_options(parser.add_argument_group("limits"))
+    add_feedback_options(parser.add_argument_group("feedback"))
     add_worker_options(parser.add_argument_group("workers"))
     add_observability_options(parser.add_argument_group("observability"))
     add_common_options(parser, json=False)
@@ -199,6 +202,25 @@ def add_limit_options(group: argparse._ArgumentGroup) -> None:
         default=0,
         metavar="N",
         help="most items in one batch; 0: measure the best size for each model (default: 0)",
+    )
+
+
+def add_feedback_options(group: argparse._ArgumentGroup) -> None:
+    """Whether the page asks if predictions are right, and where the answers go."""
+    add_feedback_option(group)
+    group.add_argument(
+        "--feedback-max-items",
+        type=positive("--feedback-max-items", int),
+        default=10_000,
+        metavar="N",
+        help="most corrections to keep; more are rejected with 507 (default: %(default)s)",
+    )
+    group.add_argument(
+        "--feedback-max-mb",
+        type=positive("--feedback-max-mb", float),
+        default=1024.0,
+        metavar="MB",
+        help="most megabytes of inputs to keep (default: %(default)g)",
     )
 
 

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelpad.cli.settings import Settings, read_names, read_port
+from modelpad.cli.settings import Settings, find_feedback, read_names, read_port
 from modelpad.errors import UsageError
 from modelpad.server.options import (
     MB,
+    FeedbackOptions,
     LimitOptions,
     ModelOptions,
     NetworkOptions,
@@ -41,6 +42,9 @@ def read_options(
             max_batch_size=args.max_batch_size,
         ),
         workers=read_worker_options(args),
+        feedback=FeedbackOptions(
+            find_feedback(args, variables), args.feedback_max_items, to_bytes(args.feedback_max_mb)
+        ),
         log_requests=args.log_requests,
         otlp_endpoint=read_endpoint(args, variables),
     )

@@ -18,6 +18,7 @@ VARIABLES = {
     "MODELPAD_CACHE": "the folder of downloads and imported files",
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",
+    "MODELPAD_FEEDBACK": "where feedback is stored, as --feedback",
     "MODELPAD_OTLP_ENDPOINT": "the OpenTelemetry collector for serve, as --otlp-endpoint",
     "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
     "AIP_PREDICT_ROUTE": "Vertex AI: another path for /v1/models/MODEL:predict",
@@ -54,6 +55,19 @@ def read_port(environment: Mapping[str, str]) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise UsageError(f"{name} is {text!r}.", hint="Set it to a number from 0 to 65535.")
     return int(text)
+
+
+def find_feedback(args: argparse.Namespace, variables: Mapping[str, str]) -> Path | None:
+    """The file of `--feedback`, else of `MODELPAD_FEEDBACK`; None without either.
+
+    Raises `UsageError`.
+    """
+    given: str = args.feedback or variables.get("MODELPAD_FEEDBACK", "")
+    if not given:
+        return None
+    from modelpad.feedback import locate_feedback
+
+    return locate_feedback(given)
 
 
 def read_names(text: str) -> list[str]:

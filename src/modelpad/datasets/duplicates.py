@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.datasets.inputs import ImageFiles, Inputs, Texts, check_readable, join_inputs
-from modelpad.datasets.pictures import read_pictures
+from modelpad.datasets.pictures import Resize, read_pictures
 
 THUMBNAIL = 32
 HASH_ROWS = 8
@@ -94,7 +94,8 @@ def make_thumbnails(inputs: NDArray[np.uint8] | ImageFiles) -> Iterator[NDArray[
             grey = Image.fromarray(plain).convert("L")
             yield np.asarray(grey.resize(side, Image.Resampling.BOX), np.uint8)
         return
-    for path, result in zip(inputs.files, read_pictures(inputs.files, side, 1), strict=True):
+    resize = Resize(THUMBNAIL, THUMBNAIL)
+    for path, result in zip(inputs.files, read_pictures(inputs.files, resize, 1), strict=True):
         yield check_readable(path, result)
 
 

@@ -119,7 +119,7 @@ def join_inputs(first: Inputs, second: Inputs) -> Inputs:
     if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
         sizes = np.concatenate([first.sizes, second.sizes])
         channels = max(first.channels, second.channels)
-        return ImageFiles((*first.files, *second.files), sizes, channels, first.size)
+        return ImageFiles((*first.files, *second.files), sizes, channels, first.resize)
     if (
         isinstance(first, np.ndarray)
         and isinstance(second, np.ndarray)

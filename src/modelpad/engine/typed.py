@@ -149,6 +149,7 @@ class TypedAccess:
 
     def __init__(self, signature: Signature, read: ReadFile | None = None) -> None:
         """`read` reads the files of the bundle that the signature names."""
+        self.signature = signature
         self.inputs = TypedInputs(signature.inputs, signature.input_bindings, read)
         self.outputs = TypedOutputs(
             signature.outputs, signature.output_bindings, signature.other_outputs

@@ -182,9 +182,9 @@ def allow_origin(origin: str) -> dict[str, str]:
     """The headers that let a page of another origin send requests (https://fetch.spec.whatwg.org)."""
     return {
         "access-control-allow-origin": origin,
-        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-methods": "GET, POST, DELETE",
         "access-control-allow-headers": "authorization, content-type, x-api-key, x-modelpad-sticky,"
-        " x-request-id",
+        " x-modelpad-token, x-request-id",
         "access-control-max-age": "600",
         "vary": "origin",
     }

@@ -16,6 +16,7 @@ from modelpad.server.lifecycle.reconciler import Reconciler
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
+    FeedbackOptions,
     ModelOptions,
     NetworkOptions,
     RunningServer,
@@ -31,6 +32,7 @@ from modelpad.server.sources import ModelFinder
 from modelpad.server.workers.channel import SupervisorChannel
 
 if TYPE_CHECKING:
+    from modelpad.server.collector import FeedbackCollector
     from modelpad.server.host import ModelHost
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
@@ -156,7 +158,20 @@ def assemble_app(
         auth=auth,
         admins=security.admins,
         traces=traces,
+        feedback=build_feedback(options.feedback),
     )
+
+
+def build_feedback(options: FeedbackOptions) -> FeedbackCollector | None:
+    """Stores feedback, if the operator has named a place. Raises `StoreError`."""
+    if options.path is None:
+        return None
+    from modelpad.feedback import FeedbackLimits, FeedbackStore
+    from modelpad.server.collector import FeedbackCollector
+
+    store = FeedbackStore(options.path, FeedbackLimits(options.max_items, options.max_bytes))
+    store.create()
+    return FeedbackCollector(store)
 
 
 def build_auth(security: SecurityOptions, shared: SharedState) -> ApiKeyAuth | None:

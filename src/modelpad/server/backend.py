@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from modelpad.server.budget import ByteBudget
@@ -10,12 +12,19 @@ from modelpad.server.http.messages import ServerLimits
 from modelpad.server.inference import Inference
 from modelpad.server.security.access import AccessControl
 
+if TYPE_CHECKING:
+    from modelpad.server.collector import FeedbackCollector
+
 
 class Backend(msgspec.Struct, frozen=True):
-    """One of each; `budget` bounds the bytes of all requests in flight."""
+    """One of each; `budget` bounds the bytes of all requests in flight.
+
+    There is no `feedback` unless the operator asks for it.
+    """
 
     host: ModelHost
     inference: Inference
     access: AccessControl
     limits: ServerLimits
     budget: ByteBudget
+    feedback: FeedbackCollector | None = None

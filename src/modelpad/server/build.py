@@ -15,6 +15,7 @@ from modelpad.server.routes import ROUTES
 from modelpad.server.security.access import AccessControl
 
 if TYPE_CHECKING:
+    from modelpad.server.collector import FeedbackCollector
     from modelpad.server.model_table import ModelTable
     from modelpad.server.observability.traces import Traces
     from modelpad.server.security.auth import ApiKeyAuth
@@ -28,6 +29,7 @@ def build_app(
     auth: ApiKeyAuth | None = None,
     admins: Iterable[str] = (),
     traces: Traces | None = None,
+    feedback: FeedbackCollector | None = None,
 ) -> App:
     """The HTTP app with all routes; `app.backend` is what a gRPC server needs.
 
@@ -37,4 +39,5 @@ def build_app(
     budget = ByteBudget(limits.inflight_bytes)
     host = ModelHost(models, traces)
     access = AccessControl(host.metrics, auth, admins)
-    return App(Backend(host, Inference(host, budget), access, limits, budget), ROUTES, options)
+    backend = Backend(host, Inference(host, budget), access, limits, budget, feedback)
+    return App(backend, ROUTES, options)

@@ -80,7 +80,7 @@ class ModelTable:
         self._served: dict[str, ServedVersions] = {
             name: ServedVersions(name, each, max(each)) for name, each in versions.items()
         }
-        self._description: bytes | None = None
+        self._descriptions: dict[bool, bytes] = {}
 
     def __iter__(self) -> Iterator[ServedModel]:
         """The default version of every model."""
@@ -99,25 +99,24 @@ class ModelTable:
     def put(self, served: ServedVersions) -> None:
         """Replaces the versions of one name."""
         self._served = {**self._served, served.name: served}
-        self._description = None
+        self._descriptions.clear()
 
     def remove(self, name: str) -> ServedVersions:
         """Stops serving a name and returns its versions. Raises `ModelNotFound`."""
         removed = self.find_versions(name)
         self._served = {other: kept for other, kept in self._served.items() if other != name}
-        self._description = None
+        self._descriptions.clear()
         return removed
 
-    @property
-    def description(self) -> bytes:
-        """The JSON body of `GET /models`."""
-        if self._description is None:
-            self._description = json.dumps(
-                {"models": [model.describe() for model in self]},
+    def describe(self, *, feedback: bool = False) -> bytes:
+        """The JSON body of `GET /models`; `feedback` is whether the server collects any."""
+        if feedback not in self._descriptions:
+            self._descriptions[feedback] = json.dumps(
+                {"models": [model.describe() for model in self], "feedback": feedback},
                 ensure_ascii=False,
                 separators=(",", ":"),
             ).encode("utf-8")
-        return self._description
+        return self._descriptions[feedback]
 
     def find_versions(self, name: str) -> ServedVersions:
         """All loaded versions of a name. Raises `ModelNotFound`, listing the names that exist."""

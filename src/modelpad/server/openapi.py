@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
+from modelpad.fields import Label
 from modelpad.foreign_json import list_at, object_at
 from modelpad.server import errors
 from modelpad.server.http.messages import JSON, ServerLimits
@@ -39,7 +40,10 @@ MEANINGS = {
     "501": "modelpad does not have this part of the protocol",
     "503": "not ready",
     "504": "no response in time",
+    "507": "the server keeps no more feedback",
 }
+# The kind of output that a call needs; most need none in particular.
+EXAMPLE_OUTPUTS = {"classify": "label", "regress": "score", "/feedback/{model}": "label"}
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 
@@ -115,7 +119,8 @@ def _describe_responses(
     responses: Mapping[str, Schema], failures: set[str], route: Route
 ) -> dict[str, Schema]:
     content = {kind: {"schema": schema} for kind, schema in responses.items()}
-    described: dict[str, Schema] = {"200": {"description": "the response", "content": content}}
+    done: Schema = {"description": "the response", "content": content}
+    described: dict[str, Schema] = {route.operation.status: done}
     for status in sorted(failures):
         described[status] = {"description": MEANINGS[status]}
         if status != "304":
@@ -141,7 +146,7 @@ def _describe_name(name: str, served: list[ServedModel], example: ServedModel | 
 
 def _choose_example(endpoint: str, served: list[ServedModel]) -> ServedModel | None:
     """The model with the smallest input, among those that support the call."""
-    kind = {"classify": "label", "regress": "score"}.get(endpoint.rpartition(":")[2])
+    kind = EXAMPLE_OUTPUTS.get(endpoint.rpartition(":")[2])
     capable = [
         model
         for model in served
@@ -156,6 +161,8 @@ def _count_numbers(model: ServedModel) -> int:
 
 
 def _write_example(endpoint: str, model: ServedModel) -> object:
+    if endpoint.startswith("/feedback"):
+        return _write_feedback(model)
     items = {info.name: _make_item(info) for info in model.inputs}
     if "generate" in endpoint:
         return items
@@ -171,6 +178,17 @@ def _write_example(endpoint: str, model: ServedModel) -> object:
             }
             for info in model.inputs
         ]
+    }
+
+
+def _write_feedback(model: ServedModel) -> object:
+    signature = model.bundle.manifest.signature
+    values = {"text": "text", "number": 0, **dict.fromkeys(PICTURES, "data:image/png;base64,...")}
+    labels = [each.classes[0] for each in signature.outputs if isinstance(each, Label)]
+    return {
+        "inputs": {each.name: values.get(each.kind, []) for each in signature.inputs},
+        "prediction": next(iter(labels), ""),
+        "correct": True,
     }
 
 

@@ -99,6 +99,14 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     shutdown_timeout_s: float = 10.0
 
 
+class FeedbackOptions(msgspec.Struct, frozen=True):
+    """Where feedback is stored, in a SQLite file, and how much of it; None collects none."""
+
+    path: Path | None = None
+    max_items: int = 10_000
+    max_bytes: int = 1024 * MB
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
     """All options of `modelpad serve`; traces go to `otlp_endpoint`, if any."""
 
@@ -107,6 +115,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     security: SecurityOptions = msgspec.field(default_factory=SecurityOptions)
     limits: LimitOptions = msgspec.field(default_factory=LimitOptions)
     workers: WorkerOptions = msgspec.field(default_factory=WorkerOptions)
+    feedback: FeedbackOptions = msgspec.field(default_factory=FeedbackOptions)
     log_requests: bool = False
     otlp_endpoint: str = ""
 

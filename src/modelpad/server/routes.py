@@ -11,7 +11,7 @@ from modelpad.server.backend import Backend
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, Schema, make_object
 from modelpad.server.observability.metrics import CONTENT_TYPE
-from modelpad.server.protocols import native, tfserving
+from modelpad.server.protocols import feedback, native, tfserving
 from modelpad.server.protocols.openinference import routes as openinference
 from modelpad.server.routing import Names, Operation, Route
 
@@ -46,7 +46,8 @@ async def show_static(backend: Backend, request: Request, names: Names) -> Respo
 
 async def list_models(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /models`: everything that the page shows."""
-    return Response(backend.host.require_models().description, JSON)
+    models = backend.host.require_models()
+    return Response(models.describe(feedback=backend.feedback is not None), JSON)
 
 
 async def show_file(backend: Backend, request: Request, names: Names) -> Response:
@@ -94,6 +95,7 @@ READY = Operation("Readiness: the models are loaded and warm", STATE)
 
 ROUTES: tuple[Route, ...] = (
     *native.ROUTES,
+    *feedback.ROUTES,
     *tfserving.ROUTES,
     *openinference.ROUTES,
     Route(

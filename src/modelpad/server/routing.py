@@ -37,8 +37,8 @@ class Operation(msgspec.Struct, frozen=True):
     """The OpenAPI description of a route.
 
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
-    every such route can have. An operation that `needs_models` can return 503. `is_native` is for
-    the native API, which is described once for each model, by its fields.
+    every such route can have. Success has `status`. An operation that `needs_models` can return
+    503. `is_native` is for the native API, which is described once for each model, by its fields.
     """
 
     summary: str
@@ -47,6 +47,7 @@ class Operation(msgspec.Struct, frozen=True):
     failures: tuple[str, ...] = ()
     needs_models: bool = True
     is_native: bool = False
+    status: str = "200"
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -131,6 +131,21 @@ METADATA = make_object(
     }
 )
 
+MAX_NOTE_CHARS = 500
+MAX_VERSION = 10**9 - 1
+FEEDBACK_REQUEST = make_object(
+    {
+        "inputs": {"description": "as for /predict: values by name, or the only input's value"},
+        "prediction": {"type": "string", "description": "the label that was predicted"},
+        "correct": {"description": "true, or the right label"},
+    },
+    version={"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
+    note={"type": "string", "maxLength": MAX_NOTE_CHARS},
+)
+FEEDBACK_STORED = make_object(
+    {"id": TEXT, "token": TEXT, "model": TEXT, "label": TEXT, "replaced": {"type": "boolean"}}
+)
+
 COMPONENTS = {
     "Error": PROBLEM,
     "ErrorText": WORDS,
@@ -151,4 +166,6 @@ COMPONENTS = {
     "Numbers": NUMBERS,
     "Versions": VERSIONS,
     "Metadata": METADATA,
+    "FeedbackRequest": FEEDBACK_REQUEST,
+    "FeedbackStored": FEEDBACK_STORED,
 }

@@ -209,14 +209,17 @@ class LocalStore:
 
         self._change_state(name, change)
 
-    def desired_state(self, name: str, keep: int = 1) -> DesiredState:
+    def desired_state(self, name: str, keep: int = 1, alias: str = "") -> DesiredState:
         """The versions that a server should load, and how it routes requests.
 
         These are the version that the name refers to, those in the traffic split, the shadow and,
-        if `keep` is above 1, the newest `keep` versions.
+        if `keep` is above 1, the newest `keep` versions. With an `alias`, its version takes the
+        place of the name's; a traffic split and a shadow belong to the name, and are left out.
 
-        Raises `ModelNotFound` if there is no such model.
+        Raises `ModelNotFound` if there is no such model, and `VersionNotFound` without the alias.
         """
+        if alias:
+            return self._state_of_alias(name, keep, alias)
         default = self.resolve(name).version
         versions, state = self.versions(name), self._read_state(name)
         traffic = {v: share for v, share in state.traffic.items() if v in versions}
@@ -226,6 +229,14 @@ class LocalStore:
         aliases = {a: v for a, v in self.aliases(name).items() if v in loaded}
         split = traffic if sum(traffic.values()) == 100 else {}
         return DesiredState(default, frozenset(loaded), aliases, split, shadow)
+
+    def _state_of_alias(self, name: str, keep: int, alias: str) -> DesiredState:
+        default = self.resolve(f"{name}@{alias}").version
+        newest = self.versions(name)[-keep:] if keep > 1 else ()
+        loaded = frozenset({default, *newest})
+        return DesiredState(
+            default, loaded, {a: v for a, v in self.aliases(name).items() if v in loaded}
+        )
 
     def record_failure(self, name: str, version: int, reason: str | None) -> None:
         """Records why a server could not load a version; None clears the record.

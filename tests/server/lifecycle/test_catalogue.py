@@ -74,6 +74,20 @@ def test_the_newest_versions_are_kept(store: LocalStore, digits: Bundle) -> None
     assert make_catalogue(store, "a", keep=2).read_plans()["a"].versions == {2, 3}
 
 
+def test_an_alias_of_a_name_is_followed(store: LocalStore, digits: Bundle) -> None:
+    store.push(digits)
+    store.push(digits)
+    store.set_alias("digits", "staging", 1)
+    catalogue = make_catalogue(store, "digits@staging")
+    store.set_traffic("digits", {1: 50, 2: 50})
+    before = catalogue.read_plans()["digits"]
+    assert (before.default_version, before.versions, before.traffic) == (1, {1}, {})
+    store.set_alias("digits", "staging", 2)
+    assert catalogue.read_plans()["digits"].default_version == 2
+    kept = make_catalogue(store, "digits@staging", keep=2).read_plans()["digits"]
+    assert kept.versions == {1, 2}
+
+
 def test_a_version_of_a_name_is_fixed(store: LocalStore, digits: Bundle) -> None:
     catalogue = make_catalogue(store, "a@1")
     store.push(digits, "a")

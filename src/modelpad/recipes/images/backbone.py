@@ -46,7 +46,8 @@ class Convolution(nn.Module):
         y = conv2d(
             x, self.weight, self.bias, self.stride, 0 if total % 2 else total // 2, 1, self.groups
         )
-        return relu6(y) if self.active else y
+        output: torch.Tensor = relu6(y) if self.active else y
+        return output
 
 
 class Block(nn.Module):
@@ -64,7 +65,8 @@ class Block(nn.Module):
         """(N, taken, H, W) to (N, given, H / stride, W / stride)."""
         y = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
-        return x + y if self.residual else y
+        output: torch.Tensor = x + y if self.residual else y
+        return output
 
 
 def build_layers() -> nn.Sequential:

@@ -117,11 +117,11 @@ def split_pictures(pictures: Pictures, run: Run, *, divide: bool) -> ImageSplits
             sources=(describe_data(data),),
             notes=tuple(notes),
         )
-    kept = {
-        name: split.in_memory() if fits_memory(split, pictures.side) and len(split) else split
-        for name, split in (("train", splits.train), ("validation", splits.validation))
-    }
-    return replace(splits, **kept)
+    train, validation = (
+        split.in_memory() if fits_memory(split, pictures.side) and len(split) else split
+        for split in (splits.train, splits.validation)
+    )
+    return replace(splits, train=train, validation=validation)
 
 
 def fits_memory(split: Split, side: int) -> bool:
@@ -136,4 +136,5 @@ def weigh_classes(
     counts = np.bincount(labels, minlength=len(classes))
     if switch == "no" or counts.max() < UNBALANCED * counts.min():
         return np.ones(len(classes), np.float32)
-    return (counts.sum() / (len(classes) * counts)).astype(np.float32)
+    weights: NDArray[np.float32] = (counts.sum() / (len(classes) * counts)).astype(np.float32)
+    return weights

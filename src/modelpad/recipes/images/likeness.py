@@ -61,4 +61,5 @@ def fit_likeness(features: Features, labels: NDArray[np.int64], seed: int) -> Li
 def scale_to_one(features: Features) -> Features:
     """Each row divided by its length."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(lengths, EPSILON)
+    units: Features = features / np.maximum(lengths, EPSILON)
+    return units

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,21 +52,25 @@ class Tuner:
     def __init__(self, net: Classifier, examples: Examples, plan: Plan) -> None:
         self.net, self.examples, self.plan = net, examples, plan
         self.steps = max(1, len(examples.labels) // plan.batch_size)
-        self.frozen, self.trained = net.layers[: plan.frozen], net.layers[plan.frozen :]
+        self.frozen: nn.Sequential = net.layers[: plan.frozen]
+        self.trained: nn.Sequential = net.layers[plan.frozen :]
         self.frozen.requires_grad_(requires_grad=False)
         groups = list(self.group_parameters())
+        rates = [group["lr"] for group in groups]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
-            [float(group["lr"]) for group in groups],
+            rates,
             total_steps=self.steps * plan.epochs,
             pct_start=WARM_UP,
         )
         self.average = AveragedModel(
-            net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True
+            net,
+            multi_avg_fn=get_ema_multi_avg_fn(AVERAGE),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
 
-    def group_parameters(self) -> Iterator[dict[str, object]]:
+    def group_parameters(self) -> Iterator[dict[str, Any]]:
         """The parameters of each layer with their learning rate; the head's is the highest."""
         decay = LAYER_DECAY if self.net.arch.pretrained else 1.0
         rate = self.plan.rate

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from modelpad.errors import ModelNotFound, StoreError
+from modelpad.errors import ModelNotFound, StoreError, VersionNotFound
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.store import DesiredState, LocalStore, ResolvedBundle
 
@@ -23,8 +23,8 @@ class Catalogue:
     """Desired states and bundles by name.
 
     `words` are the names and paths of the command line, none for every model of the store; `given`
-    the bundles found by them. A plain name follows the store; a path, or a version of a name, stays
-    what it was.
+    the bundles found by them. A name, or an alias of a name, follows the store; a path, or a
+    version of a name, stays what it was.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Catalogue:
         self.overrides = overrides
         self._store = LocalStore(root)
         self._words = words
+        self._followed = dict(map(split_alias, words))
         self._options = options
         self._keep = keep
         self._given: dict[str, dict[int, ResolvedBundle]] = {}
@@ -76,7 +77,7 @@ class Catalogue:
         return not self._words or name in self._given or name in self.overrides.loaded
 
     def _is_fixed(self, name: str) -> bool:
-        return bool(self._words) and name not in self._words
+        return bool(self._words) and name not in self._followed
 
     def _is_given(self, name: str) -> bool:
         return name in self._given and (self._is_fixed(name) or not self._store.versions(name))
@@ -90,8 +91,8 @@ class Catalogue:
         for name in names:
             try:
                 plans[name] = self._plan(name)
-            except ModelNotFound:
-                pass  # it has just been removed
+            except (ModelNotFound, VersionNotFound):
+                pass  # it, or its alias, has just been removed
             except StoreError as error:
                 log.warning("%s: cannot read its state: %s", name, error.message)
         return plans
@@ -100,4 +101,10 @@ class Catalogue:
         if self._is_given(name):
             versions = self._given[name]
             return DesiredState(max(versions), frozenset(versions))
-        return self._store.desired_state(name, self._keep)
+        return self._store.desired_state(name, self._keep, self._followed.get(name, ""))
+
+
+def split_alias(word: str) -> tuple[str, str]:
+    """The name and alias of `NAME@ALIAS`; a version stays with the name, as it is no alias."""
+    name, _, alias = word.partition("@")
+    return (word, "") if alias.isdecimal() else (name, alias)

@@ -33,6 +33,7 @@ KEY_FAILURES = "modelpad_key_failures_total"
 SHADOWS = "modelpad_shadow_total"
 FAILURES = "modelpad_inference_failures_total"
 RESTARTS = "modelpad_worker_restarts_total"
+FEEDBACK = "modelpad_feedback_total"
 COUNTERS = {
     REQUESTS: "HTTP requests, by status.",
     VERSION_FAILURES: "Versions that failed to load.",
@@ -42,6 +43,7 @@ COUNTERS = {
     SHADOWS: "Predictions of shadow versions, by how they compare.",
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
     RESTARTS: "Workers replaced after they died, hung or used too much memory.",
+    FEEDBACK: "Predictions that people confirmed or corrected.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
 GRAPHS_OPEN = "modelpad_graphs_open"
@@ -186,6 +188,12 @@ class Metrics:
         """Counts a shadow's prediction: `same`, `different`, `failed` or `skipped`."""
         labels = (("model", model), ("result", result), ("version", str(version)))
         self._counters[SHADOWS][labels] += 1
+
+    def count_feedback(self, is_right: bool, *, model: str, version: int) -> None:
+        """Counts a prediction that a person confirmed, or corrected."""
+        result = "right" if is_right else "wrong"
+        labels = (("model", model), ("result", result), ("version", str(version)))
+        self._counters[FEEDBACK][labels] += 1
 
     def count_of(self, model: str, version: int) -> ModelCounts:
         """The totals of one version's engine."""

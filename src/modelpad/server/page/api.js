@@ -43,7 +43,8 @@ const ask = async (url, options = {}) => {
 
 export const readJson = async (url, options) => (await ask(url, options)).json();
 
-export const listModels = async () => (await readJson("/models")).models;
+// { models, feedback }: what is served, and whether the server collects feedback.
+export const listModels = () => readJson("/models");
 
 export const predict = async (model, values, signal) =>
   readJson(`/predict/${encodeURIComponent(model)}`, {
@@ -52,6 +53,16 @@ export const predict = async (model, values, signal) =>
     body: JSON.stringify(values),
     signal,
   });
+
+export const sendFeedback = (model, record) =>
+  readJson(`/feedback/${encodeURIComponent(model)}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(record),
+  });
+
+export const undoFeedback = (model, id, token) =>
+  readJson(`/feedback/${encodeURIComponent(model)}/${id}`, { method: "DELETE", headers: { "x-modelpad-token": token } });
 
 // The rows with their predictions, as CSV.
 export const predictCsv = async (model, body, signal) =>

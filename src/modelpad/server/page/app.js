@@ -4,6 +4,7 @@ import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView, warningsView } from "./card.js";
 import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
+import { feedbackPanel } from "./feedback.js";
 import { heatSwitch } from "./heatmap.js";
 import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
@@ -57,7 +58,7 @@ const fillIn = (sample, widgets) => {
   for (const [name, { value }] of Object.entries(sample.inputs)) widgets[name]?.show(value);
 };
 
-const showModel = (model) => {
+const showModel = (model, takesFeedback) => {
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const result = make("div", { id: "answer" }, blankBars(model.outputs[0]));
   const widgets = Object.create(null);
@@ -65,10 +66,9 @@ const showModel = (model) => {
   let running = null;
   const explain = (answer) => {
     const [over] = model.outputs.flatMap(({ heatmap }) => (heatmap ? [heatmap.over] : []));
-    if (over && answer.heatmap) {
-      result.append(heatSwitch());
-      widgets[over]?.explain?.(answer.heatmap);
-    }
+    if (!over || !answer.heatmap) return "";
+    widgets[over]?.explain?.(answer.heatmap);
+    return heatSwitch();
   };
   const ask = async () => {
     running?.abort();
@@ -81,9 +81,10 @@ const showModel = (model) => {
     const start = performance.now();
     try {
       const answer = await predict(model.name, values, mine.signal);
-      result.replaceChildren(...showAnswer(answer),
-        make("p", { class: "took" }, `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`));
-      explain(answer);
+      const took = `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`;
+      const announce = (words) => { status.textContent = words; };
+      result.replaceChildren(...showAnswer(answer), make("p", { class: "took" }, took), explain(answer),
+        (takesFeedback && feedbackPanel(model, values, answer, announce, showError)) || "");
       status.textContent = describeAnswer(answer);
     } catch (error) {
       if (error.name !== "AbortError") report(error, ask);
@@ -121,13 +122,13 @@ forget.addEventListener("click", () => { forgetKey(); location.reload(); });
 onKeyChange(() => { forget.hidden = !currentKey(); });
 
 const start = async () => {
-  const models = await listModels();
+  const { models, feedback } = await listModels();
   const route = () => {
     const wanted = decodeURIComponent(location.hash.slice(1));
     const model = models.find(({ name }) => name === wanted) ?? models[0];
     nav.replaceChildren(...(models.length > 1 ? models.map(({ name }) =>
       make("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === model.name ? "page" : null }, name)) : []));
-    showModel(model);
+    showModel(model, feedback);
   };
   addEventListener("hashchange", route);
   route();
