@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modelpad.convert import SourceModel
 from modelpad.convert.plans import InputPlan, OutputPlan
-from modelpad.fields import Field, Label
+from modelpad.fields import Familiarity, Field, Label
 from modelpad.training.figures import draw_confusion, draw_mistakes, encode_png
 from modelpad.training.metrics import accuracy, confusion
 from modelpad.training.recipe import Example
@@ -21,11 +21,15 @@ TESTED_ONCE = "The test set was used once, after training, and not to choose the
 
 
 def plan_fields(
-    source: SourceModel, field: Field, classes: Sequence[str]
+    source: SourceModel,
+    field: Field,
+    classes: Sequence[str],
+    familiarity: Familiarity | None = None,
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
     """The plans for a model that takes `field` as it is and returns (N, classes) probabilities."""
     scores = [spec for spec in source.outputs if spec.item_shape == (len(classes),)]
-    output = OutputPlan(Label("label", tuple(classes)), (scores or source.outputs)[0])
+    label = Label("label", tuple(classes), familiarity=familiarity)
+    output = OutputPlan(label, (scores or source.outputs)[0])
     return [InputPlan(field, source.inputs[0])], [output]
 
 
