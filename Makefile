@@ -17,7 +17,8 @@ PORT ?= 8080
 # Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo test test-slow test-frameworks check bench peers fuzz lock protos clean
+.PHONY: demo environments test test-slow test-frameworks test-fastai test-tensorflow test-kserve \
+  check bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -29,21 +30,29 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-# Imports and trainings two at a time. The others attack and measure, and would disturb each other.
-IMPORTING := tests/convert tests/docs tests/recipes tests/server/protocols
+# These attack, measure or rely on short deadlines, and would disturb each other; the others run two
+# at a time.
+MEASURING := tests/security/test_engine.py tests/security/test_http_memory.py tests/security/grpc \
+  tests/server/test_faults.py tests/server/lifecycle tests/server/workers
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(IMPORTING)
-	$(BIN)/python -m pytest -m slow $(addprefix --ignore=,$(IMPORTING))
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(addprefix --ignore=,$(MEASURING))
+	$(BIN)/python -m pytest -m slow $(MEASURING)
 
 # Frameworks that are too large, or too picky about versions, for the main environment.
-test-frameworks: $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
+test-frameworks: test-tensorflow test-fastai test-kserve
+
+test-fastai: $(VENV)/.fastai
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
+
+test-tensorflow: $(VENV)-tensorflow/.ready
 	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py tests/convert/test_tflite.py \
 	  tests/security/convert/test_tensorflow.py \
 	  tests/server/protocols/test_tensorflow_client.py \
 	  tests/cli/test_serve_folders.py::test_a_base_path_of_tensorflow_serving \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
+
+test-kserve: $(VENV)-kserve/.ready
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py
 
 check: $(VENV)/.dev
@@ -77,8 +86,12 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	touch $@
 
+# All environments; pip installs several at a time with `make -j`.
+environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
+
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -e '.[train,dev]'
 	touch $@
 
 # fastai depends on torchvision, which its core does not use: install its other dependencies only.
@@ -91,7 +104,7 @@ $(VENV)/.fastai: $(VENV)/.dev
 
 $(VENV)-tensorflow/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-tensorflow
-	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	  -e '.[tensorflow,grpc]' tf-keras pytest httpx
 	$(VENV)-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps tensorflow-serving-api

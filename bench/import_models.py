@@ -69,6 +69,7 @@ APPLICATIONS: dict[str, tuple[int, str]] = {
     "VGG19": (224, "caffe"),
     "Xception": (299, "-1..1"),
 }
+SHIFT = 2.0  # of activations, in standard deviations
 LIMITS = {"": (0, 255), "-1..1": (-1, 1), "caffe": (-124, 151), "imagenet": (-2.1, 2.6)}
 
 
@@ -93,7 +94,12 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
     """Random weights that let signals through, as trained ones do: without, all answers are alike.
 
     Kernels as He et al. (2015) draw them; normalisations take the statistics of random pictures.
+    They shift most activations into their linear range: else a hundred random layers amplify
+    rounding errors until nothing else is left (Yang et al., 2019, "A mean field theory of batch
+    normalization"), which trained networks do not.
     """
+    import torch
+
     rng = np.random.default_rng(0)
     normalisations = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
     for layer in model._flatten_layers():
@@ -104,11 +110,14 @@ def enliven(model: Any, side: int, limits: tuple[float, float]) -> None:
             kernel.assign(rng.normal(0, np.sqrt(2 / fan), tuple(kernel.shape)).astype(np.float32))
     for layer in normalisations:
         layer.momentum = 0.0
+        if layer.center:
+            layer.beta.assign(np.full(layer.beta.shape, SHIFT, np.float32))
     if normalisations:
         coarse = rng.uniform(*limits, (8, 8, 8, 3)).astype(np.float32)
         cells = -(-side // 8)
         pictures = coarse.repeat(cells, axis=1).repeat(cells, axis=2)[:, :side, :side]
-        model(pictures, training=True)
+        with torch.no_grad():
+            model(pictures, training=True)
 
 
 def keras_digits() -> Made:
@@ -159,7 +168,8 @@ def keras_several() -> Made:
     both = layers.Concatenate()([layers.GlobalAveragePooling2D()(seen), layers.Dense(16)(row)])
     outputs = [layers.Dense(5, activation="softmax", name="kind")(both)]
     outputs.append(layers.Dense(1, name="price")(both))
-    return keras.Model([row, picture], outputs), ImportRequest(), None
+    request = ImportRequest(inputs=("picture=image:64x64x3,scale=0..1",))
+    return keras.Model([row, picture], outputs), request, None
 
 
 def torch_transformer() -> Made:

@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from modelpad.bundle import Bundle, Manifest, open_bundle, write_bundle
 from modelpad.fields import Label, Score, Signature, Tensor, Text
 from modelpad.zoo import zoo_bundles
+from tests.warm_python import WarmPython
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,27 @@ def run_modelpad(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
             cwd=tmp_path,
             timeout=300,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """A process that has imported the frameworks, and forks for each command."""
+    warm = WarmPython()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def run_import(
+    tmp_path: Path, warm_python: WarmPython
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `run_modelpad("import", ...)`, in a process that has imported the frameworks."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"MODELPAD_STORE": str(tmp_path / "store")}
+        return warm_python.run(["import", *arguments], cwd=tmp_path, env=environment)
 
     return run
 

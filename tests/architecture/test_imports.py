@@ -37,6 +37,7 @@ FLOORS = {
     "zoo": 1,
     "confine": 0,
     "locations": 0,
+    "statistics": 0,
     "fields": 0,
     "errors": -1,
     "runtime": -1,

@@ -27,8 +27,9 @@ def test_an_unknown_option_names_the_nearest(run_modelpad: Any) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(run_modelpad: Any, command: str) -> None:
-    done = run_modelpad(command, "--help")
+def test_help_has_an_example_and_fits_the_terminal(run_modelpad: Any, command: str) -> None:
+    done = run_modelpad(command, "--help", COLUMNS="60")
     assert done.returncode == 0
     assert f"modelpad {command}" in done.stdout
     assert "example" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 60

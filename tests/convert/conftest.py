@@ -15,13 +15,13 @@ Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @pytest.fixture
-def served(run_modelpad: Any, serve: Any, tmp_path: Path) -> Callable[..., Ask]:
+def served(run_import: Any, serve: Any, tmp_path: Path) -> Callable[..., Ask]:
     """Imports with the arguments given and serves: answers a function that asks over HTTP."""
 
     def go(*arguments: str, saved: str = "") -> Ask:
         name = saved or "model"
         if arguments:
-            done = run_modelpad("import", *arguments, "--name", name)
+            done = run_import(*arguments, "--name", name)
             assert done.returncode == 0, done.stderr
             assert "Parity on" in done.stdout
         running = serve(name, store=tmp_path / "store")

@@ -290,9 +290,7 @@ def test_files_predict_as_what_wrote_them(
 
 
 SERVED = [
-    ("xgboost", "softmax", "trees.json"),
-    ("xgboost", "dart", "trees.ubj"),
-    ("xgboost", "categories", "trees.json"),
+    ("xgboost", "categories", "trees.ubj"),
     ("lightgbm", "linear trees multiclass", "trees.txt"),
     ("catboost", "classifier of three", "trees.cbm"),
 ]
@@ -300,12 +298,12 @@ SERVED = [
 
 @pytest.mark.parametrize(("framework", "kind", "name"), SERVED)
 def test_served_boosters_answer_raw_rows(
-    run_modelpad: Any, start_serving: Any, tmp_path: Path, framework: str, kind: str, name: str
+    run_import: Any, start_serving: Any, tmp_path: Path, framework: str, kind: str, name: str
 ) -> None:
     pytest.importorskip(framework)
     model, predict = FRAMEWORKS[framework][kind]()
     path = save(model, tmp_path / name)
-    done = run_modelpad("import", str(path), "--name", "model")
+    done = run_import(str(path), "--name", "model")
     assert done.returncode == 0, done.stderr
     source = open_source(path, ImportRequest())
     rows = hard_rows(source)[:80]

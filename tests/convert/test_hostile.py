@@ -370,10 +370,10 @@ def test_hdf5_bombs_and_links(tmp_path: Path) -> None:
 )
 @pytest.mark.slow
 def test_rubbish_is_refused_in_words(
-    run_modelpad: Any, tmp_path: Path, name: str, body: bytes
+    run_import: Any, tmp_path: Path, name: str, body: bytes
 ) -> None:
     (tmp_path / name).write_bytes(body)
-    done = run_modelpad("import", name, "--input", "tensor:float32[4]")
+    done = run_import(name, "--input", "tensor:float32[4]")
     assert done.returncode in (1, 2), done.stdout
     assert "defect" not in done.stderr
     assert "Traceback" not in done.stderr

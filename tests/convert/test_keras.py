@@ -135,7 +135,7 @@ def test_recurrence(served: Any, keras: Any, tmp_path: Path, assert_close: Any) 
 
 @pytest.mark.slow
 def test_the_classic_pair_gives_the_drawing_pad(
-    run_modelpad: Any, keras: Any, tmp_path: Path
+    run_modelpad: Any, run_import: Any, keras: Any, tmp_path: Path
 ) -> None:
     layers = keras.layers
     model = keras.Sequential(
@@ -147,8 +147,8 @@ def test_the_classic_pair_gives_the_drawing_pad(
     )
     (tmp_path / "model.json").write_text(model.to_json())
     model.save(tmp_path / "model.h5")
-    done = run_modelpad(
-        *("import", "model.json", "model.h5", "--name", "digits2"),
+    done = run_import(
+        *("model.json", "model.h5", "--name", "digits2"),
         *("--input", "sketch:28x28,scale=0..1"),
         *("--output", "labels:0,1,2,3,4,5,6,7,8,9", "--json"),
     )
@@ -177,10 +177,12 @@ def test_a_live_model_is_saved(
 
 
 @pytest.mark.slow
-def test_export_back_is_the_same_model(run_modelpad: Any, keras: Any, tmp_path: Path) -> None:
+def test_export_back_is_the_same_model(
+    run_modelpad: Any, run_import: Any, keras: Any, tmp_path: Path
+) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.keras")
-    assert run_modelpad("import", "net.keras", "--input", "image,scale=0..1").returncode == 0
+    assert run_import("net.keras", "--input", "image,scale=0..1").returncode == 0
     done = run_modelpad("export", "net", "--to", "keras", "back")
     assert done.returncode == 0, done.stderr
     again = keras.models.load_model(tmp_path / "back" / "model.keras")

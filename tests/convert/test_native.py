@@ -21,8 +21,9 @@ import pytest
 
 import modelpad
 from modelpad.bundle import Bundle, NativeModel, open_bundle, write_bundle
-from modelpad.engine import MemoryBudget, Session
+from modelpad.engine import MemoryBudget, Session, native
 from modelpad.errors import BundleInvalid, UsageError
+from tests.warm_python import WarmPython
 
 pytest.importorskip("psutil")
 pytest.importorskip("skops")
@@ -137,16 +138,19 @@ MAKERS: dict[str, Callable[[Path], Case]] = {
 }
 
 
-def run_import(case: Case, store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def import_case(
+    warm: WarmPython, case: Case, store: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     samples = case.path.with_suffix(".samples.csv")
     if case.inputs.dtype == object:
         samples = samples.with_suffix(".txt")
         samples.write_text("\n".join(text for text in TEXTS if text) + "\n", encoding="utf-8")
     else:
         np.savetxt(samples, case.inputs, delimiter=",", fmt="%.9g")
-    command = [sys.executable, "-m", "modelpad", "import", str(case.path), "--name", case.name]
-    options = ["--samples", str(samples), "--store", str(store), *arguments]
-    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
+    command = ["import", str(case.path), "--name", case.name, "--samples", str(samples)]
+    return warm.run(
+        [*command, "--store", str(store), *arguments], cwd=case.path.parent, env=os.environ
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,14 +159,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def import_native(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+def import_native(
+    store: Path, tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython
+) -> Callable[[str], Case]:
     """Imports a model natively, once."""
     made: dict[str, Case] = {}
 
     def get(kind: str) -> Case:
         if kind not in made:
             case = MAKERS[kind](tmp_path_factory.mktemp("files"))
-            done = run_import(case, store, "--backend", "native", "--json")
+            done = import_case(warm_python, case, store, "--backend", "native", "--json")
             assert done.returncode == 0, done.stderr
             facts = json.loads(done.stdout)
             assert facts["parity"]["relative_difference"] <= 1e-5
@@ -323,8 +329,10 @@ def test_a_server_without_the_framework_says_so(
     assert "pip install 'modelpad[xgboost]'" in done.stderr
 
 
-def test_a_failed_conversion_offers_the_native_backend(tmp_path: Path) -> None:
-    done = run_import(make_sklearn(tmp_path), tmp_path / "store")
+def test_a_failed_conversion_offers_the_native_backend(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
+    done = import_case(warm_python, make_sklearn(tmp_path), tmp_path / "store")
     assert done.returncode == 1
     assert "Or keep it in scikit-learn itself: --backend native" in done.stderr
 
@@ -350,7 +358,15 @@ def test_the_commands_say_how_a_model_runs(
     assert predicted.returncode == 0, predicted.stderr
 
 
-def test_save_keeps_a_model_in_memory(tmp_path: Path) -> None:
+def test_save_keeps_a_model_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = native.Worker
+
+    def count(*given: Any) -> Any:
+        started.append(start(*given))
+        return started[-1]
+
+    monkeypatch.setattr(native, "Worker", count)
     model = make_pipeline(StandardScaler(), LabelSpreading()).fit(IRIS.data, IRIS.target)
     entry = modelpad.save(model, "spread", samples=ROWS, backend="native", store=tmp_path)
     bundle = open_bundle(entry.folder)
@@ -358,6 +374,7 @@ def test_save_keeps_a_model_in_memory(tmp_path: Path) -> None:
     assert bundle.manifest.parity is not None
     assert bundle.manifest.parity["backend"] == "native"
     assert bundle.manifest.parity["largest_difference"] == 0
+    assert len(started) == 1, "one process checks the raw and the typed side"
     assert [*bundle.manifest.files] == ["native/model.skops"]
     assert bundle.graph_bytes == bundle.path("native/model.skops").stat().st_size
 

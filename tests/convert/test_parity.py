@@ -169,11 +169,11 @@ def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -
 
 
 @pytest.mark.slow
-def test_a_refused_model_leaves_nothing(run_modelpad: Any, tmp_path: Path) -> None:
+def test_a_refused_model_leaves_nothing(run_modelpad: Any, run_import: Any, tmp_path: Path) -> None:
     torch.save(make_net().state_dict(), tmp_path / "w.pt")
     (tmp_path / "mynet.py").write_text("import torch\n" + _source())
-    words = ("import", "w.pt", "--module", "mynet:make_net", "--input", "image:3x3x3,scale=0..1")
-    done = run_modelpad(*words, "--quantize", "int8", "--tolerance", "0")
+    words = ("w.pt", "--module", "mynet:make_net", "--input", "image:3x3x3,scale=0..1")
+    done = run_import(*words, "--quantize", "int8", "--tolerance", "0")
     assert done.returncode == 1
     assert "differs from the source model" in done.stderr
     assert run_modelpad("models", "list", "--json").stdout.strip() == '{"models": []}'
@@ -188,7 +188,7 @@ def _source() -> str:
 @pytest.mark.parametrize("kind", ["int8", "fp16"])
 @pytest.mark.slow
 def test_quantized_graphs_are_smaller_and_measured(
-    run_modelpad: Any, tmp_path: Path, kind: str
+    run_import: Any, tmp_path: Path, kind: str
 ) -> None:
     keras = pytest.importorskip("keras")
     layers = keras.layers
@@ -204,7 +204,7 @@ def test_quantized_graphs_are_smaller_and_measured(
     )
     model.save(tmp_path / "net.keras")
     scale = ("--input", "image,scale=0..1")
-    done = run_modelpad("import", "net.keras", *scale, "--quantize", kind, "--json")
+    done = run_import("net.keras", *scale, "--quantize", kind, "--json")
     assert done.returncode == 0, done.stderr
     import json
 

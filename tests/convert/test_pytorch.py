@@ -154,11 +154,11 @@ def test_a_module_without_an_example_says_what_to_give(tmp_path: Path, net: Any)
     assert "example" in caught.value.hint
 
 
-def test_weights_of_another_module_are_refused(run_modelpad: Any, net: Any, tmp_path: Path) -> None:
+def test_weights_of_another_module_are_refused(run_import: Any, net: Any, tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "other.pt")
-    done = run_modelpad("import", "other.pt", "--module", "mynet:make_net", *PICTURE)
+    done = run_import("other.pt", "--module", "mynet:make_net", *PICTURE)
     assert done.returncode == 1
     assert "do not fit the module" in done.stderr
-    done = run_modelpad("import", "other.pt", *PICTURE)
+    done = run_import("other.pt", *PICTURE)
     assert done.returncode == 2
     assert "--module" in done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import onnx
 from modelpad.runtime import load_onnxruntime
 from tests.conftest import Server
 from tests.convert.raw_graphs import CASES, Case, channels_first, graph, node
+from tests.warm_python import WarmPython
 
 NAMES = sorted(CASES)
 DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}
@@ -51,6 +50,7 @@ def served(
     cases: dict[str, Case],
     tmp_path_factory: pytest.TempPathFactory,
     start_serving: Callable[..., AbstractContextManager[tuple[Server, str]]],
+    warm_python: WarmPython,
 ) -> Iterator[Served]:
     """All graphs, imported in processes of their own and served under their names."""
     folder = tmp_path_factory.mktemp("raw")
@@ -58,8 +58,7 @@ def served(
         onnx.save(case.model, folder / f"{name}.onnx")
         words = ["import", f"{name}.onnx", "--name", name, *case.arguments]
         environment = os.environ | {"MODELPAD_STORE": str(folder / "store")}
-        command = [sys.executable, "-m", "modelpad", *words]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = warm_python.run(words, cwd=folder, env=environment)
         assert done.returncode == 0, done.stderr
     with start_serving(*cases, "--workers", "1", store=folder / "store") as (running, address):
         yield Served(running.url, address)
@@ -210,26 +209,26 @@ def test_two_states_answer_alone(served: Served, cases: dict[str, Case]) -> None
     assert np.array(reply.json()["outputs"]["stateN"]).shape == (2, 3, 8)
 
 
-def test_a_float_picture_without_scale_is_refused(run_modelpad: Any, tmp_path: Path) -> None:
+def test_a_float_picture_without_scale_is_refused(run_import: Any, tmp_path: Path) -> None:
     onnx.save(channels_first().model, tmp_path / "net.onnx")
-    done = run_modelpad("import", "net.onnx")
+    done = run_import("net.onnx")
     assert done.returncode == 2
     assert "which range their pixels have" in done.stderr
     assert "scale=0..1" in done.stderr
-    done = run_modelpad("import", "net.onnx", "--input", "tensor")
+    done = run_import("net.onnx", "--input", "tensor")
     assert done.returncode == 0, done.stderr
 
 
-def test_constant_answers_are_refused(run_modelpad: Any, tmp_path: Path) -> None:
+def test_constant_answers_are_refused(run_import: Any, tmp_path: Path) -> None:
     nodes = [node("Mul", "x zero", "y")]
     model = graph(nodes, [("x", 1, ["n", 2])], [("y", 1, ["n", 2])], zero=np.float32(0))
     onnx.save(model, tmp_path / "zero.onnx")
-    done = run_modelpad("import", "zero.onnx")
+    done = run_import("zero.onnx")
     assert done.returncode == 1
     assert "--samples" in done.stderr
 
 
-def test_a_wrong_size_is_the_clients_mistake(run_modelpad: Any, serve: Any, tmp_path: Path) -> None:
+def test_a_wrong_size_is_the_clients_mistake(run_import: Any, serve: Any, tmp_path: Path) -> None:
     """A graph may leave sides open and still need a certain size."""
     nodes = [node("Flatten", "x", "f"), node("MatMul", "f w", "y")]
     model = graph(
@@ -239,7 +238,7 @@ def test_a_wrong_size_is_the_clients_mistake(run_modelpad: Any, serve: Any, tmp_
         w=np.random.default_rng(0).normal(size=(10 * 10 * 3, 2)).astype(np.float32),
     )
     onnx.save(model, tmp_path / "sized.onnx")
-    done = run_modelpad("import", "sized.onnx", "--input", "image:10x10x3,scale=none")
+    done = run_import("sized.onnx", "--input", "image:10x10x3,scale=none")
     assert done.returncode == 0, done.stderr
     url = serve("sized", store=tmp_path / "store").url
     for side, status in ((10, 200), (11, 422), (10, 200)):

@@ -20,7 +20,7 @@ from tests.convert.raw_graphs import F, graph, node
 
 
 class Several(OnnxSource):
-    """A source with two signatures, as a SavedModel may have."""
+    """A source with two signatures, one of them by two names, as a SavedModel may have."""
 
     signature_name = "double"
 
@@ -31,7 +31,7 @@ class Several(OnnxSource):
             [("more", F, ["n", 2])],
             one=np.float32(1),
         )
-        return {"increment": OnnxSource(model)}
+        return {"increment": OnnxSource(model), "twice": self}
 
 
 @pytest.fixture
@@ -39,7 +39,10 @@ def url(serve: Any, tmp_path: Path) -> str:
     nodes = [node("Mul", "x two", "y")]
     model = graph(nodes, [("x", F, ["n", 3])], [("y", F, ["n", 3])], two=np.float32(2))
     conversion = convert_model(Several(model), "pair", ImportRequest())
-    assert "signatures/0.onnx" in conversion.files
+    assert [name for name in conversion.files if name.endswith(".onnx")] == [
+        "model.onnx",
+        "signatures/0.onnx",
+    ]
     push_conversion(LocalStore(tmp_path / "store"), conversion)
     started = serve("pair", "--workers", "1", store=tmp_path / "store").url
     return f"{started}/v1/models/pair"
@@ -51,17 +54,18 @@ def test_each_signature_is_served(url: str) -> None:
 
     assert ask(instances=[[1, 2, 3]]) == {"predictions": [[2, 4, 6]]}
     assert ask(signature_name="double", instances=[[1, 2, 3]]) == {"predictions": [[2, 4, 6]]}
+    assert ask(signature_name="twice", instances=[[1, 2, 3]]) == {"predictions": [[2, 4, 6]]}
     assert ask(signature_name="increment", inputs={"rows": [[1, 2]]}) == {"outputs": [[2, 3]]}
     rows = [{"rows": [1, 2]}, {"rows": [3, 4]}]
     assert ask(signature_name="increment", instances=rows) == {"predictions": [[2, 3], [4, 5]]}
     wrong = httpx.post(f"{url}:predict", json={"signature_name": "serving", "instances": [[1]]})
     assert wrong.status_code == 400
     assert '"serving" not found in signature def' in wrong.json()["error"]
-    assert "double, increment" in wrong.json()["error"]
+    assert "double, increment, twice" in wrong.json()["error"]
 
 
 def test_metadata_has_all_signatures(url: str) -> None:
     told = httpx.get(f"{url}/metadata").json()["metadata"]["signature_def"]["signature_def"]
-    assert [*told] == ["double", "increment"]
+    assert [*told] == ["double", "increment", "twice"]
     assert [*told["increment"]["inputs"]] == ["rows"]
     assert [*told["double"]["outputs"]] == ["y"]

@@ -318,7 +318,7 @@ DATATYPES = {"string": "BYTES", "int64": "INT64", "float32": "FP32", "float64": 
 
 
 @pytest.mark.parametrize("kind", ["table", "text"])
-def test_raw_tensors_are_served(run_modelpad: Any, serve: Any, tmp_path: Path, kind: str) -> None:
+def test_raw_tensors_are_served(run_import: Any, serve: Any, tmp_path: Path, kind: str) -> None:
     """Imported in a process, served in another, asked for raw tensors over HTTP."""
     if kind == "table":
         model = ordinal_pipeline()
@@ -326,7 +326,7 @@ def test_raw_tensors_are_served(run_modelpad: Any, serve: Any, tmp_path: Path, k
         words = TfidfVectorizer(stop_words="english", ngram_range=(1, 2))
         model = make_pipeline(words, LINEAR()).fit(DOCUMENTS, LABELS)
     joblib.dump(model, tmp_path / "model.joblib")
-    done = run_modelpad("import", str(tmp_path / "model.joblib"), "--trust", "--name", "model")
+    done = run_import(str(tmp_path / "model.joblib"), "--trust", "--name", "model")
     assert done.returncode == 0, done.stderr
     source = SklearnSource(model)
     batch = stack(source.hard_samples()[:5])

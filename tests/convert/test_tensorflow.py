@@ -52,6 +52,9 @@ def test_saved_model(served: Any, model: Any, tmp_path: Path, assert_close: Any)
     model.export(tmp_path / "net")
     ask = served(str(tmp_path / "net"), "--input", "image:10x10x3,scale=0..1")
     check_pictures(ask, model, assert_close)
+    manifest = json.loads((tmp_path / "store" / "model" / "1" / "manifest.json").read_text())
+    (serve,) = manifest["other_signatures"].values()
+    assert serve["graph"] == "model.onnx", "Keras writes one function as two signatures"
 
 
 class Signed(tensorflow.Module):  # type: ignore[name-defined, misc]
@@ -218,9 +221,9 @@ def test_a_signature_that_cannot_be_imported_says_why(named: tuple[Named, Path])
 
 
 def test_a_signature_is_served_under_its_own_names(
-    run_modelpad: Any, serve: Any, named: tuple[Named, Path], tmp_path: Path
+    run_import: Any, serve: Any, named: tuple[Named, Path], tmp_path: Path
 ) -> None:
-    done = run_modelpad("import", str(named[1]), "--name", "net", "--signature", "predict")
+    done = run_import(str(named[1]), "--name", "net", "--signature", "predict")
     assert done.returncode == 0, done.stderr
     url = serve("net", store=tmp_path / "store").url
     inputs: dict[str, Any] = {
@@ -308,10 +311,10 @@ def test_saved_models_that_touch_files_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "net", ImportRequest())
 
 
-def test_damaged_folders_are_refused_in_words(run_modelpad: Any, tmp_path: Path) -> None:
+def test_damaged_folders_are_refused_in_words(run_import: Any, tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "saved_model.pb").write_bytes(b"\x12\xff\xff\xff rubbish")
-    done = run_modelpad("import", "net", "--json")
+    done = run_import("net", "--json")
     assert done.returncode == 1
     assert "defect" not in done.stderr
     assert not done.stdout or json.loads(done.stdout)

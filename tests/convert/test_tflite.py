@@ -303,10 +303,10 @@ def test_the_interpreter_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr() == ("", "")
 
 
-def test_integers_are_served_unaltered(run_modelpad: Any, serve: Any, tmp_path: Path) -> None:
+def test_integers_are_served_unaltered(run_import: Any, serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(KINDS["uint8"]())
-    done = run_modelpad("import", str(path), "--name", "net", "--json")
+    done = run_import(str(path), "--name", "net", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "net"
     pixels = RNG.integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)

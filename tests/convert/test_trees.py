@@ -55,7 +55,12 @@ def test_skops(served: Any, run_modelpad: Any, pipeline: Any, tmp_path: Path) ->
 
 @pytest.mark.parametrize("form", ["joblib", "pickle"])
 def test_pickles_need_trust(
-    served: Any, run_modelpad: Any, pipeline: Any, tmp_path: Path, form: str
+    served: Any,
+    run_modelpad: Any,
+    run_import: Any,
+    pipeline: Any,
+    tmp_path: Path,
+    form: str,
 ) -> None:
     import joblib
 
@@ -64,7 +69,7 @@ def test_pickles_need_trust(
         joblib.dump(pipeline, path)
     else:
         path.write_bytes(pickle.dumps(pipeline))
-    done = run_modelpad("import", str(path))
+    done = run_import(str(path))
     assert done.returncode == 1
     assert "--trust" in done.stderr
     ask = served(str(path), "--trust")

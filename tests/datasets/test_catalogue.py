@@ -12,7 +12,7 @@ from modelpad.datasets.catalogue import CATALOGUE, FLOWERS, MNIST, data_set_name
 
 
 def test_names_are_sorted() -> None:
-    assert data_set_names() == ("ants-bees", "flowers", "mnist", "uci-digits", "wikipedia")
+    assert data_set_names() == ("ants-bees", "flowers", "mnist", "uci-digits", "wikipedia", "xray")
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)

@@ -98,3 +98,23 @@ def test_film_reviews(data_root: Path) -> None:
     assert data.test is not None
     assert data.train.kind == TextInput()
     assert data.count_classes(data.test) == {"neg": 12_500, "pos": 12_500}
+
+
+def test_a_column_of_groups(tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text("text,label,patient\na,x,p1\nb,y,p2\nc,x,p1\nd,y,\ne,y,\n", "utf-8")
+    options = LoadOptions(table=TableOptions(group_column="patient"))
+    groups = load_table(table, options=options).train.groups
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0, 2, 3]
+    assert load_table(table).train.groups is None
+    with pytest.raises(DataSetInvalid, match="no column 'doctor'"):
+        load_table(table, options=LoadOptions(table=TableOptions(group_column="doctor")))
+
+
+def test_missing_files_are_counted_and_three_named(tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "c" * 300 + ".png", "d.png"]
+    table = tmp_path / "all.csv"
+    table.write_text("file,label\n" + "".join(f"{name},x\n" for name in names) + "e.png,y\n")
+    with pytest.raises(DataSetInvalid, match=r"5 of the 5 .* a.png, b.png, c+.png and 2 more"):
+        load_table(table)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -104,6 +105,53 @@ def test_snippets_and_card(page: Page, server: Any) -> None:
     expect(card).to_contain_text("test accuracy")
     assert card.get_by_role("img", name="Confusion matrix").count() == 1
     assert card.get_by_role("img", name="loss by epoch").count() == 1
+
+
+WARNINGS = ["A demonstration and no medical device.", "No better <b>than</b> chance."]
+FINDINGS: dict[str, Any] = {
+    "warnings": WARNINGS,
+    "metrics": {"cross_validated_accuracy": 0.9, "cross_validated_auc": 0.95123456},
+    "intervals": {"cross_validated_accuracy": [0.8, 0.96]},
+    "classes": [
+        {
+            **{"name": name, "support": 20, "precision": 0.9, "recall": 0.8, "f1": 0.85},
+            **{"auc": auc, "auc_interval": interval},
+        }
+        for name, auc, interval in (("NORMAL", 0.95, [0.9, 0.99]), ("x" * 40, None, None))
+    ],
+    "pictures": [
+        {
+            **{"title": "Worst mistakes", "file": "report/mistakes.png"},
+            **{"caption": f"{number}, predicted 7", "alt": f"{number}.jpg"},
+        }
+        for number in range(3)
+    ],
+}
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_warnings_come_first_and_scores_have_intervals(page: Page, server: Any, width: int) -> None:
+    models = httpx.get(f"{server.url}/models").json()
+    models["models"][0]["card"] |= FINDINGS
+    page.route("**/models", lambda route: route.fulfill(json=models))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.reload()
+    warnings = page.get_by_role("note", name="Warning")
+    expect(warnings.locator("p")).to_have_text(WARNINGS)
+    pad, note = page.locator("canvas.pad").bounding_box(), warnings.bounding_box()
+    assert pad is not None
+    assert note is not None
+    assert note["y"] + note["height"] < pad["y"]
+    card = page.locator("#card")
+    expect(card).to_contain_text("95 %: 80.0 % to 96.0 %")
+    expect(card).to_contain_text("0.9512")
+    row = card.get_by_role("table").get_by_role("row", name="NORMAL").get_by_role("cell")
+    expect(row).to_have_text(["0.900", "0.800", "0.850", "0.950", "0.900 to 0.990", "20"])
+    expect(card.locator(".gallery figcaption")).to_have_text(
+        [f"{number}, predicted 7" for number in range(3)]
+    )
+    expect(card.get_by_role("img", name="2.jpg")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_an_overload_is_said_with_what_to_do(page: Page) -> None:

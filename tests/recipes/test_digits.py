@@ -103,7 +103,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert bundle.manifest.parity is not None
     assert bundle.manifest.parity["label_agreement"] == 1
     assert bundle.manifest.metrics == result.metrics
-    for name in ("report.html", "graph.svg", "report/curves.png", "report/confusion.png"):
+    for name in ("report.html", "graph.svg", "report/curves-1.svg", "report/confusion.svg"):
         assert (tmp_path / "run" / name).stat().st_size > 500
     assert list((tmp_path / "run" / "logs").glob("events.out.tfevents.*"))
     card: Any = bundle.read_json("card.json")

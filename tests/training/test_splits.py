@@ -42,3 +42,54 @@ def test_folds_hold_every_item_once_and_classes_in_proportion(counts: list[int])
         assert not set(learned) & set(held)
         for label, count in enumerate(counts):
             assert abs((labels[held] == label).sum() - count / FOLDS) <= 1
+
+
+def draw_patients() -> tuple[np.ndarray, np.ndarray]:
+    """Labels and patients of 400 pictures: a patient has one to nine, mostly of one class."""
+    rng = np.random.default_rng(3)
+    patients = np.repeat(np.arange(80), rng.integers(1, 10, 80))
+    labels = (patients % 4 == 0).astype(np.int64)
+    return labels, patients * 7
+
+
+def test_a_patient_is_never_in_two_parts() -> None:
+    labels, patients = draw_patients()
+    kept, held = hold_out(labels, 0.2, np.random.default_rng(0), patients)
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+    assert not set(patients[kept]) & set(patients[held])
+    for label in (0, 1):
+        assert (labels[held] == label).sum() == pytest.approx(0.2 * (labels == label).sum(), abs=3)
+
+
+def test_a_patient_is_never_in_two_folds() -> None:
+    labels, patients = draw_patients()
+    folds = list(make_folds(labels, np.random.default_rng(0), groups=patients))
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(len(labels)))
+    for learned, held in folds:
+        assert not set(patients[learned]) & set(patients[held])
+        assert labels[held].mean() == pytest.approx(labels.mean(), abs=0.1)
+
+
+def test_large_groups_are_split_too() -> None:
+    labels, groups = np.repeat([0, 1], 30), np.repeat(np.arange(6), 10)
+    kept, held = hold_out(labels, 0.05, np.random.default_rng(0), groups)
+    assert set(labels[held]) == set(labels[kept]) == {0, 1}
+    assert len(held) == 20
+
+
+def test_a_class_of_two_patients_cannot_be_split() -> None:
+    labels, groups = np.repeat([0, 1], 10), np.array([*range(10), *[10, 11] * 5])
+    with pytest.raises(DataSetInvalid, match="Class 'ill' has only 10 items, in 2 groups"):
+        hold_out(labels, 0.2, np.random.default_rng(0), groups, ["well", "ill"])
+
+
+def test_fewer_groups_than_folds() -> None:
+    labels, groups = np.repeat([0, 1], 10), np.repeat(np.arange(4), 5)
+    with pytest.raises(DataSetInvalid, match="belong to 4 groups, too few for 5 folds"):
+        list(make_folds(labels, np.random.default_rng(0), groups=groups))
+
+
+def test_many_items_are_split_quickly() -> None:
+    labels = np.arange(100_000) % 100
+    kept, held = hold_out(labels, 0.1, np.random.default_rng(0), labels * 0 + np.arange(100_000))
+    assert (len(kept), len(held)) == (90_000, 10_000)

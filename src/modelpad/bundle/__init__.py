@@ -8,11 +8,12 @@ from modelpad.bundle.manifest import (
     OtherSignature,
     Sample,
 )
-from modelpad.bundle.reader import Bundle, open_bundle
+from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
 from modelpad.bundle.writer import write_bundle
 
 __all__ = [
     "DEFAULT_SIGNATURE",
+    "GRAPH",
     "Bundle",
     "FileRecord",
     "Manifest",

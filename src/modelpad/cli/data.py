@@ -58,7 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         choices=("classification", "multi-label", "regression", "unlabelled"),
-        help="type of the target columns",
+        metavar="TASK",
+        help="classification, multi-label, regression or unlabelled",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="the table's column of groups, such as patients, that no split may divide",
     )
     parser.add_argument(
         "--sha256", metavar="HEX", help="reject the file unless its SHA-256 matches"
@@ -101,7 +107,7 @@ def read_options(args: argparse.Namespace) -> LoadOptions:
     """The options for reading a table or archive."""
     from modelpad.datasets import LoadOptions, TableOptions
 
-    table = TableOptions(args.input_column, tuple(args.target_column), args.task)
+    table = TableOptions(args.input_column, tuple(args.target_column), args.task, args.group)
     return LoadOptions(table=table, sha256=args.sha256)
 
 
@@ -177,12 +183,18 @@ def collect_facts(data: DataSet) -> dict[str, object]:
         "counts": {name: len(split) for name, split in splits},
         "splits": {name: data.count_classes(split) for name, split in splits},
         "values": {name: describe_values(data, split) for name, split in splits},
+        "groups": {
+            name: len(set(split.groups.tolist()))
+            for name, split in splits
+            if split.groups is not None
+        },
         "input": {name: describe_kind(split.kind) for name, split in splits},
         "files": len(data.files),
         "disk_bytes": sum(path.stat().st_size for path in data.files),
         "sha256": None if base is None else checksum_files(data.files, base),
         "verified": data.verified,
         "skipped": list(data.skipped),
+        "notes": list(data.notes),
     }
 
 
@@ -220,6 +232,8 @@ def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
         lines.append("  verified: the content has the expected SHA-256")
     for name, split in data.splits().items():
         lines.append(f"  {name}: {len(split):,} {describe_inputs(split)}")
+        if split.groups is not None:
+            lines.append(f"    in {len(set(split.groups.tolist())):,} groups")
         classes = data.count_classes(split)
         if classes:
             shown = [f"{label} {count:,}" for label, count in list(classes.items())[:NAMED_CLASSES]]
@@ -227,6 +241,7 @@ def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
             lines.append("    " + ", ".join(shown) + f", and {more:,} more classes" * bool(more))
         for value, (low, high) in describe_values(data, split).items():
             lines.append(f"    {value}: from {low:g} to {high:g}")
+    lines += [f"  {note}" for note in data.notes]
     lines += [f"  skipped: {line}" for line in data.skipped[:NAMED_SKIPPED]]
     if len(data.skipped) > NAMED_SKIPPED:
         lines.append(f"  skipped: {len(data.skipped) - NAMED_SKIPPED:,} more")

@@ -27,7 +27,7 @@ EXAMPLE = """example:
   modelpad import net.onnx --title "Leaf rust" --author "A. Muster" --card CARD.md
 
 --input SPEC is [NAME=]KIND[:SHAPE][,KEY=VALUE...], once per input:
-  image:224x224x3    scale=0..1|-1..1|imagenet|caffe|none|1/255,
+  image:224x224x3    scale=0..1, -1..1, imagenet, caffe, none or 1/255;
                      mean=, std=, order=bgr, layout=nchw,
                      fit=crop, resize=256, resample=bicubic;
                      scale only where the model does not say it itself
@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_author_options(parser)
     parser.add_argument(
         "--module",
-        metavar="PACKAGE.MODULE:FACTORY|FILE.py",
+        metavar="MODULE:FACTORY|FILE.py",
         help="function that builds the PyTorch module for a weights file; or the Python file with a"
         " Keras model's custom layers, which is run",
     )

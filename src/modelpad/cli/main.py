@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from modelpad import __version__
+from modelpad.cli.help_format import HelpFormatter
 from modelpad.errors import ModelpadError, UsageError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
-MAX_COLUMNS = 80
 
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
@@ -91,14 +90,6 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
             module.configure(command)
             command.set_defaults(run=module.run, parser=command)
     return parser
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help of at most 80 columns."""
-
-    def __init__(self, prog: str) -> None:
-        columns = shutil.get_terminal_size().columns
-        super().__init__(prog, max_help_position=28, width=min(columns, MAX_COLUMNS) - 2)
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.errors import StoreError, UsageError
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             name,
             help=words,
             description=f"{words[0].upper()}{words[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         examples = (example for *_, example in arguments)
         command.epilog = "\n  ".join(["example:", " ".join(["modelpad models", name, *examples])])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.recipes import RECIPES, load_recipe
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             help=recipe.summary,
             description=f"Train {recipe.summary}.",
             epilog="\n  ".join(["examples:", *recipe.examples]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         add_recipe_options(recipe_parser, recipe)
         recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)

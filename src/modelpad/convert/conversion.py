@@ -1,7 +1,6 @@
 """Converts a source model into the content of a bundle: graph, manifest, samples and parity.
 
-The steps: export the graph, plan the inputs, collect samples, run the model on them, plan the
-outputs, check parity on raw inputs, optionally quantize and check again, check the typed side.
+Each signature is converted and proved (`signature_conversion.py`); then the typed side is checked.
 """
 
 from __future__ import annotations
@@ -10,56 +9,24 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.bundle import DEFAULT_SIGNATURE, Manifest, OtherSignature, Sample
+from modelpad.bundle import DEFAULT_SIGNATURE, GRAPH, Manifest, OtherSignature, Sample
 from modelpad.bundle.samples import add_input
-from modelpad.convert.batching import Batching, find_batching, pick_batch
 from modelpad.convert.card import write_card
-from modelpad.convert.graph import last_operator
-from modelpad.convert.input_plan import plan_inputs
-from modelpad.convert.naming import match_specs
-from modelpad.convert.native import Kept, keep_file, offering_native, prove_native
-from modelpad.convert.output_plan import Observed, plan_outputs
-from modelpad.convert.parity import Parity, Pick
-from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
-from modelpad.convert.prove import Claim, GraphFacts, Proved, prove
-from modelpad.convert.reference import Reference
-from modelpad.convert.samples import (
-    Values,
-    decode_samples,
-    generate_samples,
-    load_samples,
-    wrap_samples,
-)
-from modelpad.convert.scaling import find_scales
-from modelpad.convert.source import (
-    HasFields,
-    HasSignatures,
-    ImportRequest,
-    Quantized,
-    SourceModel,
-    TensorSpec,
-)
-from modelpad.convert.specs import InputSpec, OutputSpec, parse_input, parse_output
-from modelpad.convert.table_plan import split_specs
-from modelpad.convert.typed_check import check_typed
-from modelpad.engine.typed import batch_first
-from modelpad.errors import ConversionFailed, ParityFailed, UsageError
-from modelpad.fields import Label, Signature
-from modelpad.fields.arrays import Array, Arrays
-from modelpad.fields.steps import apply_steps
+from modelpad.convert.parity import Parity
+from modelpad.convert.plans import InputPlan, OutputPlan
+from modelpad.convert.prove import GraphFacts
+from modelpad.convert.signature_conversion import Converted, Plans, convert_signature, pick_labels
+from modelpad.convert.source import HasFields, HasSignatures, ImportRequest, SourceModel
+from modelpad.convert.typed_check import open_draft
+from modelpad.errors import ConversionFailed, UsageError
+from modelpad.fields import Label
 from modelpad.foreign_json import Json
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 MAX_KEPT_SAMPLES = 6
 MAX_INLINE_ELEMENTS = 4096
-MAX_COMPARED = 64  # samples, to find two with different predictions
-ALIKE = 1e-5  # relative; outputs that differ less between samples prove nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +46,6 @@ class Conversion:
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Plans:
-    """All that was found out about a model: its fields, and how it counts items."""
-
-    inputs: tuple[InputPlan, ...]
-    outputs: tuple[OutputPlan, ...]
-    others: tuple[TensorSpec, ...]
-    batching: Batching
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Values as a client sends them, and the raw inputs made of them, in the same order.
-
-    `generated`: they are not the user's.
-    """
-
-    values: list[Values]
-    items: list[Arrays]
-    generated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """One signature of a model, converted and proved."""
-
-    plans: Plans
-    signature: Signature
-    proved: Proved
-    samples: Samples
-    reference: Reference
-    kept: Kept | None = None
-
-
 def convert_model(
     source: SourceModel, name: str, request: ImportRequest, file: Path | None = None
 ) -> Conversion:
@@ -129,14 +62,14 @@ def convert_model(
     """
     folder = tempfile.TemporaryDirectory(prefix="modelpad-import-")
     try:
-        main = convert_signature(source, request, Path(folder.name) / "model.onnx", file)
+        main = convert_signature(source, request, Path(folder.name) / GRAPH, file)
         kept = main.kept
         files: dict[str, bytes | Path] = {path.name: path for path in main.proved.paths}
         files |= source.files() if kept is None else {kept.model.file: kept.path}
         files |= {"card.json": write_card(request.card)} if request.card else {}
         left_out: list[str] = []
         parts = Path(folder.name) / "signatures"
-        others = convert_others(source, request, parts, files, left_out)
+        others = convert_others(main, request, parts, files, left_out)
         quantized: dict[str, Json] = {"quantized": request.quantize} if request.quantize else {}
         manifest = Manifest(
             name=name,
@@ -155,7 +88,9 @@ def convert_model(
             other_signatures=others,
             native=None if kept is None else kept.model,
         )
-        check_typed(manifest, files, main.reference, main.plans.outputs, main.samples.values)
+        if kept is None:
+            with open_draft(manifest, files) as session:
+                main.check_typed(session)
     except BaseException:
         folder.cleanup()
         raise
@@ -163,63 +98,8 @@ def convert_model(
     return Conversion(manifest, files, proved.parity, proved.facts, proved.before, notes, folder)
 
 
-def convert_signature(
-    source: SourceModel, request: ImportRequest, path: Path, file: Path | None = None
-) -> Converted:
-    """Converts one signature of a model to a graph at `path`. Raises like `convert_model`.
-
-    With the native backend there is no graph; the source's own file is kept.
-    """
-    native = request.backend == "native"
-    kept = keep_file(source, file, path.parent, request) if native else None
-    with offering_native(source, file):
-        graph = None if native else source.export()
-    specs = read_inputs(source, request)
-    hard = [dict(item) for item in source.hard_samples()]
-    dtypes = {spec.name: spec.dtype for spec in source.inputs}
-    scales = {} if graph is None else find_scales(graph, dtypes)
-    tensors = choose_axes(source.inputs, specs)
-    tokenizer = source.tokenizer if isinstance(source, HasFields) else None
-    evidence = Evidence(scales, hard, request.ask, tokenizer)
-    inputs = plan_inputs(source.framework, tensors, specs, evidence)
-    samples = collect_samples(source, request, inputs)
-    axes = {tensor.name: tensor.batch_axis for tensor in tensors}
-    reference = Reference(source, [*samples.items, *hard], axes)
-    plans = plan_model(source, request, graph, inputs, reference)
-    quantized = source if isinstance(source, Quantized) else None
-    quanta = quantized.quanta if quantized else {}
-    tolerance = request.tolerance
-    if tolerance is None and quantized:
-        tolerance = quantized.tolerance
-    claim = Claim(reference, plans.batching, pick_labels(plans), quanta, typical=len(samples.items))
-    joins = plans.batching.joins
-    signature = make_signature(plans.inputs, plans.outputs, plans.others, batched=joins)
-    if graph is None:
-        assert kept is not None
-        proved = prove_native(kept, signature, claim, tolerance)
-        return Converted(plans, signature, proved, samples, reference, kept)
-    with offering_native(source, file):
-        proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
-    signature = replace(signature, batched=joins and not proved.note)
-    return Converted(plans, signature, proved, samples, reference)
-
-
-def read_inputs(source: SourceModel, request: ImportRequest) -> Sequence[InputSpec]:
-    """The user's specs, else what the source says. Raises `UsageError`."""
-    if not request.inputs and isinstance(source, HasFields):
-        return source.input_specs()
-    return [parse_input(text) for text in request.inputs]
-
-
-def read_outputs(source: SourceModel, request: ImportRequest) -> Sequence[OutputSpec]:
-    """The user's specs, else what the source says. Raises `UsageError`."""
-    if not request.outputs and isinstance(source, HasFields):
-        return source.output_specs()
-    return [parse_output(text) for text in request.outputs]
-
-
 def convert_others(
-    source: SourceModel,
+    main: Converted,
     request: ImportRequest,
     folder: Path,
     files: dict[str, bytes | Path],
@@ -227,105 +107,27 @@ def convert_others(
 ) -> dict[str, OtherSignature]:
     """Converts a model's other signatures, if it has any, and adds their graphs to `files`.
 
-    `notes` says which cannot be converted.
+    Equal signatures share a graph. `notes` says which cannot be converted.
     """
+    source = main.reference.source
     if not isinstance(source, HasSignatures):
         return {}
     plain = replace(request, inputs=(), outputs=(), samples=None, ask=False)
-    found = {}
-    for number, (name, other) in enumerate(source.other_signatures().items()):
-        folder.mkdir(exist_ok=True)
-        try:
-            part = convert_signature(other, plain, folder / f"{number}.onnx")
-        except (ConversionFailed, UsageError) as error:
-            notes.append(f"the signature {name!r} is left out: {error.message}")
-            continue
-        files |= {f"signatures/{path.name}": path for path in part.proved.paths}
-        found[name] = OtherSignature(f"signatures/{number}.onnx", part.signature)
+    found: dict[str, OtherSignature] = {}
+    converted = {id(source): OtherSignature(GRAPH, main.signature)}
+    for name, other in source.other_signatures().items():
+        if id(other) not in converted:
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{len(converted) - 1}.onnx"
+            try:
+                part = convert_signature(other, plain, path)
+            except (ConversionFailed, UsageError) as error:
+                notes.append(f"the signature {name!r} is left out: {error.message}")
+                continue
+            files |= {f"signatures/{path.name}": path for path in part.proved.paths}
+            converted[id(other)] = OtherSignature(f"signatures/{path.name}", part.signature)
+        found[name] = converted[id(other)]
     return found
-
-
-def plan_model(
-    source: SourceModel,
-    request: ImportRequest,
-    graph: ModelProto | None,
-    inputs: tuple[InputPlan, ...],
-    reference: Reference,
-) -> Plans:
-    """Runs the model and plans its outputs. Raises like `convert_model`."""
-    single = any("batch" in parse_input(text).options for text in request.inputs)
-    batching = find_batching(reference, single=single)
-    picked = pick_batch(reference.alike()) if batching.joins else (0,)
-    results = reference.predict(picked)
-    check_variety(reference)
-    observed = [
-        Observed(
-            replace(spec, batch_axis=batching.outputs[spec.name]),
-            batch_first(results[spec.name], batching.outputs[spec.name]),
-            "" if graph is None else last_operator(graph, spec.name),
-            len(source.outputs) == 1,
-        )
-        for spec in source.outputs
-    ]
-    specs = read_outputs(source, request)
-    outputs, others = plan_outputs(source, specs, observed)
-    return Plans(inputs, rename_clashes(inputs, outputs), others, batching)
-
-
-def choose_axes(
-    tensors: Sequence[TensorSpec], specs: Sequence[InputSpec]
-) -> tuple[TensorSpec, ...]:
-    """The model's inputs, without a batch axis where the user says so. Raises `UsageError`."""
-    specs, _ = split_specs(specs)
-    for batch in (spec.options.get("batch") for spec in specs):
-        if batch not in (None, "1", "none"):
-            raise UsageError(
-                f"batch={batch} is not known.",
-                hint="Use batch=1 to predict items one at a time, or batch=none if the input has"
-                " no batch axis.",
-            )
-    matched = match_specs(specs, tensors, "input")
-    unbatched = {name for name, spec in matched.items() if spec.options.get("batch") == "none"}
-    return tuple(
-        replace(tensor, batch_axis=None) if tensor.name in unbatched else tensor
-        for tensor in tensors
-    )
-
-
-def check_variety(reference: Reference) -> None:
-    """Raises `ParityFailed` if the model predicts the same for all items."""
-    first = reference.predict((0,))
-    count = min(MAX_COMPARED, len(reference.items))
-    for index in range(1, count):
-        other = reference.predict((index,))
-        if not all(_are_alike(first[name], other[name]) for name in first):
-            return
-    if count > 1:
-        raise ParityFailed(
-            f"The model predicts the same for {count} different samples, so that comparing it with"
-            " its graph proves nothing.",
-            hint="Give it real samples: --samples PATH.",
-        )
-
-
-def _are_alike(first: Array, second: Array) -> bool:
-    if first.shape != second.shape:
-        return False
-    if first.dtype.kind not in "biuf":
-        return bool(first.tolist() == second.tolist())
-    before, after = first.astype(np.float64), second.astype(np.float64)
-    limit = ALIKE * float(np.nanmax(np.abs(before), initial=0))
-    return bool(np.allclose(before, after, rtol=0, atol=limit, equal_nan=True))
-
-
-def pick_labels(plans: Plans) -> dict[str, Pick]:
-    """How the class of each item is picked from the outputs with labels."""
-
-    def make(plan: OutputPlan) -> Pick:
-        axis = plans.batching.outputs[plan.spec.name]
-        return lambda array: apply_steps(plan.steps, batch_first(array, axis)).argmax(axis=-1)
-
-    return {plan.spec.name: make(plan) for plan in plans.outputs if isinstance(plan.field, Label)}
 
 
 def write_notes(plans: Plans, note: str) -> tuple[str, ...]:
@@ -334,36 +136,6 @@ def write_notes(plans: Plans, note: str) -> tuple[str, ...]:
     notes += [(plan.field.name, plan.note) for plan in plans.outputs]
     lines = [f"{name}: {text}" for name, text in notes if text]
     return (*lines, *filter(None, (plans.batching.note, note)))
-
-
-def rename_clashes(
-    inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]
-) -> tuple[OutputPlan, ...]:
-    """Renames output fields that share a name with an input field."""
-    names = {plan.field.name for plan in inputs}
-    return tuple(
-        plan.renamed(f"{plan.field.name}_out") if plan.field.name in names else plan
-        for plan in outputs
-    )
-
-
-def collect_samples(
-    source: SourceModel, request: ImportRequest, inputs: Sequence[InputPlan]
-) -> Samples:
-    """The user's samples, or generated ones."""
-    generated = request.samples is None
-    if generated:
-        values = generate_samples(inputs)
-    elif isinstance(request.samples, Path):
-        values = load_samples(request.samples, inputs)
-    else:
-        values = wrap_samples(request.samples, inputs)
-
-    def read(name: str) -> bytes:
-        content = source.files()[name]
-        return content if isinstance(content, bytes) else content.read_bytes()
-
-    return Samples(values, decode_samples(values, inputs, read), generated)
 
 
 def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:

@@ -6,16 +6,15 @@ be read without running code from the file are kept. `native_worker.py` opens th
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from modelpad.bundle import Manifest, NativeModel, write_bundle
+from modelpad.bundle import Manifest, NativeModel
 from modelpad.convert.detect import detect_format
-from modelpad.convert.parity import BATCHES, check_parity
+from modelpad.convert.parity import BATCHES, Parity, check_parity
 from modelpad.convert.prove import (
     FEW_SAMPLES,
     LARGE_BATCH,
@@ -25,6 +24,7 @@ from modelpad.convert.prove import (
     measure_latency,
 )
 from modelpad.convert.source import ImportRequest, SourceModel
+from modelpad.convert.typed_check import open_draft
 from modelpad.engine import Session
 from modelpad.errors import ConversionFailed, NotTrusted, ParityFailed, UsageError
 from modelpad.fields import Signature
@@ -116,10 +116,17 @@ def offering_native(source: SourceModel, file: Path | None) -> Iterator[None]:
         raise
 
 
-def prove_native(kept: Kept, signature: Signature, claim: Claim, tolerance: float | None) -> Proved:
+def prove_native(
+    kept: Kept,
+    signature: Signature,
+    claim: Claim,
+    tolerance: float | None,
+    check: Callable[[Session, Parity], None],
+) -> Proved:
     """Compares the source model with a bundle's process, through the engine, on raw inputs.
 
-    Raises `ParityFailed` if they differ, and as opening a session.
+    `check` compares what else there is, with the same process. Raises `ParityFailed` if they
+    differ, and as opening a session.
     """
     reference = claim.reference
     batches: tuple[int, ...] = (1,)
@@ -127,18 +134,14 @@ def prove_native(kept: Kept, signature: Signature, claim: Claim, tolerance: floa
         many = len(reference.items) > FEW_SAMPLES
         batches = (min(LARGE_BATCH, len(reference.items)),) if many else BATCHES
     draft = Manifest("draft", "draft", signature, native=kept.model)
-    with tempfile.TemporaryDirectory(prefix="modelpad-native-") as folder:
-        bundle = write_bundle(Path(folder) / "bundle", draft, {kept.model.file: kept.path})
-        session = Session(bundle)
-        try:
-            parity = check_parity(
-                reference,
-                session.predict,
-                batches=batches,
-                tolerance=TOLERANCE if tolerance is None else tolerance,
-                labels=claim.labels,
-            )
-            latency = measure_latency(session.predict, reference.stack((0,)))
-        finally:
-            session.close()
-    return Proved((), parity, GraphFacts(bundle.graph_bytes, latency))
+    with open_draft(draft, {kept.model.file: kept.path}) as session:
+        parity = check_parity(
+            reference,
+            session.predict,
+            batches=batches,
+            tolerance=TOLERANCE if tolerance is None else tolerance,
+            labels=claim.labels,
+        )
+        latency = measure_latency(session.predict, reference.stack((0,)))
+        check(session, parity)
+        return Proved((), parity, GraphFacts(session.graph_bytes, latency))

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelpad.convert.archives import external_reference, unreadable
+from modelpad.convert.saved_functions import digest_signature
 from modelpad.convert.signatures import (
     SignatureSpec,
     choose_signature,
@@ -213,12 +215,21 @@ class SavedModelSource:
         return name_io(run_tf2onnx(arguments), _by_name(self.inputs), _by_name(self.outputs))
 
     def other_signatures(self) -> Mapping[str, SavedModelSource]:
-        """The other signatures by name, except those with a reason why they cannot be imported."""
-        return {
-            name: SavedModelSource(self.path, name, self._signatures, self._folder)
-            for name, spec in self._signatures.items()
-            if name != self.signature_name and not spec.reason
-        }
+        """The other signatures by name, except those with a reason why they cannot be imported.
+
+        Equal signatures are one object, which may be this one.
+        """
+        opened = {self._signatures[self.signature_name]: self}
+        found = {}
+        for name, spec in self._signatures.items():
+            if name == self.signature_name or spec.reason:
+                continue
+            source = opened.get(spec) if spec.function else None
+            found[name] = source or SavedModelSource(
+                self.path, name, self._signatures, self._folder
+            )
+            opened[spec] = found[name]
+        return found
 
     def hard_samples(self) -> Sequence[Arrays]:
         """None."""
@@ -297,7 +308,8 @@ def _read_signature(graph: MetaGraphDef, name: str) -> SignatureSpec:
     if not definition.inputs or not definition.outputs:
         reasons.append(f"it has no {'outputs' if definition.inputs else 'inputs'}")
     inputs, outputs = ([_describe(key, side[key]) for key in sorted(side)] for side in sides)
-    return describe_signature(inputs, outputs, "; ".join(reasons))
+    spec = describe_signature(inputs, outputs, "; ".join(reasons))
+    return replace(spec, function=digest_signature(graph, name))
 
 
 def _find_obstacle(info: TensorInfo) -> str:

@@ -22,12 +22,14 @@ DEFAULT_SIGNATURE = "serving_default"
 class SignatureSpec:
     """The inputs and outputs of one signature, sorted by name.
 
-    `reason` says why the signature cannot be imported; it is empty if it may be.
+    `reason` says why the signature cannot be imported; it is empty if it may be. `function` is a
+    digest of what it computes, empty if unknown: signatures with equal ones are the same.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     reason: str = ""
+    function: str = ""
 
 
 def choose_signature(names: Sequence[str], wanted: str | None, path: Path) -> str:

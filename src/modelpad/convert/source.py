@@ -107,7 +107,7 @@ class HasSignatures(Protocol):
         """The main signature's name."""
 
     def other_signatures(self) -> Mapping[str, SourceModel]:
-        """The other signatures by name."""
+        """The other signatures by name. Equal signatures are one object, which may be this one."""
 
 
 @runtime_checkable

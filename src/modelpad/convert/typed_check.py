@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelpad.bundle import Manifest, write_bundle
+from modelpad.convert.parity import Parity
 from modelpad.convert.plans import OutputPlan
 from modelpad.convert.reference import Reference
 from modelpad.convert.samples import Values
@@ -19,32 +21,40 @@ ROUNDING = 2e-6  # fields round to six decimals
 
 
 def check_typed(
-    manifest: Manifest,
-    files: Mapping[str, bytes | Path],
+    session: Session,
+    parity: Parity,
     reference: Reference,
     outputs: Sequence[OutputPlan],
     values: Sequence[Values],
 ) -> None:
     """Predicts samples as the typed API does, and compares with the source model's predictions.
 
-    `values` are those of the reference's first items. Raises `ParityFailed` if they differ.
+    `session` has the graph that `parity` was found for. `values` are those of the reference's first
+    items. Raises `ParityFailed` if they differ.
     """
-    worst = (manifest.parity or {}).get("largest_difference")
-    limit = max(ROUNDING, 2 * worst if isinstance(worst, float) else 0.0)
+    limit = max(ROUNDING, 2 * parity.largest_difference)
     typed = TypedOutputs([plan.field for plan in outputs], [plan.binding for plan in outputs])
-    with tempfile.TemporaryDirectory(prefix="modelpad-typed-") as folder:
+    for number, sample in enumerate(values[:CHECKED]):
+        got = session.answer(sample)
+        expected = typed.encode(reference.predict((number,)))
+        for name, value in expected.items():
+            if not agree(value, got[name], limit):
+                raise ParityFailed(
+                    f"The typed output {name!r} is not what the source model predicts.",
+                    hint="Please report this, with the model's framework and version.",
+                    output=name,
+                )
+
+
+@contextmanager
+def open_draft(manifest: Manifest, files: Mapping[str, bytes | Path]) -> Iterator[Session]:
+    """A session of a bundle that is not finished. Raises as writing and opening it."""
+    with tempfile.TemporaryDirectory(prefix="modelpad-draft-") as folder:
         session = Session(write_bundle(Path(folder) / "bundle", manifest, files))
-        for number, sample in enumerate(values[:CHECKED]):
-            got = session.answer(sample)
-            expected = typed.encode(reference.predict((number,)))
-            for name, value in expected.items():
-                if not agree(value, got[name], limit):
-                    raise ParityFailed(
-                        f"The typed output {name!r} is not what the source model predicts.",
-                        hint="Please report this, with the model's framework and version.",
-                        output=name,
-                    )
-        session.close()
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 def agree(first: object, second: object, limit: float) -> bool:

@@ -20,17 +20,26 @@ from modelpad.datasets.catalogue import (
 from modelpad.datasets.checksum import checksum_files
 from modelpad.datasets.contact_sheet import contact_sheet
 from modelpad.datasets.dataset import DataSet
+from modelpad.datasets.duplicates import Duplicates, find_duplicates, find_leaks
 from modelpad.datasets.folder import load_folder
 from modelpad.datasets.inputs import ImageFiles, ImageInput, InputKind, TextInput, Texts
 from modelpad.datasets.load import load_data
 from modelpad.datasets.mnist import load_idx_folder, load_mnist
-from modelpad.datasets.options import TASKS, LoadOptions, OnUnreadable, TableOptions, Task
+from modelpad.datasets.options import (
+    TASKS,
+    LoadOptions,
+    OnUnreadable,
+    TableOptions,
+    Task,
+    XrayOptions,
+)
 from modelpad.datasets.pen_digits import PenDigit, draw_strokes, load_pen_strokes
 from modelpad.datasets.progress import Progress, ProgressUpdate
 from modelpad.datasets.split import Batch, Example, Split
 from modelpad.datasets.table import load_table
 from modelpad.datasets.uci_digits import load_uci_digits
 from modelpad.datasets.unpack import UnpackLimits, unpack_archive
+from modelpad.datasets.xray import load_xray
 
 __all__ = [
     "CATALOGUE",
@@ -38,6 +47,7 @@ __all__ = [
     "Batch",
     "CatalogueEntry",
     "DataSet",
+    "Duplicates",
     "Example",
     "ImageFiles",
     "ImageInput",
@@ -54,11 +64,14 @@ __all__ = [
     "TextInput",
     "Texts",
     "UnpackLimits",
+    "XrayOptions",
     "checksum_files",
     "contact_sheet",
     "data_set_names",
     "draw_strokes",
     "find_data_set",
+    "find_duplicates",
+    "find_leaks",
     "load_data",
     "load_folder",
     "load_idx_folder",
@@ -66,5 +79,6 @@ __all__ = [
     "load_pen_strokes",
     "load_table",
     "load_uci_digits",
+    "load_xray",
     "unpack_archive",
 ]

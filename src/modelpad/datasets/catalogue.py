@@ -114,6 +114,15 @@ ANTS_BEES = CatalogueEntry(
     marker="ants",
 )
 
+XRAY = CatalogueEntry(
+    name="xray",
+    title="Chest X-rays, normal and with pneumonia",
+    licence="various, by picture",
+    source="Chest X-rays of public COVID-19 and pneumonia collections, short side 384 at most",
+    layout="train/CLASS/*.jpg and test/CLASS/*.jpg, where CLASS is NORMAL and PNEUMONIA",
+    marker="train/PNEUMONIA",
+)
+
 WIKIPEDIA = CatalogueEntry(
     name="wikipedia",
     title="Wikipedia: the lead sections of 10,031 English articles, by topic",
@@ -124,7 +133,7 @@ WIKIPEDIA = CatalogueEntry(
 )
 
 CATALOGUE: dict[str, CatalogueEntry] = {
-    entry.name: entry for entry in (ANTS_BEES, FLOWERS, MNIST, UCI_DIGITS, WIKIPEDIA)
+    entry.name: entry for entry in (ANTS_BEES, FLOWERS, MNIST, UCI_DIGITS, WIKIPEDIA, XRAY)
 }
 
 

@@ -40,6 +40,13 @@ class Plan:
     input_column: str
     target_columns: tuple[str, ...]
     task: Task
+    group_column: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns to read."""
+        group = () if self.group_column is None else (self.group_column,)
+        return tuple(dict.fromkeys((self.input_column, *self.target_columns, *group)))
 
 
 def plan_columns(names: Sequence[str], options: TableOptions) -> Plan:
@@ -57,10 +64,11 @@ def plan_columns(names: Sequence[str], options: TableOptions) -> Plan:
     else:
         found = (name for name in USUAL_TARGETS if name in names and name != source)
         targets = options.target_columns or tuple(name for name in [next(found, None)] if name)
-    for name in (source, *targets):
+    group = options.group_column
+    for name in (source, *targets, *([] if group is None else [group])):
         if name not in names:
             raise unclear(f"There is no column {name!r}.", names, "Check the name of the column.")
-    return Plan(source, targets, choose_task(names, targets, options.task))
+    return Plan(source, targets, choose_task(names, targets, options.task), group)
 
 
 def choose_task(names: Sequence[str], targets: Sequence[str], task: Task | None) -> Task:
@@ -111,6 +119,19 @@ def read_targets(columns: Columns, plan: Plan, classes: Sequence[str]) -> Target
     for place, column in enumerate(cells):
         values[:, place] = [read_value(cell, row) for row, cell in enumerate(column, start=1)]
     return values
+
+
+def read_groups(columns: Columns, plan: Plan) -> NDArray[np.int64] | None:
+    """The number of each row's group, int64 (N,); None if no column holds groups."""
+    return None if plan.group_column is None else number_groups(columns[plan.group_column])
+
+
+def number_groups(cells: Sequence[Cell]) -> NDArray[np.int64]:
+    """Equal numbers for equal cells, int64 (N,); a row with an empty cell is a group of its own."""
+    numbers: dict[object, int] = {}
+    texts = ("" if cell is None else str(cell).strip() for cell in cells)
+    keys = [text or row for row, text in enumerate(texts)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def read_class_indices(cells: Sequence[Cell], classes: Sequence[str]) -> NDArray[np.int64]:

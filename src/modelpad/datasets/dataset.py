@@ -24,7 +24,8 @@ class DataSet:
     skipped because they could not be read, each with the reason. `test` is None if the source has
     only one split. `files` are all files it was read from; `location` is the folder, archive or
     table that holds them, None for data that comes with a package. `verified`: its content has the
-    expected SHA-256, the official one or the one the user gave.
+    expected SHA-256, the official one or the one the user gave. `notes` say what of the source is
+    not in the data set.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DataSet:
     location: Path | None = None
     files: tuple[Path, ...] = ()
     verified: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split in self.splits().values():

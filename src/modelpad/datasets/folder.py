@@ -36,7 +36,8 @@ def load_folder(
     labels = layout.labels()[checked.kept]
     train_count = int(np.count_nonzero(checked.kept < layout.train_count))
     require_every_class(folder, layout, labels[:train_count])
-    train, test = Split(checked.inputs, labels).divide(train_count)
+    names = tuple(str(files[index].relative_to(folder)) for index in checked.kept.tolist())
+    train, test = Split(checked.inputs, labels, names).divide(train_count)
     name = folder.resolve().name
     return DataSet(
         name=name,

@@ -112,6 +112,26 @@ def slice_inputs(inputs: Inputs, part: slice) -> Inputs:
     return ImageFiles(inputs.files[part], inputs.sizes[part], inputs.channels, inputs.size)
 
 
+def join_inputs(first: Inputs, second: Inputs) -> Inputs:
+    """Two inputs of one kind, one after the other. Raises DataSetInvalid for different kinds."""
+    if isinstance(first, Texts) and isinstance(second, Texts):
+        return Texts((*first.items, *second.items))
+    if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
+        sizes = np.concatenate([first.sizes, second.sizes])
+        channels = max(first.channels, second.channels)
+        return ImageFiles((*first.files, *second.files), sizes, channels, first.size)
+    if (
+        isinstance(first, np.ndarray)
+        and isinstance(second, np.ndarray)
+        and first.shape[1:] == second.shape[1:]
+    ):
+        return np.concatenate([first, second])
+    raise DataSetInvalid(
+        "The two splits hold inputs of different kinds or sizes.",
+        hint="Load both with the same options.",
+    )
+
+
 def describe_inputs(inputs: Inputs) -> InputKind:
     """What kind of inputs these are."""
     if isinstance(inputs, Texts):

@@ -30,6 +30,7 @@ from modelpad.datasets.table import find_tables, load_table
 from modelpad.datasets.table_file import is_table
 from modelpad.datasets.uci_digits import load_uci_digits
 from modelpad.datasets.unpack import hash_file, require_sha256, unpack_archive
+from modelpad.datasets.xray import holds_xray_metadata, load_xray
 from modelpad.errors import DataSetInvalid, DataSetNotFound, suggest_name
 
 WIKIPEDIA_COLUMNS = TableOptions("text", ("topic",), "classification")
@@ -68,7 +69,7 @@ def load_data(
     if entry is WIKIPEDIA:
         table = find_file(entry.marker, [folder]) or folder / entry.marker
         data = load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS))
-    else:  # flowers, ants-bees
+    else:  # flowers, ants-bees, xray
         data = load_folder(folder, options, on_unreadable, progress)
     return describe(data, entry, folder)
 
@@ -130,6 +131,8 @@ def load_directory(
     """A folder with IDX files, tables or images. Class folders have priority over tables."""
     if holds_idx_files(folder):
         return load_idx_folder(folder)
+    if holds_xray_metadata(folder):
+        return load_xray(folder, options, on_unreadable, progress)
     tables = find_tables(folder)
     if tables is not None and not has_class_folders(folder):
         return load_table(*tables, options, on_unreadable, progress)

@@ -20,11 +20,29 @@ class TableOptions:
     usual name.
     `target_columns`: the columns to predict; by default the one with a usual name.
     `task`: type of the targets; None infers it from the usual names, see `columns.USUAL_TARGETS`.
+    `group_column`: what items have in common that are not independent, such as a patient; None
+    takes every item for independent.
     """
 
     input_column: str | None = None
     target_columns: tuple[str, ...] = ()
     task: Task | None = None
+    group_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XrayOptions:
+    """Which pictures of the COVID chest X-ray collection to use, and their two classes.
+
+    A finding such as `Pneumonia/Viral/COVID-19` is of each kind that it begins with. `positive`
+    findings are the second class of `names`; all others are the first, or only those of `negative`
+    if any are given.
+    """
+
+    views: tuple[str, ...] = ("PA", "AP")
+    positive: tuple[str, ...] = ("Pneumonia/Viral/COVID-19",)
+    negative: tuple[str, ...] = ()
+    names: tuple[str, str] = ("OTHER", "COVID-19")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,7 @@ class LoadOptions:
     `memory_bytes`: images of one size that fit into this are kept in memory; others are decoded
     each time they are accessed.
     `sha256`: the expected SHA-256 of an archive, in hexadecimal; None does not compare.
+    `xray`: which rows to use of the COVID chest X-ray collection.
     """
 
     size: tuple[int, int] | None = None
@@ -43,3 +62,4 @@ class LoadOptions:
     memory_bytes: int = MEMORY_BYTES
     table: TableOptions = field(default_factory=TableOptions)
     sha256: str | None = None
+    xray: XrayOptions = field(default_factory=XrayOptions)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,13 +52,23 @@ class Split:
 
     `targets` by the task of the data set: int64 (N,), indices into its classes; bool (N, K), one
     column per class, when an item may have several; float32 (N, K), values to predict; float32
-    (N, 0) when unlabelled. Raises DataSetInvalid when lengths differ.
+    (N, 0) when unlabelled. `names`: the file of each item, or () for items without files.
+    `groups`: int64 (N,), equal for items that are not independent of each other, such as the
+    pictures of one patient; None if all are. Raises DataSetInvalid when lengths differ.
     """
 
     inputs: Inputs
     targets: Targets
+    names: tuple[str, ...] = ()
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
+        lengths = {len(each) for each in (self.names or None, self.groups) if each is not None}
+        if lengths - {len(self.targets)}:
+            raise DataSetInvalid(
+                f"There are {len(self.targets):,} labels, but not as many names and groups.",
+                hint="Give every item a name and a group, or none.",
+            )
         if len(self.inputs) != len(self.targets):
             what = "texts" if isinstance(self.inputs, Texts) else "images"
             raise DataSetInvalid(
@@ -89,13 +99,20 @@ class Split:
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The items at `indices`, in that order; decodes nothing."""
-        return Split(take_inputs(self.inputs, indices), self.targets[indices])
+        return Split(
+            take_inputs(self.inputs, indices),
+            self.targets[indices],
+            tuple(self.names[index] for index in indices.tolist()) if self.names else (),
+            None if self.groups is None else self.groups[indices],
+        )
 
     def divide(self, count: int) -> tuple[Split, Split]:
         """The first `count` items and the others; copies no image."""
-        parts = (slice(count), slice(count, None))
-        first, rest = (Split(slice_inputs(self.inputs, p), self.targets[p]) for p in parts)
-        return first, rest
+        return self._slice(slice(count)), self._slice(slice(count, None))
+
+    def _slice(self, part: slice) -> Split:
+        groups = None if self.groups is None else self.groups[part]
+        return Split(slice_inputs(self.inputs, part), self.targets[part], self.names[part], groups)
 
     @property
     def kind(self) -> InputKind:
@@ -151,7 +168,7 @@ class Split:
 
     def in_memory(self) -> Split:
         """The same items with every image decoded once; raises as `images` does."""
-        return Split(self.images, self.targets) if isinstance(self.inputs, ImageFiles) else self
+        return replace(self, inputs=self.images) if isinstance(self.inputs, ImageFiles) else self
 
 
 def read_batch(

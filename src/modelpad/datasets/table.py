@@ -20,6 +20,7 @@ from modelpad.datasets.columns import (
     Plan,
     find_classes,
     plan_columns,
+    read_groups,
     read_targets,
 )
 from modelpad.datasets.dataset import DataSet
@@ -31,6 +32,8 @@ from modelpad.datasets.split import Split
 from modelpad.datasets.table_file import Cell, is_table, read_column_names, read_columns
 from modelpad.errors import DataSetInvalid
 
+NAMED_FILES = 3
+
 
 class Loaded(NamedTuple):
     """The inputs of a table, their row numbers, and what was skipped."""
@@ -39,6 +42,7 @@ class Loaded(NamedTuple):
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
     files: tuple[Path, ...]
+    names: tuple[str, ...] = ()
 
 
 def find_tables(folder: Path) -> tuple[Path, Path | None] | None:
@@ -67,8 +71,7 @@ def load_table(
     """
     options = options or LoadOptions()
     plan = plan_columns(read_column_names(train), options.table)
-    wanted = (plan.input_column, *plan.target_columns)
-    tables = [read_columns(path, wanted) for path in (train, test) if path is not None]
+    tables = [read_columns(path, plan.columns) for path in (train, test) if path is not None]
     classes = find_classes(tables[0], plan)
     if plan.task in ("classification", "multi-label") and len(classes) < 2:
         raise DataSetInvalid(
@@ -77,11 +80,15 @@ def load_table(
             hint="A classifier needs at least two classes.",
             path=str(train),
         )
-    joined = {name: [cell for table in tables for cell in table[name]] for name in wanted}
+    joined = {name: [cell for table in tables for cell in table[name]] for name in plan.columns}
     loaded = load_inputs(train.parent, joined, plan, options, (on_unreadable, progress))
     targets = read_targets(joined, plan, classes)[loaded.kept]
+    groups = read_groups(joined, plan)
+    whole = Split(
+        loaded.inputs, targets, loaded.names, None if groups is None else groups[loaded.kept]
+    )
     train_rows = len(tables[0][plan.input_column])
-    splits = Split(loaded.inputs, targets).divide(int(np.count_nonzero(loaded.kept < train_rows)))
+    splits = whole.divide(int(np.count_nonzero(loaded.kept < train_rows)))
     name = train.resolve().parent.name if test is not None else train.name.split(".")[0]
     return DataSet(
         name=name,
@@ -112,8 +119,35 @@ def load_inputs(
         texts = tuple(read_text(cell, row) for row, cell in enumerate(cells, start=1))
         return Loaded(Texts(texts), np.arange(len(texts)), (), ())
     files = tuple(find_image(folder, cell, row) for row, cell in enumerate(cells, start=1))
+    if reading[0] == "refuse":
+        require_files(folder, files)
     checked = check_images(folder, files, options, *reading)
-    return Loaded(checked.inputs, checked.kept, checked.skipped, files)
+    names = tuple(str(files[index].relative_to(folder)) for index in checked.kept.tolist())
+    return Loaded(checked.inputs, checked.kept, checked.skipped, files, names)
+
+
+def require_files(folder: Path, files: Sequence[Path]) -> None:
+    """Raises DataSetInvalid, with the number and first names, when files are missing."""
+    missing = [str(path.relative_to(folder)) for path in files if not is_file(path)]
+    if not missing:
+        return
+    named = ", ".join(missing[:NAMED_FILES])
+    more = f" and {len(missing) - NAMED_FILES:,} more" if len(missing) > NAMED_FILES else ""
+    raise DataSetInvalid(
+        f"{len(missing):,} of the {len(files):,} files that the table names are not in {folder}:"
+        f" {named}{more}.",
+        hint="Add the files, correct their names, or leave them out with --skip-unreadable.",
+        path=str(folder),
+        missing=tuple(missing),
+    )
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is that of a file; a name that is too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def names_images(column: str, cells: Sequence[Cell]) -> bool:

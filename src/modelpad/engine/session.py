@@ -125,7 +125,7 @@ class Session:
         self._users = 0
         self._lock = threading.Lock()
         self._others = {
-            name: Session(other, settings, memory)
+            name: self if self._is_same(other) else Session(other, settings, memory)
             for name, other in bundle.split_signatures().items()
         }
         if memory is None:
@@ -139,14 +139,20 @@ class Session:
         if name in ("", self.bundle.manifest.signature_name):
             return self
         if name not in self._others:
+            names = ", ".join(self.signature_names)
             raise InvalidInput(
-                f'Serving signature name: "{name}" not found in signature def.',
-                hint=f"It has: {', '.join(self.signature_names)}.",
+                f'Serving signature name: "{name[:100]}" not found in signature def.',
+                hint=f"It has: {names}; without signature_name, the first is used.",
                 field="signature_name",
-                expected=", ".join(self.signature_names),
+                expected=names,
                 got=name[:100],
             )
         return self._others[name]
+
+    def _is_same(self, other: Bundle) -> bool:
+        """Whether another signature is the main one by another name."""
+        is_same = other.graph == self.bundle.graph and other.manifest.native is None
+        return is_same and other.manifest.signature == self.signature
 
     @property
     def signature_names(self) -> tuple[str, ...]:
@@ -233,7 +239,7 @@ class Session:
         if self._native is not None and not self._users:
             self._native.close()
         self._graph = self._native = None
-        for other in self._others.values():
+        for other in {*self._others.values()} - {self}:
             other.close()
 
     @contextmanager

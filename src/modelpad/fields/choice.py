@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.field import invalid_value
 from modelpad.foreign_json import Json, boolean_at, list_at, text_at
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ class Choice:
         missing = value is None or value in ("", b"")
         problem = "is missing" if missing else "is not one of its choices"
         other = "text" if self.dtype == "string" else "a whole number"
-        return InvalidInput(
-            f"The field {self.name!r} {problem}.",
+        return invalid_value(
+            self.name,
+            problem,
             hint=f"Choices: {known}{more}.",
-            field=self.name,
             expected=other if self.allow_other else f"one of {known}{more}",
             got=repr(value)[:60] if isinstance(value, str | bool) else type(value).__name__,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from modelpad.errors import InvalidInput
 from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ class Field(Protocol):
 
     def to_dict(self) -> dict[str, Json]:
         """The field's entry in a manifest."""
+
+
+def invalid_value(
+    name: str, problem: str, *, expected: str, got: str, hint: str = ""
+) -> InvalidInput:
+    """The error of a value for the field `name`; its message says that it `problem`.
+
+    Without a `hint`, what is expected is asked for.
+    """
+    return InvalidInput(
+        f"The field {name!r} {problem}.",
+        hint=hint or f"Send {expected}.",
+        field=name,
+        expected=expected,
+        got=got,
+    )
 
 
 def check_sizes(name: str, *sizes: object, minimum: int = 1, maximum: int) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from modelpad.errors import InvalidInput, ModelFailed
-from modelpad.fields.field import check_sizes
+from modelpad.errors import ModelFailed
+from modelpad.fields.field import check_sizes, invalid_value
 from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Label:
             return np.array(self.classes.index(value), dtype=np.int64)
         if isinstance(value, int) and 0 <= value < len(self.classes):
             return np.array(value, dtype=np.int64)
-        raise InvalidInput(
-            f"The field {self.name!r} is not one of its classes.",
+        raise invalid_value(
+            self.name,
+            "is not one of its classes",
             hint=f"Classes: {', '.join(self.classes[:12])}.",
-            field=self.name,
             expected="a class name or its index",
             got=repr(value)[:60],
         )

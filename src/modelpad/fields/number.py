@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, ModelFailed
+from modelpad.fields.field import invalid_value
 from modelpad.foreign_json import Json, boolean_at, optional_number_at, text_at
 
 if TYPE_CHECKING:
@@ -140,15 +141,13 @@ class Number:
         raise self._invalid("is missing" if _is_missing(value) else "is not a number", value)
 
     def _invalid(self, problem: str, value: object) -> InvalidInput:
-        expected = self._describe()
         comma = isinstance(value, str) and _parse(value.replace(",", ".", 1)) is not None
-        return InvalidInput(
-            f"The field {self.name!r} {problem}.",
-            hint="Use a decimal point and no thousands separators."
-            if comma and "," in str(value)
-            else f"Send {expected}.",
-            field=self.name,
-            expected=expected,
+        misread = comma and "," in str(value)
+        return invalid_value(
+            self.name,
+            problem,
+            hint="Use a decimal point and no thousands separators." if misread else "",
+            expected=self._describe(),
             got=repr(value)[:60] if isinstance(value, str | float | None) else _describe(value),
         )
 

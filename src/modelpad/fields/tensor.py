@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, TooLarge
-from modelpad.fields.field import check_sizes
+from modelpad.fields.field import check_sizes, invalid_value
 from modelpad.foreign_json import Json, list_at, text_at
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ class Tensor:
 
     def _invalid(self, problem: str, got: str) -> InvalidInput:
         sides = ", ".join("any" if side is None else str(side) for side in self.shape)
-        return InvalidInput(
-            f"The field {self.name!r} {problem}.",
+        return invalid_value(
+            self.name,
+            problem,
             hint=f"Send {self.dtype} values of shape [{sides}] as nested lists.",
-            field=self.name,
             expected=f"{self.dtype} of shape [{sides}]",
             got=got,
         )

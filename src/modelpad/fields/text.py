@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput, TooLarge
-from modelpad.fields.field import check_sizes
+from modelpad.fields.field import check_sizes, invalid_value
 from modelpad.foreign_json import Json, integer_at, text_at
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Text:
         if isinstance(value, bytes | bytearray):
             value = self._decode_utf8(bytes(value))
         if not isinstance(value, str):
-            raise self._invalid(f"The field {self.name!r} is not text.", type(value).__name__)
+            raise self._invalid("is not text", type(value).__name__)
         if not value.strip():
-            raise self._invalid(f"The field {self.name!r} is empty.", "no characters")
+            raise self._invalid("is empty", "no characters")
         if len(value) > self.max_length:
             raise TooLarge(
                 f"The text in {self.name!r} has {len(value):,} characters;"
@@ -82,15 +82,8 @@ class Text:
         try:
             return body.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self._invalid(
-                f"The text in {self.name!r} is not UTF-8.", f"byte {error.start} is not UTF-8"
-            ) from error
+            raise self._invalid("is not UTF-8", f"byte {error.start} is not UTF-8") from error
 
-    def _invalid(self, message: str, got: str) -> InvalidInput:
-        return InvalidInput(
-            message,
-            hint="Send a string in UTF-8.",
-            field=self.name,
-            expected="non-empty text",
-            got=got,
-        )
+    def _invalid(self, problem: str, got: str) -> InvalidInput:
+        hint = "Send a string in UTF-8."
+        return invalid_value(self.name, problem, hint=hint, expected="non-empty text", got=got)

@@ -1,16 +1,16 @@
-"""The model card: training data, metrics and known limitations."""
+"""The model card: training data, what the test found, and known limitations."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modelpad.datasets import DataSet
 from modelpad.foreign_json import Json
+from modelpad.statistics import Interval
+from modelpad.training.findings import ClassScores, Figure, Findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class DataRow:
 class Card:
     """A recipe's description of its model.
 
-    `training` holds what the run cannot know, such as the optimizer. `confusion` is
-    int64 (classes, classes), true classes in rows, predicted classes in columns.
+    `training` holds what the run cannot know, such as the optimizer. `warning` is what everyone who
+    uses the model must know first: the page shows it above the inputs.
     """
 
     title: str
@@ -38,8 +38,7 @@ class Card:
     architecture: str = ""
     parameters: int | None = None
     training: Mapping[str, Json] = field(default_factory=dict)
-    classes: Sequence[str] = ()
-    confusion: NDArray[np.int64] | None = None
+    warning: str = ""
     limits: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -54,13 +53,14 @@ def describe_data(data: DataSet) -> DataRow:
 
 def write_card(
     card: Card,
+    findings: Findings,
     training: Mapping[str, Json],
-    metrics: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
-    pictures: Sequence[Mapping[str, str]],
+    pictures: Sequence[Figure],
 ) -> bytes:
     """The content of `card.json`."""
     record: dict[str, object] = {
+        "warnings": list_warnings(card, findings),
         "title": card.title,
         "summary": card.summary,
         "data": [
@@ -74,14 +74,45 @@ def write_card(
         ],
         "architecture": card.architecture,
         "training": dict(training),
-        "metrics": dict(metrics),
+        "metrics": dict(findings.metrics),
+        "intervals": {name: list_ends(each) for name, each in findings.intervals.items()},
+        "classes": [describe_class(each) for each in findings.class_scores],
         "history": [{name: round(n, 5) for name, n in row.items()} for row in history],
         "limits": list(card.limits),
-        "notes": list(card.notes),
-        "pictures": [dict(picture) for picture in pictures],
+        "notes": list(dict.fromkeys((*card.notes, *findings.notes))),
+        "pictures": [
+            {"title": each.title, "file": each.path, "caption": each.caption, "alt": each.alt}
+            for each in pictures
+        ],
     }
     if card.parameters is not None:
         record["parameters"] = card.parameters
-    if card.confusion is not None:
-        record["confusion"] = {"labels": list(card.classes), "matrix": card.confusion.tolist()}
+    if findings.confusion is not None:
+        matrix = findings.confusion.tolist()
+        record["confusion"] = {"labels": list(findings.classes), "matrix": matrix}
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def list_warnings(card: Card, findings: Findings) -> list[str]:
+    """What must be read first: the recipe's warning, then those of the test."""
+    return [*([card.warning] if card.warning else []), *findings.warnings]
+
+
+def describe_class(scores: ClassScores) -> dict[str, Json]:
+    """A class's scores as JSON, null where they are undefined."""
+    return {
+        "name": scores.name,
+        "support": scores.support,
+        "precision": round(scores.precision, 5),
+        "recall": round(scores.recall, 5),
+        "f1": round(scores.f1, 5),
+        "auc": None if math.isnan(scores.auc) else round(scores.auc, 5),
+        "auc_interval": list_ends(scores.auc_interval),
+    }
+
+
+def list_ends(interval: Interval) -> Json:
+    """An interval as [low, high]; null if it is undefined."""
+    if math.isnan(interval.low):
+        return None
+    return [round(interval.low, 5), round(interval.high, 5)]

@@ -1,89 +1,46 @@
-"""Figures for the report: training curves, confusion matrix, worst mistakes, network diagram."""
+"""Figures of any training: learning curves and the diagram of a network."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.figure import Figure as Drawing
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageOps
+from matplotlib.ticker import MaxNLocator
 
-from modelpad.training.report import Figure
+from modelpad.training.charts import SCHEME, add_grid, add_legend, new_chart, save_chart, shorten
+from modelpad.training.findings import Figure
 
 if TYPE_CHECKING:
     import keras
 
-CELL, COLUMNS, CAPTION = 72, 8, 16
-MAX_MISTAKES = 24
+LEFT_OUT = ("epoch", "learning_rate")
 
 
-def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Plots each metric by epoch, training and validation in one chart."""
+def draw_curves(history: Sequence[Mapping[str, float]]) -> list[Figure]:
+    """A chart for each metric: its values by epoch, in training and validation; the loss first."""
     names = [
         name
         for name in dict.fromkeys(key for row in history for key in row)
-        if name not in ("epoch", "learning_rate") and not name.startswith("val_")
+        if name not in LEFT_OUT and not name.startswith("val_")
     ]
     names.sort(key=lambda name: name != "loss")
-    drawing = Drawing(figsize=(4.5 * max(1, len(names)), 3.4), layout="constrained")
-    axes = np.atleast_1d(drawing.subplots(1, max(1, len(names))))
+    return [draw_curve(history, name, number) for number, name in enumerate(names, start=1)]
+
+
+def draw_curve(history: Sequence[Mapping[str, float]], metric: str, number: int) -> Figure:
+    """One metric by epoch."""
+    drawing, axis = new_chart()
     epochs = [row["epoch"] for row in history]
-    for axis, metric in zip(axes, names, strict=False):
-        for name, words in ((metric, "training"), (f"val_{metric}", "validation")):
-            if all(name in row for row in history):
-                axis.plot(epochs, [row[name] for row in history], marker="o", label=words)
-        axis.set(xlabel="epoch", title=metric)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    return Figure("report/curves.png", "Training", "metrics by epoch", _save(drawing))
-
-
-def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """Plots the matrix, with the counts in its cells unless there are too many classes."""
-    drawing = Drawing(figsize=(6.4, 6), layout="constrained")
-    axis = drawing.subplots()
-    axis.imshow(np.log1p(confusion), cmap="Blues")
-    axis.set(xlabel="predicted", ylabel="true")
-    if len(classes) <= 20:
-        axis.set_xticks(range(len(classes)), classes)
-        axis.set_yticks(range(len(classes)), classes)
-        for row, column in np.argwhere(confusion):
-            dark = confusion[row, column] > confusion.max() / 8
-            colour = "white" if dark else "black"
-            text = axis.text(column, row, str(confusion[row, column]), color=colour)
-            text.set(ha="center", va="center", fontsize=7)
-    alt = "true class against predicted class"
-    return Figure("report/confusion.png", "Confusion", alt, _save(drawing))
-
-
-def draw_mistakes(
-    mistakes: Sequence[tuple[NDArray[np.uint8], str, str]], *, inverted: bool = False
-) -> Figure:
-    """Up to 24 images, each with its true and predicted class; included in the bundle.
-
-    `inverted` shows white on black as black on white.
-    """
-    shown = mistakes[:MAX_MISTAKES]
-    rows = max(1, -(-len(shown) // COLUMNS))
-    sheet = Image.new("L", (COLUMNS * CELL, rows * (CELL + CAPTION)), 255)
-    draw = ImageDraw.Draw(sheet)
-    if not shown:
-        draw.text((4, 4), "no mistakes", fill=0)
-    for place, (image, truth, predicted) in enumerate(shown):
-        left, top = place % COLUMNS * CELL, place // COLUMNS * (CELL + CAPTION)
-        tile = Image.fromarray(image).convert("L")
-        tile = tile.resize((CELL - 8, CELL - 8), Image.Resampling.NEAREST)
-        tile = ImageOps.invert(tile) if inverted else tile
-        sheet.paste(tile, (left + 4, top + CAPTION))
-        draw.text((left + 4, top + 2), f"{truth[:6]} > {predicted[:6]}", fill=0)
-    file = io.BytesIO()
-    sheet.quantize(16).save(file, "PNG", optimize=True)
-    alt = "wrong predictions, most confident first"
-    return Figure("report/mistakes.png", "Worst mistakes", alt, file.getvalue(), in_bundle=True)
+    for name, words in ((metric, "training"), (f"val_{metric}", "validation")):
+        if all(name in row for row in history):
+            axis.plot(epochs, [row[name] for row in history], marker="o", label=words)
+    axis.set(xlabel="epoch", title=shorten(metric.replace("_", " "), 40))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    add_grid(axis)
+    add_legend(axis)
+    path = f"report/curves-{number}.svg"
+    return Figure(path, "Training", f"{metric} by epoch", save_chart(drawing))
 
 
 def draw_network(model: keras.Model) -> Figure:
@@ -107,21 +64,10 @@ def draw_network(model: keras.Model) -> Figure:
     total = 20 + len(layers) * (height + gap)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" width="{width}">'
-        "<style>rect{fill:#eef3ff;stroke:#5b7fd9}path{fill:none;stroke:#5b7fd9}"
-        "text{font:12px system-ui,sans-serif;fill:#445}.n{font-weight:600;fill:#112}"
-        ".p{text-anchor:end}</style>" + "".join(parts) + "</svg>\n"
+        + SCHEME
+        + "<style>rect{fill:#4c7fe0;fill-opacity:.12;stroke:#4c7fe0}path{fill:none;stroke:#4c7fe0}"
+        "text{font:12px system-ui,sans-serif}.n{font-weight:600}.p{text-anchor:end}</style>"
+        + "".join(parts)
+        + "</svg>\n"
     )
     return Figure("graph.svg", "Network", "layers of the network", svg.encode("utf-8"))
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encodes an image (H, W) or (H, W, 3) as PNG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
-def _save(drawing: Drawing) -> bytes:
-    file = io.BytesIO()
-    drawing.savefig(file, dpi=110, format="png")
-    return file.getvalue()

@@ -5,7 +5,7 @@ The validation split is taken from the training split; an official test split is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,17 +30,23 @@ Encode = Callable[[NDArray[np.int64]], NDArray[np.generic]]
 class Examples:
     """Training examples: `read` returns the images at given indices, uint8 (B, H, W[, C]).
 
-    `labels` is int64 (N,); `targets` holds the labels as the loss expects them.
+    `labels` is int64 (N,); `targets` holds the labels as the loss expects them. `groups`, int64
+    (N,) or None, are those of the split.
     """
 
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     labels: NDArray[np.int64]
     targets: NDArray[np.generic]
+    groups: NDArray[np.int64] | None = None
 
     def take(self, indices: NDArray[np.int64]) -> Examples:
         """The examples at `indices`; no image is read."""
+        groups = None if self.groups is None else self.groups[indices]
         return Examples(
-            lambda chosen: self.read(indices[chosen]), self.labels[indices], self.targets[indices]
+            lambda chosen: self.read(indices[chosen]),
+            self.labels[indices],
+            self.targets[indices],
+            groups,
         )
 
 
@@ -84,7 +90,7 @@ class ImageSplits:
         def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
             return self.images(split.take(indices))
 
-        return Examples(read, split.labels, encode(split.labels))
+        return Examples(read, split.labels, encode(split.labels), split.groups)
 
     def inputs(self, split: Split) -> NDArray[np.float32]:
         """float32 (N, *item_shape), 0..255."""
@@ -98,14 +104,14 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     fifth of the data is held out. Raises `DataSetInvalid` for a class with fewer than three images.
     """
     rng, limit = np.random.default_rng([run.seed, 1]), run.request.limit
-    notes: list[str] = []
+    notes = list(data.notes)
     train, test = data.train, data.test
     if data.skipped:
         notes.append(f"{len(data.skipped)} images could not be read and were skipped.")
     if test is None:
-        train, test = divide(train, TEST_SHARE, rng)
+        train, test = divide(train, TEST_SHARE, rng, data.classes)
         notes.append("A fifth of the data, chosen at random, was held out as the test set.")
-    train, held_out = divide(train, validation_share(len(train), validation), rng)
+    train, held_out = divide(train, validation_share(len(train), validation), rng, data.classes)
     return ImageSplits(
         data,
         train=truncate(train, limit),
@@ -116,9 +122,11 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     )
 
 
-def divide(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:
-    """Splits off a stratified `share`: (remainder, share)."""
-    kept, held_out = hold_out(split.labels, share, rng)
+def divide(
+    split: Split, share: float, rng: np.random.Generator, classes: Sequence[str]
+) -> tuple[Split, Split]:
+    """Splits off a stratified `share`, without dividing a group: (remainder, share)."""
+    kept, held_out = hold_out(split.labels, share, rng, split.groups, classes)
     return split.take(kept), split.take(held_out)
 
 

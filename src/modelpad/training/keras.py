@@ -83,7 +83,8 @@ def cross_validate(
 ) -> list[float]:
     """The accuracy on each of five folds, of models trained on the other four."""
     accuracies = []
-    folds = make_folds(examples.labels, np.random.default_rng(run.seed))
+    rng = np.random.default_rng(run.seed)
+    folds = make_folds(examples.labels, rng, groups=examples.groups)
     for fold, (train, held_out) in enumerate(folds):
         keras.utils.set_random_seed(derive_seed(run.seed, fold))
         batches = Batches(examples.take(train), plan)

@@ -27,8 +27,10 @@ from modelpad.fields import Label
 from modelpad.fields.arrays import Array
 from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
+from modelpad.training.findings import Findings, join_findings
+from modelpad.training.hardware import describe_hardware
 from modelpad.training.recipe import Recipe, Trained
-from modelpad.training.report import Figure, write_report
+from modelpad.training.report import Report, write_report
 from modelpad.training.run import BUNDLE, Run, TrainRequest
 
 if TYPE_CHECKING:
@@ -83,11 +85,11 @@ def train(
         trained = recipe.load_train()(options, run)
         run.end_training()
         bundle = finish(run, trained, time.monotonic() - start)
-        warnings = tuple(filter(None, [explain_size(bundle)]))
+        warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
             run.print(f"Warning: {warning}")
         entry = None if store is None else store.push(bundle)
-    return Outcome(bundle, trained.metrics, run.data_name, run.stopped, entry, warnings)
+    return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
 def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
@@ -95,15 +97,17 @@ def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
     scratch = run.folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     proved = _prove(run, trained, scratch / "model.onnx")
-    figures = list(trained.figures)
+    findings = trained.all_findings()
     if run.history:
         from modelpad.training.figures import draw_curves
 
-        figures.insert(0, draw_curves(run.history))
-    write_report(run.folder, trained.card, trained.metrics, figures)
+        findings = join_findings(findings, Findings(figures=draw_curves(run.history)))
+    settings = {**trained.card.training, **run.describe(), "seconds": round(seconds, 1)}
+    shown = settings | describe_hardware() | _list_versions()
+    write_report(run.folder, Report(run.request.name, trained.card, findings, shown))
     files: Files = {path.name: path for path in proved.paths}
     files |= trained.source.files()
-    manifest = _describe(run, trained, proved, figures, seconds, files)
+    manifest = _describe(run, trained, proved, findings, settings, files)
     target = run.folder / BUNDLE
     if target.exists():
         shutil.rmtree(target)
@@ -166,17 +170,15 @@ def _describe(
     run: Run,
     trained: Trained,
     proved: Proved,
-    figures: list[Figure],
-    seconds: float,
+    findings: Findings,
+    training: Mapping[str, Json],
     files: Files,
 ) -> Manifest:
     """Builds the manifest; adds the card, the examples and the figures to `files`."""
     card = trained.card
-    shown = [figure for figure in figures if figure.in_bundle]
-    files |= {figure.path: figure.content for figure in shown}
-    pictures = [{"title": figure.title, "file": figure.path} for figure in shown]
-    training: dict[str, Json] = {**card.training, **run.describe(), "seconds": round(seconds, 1)}
-    files["card.json"] = write_card(card, training, trained.metrics, run.history, pictures)
+    pictures = [figure for figure in findings.figures if figure.in_bundle]
+    files |= {figure.path: figure.content for figure in pictures}
+    files["card.json"] = write_card(card, findings, training, run.history, pictures)
     return Manifest(
         name=run.request.name,
         task=task_name(trained.inputs, trained.outputs),
@@ -190,7 +192,7 @@ def _describe(
             **_list_versions(),
         },
         training={**training, "python": platform.python_version()},
-        metrics=trained.metrics,
+        metrics=findings.metrics,
         parity=proved.parity.to_dict(),
         samples=_add_examples(trained, files),
     )

@@ -7,10 +7,11 @@ framework; its `train` function imports the heavy modules.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from modelpad.training.findings import Figure, Findings, join_findings
 from modelpad.training.run import Run
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from modelpad.fields.arrays import Arrays
     from modelpad.foreign_json import Json
     from modelpad.training.card import Card
-    from modelpad.training.report import Figure
 
 Options = TypeVar("Options")
 TOLERANCE = 1e-4
@@ -73,6 +73,7 @@ class Trained:
 
     `proof` maps fields to decoded inputs (N, ...) for the parity check, usually the test split: on
     all of them the bundle must match `source` to within `tolerance` of the largest output.
+    `findings` are those of the test, `metrics` and `figures` what the recipe adds to them.
     """
 
     source: SourceModel
@@ -81,6 +82,12 @@ class Trained:
     proof: Arrays
     metrics: Mapping[str, float]
     card: Card
+    findings: Findings = field(default_factory=Findings)
     examples: Sequence[Example] = ()
     figures: Sequence[Figure] = ()
     tolerance: float = TOLERANCE
+
+    def all_findings(self) -> Findings:
+        """The findings with the recipe's own metrics and figures."""
+        own = Findings(metrics=self.metrics, figures=self.figures)
+        return join_findings(self.findings, own)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,13 @@ import pytest
 from modelpad.server.protocols.protobuf import load_message
 from tests.server.protocols.grpc_calls import ask
 from tests.server.protocols.twenty_models import write_graph
+from tests.warm_python import WarmPython
 
 pytest.importorskip("onnx")
 pytest.importorskip("grpc")
 http_client = pytest.importorskip("tritonclient.http")
 grpc_client = pytest.importorskip("tritonclient.grpc")
 
-IMPORTS_AT_ONCE = 4
 FLOAT, TEXT = 1, 8
 LONG = "layer/" * 40 + "0"
 # Input and output of a graph that adds one, by the model's name.
@@ -85,18 +83,17 @@ def write_models(folder: Path) -> list[Path]:
 def addresses(
     tmp_path_factory: pytest.TempPathFactory,
     start_serving: Callable[..., AbstractContextManager[tuple[Any, str]]],
+    warm_python: WarmPython,
 ) -> Iterator[tuple[str, str]]:
     """A server with those of the models that can be imported: its URL, and its gRPC address."""
     store = tmp_path_factory.mktemp("store")
     paths = write_models(tmp_path_factory.mktemp("sources"))
 
     def import_file(path: Path) -> bool:
-        command = [sys.executable, "-m", "modelpad", "import", str(path), "--store", str(store)]
-        return subprocess.run(command, timeout=120).returncode == 0
+        words = ["import", str(path), "--store", str(store)]
+        return warm_python.run(words, cwd=path.parent, env=os.environ).returncode == 0
 
-    with ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
-        done = list(pool.map(import_file, paths))
-    names = [path.stem for path, imported in zip(paths, done, strict=True) if imported]
+    names = [path.stem for path in paths if import_file(path)]
     with start_serving(*names, store=store) as (server, grpc_address):
         yield server.url.rstrip("/"), grpc_address
 

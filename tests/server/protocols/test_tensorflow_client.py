@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,6 +22,8 @@ from tensorflow_serving.apis import (  # noqa: E402
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+
+from tests.warm_python import WarmPython  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,14 @@ def save_models(folder: Path) -> None:
 def saved_models(
     tmp_path_factory: pytest.TempPathFactory,
     start_serving: Callable[..., AbstractContextManager[tuple[Any, str]]],
+    warm_python: WarmPython,
 ) -> Iterator[Any]:
     """A channel to a server with these SavedModels, imported."""
     folder, store = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("store")
     save_models(folder)
     for name in ("half_plus_two", "mnist"):
-        command = [sys.executable, "-m", "modelpad", "import", str(folder / name)]
-        subprocess.run([*command, "--store", str(store)], check=True, timeout=300)
+        words = ["import", str(folder / name), "--store", str(store)]
+        warm_python.run(words, cwd=folder, env=os.environ).check_returncode()
     with (
         start_serving("half_plus_two", "mnist", store=store) as (_, address),
         grpc.insecure_channel(address) as opened,

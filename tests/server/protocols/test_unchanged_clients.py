@@ -8,11 +8,9 @@ in `test_tensorflow_client.py`, KServe's Python client in `test_kserve_client.py
 from __future__ import annotations
 
 import json
+import os
 import queue
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +24,7 @@ import pytest
 from modelpad.server.protocols.protobuf import load_message
 from tests.server.protocols.grpc_calls import ask
 from tests.server.protocols.twenty_models import EXAMPLES, Answer, Example
+from tests.warm_python import WarmPython
 
 http_client = pytest.importorskip("tritonclient.http")
 grpc_client = pytest.importorskip("tritonclient.grpc")
@@ -41,7 +40,6 @@ pytestmark = [
 ]
 
 FIXTURES = Path(__file__).parent / "fixtures"
-IMPORTS_AT_ONCE = 2
 CLASSES = ("cat", "dog", "bird", "fish")
 DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64}
 
@@ -61,18 +59,11 @@ class Served:
         return self.url.partition("://")[2]
 
 
-def import_model(example: Example, folder: Path, store: Path) -> str:
+def import_model(warm: WarmPython, example: Example, folder: Path, store: Path) -> str:
     """Runs `modelpad import`; returns why it failed, if it did."""
     options = [each.format(folder=folder) for each in example.options]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "modelpad", "import", str(folder / example.file)),
-            *("--name", example.name, "--store", str(store), *options),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = ["import", str(folder / example.file), "--name", example.name, *options]
+    done = warm.run([*words, "--store", str(store)], cwd=folder, env=os.environ)
     return "" if done.returncode == 0 else done.stderr
 
 
@@ -80,13 +71,12 @@ def import_model(example: Example, folder: Path, store: Path) -> str:
 def served(
     tmp_path_factory: pytest.TempPathFactory,
     start_serving: Callable[..., AbstractContextManager[tuple[Any, str]]],
+    warm_python: WarmPython,
 ) -> Iterator[Served]:
     """One server with all of them by name."""
     folder, store = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("store")
     answers = {each.name: each.build(folder / each.file) for each in EXAMPLES}
-    with ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
-        said = pool.map(lambda each: import_model(each, folder, store), EXAMPLES)
-        failures = dict(zip(answers, said, strict=True))
+    failures = {each.name: import_model(warm_python, each, folder, store) for each in EXAMPLES}
     names = [name for name, failure in failures.items() if not failure]
     with start_serving(*names, store=store) as (server, grpc_address):
         yield Served(server.url, grpc_address, answers, failures)

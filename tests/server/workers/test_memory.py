@@ -66,6 +66,20 @@ def test_processes_are_measured() -> None:
     assert memory._run_ps([own]).get(own, 11 * MB) > 10 * MB
 
 
+def test_processes_that_a_worker_started_count() -> None:
+    own = os.getpid()
+    before = WorkerMemory(GB).measure([own])[own], memory._run_ps([own]).get(own, 0)
+    code = f"kept = bytearray({60 * MB}); print('ready', flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as native:
+        assert native.stdout is not None
+        native.stdout.readline()
+        after = WorkerMemory(GB).measure([own])[own], memory._run_ps([own]).get(own, 60 * MB)
+        native.communicate(b"\n")
+    assert after[0] - before[0] > 50 * MB
+    assert after[1] - before[1] > 50 * MB
+
+
 def test_a_worker_that_stays_high_is_replaced() -> None:
     watch = MemoryWatch()
 

@@ -13,8 +13,9 @@ from modelpad.recipes.digits.model import ARCHITECTURES, build_model
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.card import Card
-from modelpad.training.classification import TESTED_ONCE, Predictions, plan_fields
+from modelpad.training.classification import evaluate_classifier, plan_fields
 from modelpad.training.custom import resolve_custom
+from modelpad.training.evaluated import evaluated_split, pick_examples
 from modelpad.training.familiarity_keras import fit_keras
 from modelpad.training.figures import draw_network
 from modelpad.training.image_splits import ImageSplits
@@ -69,9 +70,8 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     test = splits.test.in_memory()  # image files are decoded once, not on each access
     items = splits.inputs(test)
     scores = predict(final, items)
-    predictions = Predictions(test.images, test.labels, scores, classes, splits.sketch)
-    metrics = {"test_accuracy": predictions.accuracy, **estimate}
-    metrics |= custom.measure(test.labels, scores)
+    tested = evaluated_split(test, inverted=splits.sketch, seed=run.seed)
+    metrics = estimate | custom.measure(test.labels, scores)
     served, familiarity = final, None
     if not options.no_unknown:
         served, familiarity = learn_familiarity(final, splits, run)
@@ -95,13 +95,11 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "batch_size": arch.batch_size,
             "augmentation": arch.augmentation,
         },
-        classes=classes,
-        confusion=predictions.confusion,
         limits=(
             *(DIGIT_LIMITS if splits.sketch else ()),
             OFTEN_UNKNOWN if familiarity else ALWAYS_LABELLED,
         ),
-        notes=(*splits.notes, *note, TESTED_ONCE),
+        notes=(*splits.notes, *note),
     )
     source = KerasSource(served)
     inputs, outputs = plan_fields(source, splits.field, classes, familiarity)
@@ -112,8 +110,9 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         proof={"image": items},
         metrics=metrics,
         card=card,
-        examples=predictions.examples(),
-        figures=[*predictions.draw(), draw_network(final)],
+        findings=evaluate_classifier(tested, test.labels, scores, classes),
+        examples=pick_examples(tested, test.labels, classes),
+        figures=[draw_network(final)],
     )
 
 

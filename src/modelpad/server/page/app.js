@@ -1,7 +1,7 @@
 // The page: shows one model at a time, with widgets generated from its signature.
 
 import { listModels, predict, readFile, showPicture } from "./api.js";
-import { cardView } from "./card.js";
+import { cardView, warningsView } from "./card.js";
 import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
 import { inputWidget } from "./inputs.js";
@@ -85,7 +85,7 @@ const showModel = (model) => {
   const inputs = isTable(model) ? make("div", { class: "cells", role: "group", "aria-label": "Columns" }, elements) : elements;
   document.title = `${model.title || model.name} · modelpad`;
   main.replaceChildren(
-    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, byline(model),
+    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), warningsView(model), model.summary ? make("p", {}, model.summary) : null, byline(model),
       model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null),
     make("div", { class: isTable(model) ? "try table" : "try" },
       make("section", { class: "panel", "aria-label": "Input" }, inputs,

@@ -1,4 +1,4 @@
-// The model card: data, metrics, learning curves, confusion matrix, mistakes, limitations.
+// The model card: warnings, metrics with intervals, scores by class, data, curves, confusion matrix, mistakes, limitations.
 
 import { fileUrl, showPicture } from "./api.js";
 import { make, percent, svg } from "./dom.js";
@@ -6,8 +6,10 @@ import { markdown } from "./markdown.js";
 
 const WIDTH = 380, HEIGHT = 200, LEFT = 44, BOTTOM = 24;
 
-const figure = (name, value) => (name.endsWith("accuracy") ? percent(value, 2) : String(value));
-const words = (name) => name.replaceAll("_", " ");
+const short = (value) => (typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value));
+const figure = (name, value) => (name.endsWith("accuracy") ? percent(value, 2) : short(value));
+const words = (name) => name.replaceAll("_", " ").replace(/\b(auc|f1|mae|rmse)\b/g, (word) => word.toUpperCase());
+const ends = ([low, high], format) => `${format(low)} to ${format(high)}`;
 
 const chart = (history, metric) => {
   const series = [[metric, "line-a"], [`val_${metric}`, "line-b"]].filter(([name]) => history.every((row) => name in row));
@@ -28,8 +30,10 @@ const chart = (history, metric) => {
 };
 
 const confusionChart = ({ labels, matrix }) => {
-  const most = Math.max(...matrix.flat()), size = 34, left = 30;
-  const edge = left + labels.length * size;
+  const most = Math.max(...matrix.flat()), size = 34;
+  const names = labels.map((label) => (label.length > 12 ? `${label.slice(0, 11)}…` : label));
+  const longest = Math.max(...names.map((name) => name.length)), left = Math.max(30, 14 + longest * 7), slanted = longest > 4;
+  const edge = left + labels.length * size, width = Math.max(edge + (slanted ? left / 2 : 0), WIDTH);
   const cells = matrix.flatMap((row, truth) => row.map((number, answer) => {
     if (!number) return [];
     const strength = 0.12 + 0.88 * (Math.log1p(number) / Math.log1p(most));
@@ -41,18 +45,47 @@ const confusionChart = ({ labels, matrix }) => {
     ];
   })).flat();
   return make("figure", { class: "plain" }, make("h3", {}, "Confusion matrix: rows are true classes, columns are predictions"),
-    svg("svg", { viewBox: `0 0 ${edge} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
-      labels.map((label, index) => svg("text", { x: left + index * size + size / 2, y: left - 8, "text-anchor": "middle" }, label.slice(0, 5))),
-      labels.map((label, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, label.slice(0, 4))), cells));
+    svg("svg", { viewBox: `0 0 ${width} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
+      names.map((name, index) => {
+        const x = left + index * size + size / 2, y = left - 8;
+        return svg("text", slanted ? { transform: `translate(${x} ${y}) rotate(-45)` } : { x, y, "text-anchor": "middle" }, name);
+      }),
+      names.map((name, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, name)), cells));
 };
 
 const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
 
-const imageView = (model, { title, file }) => {
-  const image = make("img", { class: "picture", alt: `${title} of ${model.name}` });
+const imageView = (model, { title, file, caption, alt }) => {
+  const image = make("img", { class: "picture", alt: alt || `${title} of ${model.name}`, title: alt });
   const url = fileUrl(model.name, file);
   if (url) showPicture(image, url);
-  return make("figure", { class: "plain" }, make("h3", {}, title), image);
+  return make("figure", { class: "plain" }, image, caption ? make("figcaption", {}, caption) : null);
+};
+
+// Pictures with one title stand side by side below it.
+const galleries = (model, pictures) => {
+  const titles = [...new Set(pictures.map(({ title }) => title))];
+  return titles.map((title) => {
+    const group = pictures.filter((picture) => picture.title === title);
+    return make("section", { class: group.length > 1 ? "gallery" : "alone", "aria-label": title }, make("h3", {}, title),
+      make("div", {}, group.map((picture) => imageView(model, picture))));
+  });
+};
+
+const share = (value) => (value == null ? "" : value.toFixed(3));
+const COLUMNS = ["class", "precision", "recall", "F1", "AUC", "95 % interval", "items"];
+
+const classTable = (classes) => make("div", { class: "scroll" }, make("table", { class: "scores" },
+  make("caption", {}, "Scores by class"),
+  make("thead", {}, make("tr", {}, COLUMNS.map((name) => make("th", { scope: "col" }, name)))),
+  make("tbody", {}, classes.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name),
+    [share(row.precision), share(row.recall), share(row.f1), share(row.auc), row.auc_interval ? ends(row.auc_interval, share) : "", String(row.support)]
+      .map((cell) => make("td", {}, cell)))))));
+
+// What everyone who uses the model must know first.
+export const warningsView = (model) => {
+  const warnings = Array.isArray(model.card?.warnings) ? model.card.warnings : [];
+  return warnings.length ? make("div", { class: "warnings", role: "note", "aria-label": "Warning" }, warnings.map((line) => make("p", {}, String(line)))) : null;
 };
 
 export const cardView = (model) => {
@@ -63,11 +96,13 @@ export const cardView = (model) => {
   return make("section", { class: "panel wide", id: "card" },
     make("h2", {}, "Model card"),
     card.text ? markdown(card.text) : null,
-    make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value))))),
+    make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value)),
+      card.intervals?.[name] ? make("dd", { class: "interval" }, `95 %: ${ends(card.intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null))),
+    card.classes?.length > 1 ? classTable(card.classes) : null,
     list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
     list("Limitations", card.limits), list("Notes", card.notes),
     make("div", { class: "charts" },
       card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
-      card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null,
-      card.pictures?.map((picture) => imageView(model, picture))));
+      card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null),
+    card.pictures ? galleries(model, card.pictures) : null);
 };

@@ -41,17 +41,10 @@ def read_signature(model: ServedModel, name: object) -> str:
     Raises `InvalidInput` if the model has no such signature.
     """
     signatures = model.signature_names
-    if name in ("", signatures[0]) or (len(signatures) == 1 and name in USUAL_NAMES):
+    if len(signatures) == 1 and name in USUAL_NAMES:
         return ""
-    if isinstance(name, str) and name in signatures:
-        return name
-    raise InvalidInput(
-        f'Serving signature name: "{str(name)[:100]}" not found in signature def.',
-        hint=f"It has: {', '.join(signatures)}; without signature_name, the first is used.",
-        field="signature_name",
-        expected=", ".join(signatures),
-        got=str(name)[:100],
-    )
+    model.select(str(name))
+    return "" if name == signatures[0] else str(name)
 
 
 def read_rows(instances: Json, names: list[str]) -> Arrays:

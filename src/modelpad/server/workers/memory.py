@@ -57,10 +57,17 @@ class WorkerMemory:
                 resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
 
     def measure(self, pids: Collection[int]) -> dict[int, int]:
-        """The bytes that each process uses, as its limit counts them; without unknown processes."""
-        if sys.platform == "linux":
-            return _read_statm(pids, STATM_DATA if self.capped else STATM_RESIDENT)
-        return _run_ps(pids) if pids else {}
+        """The bytes that each process uses, as its limit counts them; without unknown processes.
+
+        The resident memory of the processes that it has started for native models is added.
+        """
+        if sys.platform != "linux":
+            return _run_ps(pids) if pids else {}
+        own = _read_statm(pids, STATM_DATA if self.capped else STATM_RESIDENT)
+        return {
+            pid: size + sum(_read_statm(_list_children(pid), STATM_RESIDENT).values())
+            for pid, size in own.items()
+        }
 
 
 def total_bytes() -> int:
@@ -83,18 +90,30 @@ def _read_statm(pids: Collection[int], column: int) -> dict[int, int]:
     return found
 
 
+def _list_children(pid: int) -> list[int]:
+    """The processes that a process has started; none where the kernel does not list them."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # of each thread
+        with contextlib.suppress(OSError, ValueError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
 def _run_ps(pids: Collection[int]) -> dict[int, int]:
     import subprocess
 
-    listed = ",".join(str(pid) for pid in pids)
     try:
         output = subprocess.run(
-            ["ps", "-o", "pid=,rss=", "-p", listed], capture_output=True, text=True, timeout=5
+            ["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, timeout=5
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    rows = [line.split() for line in output.splitlines()]
-    return {int(row[0]): int(row[1]) * 1024 for row in rows if len(row) == 2}
+    rows = [[int(each) for each in line.split()] for line in output.splitlines()]
+    listed = {pid for pid, _, _ in rows if pid in pids}
+    return {
+        one: 1024 * sum(size for pid, parent, size in rows if one in (pid, parent))
+        for one in listed
+    }
 
 
 def _list_cgroup_limits() -> Iterator[Path]:
