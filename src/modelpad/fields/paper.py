@@ -6,15 +6,15 @@ Lighting, shadows, noise, ruled lines and specks are removed. Does not depend on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from modelpad.fields.arrays import Array
-
     Levels = NDArray[np.float32]
+
+Pixel = TypeVar("Pixel", bound="np.generic")
 
 # Smaller pictures are never photographs of paper; larger ones are halved.
 MIN_SIDE, MAX_SIDE = 64, 400
@@ -63,7 +63,7 @@ def is_photograph(grey: Levels) -> bool:
     )
 
 
-def _border(grid: Array) -> Array:
+def _border(grid: NDArray[Pixel]) -> NDArray[Pixel]:
     import numpy as np
 
     return np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
@@ -89,7 +89,8 @@ def extract_ink(grey: Levels) -> Levels | None:
     erase_rules(relative)
     erase_rules(relative.T)
     ink = np.clip((relative - FAINT) / (DARK - FAINT), 0, 1)
-    return ink * _find_parts(ink)
+    found: Levels = ink * _find_parts(ink)
+    return found
 
 
 def erase_rules(ink: Levels) -> None:
