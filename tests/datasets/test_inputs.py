@@ -14,6 +14,7 @@ from modelpad.datasets import inputs, pictures
 from modelpad.datasets.folder import load_folder
 from modelpad.datasets.inputs import ImageFiles, ImageInput, describe_inputs
 from modelpad.datasets.options import LoadOptions
+from modelpad.datasets.pictures import Resize
 from modelpad.errors import DataSetInvalid
 
 LAZY = LoadOptions(memory_bytes=0)
@@ -66,7 +67,7 @@ def test_images_of_several_sizes_come_as_a_list(class_folder: Path, write_image:
     assert {np.shape(image) for image in batch.inputs} == {(16, 20, 3), (40, 50, 3)}
     with pytest.raises(DataSetInvalid, match="from 20x16 to 50x40"):
         _ = split.images
-    resized = load_folder(class_folder, LoadOptions(size=(8, 10), memory_bytes=0)).train
+    resized = load_folder(class_folder, LoadOptions(resize=Resize(8, 10), memory_bytes=0)).train
     assert resized.images.shape == (9, 8, 10, 3)
 
 

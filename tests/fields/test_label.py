@@ -7,7 +7,7 @@ import pytest
 
 from modelpad.engine.typed import TypedOutputs
 from modelpad.errors import BundleInvalid, ModelFailed
-from modelpad.fields import Binding, Familiarity, Image, Label, Signature, field_from_dict
+from modelpad.fields import Binding, Familiarity, Heatmap, Image, Label, Signature, field_from_dict
 from modelpad.foreign_json import Json
 
 
@@ -24,13 +24,13 @@ KNOWN = Label("kind", ("a", "b"), familiarity=Familiarity("familiarity", 0.5))
 
 def test_a_label_says_whether_the_item_is_unknown() -> None:
     scores = np.array([0.9, 0.1], np.float32)
-    assert KNOWN.encode(scores, np.array([0.4]))["unknown"] is True
-    assert KNOWN.encode(scores, np.array(0.5))["unknown"] is False
+    assert KNOWN.encode(scores, {"familiarity": np.array([0.4])})["unknown"] is True
+    assert KNOWN.encode(scores, {"familiarity": np.array(0.5)})["unknown"] is False
     assert "unknown" in KNOWN.schema()["required"]  # type: ignore[operator]
     assert "unknown" not in Label("kind", ("a", "b")).schema()["required"]  # type: ignore[operator]
     for wrong in (np.array([np.nan]), np.array([1.0, 2.0])):
         with pytest.raises(ModelFailed, match="familiarity"):
-            KNOWN.encode(scores, wrong)
+            KNOWN.encode(scores, {"familiarity": wrong})
 
 
 def test_a_familiarity_is_kept_in_the_manifest() -> None:
@@ -51,10 +51,31 @@ def test_its_tensor_must_be_an_output_that_no_field_shows() -> None:
     with pytest.raises(ValueError, match="familiarity"):
         Signature((image,), (KNOWN,))
     signature = Signature((image,), (KNOWN,), other_outputs=(Binding("familiarity"),))
-    assert signature.familiarity_tensors == ("familiarity",)
+    assert signature.companion_tensors == ("familiarity",)
     outputs = TypedOutputs((KNOWN,), signature.output_bindings, signature.other_outputs)
     tensors = {
         "kind": np.array([[0.9, 0.1], [0.2, 0.8]], np.float32),
         "familiarity": np.array([[0.7], [-3.0]], np.float32),
     }
     assert [outputs.encode(tensors, n)["kind"]["unknown"] for n in (0, 1)] == [False, True]  # type: ignore[index]
+
+
+SEEN = Label("kind", ("a", "b"), heatmap=Heatmap("map", over="image"))
+
+
+def test_a_label_says_where_it_is_seen() -> None:
+    scores = np.array([0.9, 0.1], np.float32)
+    answer = SEEN.encode(scores, {"map": np.array([[0.12345, 1.0]])})
+    assert answer["heatmap"] == [[0.123, 1.0]]
+    assert field_from_dict(SEEN.to_dict()) == SEEN
+    assert "heatmap" in SEEN.schema()["required"]  # type: ignore[operator]
+    for wrong in (np.array([1.0]), np.array([[np.nan]])):
+        with pytest.raises(ModelFailed, match="heat map"):
+            SEEN.encode(scores, {"map": wrong})
+
+
+def test_a_heat_map_lies_over_an_input() -> None:
+    other = (Binding("map"),)
+    Signature((Image("image", 8, 8, 1),), (SEEN,), other_outputs=other)
+    with pytest.raises(ValueError, match="'image'"):
+        Signature((Image("photo", 8, 8, 1),), (SEEN,), other_outputs=other)

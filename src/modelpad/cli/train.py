@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from modelpad.store import LocalStore
+
+MAX_NAME = 40
 EXAMPLE = """examples:
   modelpad recipes               list the recipes
   modelpad train digits          train with the defaults
@@ -47,13 +53,11 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
         add_flag(own, flag)
     shared = parser.add_argument_group("common options")
     sets = " or ".join(filter(None, [", ".join(recipe.data_sets[:-1]), recipe.data_sets[-1]]))
-    shared.add_argument(
-        "--data",
-        default=recipe.data_sets[0],
-        metavar="NAME_OR_PATH",
-        help=f"training data: {sets} (default: %(default)s)",
-    )
-    shared.add_argument("--name", help=f"the model's name in the store (default: {recipe.name})")
+    data_help = f"training data: {sets} (default: {recipe.data_sets[0]})"
+    parser.add_argument("place", nargs="?", metavar="DATA", help="the same as --data")
+    shared.add_argument("--data", metavar="NAME_OR_PATH", help=data_help)
+    named = "the name of the data" if recipe.named_after_data else recipe.name
+    shared.add_argument("--name", help=f"the model's name in the store (default: {named})")
     shared.add_argument(
         "--epochs",
         type=int,
@@ -114,14 +118,15 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings.from_environment(args)
     recipe: Recipe[Any] = args.recipe
-    name = args.name or recipe.name
+    data = choose_data(args, recipe)
     store = LocalStore(settings.store)
+    name = args.name or (name_after(data, store) if recipe.named_after_data else recipe.name)
     store.check_writable()
     options = build_options(recipe.options, vars(args))
     folder = Path(args.runs) / recipe.folder_name(name, options)
     request = TrainRequest(
         name=name,
-        data=args.data,
+        data=data,
         folder=folder,
         epochs=args.epochs,
         seed=args.seed,
@@ -142,6 +147,35 @@ def run(args: argparse.Namespace) -> int:
     print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
     print(f"Next: modelpad serve {name}")
     return DONE
+
+
+def choose_data(args: argparse.Namespace, recipe: Recipe[Any]) -> str:
+    """The data set that was named, or the recipe's default. Raises `UsageError` for two of them."""
+    if args.place and args.data:
+        raise UsageError(
+            f"There are two data sets: {args.place} and --data {args.data}.", hint="Give one."
+        )
+    return str(args.place or args.data or recipe.data_sets[0])
+
+
+def name_after(data: str, store: LocalStore) -> str:
+    """A model's name from its data: that of the folder or file, as far as names may contain it.
+
+    Raises `UsageError` if a built-in model, or one that was trained on other data, has that name.
+    """
+    from modelpad.zoo import zoo_bundles
+
+    path = Path(data).expanduser()
+    title = (path.resolve() if path.exists() else path).name.partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:MAX_NAME] or "images"
+    hint = f"Choose another name, for example --name my-{name}"
+    if name in zoo_bundles():
+        raise UsageError(f"{name} is the name of a built-in model.", hint=hint)
+    if name in store.names():
+        trained = store.open(name, verify=False).manifest.training.get("data")
+        if trained != title:
+            raise UsageError(f"The store already has another model called {name}.", hint=hint)
+    return name
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:

@@ -26,8 +26,15 @@ KINDS = ("int8", "fp16")
 TOLERANCES = {"int8": 0.2, "fp16": 0.02}
 
 
-def quantize_graph(model: ModelProto, kind: str, samples: Sequence[Arrays]) -> ModelProto:
+def quantize_graph(
+    model: ModelProto,
+    kind: str,
+    samples: Sequence[Arrays],
+    operators: Sequence[str] | None = None,
+) -> ModelProto:
     """The quantized graph. `samples` are its inputs, for one item each.
+
+    int8 quantizes all operators that it can, or only those of the types in `operators`.
 
     Raises:
         UsageError: `kind` is neither int8 nor fp16.
@@ -37,7 +44,7 @@ def quantize_graph(model: ModelProto, kind: str, samples: Sequence[Arrays]) -> M
         raise UsageError(f"Unknown --quantize {kind}.", hint=f"Use {' or '.join(KINDS)}.")
     try:
         with _silenced():
-            return _to_half(model) if kind == "fp16" else _to_int8(model, samples)
+            return _to_half(model) if kind == "fp16" else _to_int8(model, samples, operators)
     except Exception as error:
         raise ConversionFailed(
             f"The graph cannot be quantized to {kind}: {first_line(error, 200)}",
@@ -51,7 +58,9 @@ def _to_half(model: ModelProto) -> ModelProto:
     return half
 
 
-def _to_int8(model: ModelProto, samples: Sequence[Arrays]) -> ModelProto:
+def _to_int8(
+    model: ModelProto, samples: Sequence[Arrays], operators: Sequence[str] | None
+) -> ModelProto:
     tools, onnx = load_onnxruntime("quantization"), load_onnx()
     with tempfile.TemporaryDirectory() as folder:
         before, prepared, after = (Path(folder) / f"{n}.onnx" for n in ("in", "prepared", "out"))
@@ -62,9 +71,16 @@ def _to_int8(model: ModelProto, samples: Sequence[Arrays]) -> ModelProto:
             prepared = before
         if count_operators(model).get("Conv"):
             reader, form = _make_reader(samples), tools.QuantFormat.QDQ
-            tools.quantize_static(prepared, after, reader, quant_format=form, per_channel=True)
+            tools.quantize_static(
+                prepared,
+                after,
+                reader,
+                quant_format=form,
+                per_channel=True,
+                op_types_to_quantize=operators,
+            )
         else:
-            tools.quantize_dynamic(prepared, after)
+            tools.quantize_dynamic(prepared, after, op_types_to_quantize=operators)
         quantized: ModelProto = onnx.load(after)
         return quantized
 

@@ -34,6 +34,7 @@ from modelpad.datasets.options import (
     XrayOptions,
 )
 from modelpad.datasets.pen_digits import PenDigit, draw_strokes, load_pen_strokes
+from modelpad.datasets.pictures import Resize
 from modelpad.datasets.progress import Progress, ProgressUpdate
 from modelpad.datasets.split import Batch, Example, Split
 from modelpad.datasets.table import load_table
@@ -58,6 +59,7 @@ __all__ = [
     "Progress",
     "ProgressUpdate",
     "RemoteFile",
+    "Resize",
     "Split",
     "TableOptions",
     "Task",

@@ -52,7 +52,7 @@ def check_images(
     kept: list[int] = []
     skipped: list[str] = []
     colour = options.channels == 3
-    results = read_pictures(files, options.size, options.channels)
+    results = read_pictures(files, options.resize, options.channels)
     for index, (path, result) in enumerate(zip(files, results, strict=True)):
         if isinstance(result, Unreadable):
             skipped.append(f"{path.relative_to(base)} ({result.reason})")
@@ -70,7 +70,7 @@ def check_images(
         tuple(files[index] for index in kept),
         np.array(sizes, np.int32).reshape(-1, 2),
         channels,
-        options.size,
+        options.resize,
     )
     array = memory.join(channels)
     inputs: Inputs = lazy if array is None else array

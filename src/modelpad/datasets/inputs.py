@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.datasets.pictures import Unreadable, read_picture, read_pictures
+from modelpad.datasets.pictures import Resize, Unreadable, read_picture, read_pictures
 from modelpad.errors import DataSetInvalid
 
 
@@ -58,32 +58,32 @@ class ImageFiles:
     """Image files that are decoded each time they are accessed; only their names are in memory.
 
     `sizes`: int32 (N, 2), the height and width of each image as it is returned. `channels`: 1 or 3.
-    `size`: (height, width) that every image is resized to, or None. An image that can no longer be
-    read raises DataSetInvalid.
+    An image that can no longer be read raises DataSetInvalid.
     """
 
     files: tuple[Path, ...]
     sizes: NDArray[np.int32]
     channels: int
-    size: tuple[int, int] | None = None
+    resize: Resize | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         path = self.files[index]
-        return check_readable(path, read_picture(path, self.size, self.channels))
+        return check_readable(path, read_picture(path, self.resize, self.channels))
 
     def read(self, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         """The images at `indices`, decoded in a few threads; only a few are in memory at a time."""
         files = [self.files[index] for index in indices]
-        for path, result in zip(files, read_pictures(files, self.size, self.channels), strict=True):
+        results = read_pictures(files, self.resize, self.channels)
+        for path, result in zip(files, results, strict=True):
             yield check_readable(path, result)
 
     def take(self, indices: NDArray[np.int64]) -> ImageFiles:
         """The files at `indices`, in that order; decodes nothing."""
         files = tuple(self.files[index] for index in indices.tolist())
-        return ImageFiles(files, self.sizes[indices], self.channels, self.size)
+        return ImageFiles(files, self.sizes[indices], self.channels, self.resize)
 
     @property
     def common_size(self) -> tuple[int, int] | None:
@@ -109,7 +109,7 @@ def slice_inputs(inputs: Inputs, part: slice) -> Inputs:
         return inputs[part]
     if isinstance(inputs, Texts):
         return Texts(inputs.items[part])
-    return ImageFiles(inputs.files[part], inputs.sizes[part], inputs.channels, inputs.size)
+    return ImageFiles(inputs.files[part], inputs.sizes[part], inputs.channels, inputs.resize)
 
 
 def join_inputs(first: Inputs, second: Inputs) -> Inputs:

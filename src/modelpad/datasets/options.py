@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modelpad.datasets.pictures import Resize
+
 OnUnreadable = Literal["refuse", "skip"]
 Task = Literal["classification", "multi-label", "regression", "unlabelled"]
 TASKS: tuple[Task, ...] = ("classification", "multi-label", "regression", "unlabelled")
@@ -49,7 +51,7 @@ class XrayOptions:
 class LoadOptions:
     """How to read a folder, table or archive.
 
-    `size`: (height, width) to resize every image to; None keeps each image's own size.
+    `resize`: the size of every image; None keeps each image's own.
     `channels`: 1 grey, 3 RGB; None takes RGB as soon as one image has colour.
     `memory_bytes`: images of one size that fit into this are kept in memory; others are decoded
     each time they are accessed.
@@ -57,7 +59,7 @@ class LoadOptions:
     `xray`: which rows to use of the COVID chest X-ray collection.
     """
 
-    size: tuple[int, int] | None = None
+    resize: Resize | None = None
     channels: Literal[1, 3] | None = None
     memory_bytes: int = MEMORY_BYTES
     table: TableOptions = field(default_factory=TableOptions)

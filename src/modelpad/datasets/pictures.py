@@ -6,6 +6,7 @@ Independent of classes or splits.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelpad.fields.image import Image as ImageField
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +30,34 @@ MAX_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """The size of every image, in pixels, and how it gets there.
+
+    `fit` is `stretch`, or `crop`: the image is scaled in proportion until it covers the size, and
+    what exceeds it is cut off around the centre. `resample` is Pillow's filter.
+    """
+
+    height: int
+    width: int
+    fit: Literal["stretch", "crop"] = "stretch"
+    resample: str = "bilinear"
+
+    def apply(self, picture: Image) -> Image:
+        """The picture in this size, exactly as a field `Image` of a served model resizes it."""
+        field = ImageField(
+            height=self.height, width=self.width, fit=self.fit, resample=self.resample
+        )
+        return field.fit_picture(picture, self.height, self.width)
+
+    def draft_size(self, width: int, height: int) -> tuple[int, int]:
+        """The smallest (width, height) to decode a JPEG of the given size at without loss."""
+        if self.fit == "stretch":
+            return self.width, self.height
+        scale = max(self.width / width, self.height / height)
+        return math.ceil(width * scale), math.ceil(height * scale)
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A file that cannot be read as an image, and why."""
 
@@ -34,13 +65,12 @@ class Unreadable:
 
 
 def read_pictures(
-    files: Sequence[Path], size: tuple[int, int] | None = None, channels: int | None = None
+    files: Sequence[Path], resize: Resize | None = None, channels: int | None = None
 ) -> Iterator[NDArray[np.uint8] | Unreadable]:
     """Each file in turn as uint8, (H, W) grey or (H, W, 3) RGB, or Unreadable.
 
-    `size` is (height, width) to resize to, smoothly; None keeps each image's own. `channels` is 1
-    or 3; None keeps grey images grey and converts all others to RGB. At most two images per thread
-    are decoded ahead of the caller.
+    `resize` None keeps each image's own size. `channels` is 1 or 3; None keeps grey images grey and
+    converts all others to RGB. At most two images per thread are decoded ahead of the caller.
     """
     from PIL import Image
 
@@ -51,14 +81,14 @@ def read_pictures(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         while True:
             for path in islice(waiting, 2 * threads - len(pending)):
-                pending.append(pool.submit(read_picture, path, size, channels))
+                pending.append(pool.submit(read_picture, path, resize, channels))
             if not pending:
                 return
             yield pending.popleft().result()
 
 
 def read_picture(
-    path: Path, size: tuple[int, int] | None = None, channels: int | None = None
+    path: Path, resize: Resize | None = None, channels: int | None = None
 ) -> NDArray[np.uint8] | Unreadable:
     """One image file as uint8, (H, W) or (H, W, 3), upright, or Unreadable; see
     `read_pictures`."""
@@ -71,12 +101,10 @@ def read_picture(
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 return Unreadable(f"{width:,} x {height:,} pixels, over {MAX_PIXELS:,}")
-            if size is not None:
-                picture.draft(None, (size[1], size[0]))  # JPEG: decode at 1/2, 1/4 or 1/8
+            if resize is not None:  # JPEG: decode at 1/2, 1/4 or 1/8
+                picture.draft(None, resize.draft_size(width, height))
             plain = flatten_picture(ImageOps.exif_transpose(picture), channels)
-        if size is not None and (plain.height, plain.width) != size:
-            plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(plain, np.uint8)
+        return np.asarray(plain if resize is None else resize.apply(plain), np.uint8)
     except UnidentifiedImageError:
         return Unreadable("not an image")
     except Image.DecompressionBombError:

@@ -204,7 +204,7 @@ def several_sizes(inputs: Inputs) -> DataSetInvalid:
     return DataSetInvalid(
         f"The images in {folder} have {len(sizes):,} sizes,"
         f" from {low[1]}x{low[0]} to {high[1]}x{high[0]} pixels (width x height).",
-        hint="Choose one size to resize them to, for example LoadOptions(size=(128, 128)).",
+        hint="Choose one size to resize them to, for example LoadOptions(resize=Resize(128, 128)).",
         path=str(folder),
     )
 

@@ -129,11 +129,13 @@ class TypedOutputs:
     def _encode(
         self, field: Field, item: Array, outputs: Mapping[str, Array], index: int
     ) -> object:
-        if not isinstance(field, Label) or field.familiarity is None:
+        if not isinstance(field, Label) or not field.companion_tensors:
             return field.encode(item)
-        tensor = field.familiarity.tensor
-        familiarity = batch_first(outputs[tensor], self.axes[tensor])
-        return field.encode(item, familiarity[index])
+        companions = {
+            tensor: batch_first(outputs[tensor], self.axes[tensor])[index]
+            for tensor in field.companion_tensors
+        }
+        return field.encode(item, companions)
 
     def read_field(self, name: str, outputs: Mapping[str, Array]) -> Array:
         """The array (batch, ...) of the field `name`, for all items."""

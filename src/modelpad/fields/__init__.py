@@ -6,6 +6,7 @@ not depend on bundles, sessions or HTTP.
 
 from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
+from modelpad.fields.heatmap import Heatmap
 from modelpad.fields.image import Image
 from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Familiarity, Label
@@ -22,6 +23,7 @@ __all__ = [
     "Choice",
     "Familiarity",
     "Field",
+    "Heatmap",
     "Image",
     "Label",
     "Number",

@@ -80,12 +80,12 @@ class Image:
             picture = Pillow.alpha_composite(background, picture)
         picture = picture.convert("RGB" if self.channels == 3 else "L")
         if self.height is not None and self.width is not None:
-            picture = self._fit(picture, self.height, self.width)
+            picture = self.fit_picture(picture, self.height, self.width)
         pixels = np.asarray(picture, dtype=np.float32)
         return pixels if self.channels == 3 else pixels[:, :, np.newaxis]
 
-    def _fit(self, picture: Picture, height: int, width: int) -> Picture:
-        """Resizes a picture and cuts out its centre."""
+    def fit_picture(self, picture: Picture, height: int, width: int) -> Picture:
+        """The picture in this size: resized, and with `crop` its centre."""
         from PIL import Image as Pillow
 
         size = (self.resize, self.resize) if self.resize else (width, height)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import ModelFailed
 from modelpad.fields.field import check_sizes, invalid_value
+from modelpad.fields.heatmap import Heatmap
 from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Label:
     """Scores over `classes`: float32 (classes,), summing to 1 if the model ends in a softmax.
 
     `top` limits how many scores a response contains; None means all of them. With `familiarity`,
-    a response also says whether the item is `unknown`: like none of the classes.
+    a response also says whether the item is `unknown`: like none of the classes. With `heatmap`,
+    it also says where in an image the label is seen.
     """
 
     name: str = "label"
     classes: tuple[str, ...] = ()
     top: int | None = None
     familiarity: Familiarity | None = None
+    heatmap: Heatmap | None = None
 
     kind: ClassVar[str] = "label"
     widget: ClassVar[str] = "label-bars"
@@ -86,16 +89,18 @@ class Label:
         )
 
     def encode(
-        self, array: NDArray[np.generic], familiarity: NDArray[np.generic] | None = None
+        self,
+        array: NDArray[np.generic],
+        companions: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> dict[str, Json]:
         """`{"label", "confidence", "scores"}`, with the scores in descending order.
 
-        `familiarity` is the item's number in the tensor of the field's `familiarity`; with it there
-        is also `unknown`.
+        `companions` has the item's part of the `companion_tensors`; with them there are also
+        `unknown` and `heatmap`.
 
         Raises:
-            ModelFailed: there is not exactly one finite score for each class, or the familiarity is
-                not one finite number.
+            ModelFailed: there is not exactly one finite score for each class, the familiarity is
+                not one finite number, or the heat map is invalid.
         """
         import numpy as np
 
@@ -113,9 +118,20 @@ class Label:
         }
         best = next(iter(ranked))
         answer: dict[str, Json] = {"label": best, "confidence": ranked[best], "scores": ranked}
-        if self.familiarity is not None and familiarity is not None:
-            answer["unknown"] = self._read_number(familiarity) < self.familiarity.threshold
+        if self.familiarity is not None and companions is not None:
+            number = self._read_number(companions[self.familiarity.tensor])
+            answer["unknown"] = number < self.familiarity.threshold
+        if self.heatmap is not None and companions is not None:
+            answer["heatmap"] = [
+                [*row] for row in self.heatmap.encode(companions[self.heatmap.tensor])
+            ]
         return answer
+
+    @property
+    def companion_tensors(self) -> tuple[str, ...]:
+        """The graph's outputs beside the scores that a response needs."""
+        companions = (self.familiarity, self.heatmap)
+        return tuple(each.tensor for each in companions if each is not None)
 
     def schema(self) -> dict[str, Json]:
         """The object that `encode` returns."""
@@ -127,6 +143,8 @@ class Label:
         if self.familiarity is not None:
             meaning = "whether the input looks like none of the classes"
             properties["unknown"] = {"type": "boolean", "description": meaning}
+        if self.heatmap is not None:
+            properties["heatmap"] = self.heatmap.schema()
         return {"type": "object", "required": [*properties], "properties": properties}
 
     def preparation(self) -> None:
@@ -140,6 +158,7 @@ class Label:
             "classes": [*self.classes],
             "top": self.top,
             **({"familiarity": self.familiarity.to_dict()} if self.familiarity else {}),
+            **({"heatmap": self.heatmap.to_dict()} if self.heatmap else {}),
         }
 
     @classmethod
@@ -148,10 +167,12 @@ class Label:
         if [*classes] != record["classes"]:
             raise TypeError("class names are not strings")
         top = optional_integer_at(record, "top")
-        familiarity = None
+        familiarity, heatmap = None, None
         if "familiarity" in record:
             familiarity = Familiarity.from_dict(object_at(record, "familiarity"))
-        return cls(text_at(record, "name"), classes, top, familiarity)
+        if "heatmap" in record:
+            heatmap = Heatmap.from_dict(object_at(record, "heatmap"))
+        return cls(text_at(record, "name"), classes, top, familiarity, heatmap)
 
     def _read_number(self, familiarity: NDArray[np.generic]) -> float:
         import numpy as np

@@ -77,8 +77,8 @@ class Signature:
 
     The bindings are in the order of the fields. By default, each field is bound to the tensor of
     its own name, without steps. `batched` is whether several items may run together. No field
-    shows the tensors of `other_outputs`; only tensor protocols return them. Among them are those of
-    the labels' familiarity.
+    shows the tensors of `other_outputs`; only tensor protocols return them. Among them are the
+    labels' companions.
     """
 
     inputs: tuple[Field, ...]
@@ -105,15 +105,22 @@ class Signature:
         for each, binding in zip(self.inputs, self.input_bindings, strict=True):
             if binding.tokenizer is not None and each.kind != "text":
                 raise ValueError(f"the {each.kind} {each.name!r} cannot have a tokenizer")
-        for tensor in self.familiarity_tensors:
+        for tensor in self.companion_tensors:
             if tensor not in [binding.tensor for binding in self.other_outputs]:
-                raise ValueError(f"the familiarity {tensor!r} is not one of the other outputs")
+                raise ValueError(f"the companion {tensor!r} is not one of the other outputs")
+        names = [each.name for each in self.inputs]
+        for label in self._labels:
+            if label.heatmap is not None and label.heatmap.over not in names:
+                raise ValueError(f"the heat map is over {label.heatmap.over!r}, which is no input")
 
     @property
-    def familiarity_tensors(self) -> tuple[str, ...]:
-        """The graph's outputs that only say whether a label is unknown."""
-        labels = [each for each in self.outputs if isinstance(each, Label)]
-        return tuple(each.familiarity.tensor for each in labels if each.familiarity)
+    def companion_tensors(self) -> tuple[str, ...]:
+        """The graph's outputs that only add to a label: whether it is unknown, where it is seen."""
+        return tuple(tensor for label in self._labels for tensor in label.companion_tensors)
+
+    @property
+    def _labels(self) -> list[Label]:
+        return [each for each in self.outputs if isinstance(each, Label)]
 
     def to_dict(self) -> dict[str, Json]:
         """The signature's entry in a manifest."""

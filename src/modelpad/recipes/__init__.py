@@ -14,6 +14,8 @@ from modelpad.training.recipe import Recipe
 # Modules are imported on demand. They define a recipe, and import no framework.
 RECIPES: dict[str, str] = {
     "digits": "modelpad.recipes.digits",
+    "images": "modelpad.recipes.images",
+    "xray": "modelpad.recipes.xray",
 }
 
 

@@ -99,11 +99,11 @@ class ServedModel:
 
     @property
     def own_outputs(self) -> list[str]:
-        """The outputs of the model itself, without those that only say whether a label is unknown.
+        """The outputs of the model itself, without those that only add to a label.
 
         A client gets those by naming them.
         """
-        hidden = self.bundle.manifest.signature.familiarity_tensors
+        hidden = self.bundle.manifest.signature.companion_tensors
         return [info.name for info in self.outputs if info.name not in hidden]
 
     @property

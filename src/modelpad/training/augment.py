@@ -32,8 +32,27 @@ def affine_elastic(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor
     return _warp(batch, rows, bends)
 
 
+def photograph(batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Crops, mirrors, slightly rotates and stretches each image; changes light and contrast.
+
+    What comes in from beyond the edges is mirrored.
+    """
+    count = len(batch)
+    zoom = torch.empty(count).uniform_(0.55, 1.0, generator=random).sqrt()
+    aspect, angle = _uniform(count, 0.15, random).exp(), _uniform(count, 0.2, random)
+    mirror = 1 - 2 * torch.randint(2, (count,), generator=random).float()
+    across, down = ((1 - zoom) * _uniform(count, 1.0, random) for _ in range(2))
+    cosine, sine = zoom * angle.cos(), zoom * angle.sin()
+    rows = [cosine * aspect * mirror, -sine, across, sine * mirror, cosine / aspect, down]
+    moved = _warp(batch, rows, None, beyond="reflection")
+    light, contrast = (1 + _uniform(count, 0.2, random).view(-1, 1, 1, 1) for _ in range(2))
+    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+    return ((moved - mean) * contrast + mean * light).clamp(0, 255)
+
+
 AUGMENTATIONS: Mapping[str, Augment | None] = {
     "none": None,
+    "photograph": photograph,
     "shear-zoom": shear_zoom,
     "affine-elastic": affine_elastic,
 }
@@ -44,7 +63,10 @@ def _uniform(count: int, limit: float, random: torch.Generator) -> torch.Tensor:
 
 
 def _warp(
-    batch: torch.Tensor, rows: list[torch.Tensor], bends: torch.Tensor | None
+    batch: torch.Tensor,
+    rows: list[torch.Tensor],
+    bends: torch.Tensor | None,
+    beyond: str = "zeros",
 ) -> torch.Tensor:
     """Applies an affine map (six numbers per image) and a displacement field (B, 2, h, w)."""
     grey = batch.ndim == 3
@@ -55,5 +77,5 @@ def _warp(
     if bends is not None:
         field = interpolate(bends, size=(height, width), mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1)
-    planes = grid_sample(planes, grid, align_corners=False)
+    planes = grid_sample(planes, grid, padding_mode=beyond, align_corners=False)
     return planes[:, 0] if grey else planes.permute(0, 2, 3, 1)

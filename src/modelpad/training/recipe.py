@@ -32,6 +32,7 @@ class Recipe(Generic[Options]):
     `extra` is the pip extra it needs. `train` is a function, or `module:function` to be
     imported when training starts. The first of `data_sets` is the default. `variant` names an
     option whose value becomes part of the run folder's name, to keep variants apart.
+    `named_after_data`: by default a model is called after its data set, not after the recipe.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Recipe(Generic[Options]):
     train: Callable[[Options, Run], Trained] | str
     examples: tuple[str, ...] = ()
     variant: str | None = None
+    named_after_data: bool = False
 
     def load_train(self) -> Callable[[Options, Run], Trained]:
         """The training function; this imports its framework."""

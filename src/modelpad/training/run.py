@@ -258,7 +258,8 @@ class Run:
 
     def describe(self) -> dict[str, Json]:
         """The run's facts for the card."""
-        return {"data": self.data_name, "epochs": len(self.history), "seed": self.seed}
+        epochs: dict[str, Json] = {"epochs": len(self.history)} if self.history else {}
+        return {"data": self.data_name, **epochs, "seed": self.seed}
 
     def _progress_bar(self) -> ProgressBar:
         if self._bar is None:

@@ -4,6 +4,7 @@ import { listModels, predict, readFile, showPicture } from "./api.js";
 import { cardView, warningsView } from "./card.js";
 import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
+import { heatSwitch } from "./heatmap.js";
 import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
@@ -62,6 +63,13 @@ const showModel = (model) => {
   const widgets = Object.create(null);
   const report = (error, retry) => result.replaceChildren(showError(error, retry));
   let running = null;
+  const explain = (answer) => {
+    const [over] = model.outputs.flatMap(({ heatmap }) => (heatmap ? [heatmap.over] : []));
+    if (over && answer.heatmap) {
+      result.append(heatSwitch());
+      widgets[over]?.explain?.(answer.heatmap);
+    }
+  };
   const ask = async () => {
     running?.abort();
     const values = Object.fromEntries(Object.entries(widgets).map(([name, widget]) => [name, widget.read()]));
@@ -75,6 +83,7 @@ const showModel = (model) => {
       const answer = await predict(model.name, values, mine.signal);
       result.replaceChildren(...showAnswer(answer),
         make("p", { class: "took" }, `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`));
+      explain(answer);
       status.textContent = describeAnswer(answer);
     } catch (error) {
       if (error.name !== "AbortError") report(error, ask);

@@ -4,6 +4,7 @@
 import { make } from "./dom.js";
 import { readAsDataUrl } from "./api.js";
 import { drawingPad } from "./drawing-pad.js";
+import { heatCanvas } from "./heatmap.js";
 import { pictureSource } from "./picture-source.js";
 import { choiceInput, numberInput } from "./table-inputs.js";
 
@@ -11,10 +12,20 @@ const imageInput = (field, onChange) => {
   let url = null;
   const shown = make("div", { class: "drop" });
   const stage = { element: shown, show: (content) => shown.replaceChildren(content) };
+  const image = make("img", { alt: `The image for ${field.name}` });
   const take = async (blob) => {
     url = await readAsDataUrl(blob);
-    stage.show(make("img", { src: url, alt: `The image for ${field.name}` }));
+    image.src = url;
+    stage.show(make("div", { class: "seen" }, image));
     onChange();
+  };
+  // Lays a heat map over the image, for as long as the image is shown.
+  const explain = async (rows) => {
+    const of = image.src;
+    await image.decode().catch(() => null);
+    if (image.src !== of || !image.naturalWidth) return;
+    image.nextSibling?.remove();
+    image.after(heatCanvas(rows, image, field.fit === "crop"));
   };
   const rest = () => stage.show("Drop, paste or choose an image.");
   const source = pictureSource(`${field.name}-file`, shown, stage, take);
@@ -26,6 +37,7 @@ const imageInput = (field, onChange) => {
       make("div", { class: "tools" }, choose, source.camera, clear)),
     read: () => url ?? undefined,
     show: (sample) => { source.stop(); return take(sample); },
+    explain,
   };
 };
 

@@ -1,0 +1,66 @@
+"""The images recipe: its definition and options.
+
+`recipe` trains PyTorch models, `model` has the architectures, `backbone` the pretrained network,
+`data` the splits, `head` the linear layer, `tuning` the training of the layers below it. This
+module imports none of them, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelpad.training.options import option
+from modelpad.training.recipe import Recipe
+
+ArchitectureName = Literal["transfer", "small", "mini"]
+Switch = Literal["auto", "no"]
+LossName = Literal["cross-entropy", "focal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesOptions:
+    """The options of `modelpad train images` beyond those of every recipe."""
+
+    arch: ArchitectureName = option(
+        "transfer",
+        "architecture: transfer fine-tunes a network that was pretrained on photographs; small, for"
+        " images unlike photographs, and mini, a textbook network, start from scratch",
+    )
+    size: int | None = option(
+        None,
+        "side of the model's square input in pixels; larger shows more detail and takes longer"
+        " (default: from the pictures, at most 224 for transfer)",
+        metavar="PIXELS",
+    )
+    loss: LossName = option(
+        "cross-entropy",
+        "loss: focal pays more attention to pictures that are still predicted wrongly",
+    )
+    class_weights: Switch = option(
+        "auto", "auto weights rare classes more if a class is three times as common as another"
+    )
+    quantize: Switch = option(
+        "auto", "auto stores int8 weights if validation accuracy falls by at most 0.5 points"
+    )
+    no_heatmap: bool = option(False, "leave out where in the picture a class is seen")
+    no_unknown: bool = option(False, "do not recognise pictures that are like none of the classes")
+
+
+RECIPE = Recipe(
+    name="images",
+    summary="any pictures in folders, one for each class",
+    extra="train",
+    data_sets=("ants-bees", "flowers", "a folder with one sub-folder of pictures per class"),
+    options=ImagesOptions,
+    train="modelpad.recipes.images.recipe:train",
+    examples=(
+        "modelpad train images ./pets",
+        "modelpad train images ./pets --name pets --size 160",
+        "modelpad train images flowers --epochs 4",
+        "modelpad train images ./drawings --arch small",
+        "modelpad train images --resume",
+    ),
+    variant="arch",
+    named_after_data=True,
+)

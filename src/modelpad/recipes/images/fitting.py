@@ -1,0 +1,160 @@
+"""Fits a classifier to pictures: the last layer alone for few of them, else most layers in epochs.
+
+With few pictures, fine-tuning finds little that pretrained features do not have, and a validation
+split would be too small to stop it in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from modelpad.recipes.images.head import fit_head
+from modelpad.recipes.images.likeness import Likeness, fit_likeness
+from modelpad.recipes.images.losses import Loss
+from modelpad.recipes.images.model import Classifier
+from modelpad.recipes.images.tuning import Plan, Tuner
+from modelpad.training.augment import AUGMENTATIONS
+from modelpad.training.calibration import fit_temperature, soften
+from modelpad.training.classification import evaluate_classifier
+from modelpad.training.evaluated import evaluated_split
+from modelpad.training.findings import Findings
+from modelpad.training.image_splits import Examples, ImageSplits
+from modelpad.training.run import Run
+from modelpad.training.splits import FOLDS, make_folds
+
+FEATURES_OF = 5_000  # pictures that the head is first fitted on
+BATCH = 32  # pictures that are read at a time where nothing is learnt
+STEPS, BATCH_SIZES = 20, (8, 32)  # small data still makes some steps an epoch
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained network, and what pictures that it was not trained on say about it.
+
+    `judged` are pictures on which versions of the network may be compared.
+    """
+
+    net: Classifier
+    temperature: float
+    likeness: Likeness
+    judged: Examples
+    findings: Findings = field(default_factory=Findings)
+
+
+def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
+    """Fits the head on all pictures; cross-validation takes the place of a validation split."""
+    labels = splits.train.labels
+    examples = splits.examples(splits.train, lambda given: given)
+    run.begin()
+    run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
+    features = extract_features(net, examples, run)
+    logits = np.zeros((len(labels), net.head.out_features), np.float32)
+    known = np.zeros(len(labels), np.float32)
+    rng = np.random.default_rng(run.seed)
+    for train, held_out in make_folds(labels, rng, groups=splits.train.groups):
+        head = fit_head(features[train], labels[train], loss, run.seed)
+        logits[held_out] = head.predict(features[held_out])
+        likeness = fit_likeness(features[train], labels[train], run.seed)
+        known[held_out] = likeness.score(features[held_out])
+    temperature = fit_temperature(logits, labels)
+    fit_head(features, labels, loss, run.seed).copy_to(net.head)
+    likeness = fit_likeness(features, labels, run.seed).with_threshold(known)
+    items = evaluated_split(splits.train, out_of_fold=True, seed=run.seed)
+    findings = evaluate_classifier(
+        items,
+        labels,
+        soften(logits, temperature),
+        splits.data.classes,
+        uncalibrated=soften(logits),
+    )
+    return Fitted(net, temperature, likeness, examples, findings)
+
+
+def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
+    """Trains in epochs, and keeps the one with the lowest validation loss."""
+    arch = net.arch
+    examples = splits.examples(splits.train, lambda given: given)
+    validation = splits.examples(splits.validation, lambda given: given)
+    if arch.pretrained and not run.first_epoch:
+        first = choose_some(examples, FEATURES_OF, run.seed)
+        features = extract_features(net, first, run)
+        fit_head(features, first.labels, loss, run.seed).copy_to(net.head)
+    augment = AUGMENTATIONS["photograph"]
+    assert augment is not None
+    size = int(np.clip(len(examples.labels) // STEPS, *BATCH_SIZES))
+    plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed, size)
+    tuner = Tuner(net, examples, plan)
+    run.restore(tuner.read)
+    with run.interruptible():
+        for epoch in run.remaining_epochs():
+            mean = tuner.train_epoch(epoch, report_steps(run, epoch, tuner.steps))
+            measured = validate(tuner.average.module, validation)
+            run.log(epoch, {"loss": mean, **measured, "learning_rate": tuner.rate})
+            run.save(tuner.write, loss=measured["val_loss"], write_best=tuner.write_best)
+    run.restore_best(tuner.read_best)
+    features = extract_features(net, validation, run)
+    logits = apply_head(net, features)
+    temperature = fit_temperature(logits, validation.labels)
+    some = choose_some(examples, FEATURES_OF, run.seed)
+    likeness = fit_likeness(extract_features(net, some, run), some.labels, run.seed)
+    likeness = likeness.with_threshold(likeness.score(features))
+    return Fitted(net, temperature, likeness, validation)
+
+
+def extract_features(net: Classifier, examples: Examples, run: Run) -> Features:
+    """The features (N, D) of all pictures; only a few pictures are in memory at a time."""
+    net.eval()
+    parts = []
+    count = len(examples.labels)
+    with torch.no_grad():
+        for start in range(0, count, BATCH):
+            pixels = examples.read(np.arange(start, min(start + BATCH, count)))
+            parts.append(net.pool(net.map(torch.from_numpy(pixels).float())).numpy())
+            run.interrupts.release()
+    return np.concatenate(parts)
+
+
+def validate(net: torch.nn.Module, examples: Examples) -> dict[str, float]:
+    """The loss and accuracy on a validation split."""
+    net.eval()
+    losses, right, count = 0.0, 0, len(examples.labels)
+    with torch.no_grad():
+        for start in range(0, count, BATCH):
+            chosen = np.arange(start, min(start + BATCH, count))
+            labels = torch.from_numpy(examples.labels[chosen])
+            logits = net(torch.from_numpy(examples.read(chosen)).float())
+            losses += cross_entropy(logits, labels, reduction="sum").item()
+            right += int((logits.argmax(dim=1) == labels).sum())
+    return {"val_loss": losses / count, "val_accuracy": right / count}
+
+
+def apply_head(net: Classifier, features: Features) -> Features:
+    """The logits (N, classes) of features (N, D)."""
+    with torch.no_grad():
+        logits: Features = net.head(torch.from_numpy(features)).numpy()
+        return logits
+
+
+def choose_some(examples: Examples, at_most: int, seed: int) -> Examples:
+    """At most so many examples, chosen at random."""
+    count = len(examples.labels)
+    if count <= at_most:
+        return examples
+    return examples.take(np.sort(np.random.default_rng(seed).permutation(count)[:at_most]))
+
+
+def report_steps(run: Run, epoch: int, steps: int) -> Callable[[int, float], None]:
+    """Shows the progress of an epoch."""
+
+    def report(step: int, loss: float) -> None:
+        run.progress(epoch, step, steps, {"loss": loss})
+
+    return report

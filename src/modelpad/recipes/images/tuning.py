@@ -1,0 +1,166 @@
+"""Trains the layers of a classifier, in epochs that a run can save and resume.
+
+Pretrained layers change the less, the earlier they are (Howard & Ruder, 2018, "Universal language
+model fine-tuning"). The weights that are kept are a moving average of those trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from modelpad.recipes.images.losses import Loss
+from modelpad.recipes.images.model import Classifier
+from modelpad.training.augment import Augment
+from modelpad.training.image_splits import Examples
+from modelpad.training.seeding import derive_seed
+
+STATE = "state.pt"
+LAYER_DECAY = 0.75  # of the learning rate, from each layer to the one before it
+MIXUP = 0.2  # Zhang et al., 2018
+DROPOUT = 0.2
+WARM_UP = 0.2
+AVERAGE = 0.99
+WEIGHT_DECAY = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train: see `Architecture` for `rate` and `frozen`."""
+
+    epochs: int
+    rate: float
+    frozen: int
+    loss: Loss
+    augment: Augment
+    seed: int
+    batch_size: int = 32
+
+
+class Tuner:
+    """Training in progress of a classifier, on examples."""
+
+    def __init__(self, net: Classifier, examples: Examples, plan: Plan) -> None:
+        self.net, self.examples, self.plan = net, examples, plan
+        self.steps = max(1, len(examples.labels) // plan.batch_size)
+        self.frozen, self.trained = net.layers[: plan.frozen], net.layers[plan.frozen :]
+        self.frozen.requires_grad_(requires_grad=False)
+        groups = list(self.group_parameters())
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            [float(group["lr"]) for group in groups],
+            total_steps=self.steps * plan.epochs,
+            pct_start=WARM_UP,
+        )
+        self.average = AveragedModel(
+            net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True
+        )
+
+    def group_parameters(self) -> Iterator[dict[str, object]]:
+        """The parameters of each layer with their learning rate; the head's is the highest."""
+        decay = LAYER_DECAY if self.net.arch.pretrained else 1.0
+        rate = self.plan.rate
+        for layer in reversed(self.trained):
+            parameters = list(layer.parameters())
+            if parameters:
+                yield {"params": parameters, "lr": rate}
+                rate *= decay
+        yield {"params": list(self.net.head.parameters()), "lr": self.plan.rate}
+
+    @property
+    def rate(self) -> float:
+        """The current learning rate of the head."""
+        return float(self.optimizer.param_groups[-1]["lr"])
+
+    def train_epoch(self, epoch: int, report: Callable[[int, float], None]) -> float:
+        """Trains one epoch and returns its mean loss; `report` gets each step and its loss.
+
+        Depends only on the seed and the number of the epoch.
+        """
+        torch.manual_seed(derive_seed(self.plan.seed, epoch))
+        self.net.train()
+        losses = []
+        for step, (pixels, labels) in enumerate(self.read_batches(epoch)):
+            loss = self.measure(pixels, labels)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.schedule.step()
+            self.average.update_parameters(self.net)
+            losses.append(loss.item())
+            report(step + 1, losses[-1])
+        return float(np.mean(losses))
+
+    def measure(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch of pixels (B, H, W, C), mixed with each other."""
+        share = float(np.random.default_rng(int(torch.randint(1 << 31, ()))).beta(MIXUP, MIXUP))
+        order = torch.randperm(len(pixels))
+        pixels = share * pixels + (1 - share) * pixels[order]
+        targets = one_hot(labels, self.net.head.out_features).float()
+        targets = share * targets + (1 - share) * targets[order]
+        features = self.net.pool(self.trained(self.freeze(pixels)))
+        logits = self.net.head(nn.functional.dropout(features, DROPOUT))
+        return self.plan.loss.measure(logits, targets)
+
+    def freeze(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The output of the layers that are not trained."""
+        with torch.no_grad():
+            result: torch.Tensor = self.frozen(self.net.scale(pixels))
+            return result
+
+    def read_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Augmented batches of an epoch; the next one is read while one is trained on."""
+        plan = self.plan
+        random = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, 0))
+        order = torch.randperm(len(self.examples.labels), generator=random)
+        chosen = order.split(plan.batch_size)[: self.steps]  # type: ignore[no-untyped-call]
+
+        def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+            indices = chosen[step].numpy()
+            generator = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, step + 1))
+            pixels = torch.from_numpy(self.examples.read(indices)).float()
+            labels = torch.from_numpy(self.examples.labels[indices])
+            return plan.augment(pixels, generator), labels
+
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(read, 0)
+            for step in range(len(chosen)):
+                batch = coming.result()
+                if step + 1 < len(chosen):
+                    coming = reader.submit(read, step + 1)
+                yield batch
+
+    def write(self, folder: Path) -> None:
+        """Saves what training needs to go on exactly."""
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        torch.save(state, folder / STATE)
+
+    def read(self, folder: Path) -> None:
+        """Loads what `write` saved."""
+        state = torch.load(folder / STATE, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+    def write_best(self, folder: Path) -> None:
+        """Saves the averaged weights."""
+        torch.save(self.average.module.state_dict(), folder / STATE)
+
+    def read_best(self, folder: Path) -> None:
+        """Puts the averaged weights into the network."""
+        self.net.load_state_dict(torch.load(folder / STATE, weights_only=True))
