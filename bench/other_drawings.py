@@ -1,8 +1,7 @@
 """Drawings that are not digits: letters, doodles, dots, scribbles, noise and empty pages.
 
-None of them is used for training. The digits recipe trains on random curls, lines, shapes, blots
-and mixed-up digits (`modelpad/recipes/digits/doodles.py`); these are drawn by other code from other
-templates. Letters that are also digits (I, l, O, S, Z, B, b, g, q) are left out.
+The digits recipe sees none of them, nor any other drawing that is not a digit: what is unknown is
+fitted on digits alone. Letters that are also digits (I, l, O, S, Z, B, b, g, q) are left out.
 """
 
 from __future__ import annotations

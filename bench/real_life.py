@@ -85,12 +85,14 @@ def measure_digits(session: Session, digits: Sequence[PenDigit], draw: Draw, cou
     """How many are recognised, and how many of all are called unknown."""
     rng = np.random.default_rng(2026)
     picked = [digits[index] for index in rng.permutation(len(digits))[:count]]
-    answers = [(digit, ask(session, draw(digit, rng))) for digit in picked]
-    found = [(digit, answer) for digit, answer in answers if answer is not None]
-    right = [(digit, answer) for digit, answer in found if answer["label"] == str(digit.label)]
-    early = sum(pair in right for pair in answers[:20])
-    unknown = count - len(found) + sum(bool(answer.get("unknown")) for _, answer in found)
-    return {"digits": count, "right": len(right), "of the first 20": early, "unknown": unknown}
+    answers = [ask(session, draw(digit, rng)) for digit in picked]
+    right = [
+        answer is not None and answer["label"] == str(digit.label)
+        for digit, answer in zip(picked, answers, strict=True)
+    ]
+    unknown = sum(answer is None or bool(answer.get("unknown")) for answer in answers)
+    early = sum(right[:20])
+    return {"digits": count, "right": sum(right), "of the first 20": early, "unknown": unknown}
 
 
 def measure_others(session: Session, draw: Callable[..., bytes], count: int) -> Answer:

@@ -45,6 +45,7 @@ def test_a_picture_in_any_form(client: modelpad.Client, digits: Bundle, tmp_path
         answer = client.predict(form)
         assert answer.label == "7"
         assert answer.confidence > 0.5
+        assert not answer.unknown
         assert next(iter(answer.scores)) == "7"
         assert (answer.model, answer.version) == ("digits", 1)
     assert client.predict(model="digits", image=picture).label == "7"

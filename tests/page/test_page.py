@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 
 from modelpad.datasets import load_pen_strokes
@@ -216,3 +218,39 @@ def test_pen_strokes_of_people_are_recognised(page: Page, data_root: Path) -> No
         right += answer.value.json()["label"] == str(digit.label)
         page.get_by_role("button", name="Clear").click()
     assert right >= 28, f"{right} of {len(chosen)}"
+
+
+def test_a_dot_is_unknown(page: Page) -> None:
+    draw(page, [[(0.5, 0.5), (0.502, 0.5)]])
+    expect(page.locator(".unsure")).to_have_text(
+        "Not sure: this does not look like any of the classes."
+    )
+    expect(page.get_by_role("status")).to_contain_text("Not sure")
+    page.get_by_role("button", name="Clear").click()
+    draw(page, DIGITS["7"])
+    expect(page.locator("#label")).to_have_text("7")
+    expect(page.locator(".unsure")).to_have_count(0)
+
+
+def test_a_small_drawing_is_sent_with_thin_strokes(page: Page) -> None:
+    draw(page, [[(0.4 + 0.18 * x, 0.3 + 0.18 * y) for x, y in stroke] for stroke in DIGITS["4"]])
+    expect(page.locator("#label")).to_have_text("4")
+
+
+def test_a_photo_of_a_digit_is_recognised(page: Page) -> None:
+    """Uneven light over ruled paper; another file is no image."""
+    picture = Image.new("L", (500, 400), 235)
+    ImageDraw.Draw(picture).line([(180, 90), (320, 90), (240, 310)], fill=40, width=12)
+    levels = np.asarray(picture, dtype=np.float32)
+    levels[30::36] *= 0.7
+    levels *= np.linspace(0.45, 1, 500, dtype=np.float32)
+    file = io.BytesIO()
+    Image.fromarray(levels.astype(np.uint8)).save(file, "JPEG")
+    chooser = page.locator("input[type=file][accept='image/*']").first
+    chooser.set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
+    expect(page.locator("#label")).to_have_text("7")
+    chooser.set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no image"})
+    expect(page.get_by_role("alert")).to_contain_text("not an image")
+    page.get_by_role("button", name="Clear").click()
+    draw(page, DIGITS["1"])
+    expect(page.locator("#label")).to_have_text("1")

@@ -32,10 +32,17 @@ LAYERS = {
 }
 
 
-def train(folder: Path, *, architecture: ArchitectureName = "mlp", **options: Any) -> Outcome:
+def train(
+    folder: Path,
+    *,
+    architecture: ArchitectureName = "mlp",
+    no_unknown: bool = False,
+    **options: Any,
+) -> Outcome:
     asked: dict[str, Any] = {"name": "digits", "data": "uci-digits", "epochs": 2} | options
     request = TrainRequest(folder=folder, **asked)
-    return run_recipe(RECIPE, DigitsOptions(architecture), request, out=io.StringIO())
+    made = DigitsOptions(architecture, no_unknown=no_unknown)
+    return run_recipe(RECIPE, made, request, out=io.StringIO())
 
 
 def test_every_architecture_can_be_chosen() -> None:
@@ -105,6 +112,12 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     Session(bundle).warm_up()
 
 
+def test_without_unknown_there_is_one_output(tmp_path: Path) -> None:
+    bundle = train(tmp_path / "run", no_unknown=True, epochs=1).bundle
+    assert bundle.manifest.signature.other_outputs == ()
+    assert "familiarity" not in bundle.manifest.signature.outputs[0].to_dict()
+
+
 def test_the_two_keras_files_are_the_model(tmp_path: Path) -> None:
     import keras
 
@@ -112,9 +125,19 @@ def test_the_two_keras_files_are_the_model(tmp_path: Path) -> None:
     model = keras.models.model_from_json(bundle.path("architecture.json").read_text())
     model.load_weights(bundle.path("model.weights.h5"))
     images = np.random.default_rng(0).uniform(0, 255, (5, 28, 28)).astype(np.float32)
-    scores = np.asarray(model.predict(images, verbose=0))
-    answers = Session(bundle).predict({"image": images})["label"]
-    np.testing.assert_allclose(scores, answers.astype(np.float64), atol=1e-5)
+    scores, familiarity = (np.asarray(each) for each in model.predict(images, verbose=0))
+    answers = Session(bundle).predict({"image": images})
+    np.testing.assert_allclose(scores, answers["label"].astype(np.float64), atol=1e-5)
+    np.testing.assert_allclose(familiarity, answers["familiarity"].astype(np.float64), rtol=1e-3)
+
+
+def test_noise_is_no_digit(tmp_path: Path) -> None:
+    bundle = train(tmp_path / "run").bundle
+    noise = np.random.default_rng(0).uniform(0, 255, (28, 28)).tolist()
+    answer: Any = Session(bundle).answer({"image": noise})["label"]
+    assert answer["unknown"] is True
+    digit: Any = Session(bundle).answer({"image": bundle.path("samples/0.png").read_bytes()})
+    assert digit["label"]["unknown"] is False
 
 
 def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:

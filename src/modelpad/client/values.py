@@ -43,8 +43,8 @@ class Listable(Protocol):
 class Answer:
     """A prediction's outputs by name.
 
-    A label is `{"label", "confidence", "scores"}`, a tensor a NumPy array and an image a Pillow
-    image. Texts are strings and scores are numbers.
+    A label is `{"label", "confidence", "scores"}`, with `unknown` if the model can tell, a tensor
+    a NumPy array and an image a Pillow image. Texts are strings and scores are numbers.
     """
 
     model: str
@@ -66,6 +66,14 @@ class Answer:
         """Each class's score, in descending order. Raises like `label`."""
         scores = object_at(self._only_label(), "scores")
         return {name: _as_number(score) for name, score in scores.items()}
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the input looks like none of the classes; False if the model cannot tell.
+
+        Raises like `label`.
+        """
+        return self._only_label().get("unknown") is True
 
     @property
     def value(self) -> object:
@@ -146,6 +154,7 @@ def decode_answer(model: Model, record: dict[str, Json]) -> Answer:
     fields = _fields(model, "outputs")
     if "outputs" not in record:
         label = {key: record[key] for key in ("label", "confidence", "scores")}
+        label |= {key: record[key] for key in ("unknown",) if key in record}
         return Answer(name, version, {next(iter(fields)): label})
     outputs = object_at(record, "outputs")
     return Answer(

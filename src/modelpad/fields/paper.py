@@ -1,20 +1,20 @@
-"""Photographs of paper: flattens the lighting and removes ruled lines, so that only ink remains.
+"""Photographs of paper: tells them from clean drawings, and reduces them to their ink.
 
-Tells a photograph from a drawing by its background. Knows nothing of digits or models.
+Lighting, shadows, noise, ruled lines and specks are removed. Does not depend on what is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from modelpad.fields.arrays import Array
-
     Levels = NDArray[np.float32]
+
+Pixel = TypeVar("Pixel", bound="np.generic")
 
 # Smaller pictures are never photographs of paper; larger ones are halved.
 MIN_SIDE, MAX_SIDE = 64, 400
@@ -24,8 +24,8 @@ FLAT, FLAT_BORDER = 6, 0.6
 CLEAN_INK = 0.7
 # The shares of background and clean ink that a drawing has at least, on its border and anywhere.
 CLEAN_BORDER, CLEAN_AREA = 0.97, 0.8
-# The paper is estimated in this many blocks along the longer side.
-BLOCKS = 40
+# The paper is estimated in this many blocks along the longer side; in so few, ink is a minority.
+BLOCKS, COARSE = 40, 10
 # A stroke is less than this many blocks wide; a shadow is wider.
 STROKE_BLOCKS = 5
 # Fractions of the ink's darkness: up to the first it is paper, from the second on ink.
@@ -63,7 +63,7 @@ def is_photograph(grey: Levels) -> bool:
     )
 
 
-def _border(grid: Array) -> Array:
+def _border(grid: NDArray[Pixel]) -> NDArray[Pixel]:
     import numpy as np
 
     return np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
@@ -82,16 +82,15 @@ def extract_ink(grey: Levels) -> Levels | None:
         height, width = (side // 2 * 2 for side in grey.shape)
         grey = grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     smooth = _average(grey, 1)
-    dark, light = (_compare_with_paper(levels) for levels in (smooth, 255 - smooth))
-    # Read the wrong way round, only paper enclosed by ink stands out.
-    darkness, strongest, _ = light if light[2] > dark[2] else dark
+    darkness, strongest = _compare_with_paper(smooth if _is_ink_dark(smooth) else 255 - smooth)
     if strongest < MIN_DARKNESS:
         return None
     relative = darkness / strongest
     erase_rules(relative)
     erase_rules(relative.T)
     ink = np.clip((relative - FAINT) / (DARK - FAINT), 0, 1)
-    return ink * _find_parts(ink)
+    found: Levels = ink * _find_parts(ink)
+    return found
 
 
 def erase_rules(ink: Levels) -> None:
@@ -112,6 +111,8 @@ def erase_rules(ink: Levels) -> None:
         place = np.clip(rows + np.rint(rise * centres).astype(np.int64), 0, height - 1)
         covered = np.take_along_axis(marked, place, axis=0).mean(axis=1)
         lines += [(row, rise) for row in np.flatnonzero(covered >= RULED)]
+    if len(lines) > height:  # a texture; ruled lines are few
+        return
     columns = np.arange(width)
     rises = (columns + 0.5) / width - 0.5
     found = ink.copy()
@@ -124,44 +125,61 @@ def erase_rules(ink: Levels) -> None:
         ink[line, columns] = np.where(stroke, ink[line, columns], 0)
 
 
-def _compare_with_paper(grey: Levels) -> tuple[Levels, float, float]:
+def _is_ink_dark(grey: Levels) -> bool:
+    """Whether most of what differs strongly from its surroundings is darker than they are."""
+    difference = grey - _enlarge(_block_medians(grey, COARSE), grey, COARSE)
+    return float((difference**3).mean()) <= 0
+
+
+def _compare_with_paper(grey: Levels) -> tuple[Levels, float]:
     """How much darker than the paper around it each pixel is, from 0 to 1, and the ink's darkness.
 
-    The latter is 0 if nothing is clearly darker than the paper's grain. The third result is the
-    mean difference in levels.
+    The latter is 0 if nothing is clearly darker than the paper's grain.
     """
     import numpy as np
 
-    paper = _estimate_paper(grey)
-    darkness = 1 - grey / paper
+    darkness = 1 - grey / np.maximum(_estimate_paper(grey), 1)
     darkness -= np.median(darkness)
     few = max(12, darkness.size // 1000)
     strongest = float(np.partition(darkness, -few, axis=None)[-few:].mean())
     grain = 1.4826 * float(np.median(np.abs(darkness)))  # the standard deviation, of most pixels
-    darkness = np.maximum(darkness, 0)
-    amount = float((darkness * paper).mean())
-    return darkness, strongest if strongest >= GRAIN * grain else 0.0, amount
+    return np.maximum(darkness, 0), strongest if strongest >= GRAIN * grain else 0.0
 
 
 def _estimate_paper(grey: Levels) -> Levels:
-    """The brightness of the paper under each pixel, at least 1."""
+    """The brightness of the paper under each pixel."""
     import numpy as np
-    from PIL import Image
+
+    reach = STROKE_BLOCKS // 2
+    # The lighting goes on beyond the edges as it comes to them.
+    around = np.pad(_block_medians(grey, BLOCKS), 2 * reach, "reflect", reflect_type="odd")
+    closed = -_dilate(-_dilate(around, reach), reach)  # fills what is narrower than a stroke
+    return _enlarge(closed[2 * reach : -2 * reach, 2 * reach : -2 * reach], grey, BLOCKS)
+
+
+def _block_medians(grey: Levels, count: int) -> Levels:
+    """The median of each square block, `count` of them along the longer side."""
+    import numpy as np
 
     height, width = grey.shape
-    side = max(1, max(height, width) // BLOCKS)
+    side = max(height, width) // count
     rows, columns = -(-height // side), -(-width // side)
     padded = np.pad(grey, ((0, rows * side - height), (0, columns * side - width)), "edge")
     blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
     middle = side * side // 2
-    levels = np.partition(blocks, middle, axis=2)[:, :, middle]  # the median
-    reach = STROKE_BLOCKS // 2
-    # The lighting goes on beyond the edges as it comes to them.
-    around = np.pad(levels, 2 * reach, "reflect", reflect_type="odd")
-    closed = -_dilate(-_dilate(around, reach), reach)  # fills what is narrower than a stroke
-    paper = Image.fromarray(closed[2 * reach : -2 * reach, 2 * reach : -2 * reach])
-    large = paper.resize((columns * side, rows * side), Image.Resampling.BILINEAR)
-    return np.maximum(np.asarray(large, dtype=np.float32)[:height, :width], 1)
+    return np.partition(blocks, middle, axis=2)[:, :, middle]
+
+
+def _enlarge(blocks: Levels, grey: Levels, count: int) -> Levels:
+    """The blocks' levels, interpolated to the size of the picture that they were made from."""
+    import numpy as np
+    from PIL import Image
+
+    (height, width), (rows, columns) = grey.shape, blocks.shape
+    side = max(height, width) // count
+    size = (columns * side, rows * side)
+    large = Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(large, dtype=np.float32)[:height, :width]
 
 
 def _dilate(levels: Levels, reach: int) -> Levels:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modelpad.convert import SourceModel
 from modelpad.convert.plans import InputPlan, OutputPlan
-from modelpad.fields import Field, Label
+from modelpad.fields import Familiarity, Field, Label
 from modelpad.statistics import Interval, wilson
 from modelpad.training.calibration import calibration_error
 from modelpad.training.evaluated import EvaluatedItems, draw_gallery
@@ -38,11 +38,15 @@ Scores = NDArray[np.float32]
 
 
 def plan_fields(
-    source: SourceModel, field: Field, classes: Sequence[str]
+    source: SourceModel,
+    field: Field,
+    classes: Sequence[str],
+    familiarity: Familiarity | None = None,
 ) -> tuple[list[InputPlan], list[OutputPlan]]:
     """The plans for a model that takes `field` as it is and returns (N, classes) probabilities."""
     scores = [spec for spec in source.outputs if spec.item_shape == (len(classes),)]
-    output = OutputPlan(Label("label", tuple(classes)), (scores or source.outputs)[0])
+    label = Label("label", tuple(classes), familiarity=familiarity)
+    output = OutputPlan(label, (scores or source.outputs)[0])
     return [InputPlan(field, source.inputs[0])], [output]
 
 

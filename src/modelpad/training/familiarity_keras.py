@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
-from modelpad.training.familiarity import TENSOR, Gauge
+from modelpad.training.familiarity import TENSOR, Gauge, fit_familiarity
 
 
 def add_familiarity(model: keras.Model, features: str, gauge: Gauge) -> keras.Model:
@@ -37,6 +38,25 @@ def add_familiarity(model: keras.Model, features: str, gauge: Gauge) -> keras.Mo
     assert width == x.shape[-1], f"the gauge is for {width} features, not {x.shape[-1]}"
     familiarity = layers.Subtract(name=TENSOR)([total, distance])
     return keras.Model(model.inputs, [*model.outputs, familiarity], name=model.name)
+
+
+def fit_keras(
+    model: keras.Model,
+    train: tuple[NDArray[np.float32], NDArray[np.int64]],
+    validation: NDArray[np.float32],
+) -> tuple[keras.Model, Gauge]:
+    """The model with the output `familiarity`, fitted on what its last layer reads.
+
+    `train` has items (N, ...) and labels (N,); `validation` has items that it was not trained on.
+    """
+    features = model.layers[-2].name
+    reader = read_features(model, features)
+
+    def read(items: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(reader.predict(items, batch_size=500, verbose=0), dtype=np.float32)
+
+    gauge = fit_familiarity(read(train[0]), train[1], read(validation))
+    return add_familiarity(model, features, gauge), gauge
 
 
 def read_features(model: keras.Model, features: str) -> keras.Model:

@@ -50,8 +50,8 @@ def test_every_form_gives_the_same_answer(client: httpx.Client, seven: bytes) ->
     assert answers.pop(7).status_code == 422
     assert [answer.status_code for answer in answers] == [200] * len(answers)
     first = answers[0].json()
-    assert set(first) == {"model", "version", "label", "confidence", "scores"}
-    assert first["label"] == "7"
+    assert set(first) == {"model", "version", "label", "confidence", "scores", "unknown"}
+    assert (first["label"], first["unknown"]) == ("7", False)
     assert first["confidence"] == max(first["scores"].values())
     assert abs(sum(first["scores"].values()) - 1) < 1e-4
     assert all(answer.json() == first for answer in answers)

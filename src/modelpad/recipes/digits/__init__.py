@@ -24,6 +24,9 @@ class DigitsOptions:
         "architecture: compact is the most accurate, with 0.1 million parameters and batch"
         " normalisation; conv, mini and mlp are textbook networks",
     )
+    no_unknown: bool = option(
+        False, "label every image as one of the classes, without saying that it looks like none"
+    )
     keras: KerasOptions = KerasOptions()
 
 

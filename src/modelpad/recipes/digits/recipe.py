@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from modelpad.convert.keras_source import KerasSource
+from modelpad.fields import Familiarity
 from modelpad.recipes.digits import DigitsOptions
 from modelpad.recipes.digits.data import load_splits
 from modelpad.recipes.digits.model import ARCHITECTURES, build_model
@@ -14,17 +16,24 @@ from modelpad.training.card import Card
 from modelpad.training.classification import evaluate_classifier, plan_fields
 from modelpad.training.custom import resolve_custom
 from modelpad.training.evaluated import evaluated_split, pick_examples
+from modelpad.training.familiarity_keras import fit_keras
 from modelpad.training.figures import draw_network
+from modelpad.training.image_splits import ImageSplits
 from modelpad.training.keras import estimate_accuracy, fit, predict
 from modelpad.training.metrics import accuracy
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
 DIGIT_LIMITS = (
-    "One digit at a time; any other drawing is labelled as the digit it resembles most.",
+    "One digit at a time.",
     "Trained on pen strokes on paper and tablets; accuracy may be lower for finger drawings.",
 )
-OTHER_LIMITS = ("An image of none of the classes is still labelled as one of them.",)
+FAMILIAR_IMAGES = 20_000  # enough to estimate where each class lies
+ALWAYS_LABELLED = "An image of none of the classes is still labelled as one of them."
+OFTEN_UNKNOWN = (
+    "An image of none of the classes is often, but not always, reported as unknown; so is 1 % of"
+    " others."
+)
 
 
 def train(options: DigitsOptions, run: Run) -> Trained:
@@ -63,6 +72,9 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     scores = predict(final, items)
     tested = evaluated_split(test, inverted=splits.sketch, seed=run.seed)
     metrics = estimate | custom.measure(test.labels, scores)
+    served, familiarity = final, None
+    if not options.no_unknown:
+        served, familiarity = learn_familiarity(final, splits, run)
     if pens is not None:
         metrics["drawn_accuracy"] = accuracy(pens.labels, predict(final, splits.inputs(pens)))
 
@@ -83,11 +95,14 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "batch_size": arch.batch_size,
             "augmentation": arch.augmentation,
         },
-        limits=DIGIT_LIMITS if splits.sketch else OTHER_LIMITS,
+        limits=(
+            *(DIGIT_LIMITS if splits.sketch else ()),
+            OFTEN_UNKNOWN if familiarity else ALWAYS_LABELLED,
+        ),
         notes=(*splits.notes, *note),
     )
-    source = KerasSource(final)
-    inputs, outputs = plan_fields(source, splits.field, classes)
+    source = KerasSource(served)
+    inputs, outputs = plan_fields(source, splits.field, classes, familiarity)
     return Trained(
         source=source,
         inputs=inputs,
@@ -99,3 +114,14 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         examples=pick_examples(tested, test.labels, classes),
         figures=[draw_network(final)],
     )
+
+
+def learn_familiarity(
+    model: keras.Model, splits: ImageSplits, run: Run
+) -> tuple[keras.Model, Familiarity]:
+    """The model with an output that tells images of none of the classes, and its threshold."""
+    chosen = np.random.default_rng([run.seed, 4]).permutation(len(splits.train))[:FAMILIAR_IMAGES]
+    train = splits.train.take(chosen.astype(np.int64))
+    known = (splits.inputs(train), train.labels)
+    served, gauge = fit_keras(model, known, splits.inputs(splits.validation))
+    return served, gauge.field

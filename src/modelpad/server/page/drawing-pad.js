@@ -133,6 +133,7 @@ export const drawingPad = (field, onChange) => {
     changed();
   };
   const source = pictureSource(`${field.name}-photo`, frame, stage, takePhoto);
+  source.file.setAttribute("aria-label", "Photo of a drawing");
   const choose = make("button", { type: "button", onclick: source.choose, title: "Choose, drop or paste a photo of a drawing" }, "Photo");
   const element = make("div", { class: "field" }, frame, source.file,
     make("div", { class: "tools" }, undo, clear, choose, source.camera, make("label", { for: brush.id }, "Brush", brush)),
