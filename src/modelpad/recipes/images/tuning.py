@@ -52,8 +52,10 @@ class Tuner:
     def __init__(self, net: Classifier, examples: Examples, plan: Plan) -> None:
         self.net, self.examples, self.plan = net, examples, plan
         self.steps = max(1, len(examples.labels) // plan.batch_size)
-        self.frozen: nn.Sequential = net.layers[: plan.frozen]
-        self.trained: nn.Sequential = net.layers[plan.frozen :]
+        layers = list(net.layers)
+        self.frozen, self.trained = (
+            nn.Sequential(*part) for part in (layers[: plan.frozen], layers[plan.frozen :])
+        )
         self.frozen.requires_grad_(requires_grad=False)
         groups = list(self.group_parameters())
         rates = [group["lr"] for group in groups]
