@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from fuzz.files import make_folder
-from modelpad.datasets import pictures
+from modelpad.datasets import Resize, pictures
 from modelpad.errors import ModelpadError
 from modelpad.fields import Image, Sketch
 from modelpad.fields.picture import read_picture
@@ -29,5 +29,5 @@ def fuzz(data: bytes) -> None:
         with suppress(ModelpadError):
             field.decode(data)
     FILE.write_bytes(data)
-    for size, channels in ((None, None), ((8, 8), 1), ((8, 8), 3)):
-        pictures.read_picture(FILE, size, channels)
+    for resize, channels in ((None, None), (Resize(8, 8), 1), (Resize(8, 8, "crop"), 3)):
+        pictures.read_picture(FILE, resize, channels)

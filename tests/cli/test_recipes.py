@@ -17,9 +17,9 @@ def test_recipes_are_listed(run_modelpad: Any) -> None:
     assert done.returncode == 0
     assert "digits  handwritten digits" in done.stdout
     assert "pip install 'modelpad[train]'" in done.stdout
-    (digits,) = json.loads(run_modelpad("recipes", "--json").stdout)["recipes"]
-    assert set(digits) == {"name", "summary", "data_sets", "extra"}
-    assert [digits["name"]] == list(RECIPES)
+    recipes = json.loads(run_modelpad("recipes", "--json").stdout)["recipes"]
+    assert all(set(each) == {"name", "summary", "data_sets", "extra"} for each in recipes)
+    assert [each["name"] for each in recipes] == list(RECIPES)
 
 
 def test_an_unknown_recipe_is_wrong_usage(run_modelpad: Any) -> None:
