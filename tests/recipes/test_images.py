@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
+from modelpad.datasets import LoadOptions
 from modelpad.engine import Session
 from modelpad.errors import DataSetInvalid, UsageError
+from modelpad.feedback import Correction, FeedbackStore, Item, locate_feedback, read_corrections
 from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
+from modelpad.recipes.images.corrections import add_corrections
+from modelpad.recipes.images.data import load_pictures, split_pictures
 from modelpad.recipes.images.head import fit_head
 from modelpad.recipes.images.likeness import fit_likeness
 from modelpad.recipes.images.losses import Loss
@@ -25,8 +30,9 @@ from modelpad.training.augment import photograph
 from modelpad.training.image_splits import Examples
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
-from modelpad.training.run import TrainRequest
+from modelpad.training.run import Run, TrainRequest
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 40, 40)}
 
 
@@ -186,6 +192,29 @@ def test_from_scratch_with_a_test_split(tmp_path: Path) -> None:
     label = outcome.bundle.manifest.signature.outputs[0].to_dict()
     assert "familiarity" not in label
     assert "heatmap" not in label
+
+
+def test_corrections_join_the_training_pictures(tmp_path: Path) -> None:
+    """Those for training only; what is no picture or of no class is counted and left out."""
+    data = write_folder(tmp_path / "in", 6)
+    store = FeedbackStore(locate_feedback(str(tmp_path / "feedback")))
+    store.create()
+    bodies = [(data / f"red/{n}.png").read_bytes() for n in range(6)]
+    given = [*((body, "blue") for body in bodies), (b"no picture", "red"), (b"GIF89a", "cat")]
+    for body, label in given:
+        store.add(Correction("colours", 1, Item("image/png", body), "red", label, ""), NOW)
+    training = list(read_corrections(tmp_path / "feedback", "colours"))
+    good = [each for each in training if each.label == "blue"]
+    assert 0 < len(good) < 6
+    request = TrainRequest(name="colours", data=str(data), folder=tmp_path / "run")
+    run = Run(request, {}, io.StringIO())
+    pictures = load_pictures(run, 32, 224, LoadOptions())
+    before = split_pictures(pictures, run, divide=False)
+    after = add_corrections(before, pictures, str(tmp_path / "feedback"), run)
+    assert len(after.train) == len(before.train) + len(good)
+    assert after.train.labels[len(before.train) :].tolist() == [0] * len(good)
+    assert after.train.images.shape[1:] == (32, 32, 3)
+    assert after.notes[-1].startswith(f"{len(good)} of {len(training)} corrections")
 
 
 def test_bad_folders_are_refused_in_words(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ class ImagesOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if validation accuracy falls by at most 0.5 points"
     )
+    feedback: str | None = option(
+        None,
+        "also train on what people said of this model's predictions, where"
+        " `modelpad serve --feedback` stored it",
+        metavar="DIR",
+    )
     no_heatmap: bool = option(False, "leave out where in the picture a class is seen")
     no_unknown: bool = option(False, "do not recognise pictures that are like none of the classes")
 
@@ -59,6 +65,7 @@ RECIPE = Recipe(
         "modelpad train images ./pets --name pets --size 160",
         "modelpad train images flowers --epochs 4",
         "modelpad train images ./drawings --arch small",
+        "modelpad train images ./pets --feedback ./feedback",
         "modelpad train images --resume",
     ),
     variant="arch",

@@ -34,6 +34,11 @@ class Pictures:
     channels: int = 3
 
     @property
+    def resize(self) -> Resize:
+        """How any picture gets this size."""
+        return Resize(self.side, self.side, "crop", RESAMPLE)
+
+    @property
     def field(self) -> Image:
         """The field that brings any picture to this size in the same way."""
         return Image("image", self.side, self.side, self.channels, RESAMPLE, "crop")
@@ -59,7 +64,7 @@ def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -
         )
     require_enough(data)
     side = size or choose_side(data.train, largest)
-    resize = Resize(side, side, "crop", RESAMPLE)
+    resize = Pictures(data, side).resize
     test = None if data.test is None else resize_split(data.test, resize)
     return Pictures(replace(data, train=resize_split(data.train, resize), test=test), side)
 

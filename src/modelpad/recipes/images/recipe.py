@@ -12,6 +12,7 @@ from modelpad.datasets import LoadOptions
 from modelpad.fields import Heatmap, Label
 from modelpad.recipes.images import ImagesOptions
 from modelpad.recipes.images.compact import Finished, finish_model
+from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import load_pictures, split_pictures, weigh_classes
 from modelpad.recipes.images.fitting import fit_few, fit_many
 from modelpad.recipes.images.losses import Loss
@@ -36,16 +37,18 @@ UNKNOWN_LIMITS = (
 def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> Trained:
     """Trains, tests and describes a classifier of pictures. `load` is how to read the data."""
     arch = ARCHITECTURES[options.arch]
+    run.set_epochs(arch.epochs)
     pictures = load_pictures(run, options.size, arch.size, load or LoadOptions())
     few = arch.pretrained and len(pictures.data.train) < FEW
     splits = split_pictures(pictures, run, divide=not few)
+    if options.feedback is not None:
+        splits = add_corrections(splits, pictures, options.feedback, run)
     classes, side = splits.data.classes, pictures.side
     run.print(describe_splits(splits, side))
     weights = weigh_classes(splits.train.labels, classes, options.class_weights)
 
     torch.manual_seed(run.seed)
     net = Classifier(arch, pictures.channels, side, len(classes))
-    run.set_epochs(arch.epochs)
     loss = Loss(options.loss, weights)
     fitted = (fit_few if few else fit_many)(net, splits, loss, run)
     likeness = None if options.no_unknown else fitted.likeness
