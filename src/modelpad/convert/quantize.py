@@ -77,6 +77,7 @@ def _to_int8(
                 reader,
                 quant_format=form,
                 per_channel=True,
+                reduce_range=True,  # else sums overflow on processors without VNNI
                 op_types_to_quantize=operators,
             )
         else:
