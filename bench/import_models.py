@@ -361,21 +361,20 @@ def measure_apart(name: str) -> dict[str, Any] | str:
     return row
 
 
-def write_table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    lines = [
-        "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms"
-        " | import, s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, row in rows.items():
-        agree = "" if row["agreement"] is None else f"{100 * row['agreement']:.1f} %"
-        lines.append(
-            f"| {name} | {row['difference']:.1e} | {row['relative']:.1e} | {agree} |"
-            f" {row['megabytes']:.2f} | {row['graph_ms']:.2f} | {row['source_ms']:.2f} |"
-            f" {row['seconds']:.0f} |"
-        )
-    return "\n".join(lines)
+HEAD = (
+    "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms | import, s |"
+    "\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def write_row(name: str, row: dict[str, Any]) -> str:
+    """A row of the table, in Markdown."""
+    agree = "" if row["agreement"] is None else f"{100 * row['agreement']:.1f} %"
+    return (
+        f"| {name} | {row['difference']:.1e} | {row['relative']:.1e} | {agree} |"
+        f" {row['megabytes']:.2f} | {row['graph_ms']:.2f} | {row['source_ms']:.2f} |"
+        f" {row['seconds']:.0f} |"
+    )
 
 
 def main() -> None:
@@ -392,15 +391,20 @@ def main() -> None:
         print(json.dumps(measure(args.one)))
         return
     rows, failed = {}, {}
+    if args.table:
+        print(HEAD, flush=True)
     for name in args.models:
         print(f"{name} ...", file=sys.stderr, flush=True)
         row = measure_apart(name)
         if isinstance(row, str):
             failed[name] = row
             print(f"  failed: {row}", file=sys.stderr)
-        else:
-            rows[name] = row
-    print(write_table(rows) if args.table else json.dumps(rows, indent=1))
+            continue
+        rows[name] = row
+        if args.table:
+            print(write_row(name, row), flush=True)
+    if not args.table:
+        print(json.dumps(rows, indent=1))
     if failed:
         raise SystemExit(1)
 
