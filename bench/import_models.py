@@ -362,7 +362,8 @@ def measure_apart(name: str) -> dict[str, Any] | str:
 
 
 HEAD = (
-    "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms | import, s |"
+    "| model | difference | relative | labels agree | graph, MB | graph, ms | source, ms"
+    " | import, s |"
     "\n| --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 
