@@ -85,3 +85,13 @@ def test_a_drawing_is_no_photograph(brush: int, colours: tuple[int, int]) -> Non
     small = picture.resize((140, 140), Pillow.Resampling.BILINEAR)
     assert not is_photograph(np.asarray(picture, dtype=np.float32))
     assert not is_photograph(np.asarray(small, dtype=np.float32))
+
+
+def test_a_stroke_that_touches_the_border_is_ink() -> None:
+    """Where it cuts the border, its soft edges make the border look like a photograph's."""
+    picture = Pillow.new("L", (560, 560), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line([(80, 60), (300, 20), (420, 120), (480, 556)], fill=0, width=36, joint="curve")
+    pen.line([(300, 360), (420, 350)], fill=0, width=36)
+    small = picture.resize((140, 140), Pillow.Resampling.BOX)
+    assert prepare_sketch(small).max() == 255

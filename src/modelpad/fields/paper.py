@@ -20,6 +20,7 @@ Pixel = TypeVar("Pixel", bound="np.generic")
 MIN_SIDE, MAX_SIDE = 64, 400
 # A pixel this close (of 255) to the border's median is background, as are so many on the border.
 FLAT, FLAT_BORDER = 6, 0.6
+DRAWN_BORDER, DRAWN_AREA = 0.7, 0.5
 # A pixel is clean ink from this share of the largest distance from the background.
 CLEAN_INK = 0.7
 # The shares of background and clean ink that a drawing has at least, on its border and anywhere.
@@ -61,6 +62,20 @@ def is_photograph(grey: Levels) -> bool:
         or _border(clean).mean() < CLEAN_BORDER
         or clean.mean() < CLEAN_AREA
     )
+
+
+def is_drawn(grey: Levels) -> bool:
+    """Whether at least half of a picture has exactly the level of most of its border.
+
+    So it is in what a program drew, even where the drawing touches the border; a camera's picture
+    has grain.
+    """
+    import numpy as np
+
+    border = _border(grey)
+    middle = np.median(border)
+    plain = (np.abs(border - middle) <= FLAT).mean()
+    return bool(plain >= DRAWN_BORDER and (grey == middle).mean() >= DRAWN_AREA)
 
 
 def _border(grid: NDArray[Pixel]) -> NDArray[Pixel]:

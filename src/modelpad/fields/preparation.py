@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelpad.errors import EmptyCanvas
-from modelpad.fields.paper import extract_ink, is_photograph
+from modelpad.fields.paper import extract_ink, is_drawn, is_photograph
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,9 +72,10 @@ def _read_ink(image: Picture) -> NDArray[np.uint8]:
     grey = _flatten(image)
     if is_photograph(grey):
         found = extract_ink(grey)
-        if found is None:
+        if found is not None:
+            return np.rint(found * 255).astype(np.uint8)
+        if not is_drawn(grey):  # else it touches the border
             raise _empty()
-        return np.rint(found * 255).astype(np.uint8)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey - np.median(border))
     strongest = float(ink.max())

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes | Path]
 
+# Differences of this share of the threshold are of rounding: a familiarity is the difference of
+# large sums.
+SAME_FAMILIARITY = 0.01
 LARGE_BUNDLE_BYTES = 50_000_000
 
 
@@ -142,10 +145,15 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
     ]
     reference = Reference(trained.source, items)
     axes = {spec.name: spec.batch_axis for spec in trained.source.outputs}
-    labels = {
-        plan.spec.name: _pick_class for plan in trained.outputs if isinstance(plan.field, Label)
-    }
-    claim = Claim(reference, Batching(reference.axes, axes), labels)
+    fields = {plan.spec.name: plan.field for plan in trained.outputs}
+    shown = {name: field for name, field in fields.items() if isinstance(field, Label)}
+    known = [field.familiarity for field in shown.values() if field.familiarity is not None]
+    claim = Claim(
+        reference,
+        Batching(reference.axes, axes),
+        labels=dict.fromkeys(shown, _pick_class),
+        quanta={each.tensor: SAME_FAMILIARITY * abs(each.threshold) for each in known},
+    )
     proved = prove(trained.source.export(), claim, path, tolerance=trained.tolerance)
     parity = proved.parity
     line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
