@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tensorflow.core.framework.function_pb2 import FunctionDef
     from tensorflow.core.framework.node_def_pb2 import NodeDef
-    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, TensorInfo
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
@@ -38,15 +38,10 @@ def digest_signature(graph: MetaGraphDef, name: str) -> str:
         return ""
     parts = [
         repr([inputs.get(each, each) for each in call.input]),  # no node's name has a space
-        repr([(key, name.partition(":")[2]) for key, name in outputs]),
+        repr([(key, index) for key, (_, _, index) in outputs.items()]),
         _describe(functions[call.attr["f"].func.name]),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _name_node(info: TensorInfo) -> str:
-    name: str = info.name
-    return name.partition(":")[0]
 
 
 def _describe(function: FunctionDef) -> str:
