@@ -100,8 +100,8 @@ def clients(
         models = {key: build(*key) for key in KINDS if key in asked}
         for key, served in models.items():
             try:
-                request = ImportRequest(outputs=("tensor",) * len(served.source.outputs))
-                conversion = convert_model(served.source, served.name, request)
+                plain = ImportRequest(outputs=("tensor",) * len(served.source.outputs))
+                conversion = convert_model(served.source, served.name, plain)
             except ParityFailed as error:
                 refused[key] = error.message
             else:
