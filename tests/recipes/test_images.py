@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modelpad.datasets import LoadOptions
+from modelpad.datasets import LoadOptions, Split
 from modelpad.engine import Session
 from modelpad.errors import DataSetInvalid, UsageError
 from modelpad.feedback import Correction, FeedbackStore, Item, locate_feedback, read_corrections
@@ -27,7 +27,6 @@ from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import photograph
-from modelpad.training.image_splits import Examples
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
 from modelpad.training.run import Run, TrainRequest
@@ -79,7 +78,7 @@ def test_every_architecture_predicts_and_explains() -> None:
     for name, arch in ARCHITECTURES.items():
         net = Classifier(arch, 3, 64, 4).eval()
         pixels = torch.rand(2, 64, 64, 3) * 255
-        served = Served(net, Extras("classification", 2.0, heatmap=arch.pooled))
+        served = Served(net, Extras(2.0, heatmap=arch.pooled))
         with torch.no_grad():
             found = served(pixels)
         assert found["label"].shape == (2, 4), name
@@ -95,7 +94,7 @@ def test_the_graph_computes_the_familiarity_of_the_likeness() -> None:
     labels = np.arange(80) % 2
     features = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels]).astype(np.float32)
     likeness = fit_likeness(features, labels, 0).with_threshold(features[:, 0])
-    served = Served(net, Extras("classification", likeness=likeness))
+    served = Served(net, Extras(likeness=likeness))
     with torch.no_grad():
         found = served.recognise(torch.from_numpy(features)).numpy()[:, 0]
     assert np.allclose(found, likeness.score(features), atol=1e-5)
@@ -138,7 +137,7 @@ def make_tuner(epochs: int) -> Tuner:
     torch.manual_seed(0)
     pixels = np.random.default_rng(0).integers(0, 255, (24, 64, 64, 3)).astype(np.uint8)
     labels = np.arange(24) % 2
-    examples = Examples(lambda chosen: pixels[chosen], labels, labels)
+    split = Split(pixels, labels)
     plan = Plan(
         epochs,
         1e-3,
@@ -148,7 +147,7 @@ def make_tuner(epochs: int) -> Tuner:
         seed=0,
         batch_size=8,
     )
-    return Tuner(Classifier(ARCHITECTURES["small"], 3, 64, 2), examples, plan)
+    return Tuner(Classifier(ARCHITECTURES["small"], 3, 64, 2), split, plan)
 
 
 def test_tuning_resumed_ends_the_same(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from modelpad.convert import ImportRequest, SourceModel, open_object
 from modelpad.convert.graph import finish_graph, optimise
 from modelpad.convert.quantize import quantize_graph
+from modelpad.datasets import Split
 from modelpad.errors import ConversionFailed
 from modelpad.fields.arrays import Arrays
 from modelpad.foreign_json import Json
+from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.model import Served
 from modelpad.runtime import load_onnxruntime
-from modelpad.training.image_splits import Examples
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,9 +46,9 @@ class Finished:
     note: str
     shift: float = 0.0
 
-    def predict(self, examples: Examples) -> Outputs:
+    def predict(self, split: Split) -> Outputs:
         """All outputs for all pictures; only a few pictures are in memory at a time."""
-        return predict(self.source, examples)
+        return predict(self.source, split)
 
 
 class QuantizedSource:
@@ -87,7 +88,7 @@ class QuantizedSource:
         return {}
 
 
-def finish_model(served: Served, judged: Examples, side: int, *, quantize: bool) -> Finished:
+def finish_model(served: Served, judged: Split, side: int, *, quantize: bool) -> Finished:
     """The model in int8 if its accuracy on `judged` is at most half a point lower, else float32.
 
     Of fewer than 200 pictures it may lose one.
@@ -96,17 +97,19 @@ def finish_model(served: Served, judged: Examples, side: int, *, quantize: bool)
     full = open_object(served.eval(), ImportRequest(), example)
     if not quantize:
         return Finished(full, "")
-    judged = judged.take(spread(len(judged.labels), JUDGED))
-    chosen = spread(len(judged.labels), CALIBRATION)
-    samples = [{"image": image[None].astype(np.float32)} for image in judged.read(chosen)]
+    judged = judged.take(spread(len(judged), JUDGED))
+    chosen = spread(len(judged), CALIBRATION)
+    samples: list[Arrays] = [
+        {"image": one.astype(np.float32)} for one, _ in read_batches(judged, 1, chosen)
+    ]
     try:
         small = quantize_source(full, samples)
     except ConversionFailed as error:
         return Finished(full, f"Stored in float32: {error}")
     outputs = [predict(source, judged) for source in (full, small)]
     before, after = (measure_accuracy(each["label"], judged.labels) for each in outputs)
-    figures = f"{after:.1%} accuracy on {len(judged.labels):,} pictures, {before:.1%} in float32"
-    allowed = max(ALLOWED_LOSS, 1 / len(judged.labels))
+    figures = f"{after:.1%} accuracy on {len(judged):,} pictures, {before:.1%} in float32"
+    allowed = max(ALLOWED_LOSS, 1 / len(judged))
     if after < before - allowed - 1e-9:
         return Finished(full, f"Stored in float32, as int8 would lose too much: {figures}.")
     return Finished(small, f"Stored in int8: {figures}.", find_shift(*outputs))
@@ -131,12 +134,10 @@ def find_shift(full: Outputs, small: Outputs) -> float:
     return min(0.0, float(np.percentile(changes, SHIFTED)))
 
 
-def predict(source: SourceModel, examples: Examples) -> Outputs:
+def predict(source: SourceModel, split: Split) -> Outputs:
     """All outputs of a model for all pictures, by name."""
     found: dict[str, list[NDArray[np.float32]]] = {}
-    count = len(examples.labels)
-    for start in range(0, count, BATCH):
-        images = examples.read(np.arange(start, min(start + BATCH, count)))
+    for images, _ in read_batches(split, BATCH):
         for name, value in source.run({"image": images.astype(np.float32)}).items():
             found.setdefault(name, []).append(value.astype(np.float32))
     return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -15,7 +15,7 @@ from modelpad.datasets import Split
 from modelpad.datasets.inputs import ImageFiles, Inputs, join_inputs
 from modelpad.datasets.pictures import Unreadable, read_picture
 from modelpad.feedback import read_corrections
-from modelpad.recipes.images.data import Pictures
+from modelpad.recipes.images.data import CHANNELS, Pictures
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.run import Run
 
@@ -41,7 +41,7 @@ def add_corrections(
         count += 1
         path = folder / each.id
         path.write_bytes(each.item)
-        readable = not isinstance(read_picture(path, pictures.resize, 3), Unreadable)
+        readable = not isinstance(read_picture(path, pictures.resize, CHANNELS), Unreadable)
         if each.label in numbers and readable:
             files.append(path)
             labels.append(numbers[each.label])
@@ -56,7 +56,7 @@ def add_corrections(
 def append(train: Split, files: Sequence[Path], labels: Sequence[int], pictures: Pictures) -> Split:
     """A split with more pictures, each a group of its own where there are groups."""
     sizes = np.full((len(files), 2), pictures.side, np.int32)
-    added: Inputs = ImageFiles(tuple(files), sizes, 3, pictures.resize)
+    added: Inputs = ImageFiles(tuple(files), sizes, CHANNELS, pictures.resize)
     if isinstance(train.inputs, np.ndarray) and isinstance(added, ImageFiles):
         added = np.stack(list(added.read(range(len(files)))))
     groups = train.groups

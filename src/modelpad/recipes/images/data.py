@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS
 
 RESAMPLE = "bicubic"  # as the pretrained weights were trained with
+CHANNELS: Final = 3
 MEMORY_BYTES = 1 << 30
 VALIDATION_SHARE = 0.1
 MIN_SIDE, MAX_SIDE, STEP = 32, 512, 32
@@ -31,7 +33,6 @@ class Pictures:
 
     data: DataSet
     side: int
-    channels: int = 3
 
     @property
     def resize(self) -> Resize:
@@ -41,7 +42,7 @@ class Pictures:
     @property
     def field(self) -> Image:
         """The field that brings any picture to this size in the same way."""
-        return Image("image", self.side, self.side, self.channels, RESAMPLE, "crop")
+        return Image("image", self.side, self.side, CHANNELS, RESAMPLE, "crop")
 
 
 def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -> Pictures:
@@ -55,7 +56,7 @@ def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -
         raise UsageError(
             f"--size is {size}.", hint=f"Give {MIN_SIDE} to {MAX_SIDE} pixels; 224 is usual."
         )
-    data = run.load_data(replace(load, memory_bytes=0, channels=3))
+    data = run.load_data(replace(load, memory_bytes=0, channels=CHANNELS))
     if data.task != "classification":
         raise DataSetInvalid(
             f"{data.name} has {data.task} targets; the images recipe predicts one class each.",
@@ -97,7 +98,7 @@ def resize_split(split: Split, resize: Resize) -> Split:
     """
     if isinstance(split.inputs, ImageFiles):
         sizes = np.full_like(split.inputs.sizes, (resize.height, resize.width))
-        files = replace(split.inputs, resize=resize, sizes=sizes, channels=3)
+        files = replace(split.inputs, resize=resize, sizes=sizes, channels=CHANNELS)
         return replace(split, inputs=files)
     images = [Pillow.fromarray(image).convert("RGB") for image in split.images]
     return replace(split, inputs=np.stack([np.asarray(resize.apply(image)) for image in images]))
@@ -129,9 +130,18 @@ def split_pictures(pictures: Pictures, run: Run, *, divide: bool) -> ImageSplits
     return replace(splits, train=train, validation=validation)
 
 
+def read_batches(
+    split: Split, size: int, order: NDArray[np.int64] | None = None
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Pictures (B, H, W, C) and labels (B,), as `Split.batches`."""
+    for images, targets in split.batches(size, order):
+        assert isinstance(images, np.ndarray), "load_pictures gives all one size"
+        yield images, targets.astype(np.int64, copy=False)
+
+
 def fits_memory(split: Split, side: int) -> bool:
     """Whether all pictures of a split can be kept decoded."""
-    return len(split) * side * side * 3 <= MEMORY_BYTES
+    return len(split) * side * side * CHANNELS <= MEMORY_BYTES
 
 
 def weigh_classes(

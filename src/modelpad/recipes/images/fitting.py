@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from modelpad.datasets import Split
+from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.head import fit_head
 from modelpad.recipes.images.likeness import Likeness, fit_likeness
 from modelpad.recipes.images.losses import Loss
@@ -24,7 +26,7 @@ from modelpad.training.calibration import fit_temperature, soften
 from modelpad.training.classification import evaluate_classifier
 from modelpad.training.evaluated import evaluated_split
 from modelpad.training.findings import Findings
-from modelpad.training.image_splits import Examples, ImageSplits
+from modelpad.training.image_splits import ImageSplits
 from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS, make_folds
 
@@ -45,17 +47,16 @@ class Fitted:
     net: Classifier
     temperature: float
     likeness: Likeness
-    judged: Examples
+    judged: Split
     findings: Findings = field(default_factory=Findings)
 
 
 def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
     """Fits the head on all pictures; cross-validation takes the place of a validation split."""
     labels = splits.train.labels
-    examples = splits.examples(splits.train, lambda given: given)
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
-    features = extract_features(net, examples, run)
+    features = extract_features(net, splits.train, run)
     logits = np.zeros((len(labels), net.head.out_features), np.float32)
     known = np.zeros(len(labels), np.float32)
     rng = np.random.default_rng(run.seed)
@@ -75,23 +76,21 @@ def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitte
         splits.data.classes,
         uncalibrated=soften(logits),
     )
-    return Fitted(net, temperature, likeness, examples, findings)
+    return Fitted(net, temperature, likeness, splits.train, findings)
 
 
 def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
     """Trains in epochs, and keeps the one with the lowest validation loss."""
-    arch = net.arch
-    examples = splits.examples(splits.train, lambda given: given)
-    validation = splits.examples(splits.validation, lambda given: given)
+    arch, train, validation = net.arch, splits.train, splits.validation
     if arch.pretrained and not run.first_epoch:
-        first = choose_some(examples, FEATURES_OF, run.seed)
+        first = choose_some(train, FEATURES_OF, run.seed)
         features = extract_features(net, first, run)
         fit_head(features, first.labels, loss, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
-    size = int(np.clip(len(examples.labels) // STEPS, *BATCH_SIZES))
+    size = int(np.clip(len(train) // STEPS, *BATCH_SIZES))
     plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed, size)
-    tuner = Tuner(net, examples, plan)
+    tuner = Tuner(net, train, plan)
     run.restore(tuner.read)
     with run.interruptible():
         for epoch in run.remaining_epochs():
@@ -103,37 +102,34 @@ def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitt
     features = extract_features(net, validation, run)
     logits = apply_head(net, features)
     temperature = fit_temperature(logits, validation.labels)
-    some = choose_some(examples, FEATURES_OF, run.seed)
+    some = choose_some(train, FEATURES_OF, run.seed)
     likeness = fit_likeness(extract_features(net, some, run), some.labels, run.seed)
     likeness = likeness.with_threshold(likeness.score(features))
     return Fitted(net, temperature, likeness, validation)
 
 
-def extract_features(net: Classifier, examples: Examples, run: Run) -> Features:
+def extract_features(net: Classifier, split: Split, run: Run) -> Features:
     """The features (N, D) of all pictures; only a few pictures are in memory at a time."""
     net.eval()
     parts = []
-    count = len(examples.labels)
     with torch.no_grad():
-        for start in range(0, count, BATCH):
-            pixels = examples.read(np.arange(start, min(start + BATCH, count)))
-            parts.append(net.pool(net.map(torch.from_numpy(pixels).float())).numpy())
+        for images, _ in read_batches(split, BATCH):
+            parts.append(net.pool(net.map(torch.from_numpy(images).float())).numpy())
             run.interrupts.release()
     return np.concatenate(parts)
 
 
-def validate(net: torch.nn.Module, examples: Examples) -> dict[str, float]:
+def validate(net: torch.nn.Module, split: Split) -> dict[str, float]:
     """The loss and accuracy on a validation split."""
     net.eval()
-    losses, right, count = 0.0, 0, len(examples.labels)
+    losses, right = 0.0, 0
     with torch.no_grad():
-        for start in range(0, count, BATCH):
-            chosen = np.arange(start, min(start + BATCH, count))
-            labels = torch.from_numpy(examples.labels[chosen])
-            logits = net(torch.from_numpy(examples.read(chosen)).float())
+        for images, targets in read_batches(split, BATCH):
+            labels = torch.from_numpy(targets)
+            logits = net(torch.from_numpy(images).float())
             losses += cross_entropy(logits, labels, reduction="sum").item()
             right += int((logits.argmax(dim=1) == labels).sum())
-    return {"val_loss": losses / count, "val_accuracy": right / count}
+    return {"val_loss": losses / len(split), "val_accuracy": right / len(split)}
 
 
 def apply_head(net: Classifier, features: Features) -> Features:
@@ -143,12 +139,11 @@ def apply_head(net: Classifier, features: Features) -> Features:
         return logits
 
 
-def choose_some(examples: Examples, at_most: int, seed: int) -> Examples:
-    """At most so many examples, chosen at random."""
-    count = len(examples.labels)
-    if count <= at_most:
-        return examples
-    return examples.take(np.sort(np.random.default_rng(seed).permutation(count)[:at_most]))
+def choose_some(split: Split, at_most: int, seed: int) -> Split:
+    """At most so many items, chosen at random."""
+    if len(split) <= at_most:
+        return split
+    return split.take(np.sort(np.random.default_rng(seed).permutation(len(split))[:at_most]))
 
 
 def report_steps(run: Run, epoch: int, steps: int) -> Callable[[int, float], None]:

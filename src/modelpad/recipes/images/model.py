@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from modelpad.datasets import Task
 from modelpad.recipes.images import ArchitectureName
 from modelpad.recipes.images.backbone import load_pretrained
 from modelpad.recipes.images.likeness import EPSILON, Likeness
@@ -82,18 +81,18 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
 
 
 class Classifier(nn.Module):
-    """Layers and a linear head. Multi-label and regression models have the same form."""
+    """Layers and a linear head."""
 
-    def __init__(self, arch: Architecture, channels: int, size: int, outputs: int) -> None:
+    def __init__(self, arch: Architecture, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.arch, self.size = arch, size
         self.layers = arch.layers(channels)
         with torch.no_grad():
             features = self.pool(self.layers(torch.zeros(2, channels, size, size)))
-        self.head = nn.Linear(features.shape[1], outputs)
+        self.head = nn.Linear(features.shape[1], classes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (N, H, W, C), 0..255, to logits or values (N, outputs)."""
+        """Pixels (N, H, W, C), 0..255, to logits (N, classes)."""
         output: torch.Tensor = self.head(self.pool(self.map(pixels)))
         return output
 
@@ -113,26 +112,21 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a served model has beyond its prediction.
+    """What a served model has beyond its layers.
 
     `temperature` divides the logits (Guo et al., 2017). `heatmap` says whether there is one.
-    `scale` and `offset` (outputs,) turn a regression's outputs into the units of its targets.
     """
 
-    task: Task
     temperature: float = 1.0
     heatmap: bool = True
     likeness: Likeness | None = None
-    scale: torch.Tensor | None = None
-    offset: torch.Tensor | None = None
 
 
 class Served(nn.Module):
     """The module to export: pixels `image` (N, H, W, C) to named outputs.
 
-    `label` or `labels` (N, classes) are probabilities, `values` (N, outputs) a regression.
-    `heatmap` (N, h, w), 0..1, is where the first class is seen. `familiarity` (N, 1) is low for
-    images unlike those trained on.
+    `label` (N, classes) are probabilities. `heatmap` (N, h, w), 0..1, is where the likeliest class
+    is seen. `familiarity` (N, 1) is low for images unlike those trained on.
     """
 
     def __init__(self, net: Classifier, extras: Extras) -> None:
@@ -146,22 +140,12 @@ class Served(nn.Module):
         maps = self.net.map(image)
         features = self.net.pool(maps)
         logits = self.net.head(features)
-        found = {name_output(self.extras.task): self.predict(logits)}
+        found = {"label": torch.softmax(logits / self.extras.temperature, dim=1)}
         if self.extras.heatmap:
             found["heatmap"] = self.explain(maps, logits)
         if self.extras.likeness is not None:
             found["familiarity"] = self.recognise(features)
         return found
-
-    def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """Probabilities or values (N, outputs)."""
-        if self.extras.task == "classification":
-            return torch.softmax(logits / self.extras.temperature, dim=1)
-        if self.extras.task == "multi-label":
-            return torch.sigmoid(logits / self.extras.temperature)
-        assert self.extras.scale is not None
-        assert self.extras.offset is not None
-        return logits * self.extras.scale + self.extras.offset
 
     def explain(self, maps: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Where the likeliest class is seen (N, h, w), scaled to 0..1."""
@@ -174,8 +158,3 @@ class Served(nn.Module):
         units = features / features.norm(dim=1, keepdim=True).clamp_min(EPSILON)
         familiarity: torch.Tensor = (units @ self.centres.T).amax(dim=1, keepdim=True)
         return familiarity
-
-
-def name_output(task: Task) -> str:
-    """The name of the output of a task."""
-    return {"classification": "label", "multi-label": "labels"}.get(task, "values")

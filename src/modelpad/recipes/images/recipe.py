@@ -13,7 +13,7 @@ from modelpad.fields import Heatmap, Label
 from modelpad.recipes.images import ImagesOptions
 from modelpad.recipes.images.compact import Finished, finish_model
 from modelpad.recipes.images.corrections import add_corrections
-from modelpad.recipes.images.data import load_pictures, split_pictures, weigh_classes
+from modelpad.recipes.images.data import CHANNELS, load_pictures, split_pictures, weigh_classes
 from modelpad.recipes.images.fitting import fit_few, fit_many
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
@@ -48,12 +48,12 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     weights = weigh_classes(splits.train.labels, classes, options.class_weights)
 
     torch.manual_seed(run.seed)
-    net = Classifier(arch, pictures.channels, side, len(classes))
+    net = Classifier(arch, CHANNELS, side, len(classes))
     loss = Loss(options.loss, weights)
     fitted = (fit_few if few else fit_many)(net, splits, loss, run)
     likeness = None if options.no_unknown else fitted.likeness
     heatmap = arch.pooled and not options.no_heatmap
-    served = Served(net, Extras("classification", fitted.temperature, heatmap, likeness))
+    served = Served(net, Extras(fitted.temperature, heatmap, likeness))
     quantize = options.quantize == "auto"
     finished = finish_model(served, fitted.judged, side, quantize=quantize)
 
@@ -88,8 +88,7 @@ def test_model(finished: Finished, splits: ImageSplits, run: Run) -> Findings:
     if not len(splits.test):
         return Findings()
     run.print(f"Testing on {len(splits.test):,} pictures.")
-    examples = splits.examples(splits.test, lambda labels: labels)
-    scores = finished.predict(examples)["label"]
+    scores = finished.predict(splits.test)["label"]
     items = evaluated_split(splits.test, seed=run.seed)
     return evaluate_classifier(items, splits.test.labels, scores, splits.data.classes)
 

@@ -18,10 +18,11 @@ from torch import nn
 from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modelpad.datasets import Split
+from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
 from modelpad.training.augment import Augment
-from modelpad.training.image_splits import Examples
 from modelpad.training.seeding import derive_seed
 
 STATE = "state.pt"
@@ -47,11 +48,11 @@ class Plan:
 
 
 class Tuner:
-    """Training in progress of a classifier, on examples."""
+    """Training in progress of a classifier, on a split."""
 
-    def __init__(self, net: Classifier, examples: Examples, plan: Plan) -> None:
-        self.net, self.examples, self.plan = net, examples, plan
-        self.steps = max(1, len(examples.labels) // plan.batch_size)
+    def __init__(self, net: Classifier, train: Split, plan: Plan) -> None:
+        self.net, self.train, self.plan = net, train, plan
+        self.steps = max(1, len(train) // plan.batch_size)
         layers = list(net.layers)
         self.frozen, self.trained = (
             nn.Sequential(*part) for part in (layers[: plan.frozen], layers[plan.frozen :])
@@ -128,21 +129,21 @@ class Tuner:
         """Augmented batches of an epoch; the next one is read while one is trained on."""
         plan = self.plan
         random = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, 0))
-        order = torch.randperm(len(self.examples.labels), generator=random)
-        chosen = order.split(plan.batch_size)[: self.steps]  # type: ignore[no-untyped-call]
+        order = torch.randperm(len(self.train), generator=random).numpy()
+        stream = read_batches(self.train, plan.batch_size, order)
 
         def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-            indices = chosen[step].numpy()
+            images, labels = next(stream)
             generator = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, step + 1))
-            pixels = torch.from_numpy(self.examples.read(indices)).float()
-            labels = torch.from_numpy(self.examples.labels[indices])
-            return plan.augment(pixels, generator), labels
+            return plan.augment(torch.from_numpy(images).float(), generator), torch.from_numpy(
+                labels
+            )
 
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = reader.submit(read, 0)
-            for step in range(len(chosen)):
+            for step in range(self.steps):
                 batch = coming.result()
-                if step + 1 < len(chosen):
+                if step + 1 < self.steps:
                     coming = reader.submit(read, step + 1)
                 yield batch
 
