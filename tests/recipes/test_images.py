@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,20 @@ def test_corrections_join_the_training_pictures(tmp_path: Path) -> None:
     assert after.train.labels[len(before.train) :].tolist() == [0] * len(good)
     assert after.train.images.shape[1:] == (32, 32, 3)
     assert after.notes[-1].startswith(f"{len(good)} of {len(training)} corrections")
+
+
+def test_few_pictures_keep_the_notes_of_their_data_and_a_limit_takes_all_classes(
+    tmp_path: Path,
+) -> None:
+    data = write_folder(tmp_path / "in", 20)
+    request = TrainRequest(name="colours", data=str(data), folder=tmp_path / "run", limit=20)
+    run = Run(request, {}, io.StringIO())
+    pictures = load_pictures(run, 32, 224, LoadOptions())
+    noted = replace(pictures, data=replace(pictures.data, notes=("3 of another view",)))
+    splits = split_pictures(noted, run, divide=False)
+    assert splits.notes == ("3 of another view",)
+    assert len(splits.train) == 20
+    assert set(splits.train.labels.tolist()) == {0, 1, 2}
 
 
 def test_bad_folders_are_refused_in_words(tmp_path: Path) -> None:

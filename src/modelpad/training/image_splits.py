@@ -103,23 +103,42 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
     `validation` is the validation share, raised if the split would be tiny. Without a test split, a
     fifth of the data is held out. Raises `DataSetInvalid` for a class with fewer than three images.
     """
-    rng, limit = np.random.default_rng([run.seed, 1]), run.request.limit
-    notes = list(data.notes)
+    rng = np.random.default_rng([run.seed, 1])
+    notes = describe_reading(data)
     train, test = data.train, data.test
-    if data.skipped:
-        notes.append(f"{len(data.skipped)} images could not be read and were skipped.")
     if test is None:
         train, test = divide(train, TEST_SHARE, rng, data.classes)
         notes.append("A fifth of the data, chosen at random, was held out as the test set.")
     train, held_out = divide(train, validation_share(len(train), validation), rng, data.classes)
+    return make_splits(data, (train, held_out, test), run.request.limit, notes)
+
+
+def keep_undivided(data: DataSet, run: Run) -> ImageSplits:
+    """All items for training, but for a test split that the data set has; none for validation.
+
+    A limit takes items at random, as a data set may be sorted by class.
+    """
+    train, limit = data.train, run.request.limit
+    if limit is not None:
+        train = train.take(np.random.default_rng([run.seed, 1]).permutation(len(train)))
+    none = train.take(np.arange(0))
+    return make_splits(data, (train, none, data.test or none), limit, describe_reading(data))
+
+
+def make_splits(
+    data: DataSet, parts: tuple[Split, Split, Split], limit: int | None, notes: Sequence[str]
+) -> ImageSplits:
+    """Training, validation and test `parts`, each truncated to `limit`."""
+    train, validation, test = (truncate(part, limit) for part in parts)
     return ImageSplits(
-        data,
-        train=truncate(train, limit),
-        validation=truncate(held_out, limit),
-        test=truncate(test, limit),
-        sources=(describe_data(data),),
-        notes=tuple(notes),
+        data, train, validation, test, sources=(describe_data(data),), notes=tuple(notes)
     )
+
+
+def describe_reading(data: DataSet) -> list[str]:
+    """What the card says about items that were left out."""
+    skipped = f"{len(data.skipped)} images could not be read and were skipped."
+    return [*data.notes, skipped] if data.skipped else [*data.notes]
 
 
 def divide(

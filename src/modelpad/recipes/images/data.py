@@ -14,8 +14,7 @@ from modelpad.datasets import DataSet, ImageFiles, LoadOptions, Resize, Split
 from modelpad.errors import DataSetInvalid, UsageError
 from modelpad.fields import Image
 from modelpad.recipes.images import Switch
-from modelpad.training.card import describe_data
-from modelpad.training.image_splits import ImageSplits, split_images, truncate
+from modelpad.training.image_splits import ImageSplits, keep_undivided, split_images
 from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS
 
@@ -113,16 +112,7 @@ def split_pictures(pictures: Pictures, run: Run, *, divide: bool) -> ImageSplits
     if divide:
         splits = split_images(data, run, validation=VALIDATION_SHARE)
     else:
-        none = data.train.take(np.arange(0))
-        notes = [f"{len(data.skipped)} images could not be read."] if data.skipped else []
-        splits = ImageSplits(
-            data,
-            train=truncate(data.train, run.request.limit),
-            validation=none,
-            test=none if data.test is None else truncate(data.test, run.request.limit),
-            sources=(describe_data(data),),
-            notes=tuple(notes),
-        )
+        splits = keep_undivided(data, run)
     train, validation = (
         split.in_memory() if fits_memory(split, pictures.side) and len(split) else split
         for split in (splits.train, splits.validation)
