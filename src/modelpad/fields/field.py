@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modelpad.errors import InvalidInput
+from modelpad.errors import InvalidInput, ModelFailed
 from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from modelpad.fields.arrays import Array
 
 
@@ -71,3 +74,17 @@ def check_sizes(name: str, *sizes: object, minimum: int = 1, maximum: int) -> No
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not minimum <= size <= maximum:
             raise ValueError(f"{name} must be from {minimum} to {maximum}, not {size!r:.40}")
+
+
+def read_one_number(array: NDArray[np.generic], what: str) -> float:
+    """The number in a model's output of one element. Raises `ModelFailed`, naming `what` it is."""
+    import numpy as np
+
+    numbers = np.asarray(array, dtype=np.float64).reshape(-1)
+    if numbers.size != 1 or not np.isfinite(numbers[0]):
+        raise ModelFailed(
+            f"{what} is not one finite number.",
+            hint="Check the model on this input in its own framework.",
+            got=f"shape {list(np.shape(array))}",
+        )
+    return float(numbers[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import ModelFailed
-from modelpad.fields.field import check_sizes, invalid_value
+from modelpad.fields.field import check_sizes, invalid_value, read_one_number
 from modelpad.fields.heatmap import Heatmap
 from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
 
@@ -119,7 +119,8 @@ class Label:
         best = next(iter(ranked))
         answer: dict[str, Json] = {"label": best, "confidence": ranked[best], "scores": ranked}
         if self.familiarity is not None and companions is not None:
-            number = self._read_number(companions[self.familiarity.tensor])
+            what = f"The familiarity of the model's output {self.name!r}"
+            number = read_one_number(companions[self.familiarity.tensor], what)
             answer["unknown"] = number < self.familiarity.threshold
         if self.heatmap is not None and companions is not None:
             answer["heatmap"] = [
@@ -173,15 +174,3 @@ class Label:
         if "heatmap" in record:
             heatmap = Heatmap.from_dict(object_at(record, "heatmap"))
         return cls(text_at(record, "name"), classes, top, familiarity, heatmap)
-
-    def _read_number(self, familiarity: NDArray[np.generic]) -> float:
-        import numpy as np
-
-        numbers = np.asarray(familiarity, dtype=np.float64).reshape(-1)
-        if numbers.size != 1 or not np.isfinite(numbers[0]):
-            raise ModelFailed(
-                f"The familiarity of the model's output {self.name!r} is not one finite number.",
-                hint="Check the model on this input in its own framework.",
-                got=f"shape {list(np.shape(familiarity))}",
-            )
-        return float(numbers[0])

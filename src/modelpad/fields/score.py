@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from modelpad.errors import InvalidInput, ModelFailed
+from modelpad.errors import InvalidInput
+from modelpad.fields.field import read_one_number
 from modelpad.foreign_json import Json, text_at
 
 if TYPE_CHECKING:
@@ -44,16 +45,7 @@ class Score:
 
     def encode(self, array: NDArray[np.generic]) -> float:
         """The number, rounded to six decimals. Raises `ModelFailed` if it is not finite."""
-        import numpy as np
-
-        numbers = np.asarray(array, dtype=np.float64).reshape(-1)
-        if numbers.size != 1 or not np.isfinite(numbers[0]):
-            raise ModelFailed(
-                f"The model's output {self.name!r} is not one finite number.",
-                hint="Check the model on this input in its own framework.",
-                got=f"shape {list(np.shape(array))}",
-            )
-        return round(float(numbers[0]), 6)
+        return round(read_one_number(array, f"The model's output {self.name!r}"), 6)
 
     def schema(self) -> dict[str, Json]:
         return {"type": "number"}
