@@ -69,6 +69,7 @@ EXEMPT = {
     "datasets.split": "asks the inputs",
     "promotion": "the command line and files of the user's own",
     "engine.typed": "asks the fields",
+    "recipes.images.data": "asks the splits of datasets",
     "recipes.images.tuning": "its own files",
     "training": "its own files",
     "server.lifecycle.catalogue": "asks the store",
