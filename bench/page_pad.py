@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,8 +25,10 @@ def open_pad(model: Path) -> Iterator[Ask]:
     """A function from strokes, as shares of the pad's side, to what the page is answered."""
     from playwright.sync_api import Request, sync_playwright
 
+    path = os.environ.get("MODELPAD_CHROMIUM") or shutil.which("chromium")
     with serve(model) as url, sync_playwright() as playwright:
-        page = playwright.chromium.launch().new_page(viewport={"width": 1200, "height": 900})
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
         sent: list[Request] = []
         page.on("request", lambda request: "/predict" in request.url and sent.append(request))
         page.goto(url)
