@@ -131,6 +131,6 @@ def learn_familiarity(
     if not splits.sketch:
         return add_likeness(model, known, run.seed)
     run.print("Learning what is no digit.")
-    count = min(OUTLIERS, len(splits.train) // IMAGES_PER_OUTLIER)
+    count = max(1, min(OUTLIERS, len(splits.train) // IMAGES_PER_OUTLIER))
     others = draw_outliers(train, count, run.seed).astype(np.float32)
     return add_recogniser(model, known, others, run.seed)
