@@ -30,7 +30,12 @@ def open_pad(model: Path) -> Iterator[Ask]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         sent: list[Request] = []
-        page.on("request", lambda request: "/predict" in request.url and sent.append(request))
+
+        def note(request: Request) -> None:
+            if "/predict" in request.url:
+                sent.append(request)
+
+        page.on("request", note)
         page.goto(url)
         page.wait_for_selector("canvas.pad")
         clear = page.get_by_role("button", name="Clear")
