@@ -28,6 +28,12 @@ class ImagesOptions:
         "architecture: transfer fine-tunes a network that was pretrained on photographs; small, for"
         " images unlike photographs, and mini, a textbook network, start from scratch",
     )
+    backbone: str | None = option(
+        None,
+        "instead of EfficientNet-Lite0, transfer uses this network of keras.applications, with its"
+        " ImageNet weights",
+        metavar="NAME",
+    )
     size: int | None = option(
         None,
         "side of the model's square input in pixels; larger shows more detail and takes longer"
@@ -37,6 +43,11 @@ class ImagesOptions:
     loss: LossName = option(
         "cross-entropy",
         "loss: focal pays more attention to pictures that are still predicted wrongly",
+    )
+    metric: tuple[str, ...] = option(
+        (),
+        "also compute this metric, from Keras or your own; repeatable",
+        metavar="NAME|FILE.py:OBJECT",
     )
     class_weights: Switch = option(
         "auto", "auto weights rare classes more if a class is three times as common as another"
@@ -71,6 +82,7 @@ RECIPE = Recipe(
         "modelpad train images ./pets",
         "modelpad train images ./pets --name pets --size 160",
         "modelpad train images flowers --epochs 4",
+        "modelpad train images ./pets --backbone MobileNetV2",
         "modelpad train images ./drawings --arch small",
         "modelpad train images ./pets --feedback ./feedback",
         "modelpad train images ./photos.csv --multi-label --target-column tags",

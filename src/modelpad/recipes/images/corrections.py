@@ -13,6 +13,7 @@ import numpy as np
 
 from modelpad.datasets import ImageFiles, Split
 from modelpad.datasets.pictures import Unreadable, read_picture
+from modelpad.errors import UsageError
 from modelpad.feedback import read_corrections
 from modelpad.recipes.images.data import CHANNELS, Pictures
 from modelpad.training.image_splits import ImageSplits
@@ -27,8 +28,13 @@ def add_corrections(
     """The splits with the corrections of the run's model, which a note counts.
 
     Those that are no picture, or of a class that the data does not have, are left out and counted.
-    Raises as `read_corrections`.
+    Raises as `read_corrections`, and UsageError for
+    other data than a classification.
     """
+    if splits.data.task != "classification":
+        raise UsageError(
+            "--feedback needs a model with one class for each picture.", hint="Leave it out."
+        )
     run.begin()  # which empties the run's folder
     folder = run.folder / "scratch" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

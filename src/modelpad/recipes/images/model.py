@@ -29,7 +29,7 @@ class Architecture:
     layers are never trained, and those after it the less, the earlier they are.
     """
 
-    layers: Callable[[int], nn.Sequential]  # from the number of channels
+    layers: Callable[[int, int], nn.Sequential]  # from the number of channels and the size
     epochs: int
     rate: float
     size: int
@@ -38,7 +38,7 @@ class Architecture:
     pooled: bool = True  # whether the layers return a map (N, C, h, w), not features (N, C)
 
 
-def small(channels: int) -> nn.Sequential:
+def small(channels: int, size: int) -> nn.Sequential:
     """Eight convolutions, for images that are unlike photographs."""
 
     def convolve(taken: int, given: int, stride: int = 1) -> list[nn.Module]:
@@ -57,7 +57,7 @@ def small(channels: int) -> nn.Sequential:
     )
 
 
-def mini(channels: int) -> nn.Sequential:
+def mini(channels: int, size: int) -> nn.Sequential:
     """A textbook network: two convolutions with pooling, and one dense layer."""
     return nn.Sequential(
         nn.Conv2d(channels, 16, 5),
@@ -74,7 +74,7 @@ def mini(channels: int) -> nn.Sequential:
 
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "transfer": Architecture(
-        lambda channels: load_pretrained(), 6, 1e-3, 224, frozen=6, pretrained=True
+        lambda channels, size: load_pretrained(), 6, 1e-3, 224, frozen=6, pretrained=True
     ),
     "small": Architecture(small, 30, 3e-3, 96),
     "mini": Architecture(mini, 4, 1e-3, 64, pooled=False),
@@ -87,7 +87,7 @@ class Classifier(nn.Module):
     def __init__(self, arch: Architecture, channels: int, size: int, outputs: int) -> None:
         super().__init__()
         self.arch, self.size = arch, size
-        self.layers = arch.layers(channels)
+        self.layers = arch.layers(channels, size)
         with torch.no_grad():
             features = self.pool(self.layers(torch.zeros(2, channels, size, size)))
         self.head = nn.Linear(features.shape[1], outputs)

@@ -9,18 +9,20 @@ import torch
 
 from modelpad.convert.plans import InputPlan
 from modelpad.datasets import LoadOptions
+from modelpad.errors import UsageError
 from modelpad.fields import Heatmap
 from modelpad.recipes.images import ImagesOptions
 from modelpad.recipes.images.compact import Finished, finish_model
 from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import CHANNELS, load_pictures, split_pictures
-from modelpad.recipes.images.fitting import Fitted, fit_few, fit_many
-from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
+from modelpad.recipes.images.fitting import fit_few, fit_many
+from modelpad.recipes.images.model import ARCHITECTURES, Architecture, Classifier, Extras, Served
 from modelpad.recipes.images.objectives.choose import choose_objective
-from modelpad.recipes.images.objectives.objective import Companions, Objective
+from modelpad.recipes.images.objectives.objective import Companions
+from modelpad.recipes.images.testing import Tester
 from modelpad.training.card import Card
 from modelpad.training.evaluated import evaluated_split
-from modelpad.training.findings import Findings, join_findings
+from modelpad.training.findings import join_findings
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
@@ -37,7 +39,7 @@ UNKNOWN = (
 
 def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> Trained:
     """Trains, tests and describes a model of pictures. `load` is how to read the data."""
-    arch = ARCHITECTURES[options.arch]
+    arch = choose_architecture(options)
     run.set_epochs(arch.epochs)
     load = replace(load or LoadOptions(), table=options.table.read())
     pictures = load_pictures(run, options.size, arch.size, load)
@@ -47,6 +49,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
         splits = add_corrections(splits, pictures, options.feedback, run)
     run.print(describe_splits(splits, pictures.side))
     objective = choose_objective(options, splits.data, splits.train)
+    tester = Tester(objective, run, options.metric, splits.train.targets)
 
     torch.manual_seed(run.seed)
     net = Classifier(arch, CHANNELS, pictures.side, objective.outputs)
@@ -64,10 +67,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
         likeness.field if likeness else None,
         Heatmap("heatmap", over=pictures.field.name) if explained else None,
     )
-    found = join_findings(
-        validate_model(objective, fitted, splits, run),
-        test_model(objective, finished, splits, run),
-    )
+    found = join_findings(tester.validate(fitted, splits), tester.test(finished, splits))
     shown = splits.test if len(splits.test) else splits.train
     return Trained(
         source=finished.source,
@@ -82,22 +82,18 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     )
 
 
-def validate_model(objective: Objective, fitted: Fitted, splits: ImageSplits, run: Run) -> Findings:
-    """What the cross-validation says, if there was one."""
-    if fitted.scores is None:
-        return Findings()
-    items = evaluated_split(splits.train, out_of_fold=True, seed=run.seed)
-    return objective.evaluate(items, splits.train.targets, fitted.scores, fitted.uncalibrated)
+def choose_architecture(options: ImagesOptions) -> Architecture:
+    """The architecture. Raises `UsageError` for a backbone that it does not have."""
+    if options.backbone is None:
+        return ARCHITECTURES[options.arch]
+    if options.arch != "transfer":
+        raise UsageError(
+            f"--arch {options.arch} starts from scratch, without a backbone.",
+            hint="Leave --backbone out, or use --arch transfer.",
+        )
+    from modelpad.recipes.images.keras_backbone import find_backbone
 
-
-def test_model(objective: Objective, finished: Finished, splits: ImageSplits, run: Run) -> Findings:
-    """What the test split says, if there is one: the only time that it is used."""
-    if not len(splits.test):
-        return Findings()
-    run.print(f"Testing on {len(splits.test):,} pictures.")
-    scores = objective.read(finished.predict(splits.test))
-    items = evaluated_split(splits.test, seed=run.seed)
-    return objective.evaluate(items, splits.test.targets, scores)
+    return find_backbone(options.backbone)
 
 
 def describe_splits(splits: ImageSplits, side: int) -> str:
@@ -117,7 +113,9 @@ def describe_model(
     """The card."""
     net = served.net
     title = run.request.name.replace("-", " ").capitalize()
-    network = "EfficientNet-Lite0, pretrained on ImageNet" if net.arch.pretrained else options.arch
+    network = options.arch
+    if net.arch.pretrained:
+        network = f"{options.backbone or 'EfficientNet-Lite0'}, pretrained on ImageNet"
     return Card(
         title=title,
         summary=served.objective.summary,

@@ -94,6 +94,10 @@ class Labels:
     def read(self, outputs: Mapping[str, Scores]) -> Scores:
         return outputs[OUTPUT]
 
+    def align(self, targets: Targets) -> Scores:
+        aligned: Scores = self.encode(targets).numpy()
+        return aligned
+
     def judge(self, scores: Scores, targets: Targets) -> float:
         return float(((scores >= THRESHOLD) == targets).mean())
 

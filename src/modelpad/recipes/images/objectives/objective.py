@@ -79,6 +79,9 @@ class Objective(Protocol):
     def read(self, outputs: Mapping[str, Scores]) -> Scores:
         """The scores among a graph's outputs."""
 
+    def align(self, targets: Targets) -> Scores:
+        """Targets as numbers of the shape and in the units of scores (N, outputs)."""
+
     def judge(self, scores: Scores, targets: Targets) -> float:
         """How good scores are, 1 for perfect ones."""
 

@@ -84,6 +84,9 @@ class Values:
         """The names of the graph's outputs."""
         return [f"{OUTPUT}_{n}" for n in range(self.outputs)] if self.outputs > 1 else [OUTPUT]
 
+    def align(self, targets: Targets) -> Scores:
+        return targets.astype(np.float32)
+
     def judge(self, scores: Scores, targets: Targets) -> float:
         """The mean coefficient of determination of the columns that vary."""
         r2 = measure_errors(targets.astype(np.float32), scores)[2]
