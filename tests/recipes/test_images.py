@@ -24,8 +24,9 @@ from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import load_pictures, split_pictures
 from modelpad.recipes.images.head import fit_head
 from modelpad.recipes.images.likeness import fit_likeness
-from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
+from modelpad.recipes.images.objectives.losses import Loss
+from modelpad.recipes.images.objectives.one_class import OneClass
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import photograph
 from modelpad.training.pipeline import Outcome
@@ -46,6 +47,12 @@ def write_folder(folder: Path, count: int, size: tuple[int, int] = (80, 64)) -> 
             picture = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
             picture.save(folder / name / f"{index}.png")
     return folder
+
+
+def tell_apart(count: int) -> OneClass:
+    """The objective of so many classes."""
+    names = tuple(f"class {n}" for n in range(count))
+    return OneClass(names, Loss("cross-entropy", np.ones(count, np.float32)))
 
 
 def train(data: Path, folder: Path, options: ImagesOptions, **more: Any) -> Outcome:
@@ -79,7 +86,7 @@ def test_every_architecture_predicts_and_explains() -> None:
     for name, arch in ARCHITECTURES.items():
         net = Classifier(arch, 3, 64, 4).eval()
         pixels = torch.rand(2, 64, 64, 3) * 255
-        served = Served(net, Extras(2.0, heatmap=arch.pooled))
+        served = Served(net, tell_apart(4), Extras(2.0, heatmap=arch.pooled))
         with torch.no_grad():
             found = served(pixels)
         assert found["label"].shape == (2, 4), name
@@ -95,7 +102,7 @@ def test_the_graph_computes_the_familiarity_of_the_likeness() -> None:
     labels = np.arange(80) % 2
     features = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels]).astype(np.float32)
     likeness = fit_likeness(features, labels, 0).with_threshold(features[:, 0])
-    served = Served(net, Extras(likeness=likeness))
+    served = Served(net, tell_apart(2), Extras(likeness=likeness))
     with torch.no_grad():
         found = served.recognise(torch.from_numpy(features)).numpy()[:, 0]
     assert np.allclose(found, likeness.score(features), atol=1e-5)
@@ -143,7 +150,7 @@ def make_tuner(epochs: int) -> Tuner:
         epochs,
         1e-3,
         0,
-        Loss("cross-entropy", np.ones(2, np.float32)),
+        tell_apart(2),
         photograph,
         seed=0,
         batch_size=8,

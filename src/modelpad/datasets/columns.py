@@ -18,6 +18,7 @@ from modelpad.datasets.options import TableOptions, Task
 from modelpad.datasets.split import Targets
 from modelpad.datasets.table_file import Cell
 from modelpad.errors import DataSetInvalid
+from modelpad.fields.label import LABEL_SEPARATOR
 
 USUAL_TEXTS = ("text",)
 USUAL_FILES = ("file_name", "filename", "file", "path", "image")
@@ -27,7 +28,6 @@ USUAL_TARGETS: dict[str, Task] = {
     "labels": "multi-label",
     "target": "regression",
 }
-LABEL_SEPARATOR = "|"
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 Columns = Mapping[str, Sequence[Cell]]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_CLASSES = 1_000_000
+LABEL_SEPARATOR = "|"  # between several labels in one cell of a table
 PRESENT = 0.5  # the score from which one of several labels is present
 
 
