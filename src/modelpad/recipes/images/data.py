@@ -75,6 +75,8 @@ def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -
             hint="Name it: --target-column NAME, and --multi-label or --regression if it is that.",
             path=data.name,
         )
+    for note in data.notes:
+        run.print(note)
     require_enough(data)
     data, findings = separate_duplicates(data, run)
     require_different(data)
