@@ -54,7 +54,7 @@ def test_a_fitted_layer_predicts_and_the_graph_agrees(make: object) -> None:
     objective.finish(layer)
     with torch.no_grad():
         outputs = objective.activate(layer(torch.from_numpy(FEATURES[150:])), temperature)
-    found = objective.read({name: value.numpy() for name, value in outputs.items()})
+    found = objective.pick_scores({name: value.numpy() for name, value in outputs.items()})
     assert np.allclose(found, scores, rtol=1e-4, atol=1e-4)
 
 
@@ -93,10 +93,10 @@ def test_the_task_of_the_data_chooses_the_objective() -> None:
 
 
 def test_options_say_what_columns_hold() -> None:
-    assert ColumnOptions().read().task is None
-    assert ColumnOptions(target_column=("species",)).read().task == "classification"
-    assert ColumnOptions(target_column=("target",)).read().task is None
-    assert ColumnOptions(target_column=("a", "b"), multi_label=True).read().task == "multi-label"
-    assert ColumnOptions(regression=True, group="owner").read().group_column == "owner"
+    assert ColumnOptions().plan().task is None
+    assert ColumnOptions(target_column=("species",)).plan().task == "classification"
+    assert ColumnOptions(target_column=("target",)).plan().task is None
+    assert ColumnOptions(target_column=("a", "b"), multi_label=True).plan().task == "multi-label"
+    assert ColumnOptions(regression=True, group="owner").plan().group_column == "owner"
     with pytest.raises(UsageError, match="exclude each other"):
-        ColumnOptions(multi_label=True, regression=True).read()
+        ColumnOptions(multi_label=True, regression=True).plan()

@@ -34,7 +34,7 @@ class ColumnOptions:
     )
     regression: bool = option(False, "predict the numbers in the columns")
 
-    def read(self) -> TableOptions:
+    def plan(self) -> TableOptions:
         """How to read the table. Raises `UsageError` for two tasks."""
         from modelpad.datasets import TableOptions
         from modelpad.datasets.columns import USUAL_TARGETS

@@ -109,7 +109,9 @@ def finish_model(served: Served, judged: Split, side: int, *, quantize: bool) ->
     except ConversionFailed as error:
         return Finished(full, f"Stored in float32: {error}")
     outputs = [predict(source, judged) for source in (full, small)]
-    before, after = (objective.judge(objective.read(each), judged.targets) for each in outputs)
+    before, after = (
+        objective.judge(objective.pick_scores(each), judged.targets) for each in outputs
+    )
     quantized, exact = (format_metric(objective.figure, each) for each in (after, before))
     figures = (
         f"{name_metric(objective.figure)} {quantized} on {len(judged):,} pictures,"

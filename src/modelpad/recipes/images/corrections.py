@@ -53,14 +53,14 @@ def add_corrections(
     note = f"{len(files):,} of {count:,} corrections were added to the training pictures."
     run.print(note)
     if files:
-        added = read_split(files, labels, pictures)
+        added = make_split(files, labels, pictures)
         if isinstance(splits.train.inputs, np.ndarray):
             added = added.in_memory()
         splits = replace(splits, train=splits.train.join(added))
     return replace(splits, notes=(*splits.notes, note))
 
 
-def read_split(files: Sequence[Path], labels: Sequence[int], pictures: Pictures) -> Split:
+def make_split(files: Sequence[Path], labels: Sequence[int], pictures: Pictures) -> Split:
     """The corrections as a split, each with a name."""
     sizes = np.full((len(files), 2), pictures.side, np.int32)
     names = tuple(f"correction {path.name}" for path in files)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelpad.datasets import DataSet, Duplicates, find_duplicates
+from modelpad.datasets import DataSet, Duplicates, Split, find_duplicates
 from modelpad.datasets.inputs import join_inputs
 from modelpad.training.findings import Findings, Table
 from modelpad.training.run import Run
@@ -30,33 +30,37 @@ def separate_duplicates(data: DataSet, run: Run) -> tuple[DataSet, Findings]:
     if data.test is not None:
         inputs = join_inputs(inputs, data.test.inputs)
     found = find_duplicates(inputs)
-    notes = []
+    notes, findings = [], Findings()
     if count(found.near) > MOST * len(inputs):
         notes.append(
             f"{count(found.near):,} of {len(inputs):,} pictures look like others, as pictures of"
             " one scene do; only exact copies were kept on one side of a split."
         )
         found = Duplicates(found.exact, ())
-    if not (found.exact or found.near):
-        return replace(data, notes=(*data.notes, *notes)), Findings()
-    names = [*list_names(data, "train"), *list_names(data, "test")]
-    first = len(data.train)
-    leaked = sorted({each for members in list_leaks(found, first) for each in members})
-    if leaked:
-        notes.append(
-            f"{len(leaked):,} training pictures were left out, as they are duplicates of test"
-            " pictures: on those, the model would be tested on what it was trained on."
-        )
-    notes.append(describe(found, names))
-    within = Duplicates(keep_below(found.exact, first), keep_below(found.near, first))
-    train = data.train
-    if within.exact or within.near:
-        train = replace(train, groups=within.groups(first, train.groups))
-    train = train.take(np.setdiff1d(np.arange(first), leaked))
+    if found.exact or found.near:
+        names = [*list_names(data, "train"), *list_names(data, "test")]
+        notes.append(describe(found, names))
+        findings = Findings(tables=[tabulate(data, found, names)])
+        before = len(data.train)
+        data = replace(data, train=separate(data.train, found))
+        if left_out := before - len(data.train):
+            notes.append(
+                f"{left_out:,} training pictures were left out, as they are duplicates of test"
+                " pictures: on those, the model would be tested on what it was trained on."
+            )
     for note in notes:
         run.print(note)
-    findings = Findings(tables=[tabulate(data, found, names)])
-    return replace(data, train=train, notes=(*data.notes, *notes)), findings
+    return replace(data, notes=(*data.notes, *notes)), findings
+
+
+def separate(train: Split, found: Duplicates) -> Split:
+    """The training split, in which duplicates are a group, without those of later items."""
+    first = len(train)
+    leaked = {each for members in list_leaks(found, first) for each in members}
+    within = Duplicates(keep_below(found.exact, first), keep_below(found.near, first))
+    if within.exact or within.near:
+        train = replace(train, groups=within.groups(first, train.groups))
+    return train.take(np.setdiff1d(np.arange(first), sorted(leaked))) if leaked else train
 
 
 def count(sets: Sets) -> int:

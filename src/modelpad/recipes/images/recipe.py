@@ -41,7 +41,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     """Trains, tests and describes a model of pictures. `load` is how to read the data."""
     arch = choose_architecture(options)
     run.set_epochs(arch.epochs)
-    load = replace(load or LoadOptions(), table=options.table.read())
+    load = replace(load or LoadOptions(), table=options.table.plan())
     pictures = load_pictures(run, options.size, arch.size, load)
     few = arch.pretrained and len(pictures.data.train) < FEW
     splits = split_pictures(pictures, run, divide=not few)

@@ -49,7 +49,7 @@ class Tester:
         if not len(splits.test):
             return Findings()
         self._run.print(f"Testing on {len(splits.test):,} pictures.")
-        scores = self._objective.read(finished.predict(splits.test))
+        scores = self._objective.pick_scores(finished.predict(splits.test))
         items = evaluated_split(splits.test, seed=self._run.seed)
         return self._evaluate(items, splits.test, scores)
 

@@ -91,7 +91,7 @@ class Labels:
     def activate(self, logits: torch.Tensor, temperature: float) -> dict[str, torch.Tensor]:
         return {OUTPUT: torch.sigmoid(logits / temperature)}
 
-    def read(self, outputs: Mapping[str, Scores]) -> Scores:
+    def pick_scores(self, outputs: Mapping[str, Scores]) -> Scores:
         return outputs[OUTPUT]
 
     def align(self, targets: Targets) -> Scores:

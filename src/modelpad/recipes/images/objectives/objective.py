@@ -76,7 +76,7 @@ class Objective(Protocol):
     def activate(self, logits: torch.Tensor, temperature: float) -> dict[str, torch.Tensor]:
         """The graph's outputs for the logits of a finished layer."""
 
-    def read(self, outputs: Mapping[str, Scores]) -> Scores:
+    def pick_scores(self, outputs: Mapping[str, Scores]) -> Scores:
         """The scores among a graph's outputs."""
 
     def align(self, targets: Targets) -> Scores:

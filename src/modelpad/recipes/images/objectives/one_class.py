@@ -67,7 +67,7 @@ class OneClass:
     def activate(self, logits: torch.Tensor, temperature: float) -> dict[str, torch.Tensor]:
         return {OUTPUT: torch.softmax(logits / temperature, dim=1)}
 
-    def read(self, outputs: Mapping[str, Scores]) -> Scores:
+    def pick_scores(self, outputs: Mapping[str, Scores]) -> Scores:
         return outputs[OUTPUT]
 
     def align(self, targets: Targets) -> Scores:

@@ -76,7 +76,7 @@ class Values:
     def activate(self, logits: torch.Tensor, temperature: float) -> dict[str, torch.Tensor]:
         return {name: logits[:, n : n + 1] for n, name in enumerate(self.tensors)}
 
-    def read(self, outputs: Mapping[str, Scores]) -> Scores:
+    def pick_scores(self, outputs: Mapping[str, Scores]) -> Scores:
         return np.concatenate([outputs[name] for name in self.tensors], axis=1)
 
     @property
