@@ -16,7 +16,7 @@ from PIL import Image
 
 from modelpad.datasets import LoadOptions, Split
 from modelpad.engine import Session
-from modelpad.errors import DataSetInvalid, UsageError
+from modelpad.errors import DataSetInvalid, TrainingFailed, UsageError
 from modelpad.feedback import Correction, FeedbackStore, Item, locate_feedback, read_corrections
 from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
@@ -252,3 +252,53 @@ def test_bad_folders_are_refused_in_words(tmp_path: Path) -> None:
         train(few, tmp_path / "run", ImagesOptions())
     with pytest.raises(UsageError, match="--size is 9"):
         train(few, tmp_path / "run", ImagesOptions(size=9))
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_is_a_backbone_with_the_weights_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file that Keras would download, which is made here with random weights."""
+    import keras
+
+    monkeypatch.setattr(keras.src.backend.config, "keras_home", lambda: str(tmp_path))
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    (tmp_path / "models").mkdir()
+    network = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    )
+    network.save(tmp_path / "models" / name)
+    options = ImagesOptions(backbone="mobilenetv2", size=64, quantize="no")
+    outcome = train(write_folder(tmp_path / "in", 12), tmp_path / "run", options)
+    picture = (tmp_path / "in/red/3.png").read_bytes()
+    answer: Any = Session(outcome.bundle).answer({"image": picture})["label"]
+    assert len(answer["scores"]) == 3
+    parity = outcome.bundle.manifest.parity
+    assert parity is not None
+    assert float(str(parity["largest_difference"])) < 1e-3
+    card = json.loads((outcome.bundle.folder / "card.json").read_text("utf-8"))
+    assert card["architecture"] == "MobileNetV2, pretrained on ImageNet"
+
+
+def test_backbones_that_cannot_be_had_are_errors_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No network: a proxy that nobody answers."""
+    import keras
+
+    from modelpad.recipes.images.keras_backbone import find_backbone
+    from modelpad.recipes.images.recipe import choose_architecture
+
+    with pytest.raises(UsageError, match="no network called MobilNetV2"):
+        find_backbone("MobilNetV2")
+    with pytest.raises(UsageError, match="--arch small starts from scratch"):
+        choose_architecture(ImagesOptions(arch="small", backbone="MobileNetV2"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(keras.src.backend.config, "keras_home", lambda: str(tmp_path))
+    with pytest.raises(TrainingFailed, match="weights of MobileNetV2 are not on this") as error:
+        find_backbone("mobilenetv2").layers(3, 64)
+    assert (
+        "put mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in error.value.hint
+    )
+    with pytest.raises(UsageError, match="Xception cannot be used with pictures of 64 pixels"):
+        find_backbone("Xception").layers(3, 64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
@@ -68,6 +69,7 @@ def find_backbone(name: str) -> Architecture:
         SIDE,
         frozen=1,
         pretrained=True,
+        network=found,
     )
 
 
@@ -79,7 +81,8 @@ def load_network(name: str, build: Callable[..., keras.Model], size: int) -> Ker
         TrainingFailed: its weights are not on this machine and cannot be downloaded.
     """
     try:
-        with redirect_stdout(sys.stderr):  # where Keras would show the progress of a download
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # the progress of a download
+            warnings.simplefilter("ignore")  # about sizes other than those of the weights
             network = build(include_top=False, weights="imagenet", input_shape=(size, size, 3))
     except ValueError as error:
         raise UsageError(

@@ -35,6 +35,7 @@ class Architecture:
     size: int
     frozen: int = 0
     pretrained: bool = False
+    network: str = ""  # its name, if it is pretrained
     pooled: bool = True  # whether the layers return a map (N, C, h, w), not features (N, C)
 
 
@@ -74,7 +75,13 @@ def mini(channels: int, size: int) -> nn.Sequential:
 
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "transfer": Architecture(
-        lambda channels, size: load_pretrained(), 6, 1e-3, 224, frozen=6, pretrained=True
+        lambda channels, size: load_pretrained(),
+        6,
+        1e-3,
+        224,
+        frozen=6,
+        pretrained=True,
+        network="EfficientNet-Lite0",
     ),
     "small": Architecture(small, 30, 3e-3, 96),
     "mini": Architecture(mini, 4, 1e-3, 64, pooled=False),

@@ -115,7 +115,7 @@ def describe_model(
     title = run.request.name.replace("-", " ").capitalize()
     network = options.arch
     if net.arch.pretrained:
-        network = f"{options.backbone or 'EfficientNet-Lite0'}, pretrained on ImageNet"
+        network = f"{net.arch.network}, pretrained on ImageNet"
     return Card(
         title=title,
         summary=served.objective.summary,
