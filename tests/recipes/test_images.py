@@ -20,6 +20,7 @@ from modelpad.errors import DataSetInvalid, TrainingFailed, UsageError
 from modelpad.feedback import Correction, FeedbackStore, Item, locate_feedback, read_corrections
 from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
+from modelpad.recipes.images.columns import ColumnOptions
 from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import load_pictures, split_pictures
 from modelpad.recipes.images.head import fit_head
@@ -188,6 +189,58 @@ def test_few_pictures_become_a_served_model(tmp_path: Path) -> None:
     assert answer["label"] == "red"
     assert not answer["unknown"]
     assert np.array(answer["heatmap"]).shape == (2, 2)
+
+
+def write_table(folder: Path) -> Path:
+    """Grey pictures of which some have a red square, some a blue one; and their brightness."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    rows = ["path,tags,grey"]
+    for index in range(60):
+        tags = [name for name, bit in (("red", 1), ("blue", 2)) if index % 4 & bit]
+        grey = int(rng.integers(60, 200))
+        pixels = rng.normal(grey, 12, (64, 64, 3))
+        if "red" in tags:
+            pixels[:28, :28] = (220, 30, 30)
+        if "blue" in tags:
+            pixels[36:, 36:] = (30, 30, 220)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{'|'.join(tags)},{grey}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    return folder / "table.csv"
+
+
+@pytest.mark.slow
+def test_labels_of_a_table_become_a_served_model(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "in")
+    columns = ColumnOptions(target_column=("tags",), multi_label=True)
+    options = ImagesOptions(size=64, table=columns, metric=("binary_accuracy",))
+    outcome = train(table, tmp_path / "run", options)
+    assert outcome.metrics["cross_validated_map"] > 0.9
+    assert outcome.metrics["cross_validated_binary_accuracy"] > 0.8
+    picture = (tmp_path / "in/3.png").read_bytes()
+    answer: Any = Session(outcome.bundle).answer({"image": picture})["label"]
+    assert sorted(answer["labels"]) == ["blue", "red"]
+    assert np.array(answer["heatmap"]).shape == (2, 2)
+
+
+@pytest.mark.slow
+def test_numbers_of_a_table_become_a_served_model(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "in")
+    (tmp_path / "mine.py").write_text("def worst(true, found): return abs(true - found).max()\n")
+    columns = ColumnOptions(target_column=("grey",), regression=True)
+    options = ImagesOptions(
+        size=64, table=columns, quantize="no", metric=(f"{tmp_path}/mine.py:worst",)
+    )
+    outcome = train(table, tmp_path / "run", options)
+    assert outcome.metrics["cross_validated_r2"] > 0.5
+    assert outcome.metrics["cross_validated_worst"] > outcome.metrics["cross_validated_mae"]
+    picture = Image.new("RGB", (64, 64), (130, 130, 130))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    answer: Any = Session(outcome.bundle).answer({"image": file.getvalue()})
+    assert 60 < answer["grey"] < 200
+    assert outcome.bundle.manifest.task == "image-regression"
 
 
 @pytest.mark.slow
