@@ -92,6 +92,15 @@ def test_the_task_of_the_data_chooses_the_objective() -> None:
         choose(ImagesOptions(loss="focal"), "regression", numbers)
 
 
+def test_folders_of_classes_have_no_columns() -> None:
+    split = Split(np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1]))
+    data = DataSet("pets", "pets", "", "", ("a", "b"), split)
+    ColumnOptions(target_column=("x",)).check(data)
+    for columns in (ColumnOptions(multi_label=True), ColumnOptions(regression=True)):
+        with pytest.raises(UsageError, match="pets is no table"):
+            columns.check(data)
+
+
 def test_options_say_what_columns_hold() -> None:
     assert ColumnOptions().plan().task is None
     assert ColumnOptions(target_column=("species",)).plan().task == "classification"

@@ -70,7 +70,8 @@ def survey_folder(folder: Path) -> Layout:
         if not files:
             raise DataSetInvalid(
                 f"The class {name!r} in {train_folder} holds no image.",
-                hint=f"Put images directly into {train_folder / name}, or remove that folder."
+                hint=f"Put images directly into {train_folder / name}, not into folders in it, or"
+                " remove that folder."
                 f" Supported files: {', '.join(sorted(SUFFIXES))}.",
                 path=str(train_folder / name),
             )

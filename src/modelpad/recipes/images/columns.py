@@ -9,7 +9,7 @@ from modelpad.errors import UsageError
 from modelpad.training.options import option
 
 if TYPE_CHECKING:
-    from modelpad.datasets import TableOptions
+    from modelpad.datasets import DataSet, TableOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,12 @@ class ColumnOptions:
         elif len(self.target_column) == 1 and self.target_column[0] not in USUAL_TARGETS:
             task = "classification"
         return TableOptions(self.input_column, self.target_column, task, self.group)
+
+    def check(self, data: DataSet) -> None:
+        """Raises `UsageError` if data without a table cannot be what was asked for."""
+        for asked, name in ((self.multi_label, "multi-label"), (self.regression, "regression")):
+            if asked and data.task != name:
+                raise UsageError(
+                    f"{data.name} is no table, so --{name} cannot be used.",
+                    hint="Give a CSV file with the columns file_name and what to predict.",
+                )

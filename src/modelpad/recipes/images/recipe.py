@@ -43,6 +43,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     run.set_epochs(arch.epochs)
     load = replace(load or LoadOptions(), table=options.table.plan())
     pictures = load_pictures(run, options.size, arch.size, load)
+    options.table.check(pictures.data)
     few = arch.pretrained and len(pictures.data.train) < FEW
     splits = split_pictures(pictures, run, divide=not few)
     if options.feedback is not None:
