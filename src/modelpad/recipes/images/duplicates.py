@@ -30,7 +30,8 @@ def separate_duplicates(data: DataSet, run: Run) -> tuple[DataSet, Findings]:
     if data.test is not None:
         inputs = join_inputs(inputs, data.test.inputs)
     found = find_duplicates(inputs)
-    notes, findings = [], Findings()
+    notes: list[str] = []
+    findings = Findings()
     if count(found.near) > MOST * len(inputs):
         notes.append(
             f"{count(found.near):,} of {len(inputs):,} pictures look like others, as pictures of"

@@ -101,5 +101,5 @@ def load_network(name: str, build: Callable[..., keras.Model], size: int) -> Ker
             f" {FOLDER}.",
         ) from error
     network.trainable = False
-    prepare: Any = sys.modules[build.__module__].preprocess_input  # type: ignore[attr-defined]
+    prepare: Any = sys.modules[build.__module__].preprocess_input
     return KerasLayers(network, prepare)
