@@ -204,7 +204,8 @@ def compare_hashes(
 def count_bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The number of bits that are 1, int64 of the same shape."""
     octets = np.ascontiguousarray(values)[..., None].view(np.uint8)
-    return np.unpackbits(octets, axis=-1).sum(axis=-1, dtype=np.int64)
+    counts: NDArray[np.int64] = np.unpackbits(octets, axis=-1).sum(axis=-1, dtype=np.int64)
+    return counts
 
 
 def keep_same(
