@@ -50,8 +50,8 @@ MIN_LIMIT = 20
 class TrainRequest:
     """The options common to all recipes.
 
-    `folder` is the run folder. `epochs` None means the recipe's default; `limit` truncates every
-    split.
+    `folder` is the run folder. `epochs` None means the recipe's default; `limit` is how many
+    items of each split are used at most.
     """
 
     name: str

@@ -14,7 +14,6 @@ from modelpad.training.card import DataRow
 from modelpad.training.drawing import draw_split
 from modelpad.training.image_splits import (
     ImageSplits,
-    concatenate,
     prepare_split,
     split_images,
     truncate,
@@ -63,11 +62,11 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
         f" pen-digits. Writers {', '.join(map(str, VALIDATION_WRITERS))} are used for validation,"
         f" writers {', '.join(map(str, TEST_WRITERS))} for testing, and neither for training."
     )
-    pens = truncate(test, limit)
+    pens = truncate(test, limit, run.seed)
     splits = replace(
         splits,
-        train=concatenate(splits.train, concatenate(drawings, small)),
-        validation=concatenate(splits.validation, truncate(validation, limit)),
+        train=splits.train.join(drawings).join(small),
+        validation=splits.validation.join(truncate(validation, limit, run.seed)),
         sources=(*splits.sources, DataRow(PENS, len(pens), "CC BY 4.0", ROLE)),
         notes=(*splits.notes, note),
     )
