@@ -68,7 +68,7 @@ def add_recogniser(
     features = _find_features(model)
     read = keras.Model(model.inputs, layers.Flatten()(features))
     inputs = np.concatenate([_predict(read, known.items), _predict(read, others)])
-    targets = np.repeat(np.float32([1, 0]), [len(known.items), len(others)])[:, None]
+    targets = np.repeat(np.array([1, 0], np.float32), [len(known.items), len(others)])[:, None]
     mean, spread = inputs.mean(axis=0), inputs.std(axis=0)
     spread += FLOOR * float(spread.mean()) + np.float32(1e-6)
     inputs -= mean

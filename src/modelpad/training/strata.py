@@ -41,7 +41,8 @@ def divide_values(targets: NDArray[np.generic]) -> Strata:
     ranks = targets.argsort(axis=0, kind="stable").argsort(axis=0).mean(axis=1)
     places = ranks.argsort(kind="stable").argsort()
     count = max(1, min(VALUE_RANGES, len(targets) // FOLDS))
-    return (places * count // max(1, len(targets))).astype(np.int64)
+    strata: Strata = (places * count // max(1, len(targets))).astype(np.int64)
+    return strata
 
 
 def merge_small(strata: Strata, owners: NDArray[np.int64]) -> Strata:

@@ -114,7 +114,7 @@ def describe_model(
     """The card."""
     net = served.net
     title = run.request.name.replace("-", " ").capitalize()
-    network = options.arch
+    network: str = options.arch
     if net.arch.pretrained:
         network = f"{net.arch.network}, pretrained on ImageNet"
     return Card(
