@@ -11,12 +11,14 @@ from modelpad.engine.text.requests import (
 )
 from modelpad.engine.text.sampling import SamplingOptions
 from modelpad.engine.text.session import TextSession
+from modelpad.engine.text.stepper import StepRecord
 
 __all__ = [
     "Classified",
     "Generation",
     "GenerationRequest",
     "SamplingOptions",
+    "StepRecord",
     "TextBatcher",
     "TextLimits",
     "TextPiece",

@@ -126,6 +126,7 @@ class TextEngine:
                 f"The request needs {rows:,} texts of {tokens:,} tokens in all; the limits are"
                 f" {self.limits.max_length:,} and {self.texts.tokens:,}.",
                 hint="Ask for fewer tokens or fewer texts.",
+                field="max_tokens",
                 limit=self.texts.tokens,
                 got=tokens,
             )

@@ -62,6 +62,11 @@ class TextJob(Progress):
         return False
 
     @property
+    def written(self) -> int:
+        """The number of tokens that it has written."""
+        return 0
+
+    @property
     def is_over(self) -> bool:
         """Whether it needs no more steps."""
         return self.done or self.cancelled or (self.first is not None and self.first.cancelled)
@@ -132,6 +137,10 @@ class WritingJob(TextJob):
             self.banned = (*self.banned, *self.end)
         if request.scores_prompt:
             self.scores += self._begin_scores()
+
+    @property
+    def written(self) -> int:
+        return self.count
 
     @property
     def reads_all(self) -> bool:

@@ -224,6 +224,7 @@ class TextSession:
                 f"This model's maximum context length is {context:,} tokens; {prompt + new:,} were"
                 f" requested: {prompt:,} in the prompt and {new:,} to write.",
                 hint="Send a shorter text, or ask for fewer tokens.",
+                field="prompt",
                 limit=context,
                 got=prompt + new,
             )

@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StepRecord:
-    """What a step did: texts, tokens read and written, and seconds in the graph."""
+    """What a step did: texts, tokens read and written, and seconds in the graph.
+
+    `remembered` are tokens that texts did not have to read. `first_token_s` are the times from a
+    request to its first token.
+    """
 
     rows: int = 0
     read: int = 0
     written: int = 0
+    remembered: int = 0
     inference_s: float = 0.0
     failures: int = 0
     queue_s: tuple[float, ...] = ()
+    first_token_s: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class Stepper:
         """Advances every text that is being written by a token, and reads some of the others."""
         record = StepRecord()
         self._drop()
-        self._start_cached()
+        self._start_cached(record, now)
         plan = plan_step(self.jobs, self.turn, self.limits)
         self.turn += 1
         batches = ([(place, 1) for place in plan.single], plan.pieces)
@@ -86,14 +92,14 @@ class Stepper:
         if any(job.is_over for job in self.jobs):
             self.jobs = [job for job in self.jobs if not job.is_over]
 
-    def _start_cached(self) -> None:
+    def _start_cached(self, record: StepRecord, now: Callable[[], float]) -> None:
         """Lets texts begin whose whole prompt is remembered, with the logits behind it."""
         for job in [job for job in self.jobs if not job.unread and not job.done]:
             found = self.cache.find(job.tokens) if self.cache is not None else None
             if found is None or found[1].logits is None or found[0] != len(job.tokens):
                 job.state, job.read, job.unread = self.graph.states.start(), 0, len(job.tokens)
                 continue
-            self._continue(job, 0, found[1].logits[None], self.jobs)
+            self._continue(job, 0, found[1].logits[None], self.jobs, record, now())
 
     def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[list[tuple[TextJob, Row]]]:
         """The rows that can run together."""
@@ -134,11 +140,19 @@ class Stepper:
         for (job, row), output in zip(group, outputs, strict=True):
             job.mark_advanced(ran)
             record.read += len(row.tokens)
-            record.written += isinstance(job, WritingJob) and len(row.tokens) == job.unread
-            self._continue(job, len(row.tokens), output, forked)
+            self._continue(job, len(row.tokens), output, forked, record, ran)
         return forked
 
-    def _continue(self, job: TextJob, count: int, output: Array, forked: list[TextJob]) -> None:
+    def _continue(
+        self,
+        job: TextJob,
+        count: int,
+        output: Array,
+        forked: list[TextJob],
+        record: StepRecord,
+        now: float,
+    ) -> None:
+        before = job.written
         try:
             if self.cache is not None and isinstance(job, WritingJob) and not job.reads_all:
                 self._remember(self.cache, job, count, output)
@@ -146,6 +160,10 @@ class Stepper:
         except Exception as error:
             job.fail(wrap_error(error))
             return
+        if not before and job.written and job.first is None:
+            record.first_token_s.append(now - job.arrived)
+            record.remembered += job.cached
+        record.written += job.written - before + len(others)
         assert job.state is not None
         if self.cache is not None and job.done and isinstance(job, WritingJob):
             self.cache.add(job.tokens[: job.read], job.state)  # its client may go on
