@@ -163,7 +163,7 @@ async def list_models(backend: Backend, request: Request, names: Names) -> Respo
 async def tokenize(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /tokenize`: a text's tokens; names of special tokens become these."""
     record = await read_record(request)
-    model, text = await find_text_model(backend, request, record)
+    _, text = await find_text_model(backend, request, record)
     prompt = record.pop("prompt", None)
     if not isinstance(prompt, str):
         raise _invalid("prompt", "a string", type(prompt).__name__)
@@ -188,7 +188,7 @@ async def tokenize(backend: Backend, request: Request, names: Names) -> Response
 async def detokenize(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /detokenize`: the text of tokens, special ones by their names."""
     record = await read_record(request)
-    model, text = await find_text_model(backend, request, record)
+    _, text = await find_text_model(backend, request, record)
     tokens = record.pop("tokens", None)
     _check_empty(record)
     tokenizer = text.session.tokenizer
