@@ -100,7 +100,7 @@ def write_gpt2(folder: Path, *, offsets: bool = True) -> tuple[Bundle, Any]:
     axes |= {f"past_{name}": {0: "batch", 2: "past"} for name in names}
     path = folder.parent / f"{folder.name}.onnx"
     torch.onnx.export(
-        module,
+        module.eval(),  # else it would leave the model in training mode
         (*inputs, *past),
         str(path),
         input_names=[*input_names, *(f"past_{name}" for name in names)],

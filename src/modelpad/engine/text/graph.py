@@ -101,7 +101,7 @@ class TextGraph:
             self.run(rows)
             rows = [Row(text[:1], row.state, [0]) for text, row in zip(texts, rows, strict=False)]
             output = self.run(rows)[0]
-            return [output, *rows[0].state.arrays]
+            return [output, *self.states.copy(rows[0].state).arrays]
 
         alone, several = run(1), run(PROBE_ROWS)
         if _are_equal(alone, several):

@@ -98,6 +98,7 @@ def find_writer(model: ServedModel) -> TextBatcher | None:
 
 async def _read_object(request: Request) -> dict[str, Json]:
     record = request.parse_json(await request.body())
+    request.stops_with_client = True
     if not isinstance(record, dict):
         raise InvalidInput(
             "The request must be a JSON object.",

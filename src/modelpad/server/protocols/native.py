@@ -48,12 +48,14 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
             items = request.parse_json(body)
             if isinstance(items, list) and items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
+        request.stops_with_client = model.text is not None
         return await inference.predict(model, NATIVE, request, body)
 
 
 async def predict_query(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /predict/{model}`: one prediction; the query has the values. Raises as `predict`."""
     model = await find_model(backend, request, names)
+    request.stops_with_client = model.text is not None
     return await backend.inference.predict(model, QUERY, request)
 
 

@@ -43,6 +43,7 @@ async def complete(backend: Backend, request: Request, names: Names) -> Response
     """`POST /v1/completions`."""
     begun = time.perf_counter()
     asked = await read_completion(backend, request)
+    request.stops_with_client = True
     return await respond(backend, asked, Head("text_completion", asked.model.name), begun)
 
 
@@ -75,6 +76,7 @@ async def chat(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /v1/chat/completions`."""
     begun = time.perf_counter()
     asked = await read_chat(backend, request)
+    request.stops_with_client = True
     text = asked.model.text
     assert text is not None
     tokenizer, (wanted,) = text.session.tokenizer, asked.requests
