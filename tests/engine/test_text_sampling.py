@@ -111,6 +111,17 @@ def test_the_last_token_can_be_drawn() -> None:
     assert [draw(weights, point) for point in (0.0, 0.4999, 0.5, 0.99999999999)] == [0, 0, 2, 2]
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 5000), st.integers(0, 99), st.floats(0, 1, exclude_max=True))
+def test_many_weights_are_drawn_from_as_few_are(size: int, seed: int, point: float) -> None:
+    weights = np.exp(make_logits(size, seed)).astype(np.float32)
+    sums = np.cumsum(weights, dtype=np.float64)
+    found = draw(weights, point)
+    before = sums[found - 1] if found else 0.0
+    slack = 1e-9 * sums[-1]
+    assert before - slack <= point * sums[-1] <= sums[found] + slack
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
