@@ -67,7 +67,7 @@ def chat(record: dict[str, Any]) -> None:
     """As `/v1/chat/completions`."""
     read_messages(record.pop("messages", None))
     read_stream(record)
-    read_options(ENGINE.session, (1,), read_chat_options(record), DEFAULTS)
+    read_options(ENGINE.session.tokenizer.size, (1,), read_chat_options(record), DEFAULTS)
 
 
 def generate(record: dict[str, Any]) -> None:
