@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ class TextBatcher(TextEngine):
                 return item
         raise AssertionError("a job has emitted nothing")
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[TextPiece]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[TextPiece, None]:
         """The pieces of all texts as they come. Raises as `submit`."""
         request = replace(request, stream=True)
         items = self.submit(

@@ -8,7 +8,7 @@ with the prompt unless `exclude_input_in_output`; streamed ones never do.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ async def stream_generated(
     first = await anext(pieces)
 
     async def write_events() -> AsyncIterator[bytes]:
-        async with aclosing(pieces):  # type: ignore[type-var]
+        async with aclosing(pieces):
             try:
                 yield _write_event(_write(model, record, first.text))
                 async for piece in pieces:
@@ -110,7 +110,7 @@ async def stream_generated(
 
 async def stream_pieces(
     text: TextBatcher, record: Mapping[str, object]
-) -> AsyncIterator[TextPiece]:
+) -> AsyncGenerator[TextPiece, None]:
     """The pieces of a text, or all of it as one, if the request does not ask for a stream."""
     request = read_generation(text, record)
     if _is_true(record.get("stream", False)):

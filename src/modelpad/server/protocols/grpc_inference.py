@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -294,7 +294,7 @@ def read_utf8(value: bytes, name: str) -> str:
 
 async def stream_text(
     model: ServedModel, text: TextBatcher, request: InferRequest
-) -> AsyncIterator[Message]:
+) -> AsyncGenerator[Message, None]:
     """A response for each piece of a text; the last is marked. Raises as the engine."""
     async with aclosing(stream_pieces(text, read_text_record(request))) as pieces:
         async for piece in pieces:
