@@ -96,7 +96,8 @@ def build_graph(size: Size, classes: int = 0) -> bytes:
 
     def draw(*shape: int) -> Floats:
         values = random.standard_normal(shape) / np.sqrt(shape[0])
-        return values.astype(np.float32)
+        drawn: Floats = values.astype(np.float32)
+        return drawn
 
     embedding = draw(size.vocabulary, width) * np.float32(np.sqrt(size.vocabulary))
     table = builder.constant(embedding)
@@ -122,9 +123,8 @@ def build_graph(size: Size, classes: int = 0) -> bytes:
     else:
         rows = builder.add("Reshape", x, builder.integers(-1, width))
         chosen = builder.add("Gather", rows, "positions")
-        output = builder.multiply(
-            chosen, np.ascontiguousarray(embedding.T) / np.float32(np.sqrt(width))
-        )
+        tied = (embedding.T / np.sqrt(width)).astype(np.float32)
+        output = builder.multiply(chosen, tied)
         output_shape = ["rows", size.vocabulary]
     return _write(builder, output, output_shape, states, classes)
 
@@ -144,7 +144,7 @@ def _add_mask(builder: Builder) -> str:
 
 def _add_recurrence(builder: Builder, state: str, keep: str, new: str) -> list[str]:
     """The state after the piece (B, D), and the states after each token (B, T, D)."""
-    shape = ["batch", builder.size.width]
+    shape: list[str | int | None] = ["batch", builder.size.width]
     value = helper.make_tensor_value_info
     body = helper.make_graph(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_the_filters_keep_what_their_definitions_say(
 
 def test_shares_are_the_probabilities() -> None:
     logits = make_logits(6, 1, 1.0)
-    expected = np.exp(log_softmax(logits / np.float32(0.7)))
+    expected = np.exp(log_softmax((logits / 0.7).astype(np.float32)))
     sampler = Sampler(SamplingOptions(temperature=0.7, seed=5))
     counts = Counter(sampler.choose(logits) for _ in range(20_000))
     for token, share in enumerate(expected):
@@ -89,7 +90,7 @@ def test_temperature_zero_takes_the_likeliest() -> None:
 
 def test_penalties_and_biases_change_the_logits() -> None:
     logits = np.array([2.0, 1.5, -1.0, 0.0], np.float32)
-    greedy = {"temperature": 0.0}
+    greedy: dict[str, Any] = {"temperature": 0.0}
     repeated = Sampler(SamplingOptions(**greedy, repetition_penalty=2.0), [0])
     assert [repeated.choose(logits) for _ in range(2)] == [1, 0]  # 2/2, 1.5; then both halved
     frequent = Sampler(SamplingOptions(**greedy, frequency_penalty=0.4), [0])

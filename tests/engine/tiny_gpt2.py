@@ -130,8 +130,11 @@ def write_gpt2(folder: Path, *, offsets: bool = True) -> tuple[Bundle, Any]:
         signature=Signature((Text("prompt"),), (Text("text"),)),
         sequence=sequence,
     )
-    files = {"model.onnx": path, "tokenizer.json": train_tokenizer(VOCABULARY)}
-    return write_bundle(folder, manifest, {**files}), model
+    files: dict[str, bytes | Path] = {
+        "model.onnx": path,
+        "tokenizer.json": train_tokenizer(VOCABULARY),
+    }
+    return write_bundle(folder, manifest, files), model
 
 
 class EqualLengths(nn.Module):

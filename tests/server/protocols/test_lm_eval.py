@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("onnx")
 lm_eval = pytest.importorskip("lm_eval")
 
-from modelpad.engine.text import GenerationRequest, TextSession  # noqa: E402
+from modelpad.engine.text import Generation, GenerationRequest, TextSession  # noqa: E402
 from tests.conftest import Server  # noqa: E402
 from tests.text_graphs import SENTENCES, write_writer  # noqa: E402
 
@@ -46,7 +46,8 @@ def score(session: TextSession, question: str, choice: str) -> float:
     whole = (*context, *session.tokenizer.encode(question + " " + choice)[len(context) :])
     request = GenerationRequest(whole, max_tokens=0, logprobs=0, echo=True)
     (found,) = session.run(lambda emit: session.make_writing(request, emit))
-    return float(sum(each.logprob or 0.0 for each in found.tokens[len(context) :]))  # type: ignore[union-attr]
+    assert isinstance(found, Generation)
+    return float(sum(each.logprob or 0.0 for each in found.tokens[len(context) :]))
 
 
 def test_local_completions(

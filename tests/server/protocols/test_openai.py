@@ -77,7 +77,7 @@ def read_events(http: httpx.Client, path: str = "/v1/completions", **fields: Any
 
 
 def test_a_stream_adds_up_to_the_whole(http: httpx.Client) -> None:
-    options = {"n": 2, "logprobs": 1, "prompt": [PROMPT, "hello"], "max_tokens": 12}
+    options: dict[str, Any] = {"n": 2, "logprobs": 1, "prompt": [PROMPT, "hello"], "max_tokens": 12}
     whole = complete(http, **options)
     events = read_events(http, **options, stream_options={"include_usage": True})
     *pieces, last = events

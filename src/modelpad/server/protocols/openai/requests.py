@@ -61,6 +61,12 @@ async def find_text_model(
         )
     table = backend.host.require_models()
     texts = [model.name for model in table if model.text is not None]
+    if not texts:
+        raise ModelNotFound(
+            "No language model is served here.",
+            hint="Serve one, such as: modelpad serve writer",
+            known=[],
+        )
     if not given:
         if len(texts) != 1:
             raise InvalidInput(
