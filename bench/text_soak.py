@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 MAX_GROWTH_BYTES = 64 * 1024 * 1024  # the cache of prompts, and a little
-MAX_SLOWDOWN = 8.0  # of a short request's first token beside long ones, at the median
+MAX_SHARE = 0.25  # of a long prompt's wait for its first token, for a short one
 
 
 async def visit(
@@ -80,7 +80,7 @@ async def soak(url: str, streams: int, end: float, memory: psutil.Process) -> bo
         p99 = quantiles(values, n=100)[98] if len(values) > 1 else 0.0
         print(f"{kind:6} first token: p50 {1e3 * median(values):.0f} ms, p99 {1e3 * p99:.0f} ms")
     print(f"memory {early / 1e6:.0f} MB, at the end {late / 1e6:.0f} MB; texts left: {left:g}")
-    fair = median(waits["short"]) <= MAX_SLOWDOWN * max(0.01, median(waits["long"]))
+    fair = median(waits["short"]) <= MAX_SHARE * median(waits["long"])
     return not left and late <= early + MAX_GROWTH_BYTES and fair and not counts.get("broken")
 
 
