@@ -25,10 +25,11 @@ const labelOf = (answer, output) => (answer.scores ? answer : answer.outputs[out
 // The mark of a piece: towards the label or against it, in steps of the strongest.
 const mark = (piece, effect, strongest, label) => {
   const level = strongest ? Math.round(LEVELS * Math.min(Math.abs(effect) / strongest, 1)) : 0;
-  if (!level) return piece;
+  if (!level) return [piece];
   const side = effect > 0 ? "for" : "against";
   const words = `${effect > 0 ? "more" : "less"} likely ${label}`;
-  return make("mark", { class: `${side} level-${level}`, title: words }, piece, make("span", { class: "sr" }, ` (${words}) `));
+  const body = piece.trimEnd();
+  return [make("mark", { class: `${side} level-${level}`, title: words }, body, make("span", { class: "sr" }, ` (${words}) `)), piece.slice(body.length)];
 };
 
 const measure = async (model, field, output, text, label, signal, onProgress) => {
@@ -63,7 +64,7 @@ export const wordMarks = (model, values, answer, showError) => {
         (share) => { state.textContent = `Reading without each word: ${Math.round(100 * share)} %`; });
       const strongest = Math.max(...effects.map(Math.abs));
       panel.replaceChildren(
-        make("p", { class: "marked" }, pieces.map((piece, index) => mark(piece, effects[index], strongest, label))),
+        make("p", { class: "marked" }, pieces.flatMap((piece, index) => mark(piece, effects[index], strongest, label))),
         make("p", { class: "hint" }, make("mark", { class: "for level-3" }, `more likely ${label}`), " ", make("mark", { class: "against level-3" }, "less likely"),
           " Each part was left out in turn."));
     } catch (error) {
