@@ -9,10 +9,10 @@ const REASONS = { length: "at the length you chose", stop: "by itself" };
 
 let count = 0; // ids of controls
 
-const slider = (name, { min, max, step, value, unit = "" }, onChange = () => {}) => {
+const slider = (name, { min, max, step, value, unit = "" }) => {
   const id = `writer-${count++}`;
-  const shown = make("output", { for: id });
-  const input = make("input", { id, type: "range", min, max, step, value, oninput: () => { show(); onChange(); } });
+  const shown = make("span", { class: "value" });
+  const input = make("input", { id, type: "range", min, max, step, value, oninput: () => show() });
   const show = () => { shown.textContent = `${input.value}${unit}`; };
   show();
   return { element: make("div", { class: "slider" }, make("label", { for: id }, name), input, shown), read: () => input.valueAsNumber };
@@ -37,7 +37,7 @@ const sheet = (prompt) => {
   };
 };
 
-const legend = () => make("p", { class: "hint surprises" }, "Expected ", [...BITS, null].map((_, index) => make("span", { class: `bits-${index}` }, index === 0 ? " likely " : index === BITS.length ? " surprising " : "\u2003")));
+const legend = () => make("p", { class: "hint surprises" }, "likely ", BITS.map((_, index) => make("span", { class: `bits-${index + 1}` }, "\u2003")), " surprising");
 
 const controls = () => ({
   length: slider("Length", { min: 10, max: 400, step: 10, value: 80, unit: " tokens" }),
@@ -56,6 +56,8 @@ export const writerPanels = (model, showError) => {
   key.hidden = true;
   let running = null, last = 1;
 
+  const isEmpty = () => !prompt.value.trim();
+  const allow = () => { for (const button of starts) button.disabled = isEmpty(); };
   const setBusy = (busy) => {
     stop.disabled = !busy;
     sheets.setAttribute("aria-busy", String(busy));
@@ -63,6 +65,8 @@ export const writerPanels = (model, showError) => {
   };
 
   const write = async (n) => {
+    allow();
+    if (isEmpty()) return;
     running?.abort();
     const mine = running = new AbortController();
     const started = performance.now(), asked = prompt.value;
@@ -74,6 +78,7 @@ export const writerPanels = (model, showError) => {
     sheets.replaceChildren(...written.map(({ element }) => element));
     status.textContent = "Writing …";
     setBusy(true);
+    sheets.scrollIntoView({ block: "nearest" });
     try {
       const stream = complete(model.name, asked, settings, mine.signal);
       for (;;) {
@@ -99,16 +104,18 @@ export const writerPanels = (model, showError) => {
   const retry = make("button", { type: "button", hidden: true, onclick: () => write(last) }, "Write again");
   prompt.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); write(last); } });
 
+  prompt.addEventListener("input", allow);
+  const starts = [
+    make("button", { type: "button", class: "main", disabled: true, onclick: () => write(1) }, "Write"),
+    make("button", { type: "button", disabled: true, onclick: () => write(SIDE_BY_SIDE) }, `Write ${SIDE_BY_SIDE} side by side`)];
+
   const samples = model.samples.map(({ inputs }) => inputs[field.name]?.value).filter((words) => typeof words === "string");
   const input = [
     make("div", { class: "field" }, make("label", { for: "prompt" }, "Prompt"), prompt, make("p", { id: "prompt-hint", class: "hint" }, "The model continues it. Ctrl+Enter writes.")),
     samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, samples.map((words) =>
       make("button", { type: "button", class: "words", onclick: () => { prompt.value = words; write(last); } }, words.length > 60 ? `${words.slice(0, 59)}…` : words))) : "",
     length.element, temperature.element,
-    make("div", { class: "tools wide-tools" },
-      make("button", { type: "button", class: "main", onclick: () => write(1) }, "Write"),
-      make("button", { type: "button", onclick: () => write(SIDE_BY_SIDE) }, `Write ${SIDE_BY_SIDE} side by side`),
-      stop)];
+    make("div", { class: "tools wide-tools" }, starts, stop)];
   const output = [sheets, status, make("div", { class: "tools wide-tools" }, retry, make("label", { class: "switch" }, colours, "Colour by surprise")), key];
   return { input, output, stop: () => running?.abort() };
 };
