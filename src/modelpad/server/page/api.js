@@ -46,20 +46,17 @@ export const readJson = async (url, options) => (await ask(url, options)).json()
 // { models, feedback }: what is served, and whether the server collects feedback.
 export const listModels = () => readJson("/models");
 
-export const predict = async (model, values, signal) =>
-  readJson(`/predict/${encodeURIComponent(model)}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(values),
-    signal,
-  });
+const asJson = (value, signal) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), signal });
 
-export const sendFeedback = (model, record) =>
-  readJson(`/feedback/${encodeURIComponent(model)}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(record),
-  });
+export const predict = (model, values, signal) => readJson(`/predict/${encodeURIComponent(model)}`, asJson(values, signal));
+
+// Many items in one request: a prediction or an error for each.
+export const predictList = async (model, items, signal) => (await predict(model, items, signal)).predictions;
+
+// A response that is read while the server writes it.
+export const openStream = (url, value, signal) => ask(url, asJson(value, signal));
+
+export const sendFeedback = (model, record) => readJson(`/feedback/${encodeURIComponent(model)}`, asJson(record));
 
 export const undoFeedback = (model, id, token) =>
   readJson(`/feedback/${encodeURIComponent(model)}/${id}`, { method: "DELETE", headers: { "x-modelpad-token": token } });

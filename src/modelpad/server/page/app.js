@@ -10,6 +10,8 @@ import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
 import { snippets } from "./snippets.js";
+import { wordMarks } from "./word-marks.js";
+import { writerPanels } from "./writer.js";
 
 const main = document.querySelector("#main");
 const nav = document.querySelector("#models");
@@ -58,7 +60,24 @@ const fillIn = (sample, widgets) => {
   for (const [name, { value }] of Object.entries(sample.inputs)) widgets[name]?.show(value);
 };
 
-const showModel = (model, takesFeedback) => {
+const intro = (model) =>
+  make("div", { class: "intro" }, make("h1", {}, model.title || model.name), warningsView(model), model.summary ? make("p", {}, model.summary) : null, byline(model),
+    model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null);
+
+let leave = () => {}; // stops what the model that is shown is doing
+
+const showWriter = (model) => {
+  const { input, output, stop } = writerPanels(model, showError);
+  leave = stop;
+  main.replaceChildren(
+    intro(model),
+    make("div", { class: "try writing" },
+      make("section", { class: "panel", "aria-label": "Input" }, input),
+      make("section", { class: "panel answer", "aria-label": "Text" }, make("h2", {}, "Text"), output)),
+    snippets(model), safeCard(model) ?? "");
+};
+
+const showPrediction = (model, takesFeedback) => {
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const result = make("div", { id: "answer" }, blankBars(model.outputs[0]));
   const widgets = Object.create(null);
@@ -84,7 +103,7 @@ const showModel = (model, takesFeedback) => {
       const took = `${answer.model}, version ${answer.version}, responded in ${Math.round(performance.now() - start)} ms.`;
       const announce = (words) => { status.textContent = words; };
       result.replaceChildren(...showAnswer(answer), make("p", { class: "took" }, took), explain(answer),
-        (takesFeedback && feedbackPanel(model, values, answer, announce, showError)) || "");
+        wordMarks(model, values, answer, showError) ?? "", (takesFeedback && feedbackPanel(model, values, answer, announce, showError)) || "");
       status.textContent = describeAnswer(answer);
     } catch (error) {
       if (error.name !== "AbortError") report(error, ask);
@@ -93,16 +112,22 @@ const showModel = (model, takesFeedback) => {
   for (const field of model.inputs) widgets[field.name] = inputWidget(field, ask);
   const elements = Object.values(widgets).map(({ element }) => element);
   const inputs = isTable(model) ? make("div", { class: "cells", role: "group", "aria-label": "Columns" }, elements) : elements;
-  document.title = `${model.title || model.name} · modelpad`;
   main.replaceChildren(
-    make("div", { class: "intro" }, make("h1", {}, model.title || model.name), warningsView(model), model.summary ? make("p", {}, model.summary) : null, byline(model),
-      model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null),
+    intro(model),
     make("div", { class: isTable(model) ? "try table" : "try" },
       make("section", { class: "panel", "aria-label": "Input" }, inputs,
         model.samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, model.samples.map((sample) => sampleButton(model.inputs, sample, widgets, report))) : null),
       make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, status)),
     takesCsv(model) ? csvPanel(model, showError) : "", snippets(model), safeCard(model) ?? "");
   if (isTable(model) && model.samples.length) fillIn(model.samples[0], widgets);
+};
+
+const showModel = (model, takesFeedback) => {
+  leave();
+  leave = () => {};
+  document.title = `${model.title || model.name} · modelpad`;
+  if (model.task === "text-generation") showWriter(model);
+  else showPrediction(model, takesFeedback);
 };
 
 const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };

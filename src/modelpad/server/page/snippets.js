@@ -26,7 +26,18 @@ const exampleOf = (model, { name, kind, shape, minimum, choices }) => {
   return kind === "tensor" && shape.length === 1 && shape[0] <= 8 ? Array(shape[0]).fill(0) : "...";
 };
 
+const writeCompletions = (model) => {
+  const body = { model: model.name, prompt: model.samples[0]?.inputs[model.inputs[0].name]?.value ?? "Once upon a time", max_tokens: 50 };
+  const url = `${location.origin}/v1/completions`, key = currentKey() ? "$MODELPAD_KEY" : null;
+  return {
+    curl: `curl ${key ? `-H "authorization: Bearer ${key}" ` : ""}-H 'content-type: application/json' -d ${shell(literal({ ...body, stream: true }))} --no-buffer ${url}`,
+    Python: `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key=${key ? "key" : '"none"'})\nstream = client.completions.create(model=${literal(body.model)}, prompt=${literal(body.prompt)}, max_tokens=50, stream=True)\nfor part in stream:\n    print(part.choices[0].text, end="", flush=True)`,
+    JavaScript: `const answer = await (await fetch("${url}", {\n  method: "POST",\n  headers: { "content-type": "application/json"${key ? ', authorization: `Bearer ${key}`' : ""} },\n  body: JSON.stringify(${literal(body)}),\n})).json();\nconsole.log(answer.choices[0].text);`,
+  };
+};
+
 const write = (model) => {
+  if (model.task === "text-generation") return writeCompletions(model);
   const field = model.inputs[0];
   const url = `${location.origin}/predict/${encodeURIComponent(model.name)}`;
   const keyed = Boolean(currentKey());
