@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelpad.cli.settings import Settings, find_feedback, read_names, read_port
+from modelpad.cli.settings import Settings, find_feedback, read_port
+from modelpad.cli.variables import read_names
 from modelpad.errors import UsageError
 from modelpad.server.options import (
     MB,
