@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
     "serve": "serve models on a web page and an API",
+    "deploy": "write a folder that a cloud platform, Docker or Kubernetes takes as it is",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "feedback": "list, show, export and delete corrections by users",
