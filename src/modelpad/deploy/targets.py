@@ -9,7 +9,16 @@ from modelpad.deploy.deployment import Deployment, Plan
 
 TARGETS = {
     "docker": "an image for Docker or Podman, and a Compose file",
+    "cloud-run": "a service on Google Cloud Run that scales to zero",
+    "app-engine": "an app on Google App Engine",
+    "kubernetes": "manifests for any Kubernetes cluster",
+    "kserve": "a serving runtime and inference services for KServe",
+    "sagemaker": "a serverless endpoint on Amazon SageMaker",
+    "lambda": "a function on AWS Lambda with a URL",
+    "spaces": "a Docker Space on Hugging Face",
+    "sky": "SkyPilot tasks that serve and train on any cloud",
 }
+MODULES = {"lambda": "aws_lambda"}  # a keyword
 
 
 def make_plan(target: str, deployment: Deployment) -> Plan:
@@ -17,7 +26,7 @@ def make_plan(target: str, deployment: Deployment) -> Plan:
 
     Raises `Unsupported` for models that the target cannot run.
     """
-    module = import_module(f"modelpad.deploy.{target.replace('-', '_')}")
+    module = import_module(f"modelpad.deploy.{MODULES.get(target, target.replace('-', '_'))}")
     plan: Plan = module.plan(deployment)
     files = dict(plan.files)
     if "README.md" not in files:
@@ -55,6 +64,22 @@ FILES = {
     "models": "the models, as a store: NAME/VERSION",
     "compose.yaml": "for Compose",
     "Makefile": "the same commands as targets",
+    "cloudbuild.yaml": "builds base and app image with Cloud Build",
+    "service.yaml": "the service",
+    "app.yaml": "the app",
+    "deployment.yaml": "two pods or more, without privileges, with probes and limits",
+    "autoscaler.yaml": "more pods when their CPUs are busy",
+    "disruption-budget.yaml": "keeps a pod while nodes are drained",
+    "network-policy.yaml": "requests in, nothing out",
+    "kustomization.yaml": "all manifests together",
+    "serving-runtime.yaml": "modelpad as a runtime of KServe",
+    "inference-service.yaml": "a service for each model",
+    "model.json": "creates the model",
+    "endpoint-config.json": "creates the configuration of the endpoint",
+    "endpoint.json": "creates the endpoint",
+    "template.yaml": "the function, for AWS SAM",
+    "serve.yaml": "serves the models on spot machines",
+    "train.yaml": "trains the next version on a spot GPU",
     ".github": "a workflow that builds and publishes the image",
 }
 
