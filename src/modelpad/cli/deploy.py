@@ -152,7 +152,9 @@ def describe_next(plan: Plan, folder: Path) -> Iterator[str]:
     yield from plan.notes
 
 
-def describe_plan(plan: Plan, deployment: Deployment, target: str, folder: Path) -> dict[str, object]:
+def describe_plan(
+    plan: Plan, deployment: Deployment, target: str, folder: Path
+) -> dict[str, object]:
     """The same as JSON."""
     from modelpad.deploy.folder import measure_content
 

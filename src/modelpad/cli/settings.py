@@ -34,6 +34,7 @@ VARIABLES = {
     "MODELPAD_ADMINS": "as --admin, separated by commas",
     "MODELPAD_RATE_LIMIT": "as --rate-limit",
     "MODELPAD_CORS_ORIGINS": "as --cors-origin, separated by commas",
+    "MODELPAD_FRAME_ANCESTORS": "as --frame-ancestor, separated by commas",
     "MODELPAD_MAX_BODY_MB": "as --max-body-mb",
     "MODELPAD_MAX_INFLIGHT_MB": "as --max-inflight-mb",
     "MODELPAD_TIMEOUT": "as --timeout",

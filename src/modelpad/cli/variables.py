@@ -16,6 +16,7 @@ PREFIX = "MODELPAD_"
 OTHER_NAMES = {
     "allowed_host": "MODELPAD_ALLOWED_HOSTS",
     "cors_origin": "MODELPAD_CORS_ORIGINS",
+    "frame_ancestor": "MODELPAD_FRAME_ANCESTORS",
     "admin": "MODELPAD_ADMINS",
     "api_keys": "MODELPAD_API_KEYS_FILE",
 }

@@ -36,12 +36,11 @@ ARG PYTHON={python}
 FROM ${{PYTHON}} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
-COPY requirements.txt {wheel} ./
+COPY requirements.txt {wheel} assemble.py health.py ./
 RUN python -m venv --without-pip /opt/modelpad \\
  && python -m pip --python /opt/modelpad/bin/python install --require-hashes --no-deps \\
-      --no-compile --only-binary :all: --requirement requirements.txt
-COPY assemble.py health.py ./
-RUN /opt/modelpad/bin/python assemble.py /rootfs{option} && cp health.py /opt/modelpad/
+      --no-compile --only-binary :all: --requirement requirements.txt \\
+ && /opt/modelpad/bin/python assemble.py /rootfs{option} && cp health.py /opt/modelpad/
 
 # The base image of the models: docker build --target runtime .
 FROM {base} AS runtime

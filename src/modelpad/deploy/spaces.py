@@ -8,7 +8,9 @@ from modelpad.deploy.yaml import write_yaml
 
 PORT = 7860
 USER = 1000  # Spaces run every image as this user
-LARGE_FILES = "*.onnx filter=lfs diff=lfs merge=lfs -text\n*.whl filter=lfs diff=lfs merge=lfs -text\n"
+LARGE_FILES = (
+    "*.onnx filter=lfs diff=lfs merge=lfs -text\n*.whl filter=lfs diff=lfs merge=lfs -text\n"
+)
 CARD = """---
 {front}---
 

@@ -148,7 +148,7 @@ def copy_python(root: Path) -> None:
     (root / "etc/passwd").write_text("modelpad:x:65532:65532::/tmp:/sbin/nologin\n", "utf-8")
     (root / "etc/group").write_text("modelpad:x:65532:\n", "utf-8")
     (root / "tmp").mkdir(mode=0o1777)
-    os.chmod(root / "tmp", 0o1777)
+    (root / "tmp").chmod(0o1777)
 
 
 def follow_links(path: Path) -> list[Path]:
