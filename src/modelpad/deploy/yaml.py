@@ -64,4 +64,11 @@ def _write_text(text: str) -> str:
     plain = PLAIN.fullmatch(text) and not text.endswith(" ") and not NUMBER.fullmatch(text)
     if plain and text.lower().strip("._") not in KEYWORDS and text.strip(".-_/ "):
         return text
-    return json.dumps(text)
+    return "".join(map(_escape, json.dumps(text, ensure_ascii=False)))
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\U{code:08x}" if code > 0xFFFF else f"\\u{code:04x}"
