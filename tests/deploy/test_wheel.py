@@ -31,7 +31,9 @@ def test_two_builds_are_the_same(wheel: bytes) -> None:
 
 def test_the_record_lists_every_file_with_its_digest(wheel: bytes) -> None:
     archive = zipfile.ZipFile(io.BytesIO(wheel))
-    rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(archive.read(f"{INFO}/RECORD").decode()))}
+    rows = {
+        row[0]: row[1:] for row in csv.reader(io.StringIO(archive.read(f"{INFO}/RECORD").decode()))
+    }
     assert set(rows) == set(archive.namelist())
     assert f"modelpad/{Path('zoo/digits/model.onnx')}" in rows
     for name, (digest, size) in rows.items():
@@ -45,9 +47,9 @@ def test_it_holds_the_whole_package_and_nothing_else(wheel: bytes) -> None:
     names = zipfile.ZipFile(io.BytesIO(wheel)).namelist()
     assert {name.split("/")[0] for name in names} == {"modelpad", INFO}
     assert not [name for name in names if "__pycache__" in name]
-    assert {f"modelpad/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")} <= {
-        *names
-    }
+    assert {
+        f"modelpad/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")
+    } <= {*names}
 
 
 def test_its_metadata_is_that_of_the_project() -> None:

@@ -33,9 +33,38 @@ def test_any_value_is_read_back(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yes", "No", "on", "~", "null", "1", "0x1f", "1_0", "1e3", ".inf", "12:30:00", "2001-01-01"]
+    [
+        "",
+        "yes",
+        "No",
+        "on",
+        "~",
+        "null",
+        "1",
+        "0x1f",
+        "1_0",
+        "1e3",
+        ".inf",
+        "12:30:00",
+        "2001-01-01",
+    ]
     + ["- a", "a: b", "a #b", "#a", "*a", "&a", "!a", "%a", "@a", "`a", "{a}", "[a]", "a ", " a"]
-    + ["a:", ":", "?", "|", ">", "=", "<<", "a\nb\n", "a\n\n b\n", "\n", "a\n", "tab\t", "é", "..."],
+    + [
+        "a:",
+        ":",
+        "?",
+        "|",
+        ">",
+        "=",
+        "<<",
+        "a\nb\n",
+        "a\n\n b\n",
+        "\n",
+        "a\n",
+        "tab\t",
+        "é",
+        "...",
+    ],
 )
 def test_texts_that_look_like_something_else(text: str) -> None:
     assert yaml.safe_load(write_yaml({text or "k": text, "list": [text, [text], {"k": text}]})) == {
