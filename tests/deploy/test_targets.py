@@ -149,14 +149,20 @@ def find_unknown(value: Any, schema: str, schemas: Mapping[str, Any], path: str)
         for one in child if isinstance(child, list) else [child]:
             if "$ref" in inner and isinstance(one, dict):
                 yield from find_unknown(one, inner["$ref"], schemas, f"{path}.{name}")
-            elif "$ref" in inner or (inner.get("type") == "string") != isinstance(one, str):
-                if inner.get("type") != "object" and not _fits(one, inner.get("type")):
-                    yield f"{path}.{name}: {one!r} is not {inner.get('type')}"
+            elif not _fits(one, inner.get("type", "")):
+                yield f"{path}.{name}: {one!r} is not {inner.get('type', inner)}"
 
 
-def _fits(value: Any, kind: str | None) -> bool:
-    kinds = {"integer": int, "boolean": bool, "number": float, "string": str, "any": object}
-    return isinstance(value, kinds.get(str(kind), ()))
+def _fits(value: Any, kind: str) -> bool:
+    kinds: dict[str, type] = {
+        "integer": int,
+        "boolean": bool,
+        "number": float,
+        "string": str,
+        "object": dict,
+        "any": object,
+    }
+    return kind in kinds and isinstance(value, kinds[kind])
 
 
 def read_schemas(api: str, version: str) -> Mapping[str, Any]:
@@ -173,9 +179,8 @@ def test_cloud_run(write_target: Write) -> None:
     schemas = read_schemas("run", "v1")
     assert list(find_unknown(service, "Service", schemas, "service")) == []
     assert service["spec"]["template"]["spec"]["containerConcurrency"] == 16
-    assert service["spec"]["template"]["metadata"]["annotations"][
-        "autoscaling.knative.dev/minScale"
-    ] == ("0")
+    annotations = service["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/minScale"] == "0"
 
 
 def test_unknown_fields_are_found() -> None:

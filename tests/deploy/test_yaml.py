@@ -31,41 +31,15 @@ def test_any_value_is_read_back(value: Any) -> None:
     assert yaml.safe_load(write_yaml(value)) == value
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "yes",
-        "No",
-        "on",
-        "~",
-        "null",
-        "1",
-        "0x1f",
-        "1_0",
-        "1e3",
-        ".inf",
-        "12:30:00",
-        "2001-01-01",
-    ]
-    + ["- a", "a: b", "a #b", "#a", "*a", "&a", "!a", "%a", "@a", "`a", "{a}", "[a]", "a ", " a"]
-    + [
-        "a:",
-        ":",
-        "?",
-        "|",
-        ">",
-        "=",
-        "<<",
-        "a\nb\n",
-        "a\n\n b\n",
-        "\n",
-        "a\n",
-        "tab\t",
-        "é",
-        "...",
-    ],
+TRAPS = (
+    *("", "yes", "No", "on", "~", "null", "1", "0x1f", "1_0", "1e3", ".inf", "12:30:00"),
+    *("2001-01-01", "- a", "a: b", "a #b", "#a", "*a", "&a", "!a", "%a", "@a", "`a", "{a}"),
+    *("[a]", "a ", " a", "a:", ":", "?", "|", ">", "=", "<<", "a\nb\n", "a\n\n b\n", "\n", "a\n"),
+    *("tab\t", "é", "..."),
 )
+
+
+@pytest.mark.parametrize("text", TRAPS)
 def test_texts_that_look_like_something_else(text: str) -> None:
     assert yaml.safe_load(write_yaml({text or "k": text, "list": [text, [text], {"k": text}]})) == {
         text or "k": text,
