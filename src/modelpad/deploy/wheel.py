@@ -12,11 +12,10 @@ import io
 import zipfile
 from pathlib import Path
 
-import modelpad
 from modelpad import __version__
 from modelpad.deploy.locked import DIRECT
 
-PACKAGE = Path(modelpad.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can express
 NAME = f"modelpad-{__version__}-py3-none-any.whl"
 INFO = f"modelpad-{__version__}.dist-info"
