@@ -63,6 +63,7 @@ SERVING = (
     "modelpad.server.grpc.listener",
     "modelpad.engine.calibration",
     "modelpad.zoo",
+    "numpy",
     "encodings.idna",
     "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
@@ -79,9 +80,9 @@ def main(root: Path, *, slim: bool) -> None:
     remove_unused(SITE)
     for path in list(SITE.rglob("__pycache__")):
         shutil.rmtree(path)
-    BOM.write_text(json.dumps(list_components(), indent=1, sort_keys=True) + "\n", "utf-8")
+    BOM.write_text(json.dumps(list_components(SITE), indent=1, sort_keys=True) + "\n", "utf-8")
     for path in sorted(SITE.rglob("*.py")):
-        compile_module(path, path)
+        compile_module(path)
     if slim:
         copy_python(root)
     else:
@@ -95,13 +96,16 @@ def remove_unused(site: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def compile_module(source: Path, shown: Path, target: Path | None = None) -> None:
-    """Writes the module's `.pyc`, which stays valid whatever time the image gives the source."""
-    pyc = target or Path(importlib.util.cache_from_source(str(source)))
+def compile_module(source: Path, root: Path | None = None) -> None:
+    """Writes the module's `.pyc`, which stays valid whatever time the image gives the source.
+
+    It goes next to the source or, with `root`, to the same place below it.
+    """
+    pyc = Path(importlib.util.cache_from_source(str(source)))
     py_compile.compile(
         str(source),
-        str(pyc),
-        dfile=str(shown),
+        str(root / pyc.relative_to("/") if root else pyc),
+        dfile=str(source),
         quiet=2,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
@@ -117,29 +121,26 @@ def compile_standard(root: Path) -> None:
             importlib.import_module(name)
         except ImportError as error:
             print(f"not compiled: {name} ({error})")  # gRPC, where the image is without
+    importlib.import_module("modelpad.runtime").load_onnxruntime()
     for module in list(sys.modules.values()):
         origin = getattr(getattr(module, "__spec__", None), "origin", None) or ""
         source = Path(origin)
         if source.suffix == ".py" and source.is_relative_to(STANDARD):
-            pyc = Path(importlib.util.cache_from_source(origin))
-            target = root / pyc.relative_to("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            compile_module(source, source, target)
+            compile_module(source, root)
 
 
 def copy_python(root: Path) -> None:
     """Copies Python, its standard library, and every shared library that it loads."""
-    python = Path(sys.base_prefix, "bin", "python").parent / Path(sys._base_executable).name
-    for path in follow_links(Path(sys._base_executable)) + follow_links(python):
+    python = Path(sys.prefix, "bin", "python")
+    for path in follow_links(python)[1:]:
         copy_file(path, root)
     for path in sorted(STANDARD.rglob("*")):
         name = path.relative_to(STANDARD).as_posix()
         if not UNUSED_STANDARD.match(name) and path.is_file():
             copy_file(path, root)
             if path.suffix == ".py":
-                target = root / Path(importlib.util.cache_from_source(str(path))).relative_to("/")
-                compile_module(path, path, target)
-    binaries = [*STANDARD.rglob("*.so"), *SITE.rglob("*.so*"), Path(sys._base_executable)]
+                compile_module(path, root)
+    binaries = [*STANDARD.rglob("*.so"), *SITE.rglob("*.so*"), python]
     for library in sorted({name for path in binaries for name in list_libraries(path)}):
         copy_file(Path(library), root, resolve=True)
     for name in ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf"):
@@ -176,8 +177,8 @@ def list_libraries(binary: Path) -> list[str]:
     return [name for name in LIBRARY.findall(done.stdout) if not name.startswith(sys.prefix)]
 
 
-def list_components() -> dict[str, object]:
-    """The software bill of materials (CycloneDX 1.5): Python and every package installed."""
+def list_components(site: Path) -> dict[str, object]:
+    """The software bill of materials (CycloneDX 1.5): Python and every package in `site`."""
     version = ".".join(map(str, sys.version_info[:3]))
     python = {
         "type": "platform",
@@ -186,7 +187,7 @@ def list_components() -> dict[str, object]:
         "bom-ref": f"pkg:generic/python@{version}",
         "purl": f"pkg:generic/python@{version}",
     }
-    packages = sorted(distributions(path=[str(SITE)]), key=lambda one: one.metadata["Name"].lower())
+    packages = sorted(distributions(path=[str(site)]), key=lambda one: one.metadata["Name"].lower())
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
         "bomFormat": "CycloneDX",
