@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from modelpad.deploy.folder import write_folder
 from modelpad.deploy.targets import make_plan
 from modelpad.store import ResolvedBundle
 
+ONE_MODEL = ("sagemaker",)
 SIZING = Sizing(cpus=1, memory_mb=512, concurrency=16, batches={"digits": 8})
 
 
@@ -33,7 +35,10 @@ def write_target(
     def write(target: str) -> tuple[Plan, Path]:
         if target not in written:
             folder = tmp_path_factory.mktemp(target)
-            plan = make_plan(target, deployment)
+            given = deployment
+            if target in ONE_MODEL:
+                given = replace(deployment, models=deployment.models[:1])
+            plan = make_plan(target, given)
             write_folder(plan, folder)
             written[target] = plan, folder
         return written[target]

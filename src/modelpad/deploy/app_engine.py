@@ -74,7 +74,6 @@ def write_standard(deployment: Deployment) -> Yaml:
             "max_instances": MAX_INSTANCES,
             "max_concurrent_requests": min(80, max(10, deployment.sizing.concurrency)),
         },
-        "inbound_services": ["warmup"],
         "handlers": [{"url": "/.*", "script": "auto", "secure": "always"}],
     }
 

@@ -95,9 +95,15 @@ def write_service(deployment: Deployment, image: str) -> Yaml:
     }
 
 
+def split_tag(image: str) -> str:
+    """An image's name without tag and digest; the registry may have a port."""
+    registry, slash, name = image.partition("@")[0].rpartition("/")
+    return f"{registry}{slash}{name.partition(':')[0]}"
+
+
 def write_build(image: str) -> Yaml:
     """Two builds of one Dockerfile; the first may take its layers from the last base image."""
-    base = f"{image.rpartition(':')[0] or image}-base:latest"
+    base = f"{split_tag(image)}-base:latest"
     docker = "gcr.io/cloud-builders/docker"
     build = ["build", "--cache-from", base, "--build-arg", "BUILDKIT_INLINE_CACHE=1"]
     settings: list[Yaml] = ["DOCKER_BUILDKIT=1"]

@@ -9,6 +9,7 @@ import json
 
 from modelpad.deploy.deployment import Deployment, Plan
 from modelpad.deploy.image import Image, build_context
+from modelpad.errors import Unsupported
 
 REGISTRY = "ACCOUNT.dkr.ecr.REGION.amazonaws.com"
 ROLE = "arn:aws:iam::ACCOUNT:role/SageMakerExecutionRole"
@@ -17,7 +18,15 @@ MAX_CONCURRENCY = 20
 
 
 def plan(deployment: Deployment) -> Plan:
-    """The image's files, and the requests that create model, configuration and endpoint."""
+    """The image's files, and the requests that create model, configuration and endpoint.
+
+    Raises `Unsupported` for several models: `/invocations` does not say which one is meant.
+    """
+    if len(deployment.models) > 1:
+        raise Unsupported(
+            f"A SageMaker endpoint serves one model, and {len(deployment.models)} are given.",
+            hint="Deploy each into a folder of its own.",
+        )
     image = deployment.reference(REGISTRY)
     name = deployment.name
     version = f"{name}-{deployment.tag.replace('.', '-')}"

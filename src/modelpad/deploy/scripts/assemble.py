@@ -208,7 +208,7 @@ def describe_package(package: Distribution) -> dict[str, object]:
         "bom-ref": purl,
         "purl": purl,
     }
-    licence = package.metadata.get("License-Expression")
+    licence = package.metadata.json.get("license_expression")
     if licence:
         entry["licenses"] = [{"expression": licence}]
     return entry
