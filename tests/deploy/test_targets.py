@@ -218,7 +218,7 @@ def test_app_engine(write_target: Write) -> None:
     assert "Dockerfile" not in plan.files
     app = load_app(folder)
     assert (app.runtime, app.instance_class) == ("python313", "F2")
-    assert app.entrypoint == "modelpad serve"
+    assert app.entrypoint == "exec modelpad serve"  # the platform's class adds `exec`
 
 
 def test_app_engine_with_a_large_model_runs_in_the_flexible_environment(
@@ -231,7 +231,7 @@ def test_app_engine_with_a_large_model_runs_in_the_flexible_environment(
     assert isinstance(content, bytes)
     (tmp_path / "app.yaml").write_bytes(content)
     app = load_app(tmp_path)
-    assert (app.runtime, app.env) == ("custom", "flex")
+    assert (app.GetEffectiveRuntime(), app.env) == ("custom", "flex")
 
 
 def test_a_sagemaker_endpoint_has_one_model(deployment: Deployment) -> None:
