@@ -15,6 +15,7 @@ from modelpad.deploy.scripts.assemble import (
     LIBRARY,
     UNUSED_STANDARD,
     compile_module,
+    drop_sources,
     follow_links,
     list_components,
     remove_unused,
@@ -60,6 +61,22 @@ def test_a_module_is_compiled_below_another_root(tmp_path: Path) -> None:
     assert pyc.parent == tmp_path / "root" / tmp_path.relative_to("/") / "__pycache__"
 
 
+def test_a_module_without_its_source_is_imported(tmp_path: Path) -> None:
+    source = tmp_path / "package" / "module.py"
+    source.parent.mkdir()
+    source.write_text("print(__file__)")
+    compile_module(source)
+    drop_sources(tmp_path)
+    assert not source.exists()
+    done = subprocess.run(
+        [sys.executable, "-c", "import package.module"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip().endswith("package/module.pyc")
+
+
 def test_the_bill_of_materials_is_valid_cyclonedx() -> None:
     bill = json.dumps(list_components(SITE))
     names = {component["name"] for component in json.loads(bill)["components"]}
@@ -70,7 +87,14 @@ def test_the_bill_of_materials_is_valid_cyclonedx() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["test/test_os.py", "tkinter", "lib-dynload/_testcapi.so", "turtle.py"]
+    "name",
+    [
+        "test/test_os.py",
+        "tkinter",
+        "lib-dynload/_testcapi.so",
+        "turtle.py",
+        "lib-dynload/readline.cpython-313.so",
+    ],
 )
 def test_parts_of_the_standard_library_that_are_left_out(name: str) -> None:
     assert UNUSED_STANDARD.match(name)

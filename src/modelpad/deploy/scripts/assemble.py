@@ -42,6 +42,9 @@ UNUSED = (
     "numpy/_core/include",
     "numpy/_core/lib",
     "numpy/random/lib",
+    "numpy/typing/tests",
+    "PIL/_avif*.so",  # no field accepts this format
+    "pillow.libs/libavif*",
     "**/*.pyi",
     "**/*.pxd",
     "**/*.c",
@@ -50,7 +53,7 @@ UNUSED = (
 UNUSED_STANDARD = re.compile(
     r"(test|idlelib|tkinter|turtledemo|turtle\.py|ensurepip|lib2to3|pydoc_data|venv|config-.*"
     r"|site-packages|dist-packages|__pycache__|.*/__pycache__|.*/tests?"
-    r"|lib-dynload/_(test|ctypes_test|xx|tkinter).*)(/|$)"
+    r"|lib-dynload/(_test|_ctypes_test|xx|_xx|_tkinter|_curses|_dbm|_gdbm|readline|nis).*)(/|$)"
 )
 # What a server imports while it starts and answers; with what these import.
 SERVING = (
@@ -85,6 +88,8 @@ def main(root: Path, *, slim: bool) -> None:
         compile_module(path)
     if slim:
         copy_python(root)
+        for folder in (SITE, root / STANDARD.relative_to("/")):
+            drop_sources(folder)
     else:
         compile_standard(root)
 
@@ -140,7 +145,7 @@ def copy_python(root: Path) -> None:
             copy_file(path, root)
             if path.suffix == ".py":
                 compile_module(path, root)
-    binaries = [*STANDARD.rglob("*.so"), *SITE.rglob("*.so*"), python]
+    binaries = [*root.rglob("*.so"), *SITE.rglob("*.so*"), python]
     for library in sorted({name for path in binaries for name in list_libraries(path)}):
         copy_file(Path(library), root, resolve=True)
     for name in ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf"):
@@ -150,6 +155,18 @@ def copy_python(root: Path) -> None:
     (root / "etc/group").write_text("modelpad:x:65532:\n", "utf-8")
     (root / "tmp").mkdir(mode=0o1777)
     (root / "tmp").chmod(0o1777)
+
+
+def drop_sources(folder: Path) -> None:
+    """Puts each compiled module in the place of its source, where Python finds it, too.
+
+    Tracebacks then show no lines, but names and numbers.
+    """
+    for pyc in list(folder.rglob("__pycache__/*.pyc")):
+        source = pyc.parents[1] / f"{pyc.name.partition('.')[0]}.py"
+        if source.exists():
+            source.unlink()
+            pyc.rename(source.with_suffix(".pyc"))
 
 
 def follow_links(path: Path) -> list[Path]:
