@@ -42,6 +42,8 @@ UNUSED = (
     "numpy/_core/include",
     "numpy/_core/lib",
     "numpy/random/lib",
+    "numpy/_core/_simd*.so",  # for numpy's own tests
+    "grpc/_cython/_credentials/roots.pem",  # for clients
     "numpy/typing/tests",
     "PIL/_avif*.so",  # no field accepts this format
     "pillow.libs/libavif*",
