@@ -289,7 +289,7 @@ def test_kserve(write_target: Write) -> None:
     assert [each["metadata"]["name"] for each in services] == ["digits", "other-one"]
     for service in services:
         assert list(walk_model(service, kserve.V1beta1InferenceService, kserve)) == []
-    wrong = {"spec": {"predictor": {"modl": {}}}}
+    wrong: Any = {"spec": {"predictor": {"modl": {}}}}
     assert list(walk_model(wrong, kserve.V1beta1InferenceService, kserve)) == [
         "spec.predictor.modl"
     ]
