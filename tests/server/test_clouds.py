@@ -30,6 +30,20 @@ def test_kserve_sees_life(protocols: str) -> None:
     assert (model["name"], model["ready"]) == ("mix", True)
 
 
+def test_only_named_pages_may_show_the_page_in_a_frame(
+    serve: Any, protocols: str, tmp_path: Path
+) -> None:
+    policy = "content-security-policy"
+    closed = httpx.get(f"http://{protocols}/", headers={"accept": "text/html,*/*;q=0.8"}).headers
+    assert "frame-ancestors 'none'" in closed[policy]
+    assert closed["x-frame-options"] == "DENY"
+    running = serve("digits", "--frame-ancestor", "https://huggingface.co", store=tmp_path)
+    opened = httpx.get(running.url, headers={"accept": "text/html,*/*;q=0.8"}).headers
+    assert "frame-ancestors 'self' https://huggingface.co;" in opened[policy]
+    assert "x-frame-options" not in opened
+    assert opened[policy].count(";") == closed[policy].count(";")
+
+
 def test_pages_of_other_origins_ask_only_where_they_may(
     serve: Any, bundles: Path, protocols: str, tmp_path: Path
 ) -> None:

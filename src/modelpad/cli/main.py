@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from modelpad import __version__
 from modelpad.cli.help_format import HelpFormatter
+from modelpad.cli.variables import read_variables
 from modelpad.errors import ModelpadError, UsageError, suggest_name
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -23,6 +24,7 @@ COMMANDS = {
     "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
     "serve": "serve models on a web page and an API",
+    "deploy": "write a folder that a cloud platform, Docker or Kubernetes takes as it is",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "feedback": "list, show, export and delete corrections by users",
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        parser = build_parser(arguments)
+        parser = build_parser(arguments, os.environ)
         if not arguments:
             parser.print_help()
             return DONE
@@ -69,10 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+def build_parser(
+    arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> argparse.ArgumentParser:
     """The parser of all commands; imports only the command named in `arguments`.
 
-    Without arguments it imports them all, for the documentation tests.
+    Without arguments it imports them all, for the documentation tests. The options of `serve` take
+    their defaults from the environment's `variables`, if given.
+
+    Raises `UsageError` for a variable that its option does not accept.
     """
     parser = Parser(
         prog="modelpad",
@@ -95,6 +102,8 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
             module = import_module(f"modelpad.cli.{'import_model' if name == 'import' else name}")
             module.configure(command)
             command.set_defaults(run=module.run, parser=command)
+            if variables and name == "serve":
+                read_variables(command, variables)
     return parser
 
 

@@ -163,6 +163,14 @@ def add_security_options(group: argparse._ArgumentGroup) -> None:
         help="let web pages of this origin, such as https://example.org, use the API; repeatable"
         " (default: the server's own page only)",
     )
+    group.add_argument(
+        "--frame-ancestor",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let web pages of this origin show the server's page in a frame; repeatable"
+        " (default: none)",
+    )
 
 
 def add_limit_options(group: argparse._ArgumentGroup) -> None:

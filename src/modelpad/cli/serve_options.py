@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from modelpad.cli.settings import Settings, find_feedback, read_names, read_port
+from modelpad.cli.settings import Settings, find_feedback, read_port
+from modelpad.cli.variables import read_names
 from modelpad.errors import UsageError
 from modelpad.server.options import (
     MB,
@@ -22,7 +23,7 @@ from modelpad.server.options import (
 )
 from modelpad.server.security.origins import is_host_pattern
 
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s;,]+")
 
 
 def read_options(
@@ -88,12 +89,8 @@ def read_security_options(
     """The group `security`."""
     keys = variables.get("MODELPAD_API_KEYS", "")
     hosts = [*args.allowed_host, *read_names(variables.get("MODELPAD_ALLOWED_HOSTS", ""))]
-    for origin in args.cors_origin:
-        if not ORIGIN.fullmatch(origin):
-            raise UsageError(
-                f"--cors-origin {origin!r} is not an origin.",
-                hint="Give scheme, host and port only: https://example.org",
-            )
+    check_origins("--cors-origin", args.cors_origin)
+    check_origins("--frame-ancestor", args.frame_ancestor)
     for host in hosts:
         if not is_host_pattern(host):
             raise UsageError(
@@ -112,7 +109,18 @@ def read_security_options(
         rate_limit=args.rate_limit,
         allowed_hosts=tuple(hosts),
         cors_origins=tuple(args.cors_origin),
+        frame_ancestors=tuple(args.frame_ancestor),
     )
+
+
+def check_origins(option: str, origins: Iterable[str]) -> None:
+    """Raises `UsageError` for a value that is not an origin."""
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"{option} {origin!r} is not an origin.",
+                hint="Give scheme, host and port only: https://example.org",
+            )
 
 
 def read_worker_options(args: argparse.Namespace) -> WorkerOptions:

@@ -20,6 +20,32 @@ VARIABLES = {
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",
     "MODELPAD_FEEDBACK": "where feedback is stored, as --feedback",
     "MODELPAD_OTLP_ENDPOINT": "the OpenTelemetry collector for serve, as --otlp-endpoint",
+    "MODELPAD_API_KEYS_FILE": "a file of API keys for serve, as --api-keys",
+    "MODELPAD_MODELS": "the models of serve, separated by commas",
+    "MODELPAD_HOST": "as --host of serve; the same for each option that follows",
+    "MODELPAD_PORT": "as --port, before AIP_HTTP_PORT and PORT",
+    "MODELPAD_GRPC_PORT": "as --grpc-port",
+    "MODELPAD_TLS_CERT": "as --tls-cert",
+    "MODELPAD_TLS_KEY": "as --tls-key",
+    "MODELPAD_KEEP_VERSIONS": "as --keep-versions",
+    "MODELPAD_POLL_INTERVAL": "as --poll-interval",
+    "MODELPAD_DEVICE": "as --device",
+    "MODELPAD_MEMORY_LIMIT": "as --memory-limit",
+    "MODELPAD_ADMINS": "as --admin, separated by commas",
+    "MODELPAD_RATE_LIMIT": "as --rate-limit",
+    "MODELPAD_CORS_ORIGINS": "as --cors-origin, separated by commas",
+    "MODELPAD_FRAME_ANCESTORS": "as --frame-ancestor, separated by commas",
+    "MODELPAD_MAX_BODY_MB": "as --max-body-mb",
+    "MODELPAD_MAX_INFLIGHT_MB": "as --max-inflight-mb",
+    "MODELPAD_TIMEOUT": "as --timeout",
+    "MODELPAD_MAX_QUEUE": "as --max-queue",
+    "MODELPAD_MAX_BATCH_SIZE": "as --max-batch-size",
+    "MODELPAD_FEEDBACK_MAX_ITEMS": "as --feedback-max-items",
+    "MODELPAD_FEEDBACK_MAX_MB": "as --feedback-max-mb",
+    "MODELPAD_WORKERS": "as --workers",
+    "MODELPAD_MAX_WORKER_MEMORY_MB": "as --max-worker-memory-mb",
+    "MODELPAD_SHUTDOWN_TIMEOUT": "as --shutdown-timeout",
+    "MODELPAD_LOG_REQUESTS": "as --log-requests: true or false",
     "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
     "AIP_PREDICT_ROUTE": "Vertex AI: another path for /v1/models/MODEL:predict",
     "AIP_HEALTH_ROUTE": "Vertex AI: another path for /readyz",
@@ -68,8 +94,3 @@ def find_feedback(args: argparse.Namespace, variables: Mapping[str, str]) -> Pat
     from modelpad.feedback import locate_feedback
 
     return locate_feedback(given)
-
-
-def read_names(text: str) -> list[str]:
-    """The names in a list that is separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]

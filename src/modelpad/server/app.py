@@ -24,7 +24,7 @@ from modelpad.server.errors import INTERNAL_ERROR
 from modelpad.server.http.messages import ClientGone, Receive, Request, Response, Scope, Send
 from modelpad.server.observability.access_log import log_request, name_request, read_trace
 from modelpad.server.routing import Match, Names, Route, RouteTable
-from modelpad.server.security.origins import HostPolicy, check_host, check_origin
+from modelpad.server.security.origins import HostPolicy, allow_frames, check_host, check_origin
 
 log = logging.getLogger("modelpad.server")
 
@@ -33,13 +33,15 @@ class HttpOptions(msgspec.Struct, frozen=True):
     """Options of the HTTP server.
 
     `paths` maps paths that cloud platforms require to our own. Pages of `origins` may send
-    requests from a browser. `hosts` are the accepted host names, None for any.
+    requests from a browser, those of `frame_ancestors` may show the page in a frame. `hosts` are
+    the accepted host names, None for any.
     """
 
     log_requests: bool = False
     paths: Mapping[str, str] = {}
     origins: frozenset[str] = frozenset()
     hosts: HostPolicy | None = None
+    frame_ancestors: tuple[str, ...] = ()
 
 
 class App:
@@ -95,6 +97,14 @@ class App:
 
     async def respond(self, request: Request) -> Response:
         """The response to any request, logged and counted. Raises only `ClientGone`."""
+        response = await self._respond_shared(request)
+        if not self.options.frame_ancestors:
+            return response
+        return replace(
+            response, headers=allow_frames(response.headers, self.options.frame_ancestors)
+        )
+
+    async def _respond_shared(self, request: Request) -> Response:
         origin = request.headers.get("origin", "")
         if not origin or origin not in self.options.origins:
             return await self._respond_logged(request)

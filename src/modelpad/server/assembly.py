@@ -162,6 +162,7 @@ def assemble_app(
             security.allowed_hosts,
             has_keys=auth is not None and auth.wants_keys,
         ),
+        security.frame_ancestors,
     )
     return build_app(
         models,

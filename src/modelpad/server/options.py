@@ -62,7 +62,8 @@ class NetworkOptions(msgspec.Struct, frozen=True):
 class SecurityOptions(msgspec.Struct, frozen=True):
     """Who may send requests: `api_keys` is a text of keys, as in `api_key_file`.
 
-    `rate_limit` is in requests a second for each key; 0 for none.
+    `rate_limit` is in requests a second for each key; 0 for none. Pages of the origins
+    `frame_ancestors` may show the page in a frame.
     """
 
     api_keys: str = ""
@@ -71,6 +72,7 @@ class SecurityOptions(msgspec.Struct, frozen=True):
     rate_limit: float = 0.0
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
 
 
 class LimitOptions(msgspec.Struct, frozen=True):

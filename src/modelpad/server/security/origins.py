@@ -23,6 +23,7 @@ HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/?#@\s,]+)(?::(\d*))?")
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\s]+)")
 ALLOWED = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 ANY = "*"
+NO_FRAMES = "frame-ancestors 'none'"
 MAX_HOST_CHARS = 300  # a name has at most 253, and a port follows
 
 
@@ -99,6 +100,19 @@ def check_origin(method: str, headers: Mapping[str, str], allowed: Collection[st
         f"A page of another site{f' ({sender})' if sender else ''} may not send this request.",
         hint="Start the server with: --cors-origin ORIGIN",
     )
+
+
+def allow_frames(headers: Mapping[str, str], ancestors: Iterable[str]) -> dict[str, str]:
+    """A response's headers, with which pages of the origins `ancestors` may show it in a frame.
+
+    By default no page may, so that none can trick people into clicks on a page that they don't see.
+    """
+    policy = headers.get("content-security-policy", "")
+    if NO_FRAMES not in policy:
+        return dict(headers)
+    allowed = policy.replace(NO_FRAMES, f"frame-ancestors 'self' {' '.join(ancestors)}")
+    kept = {name: value for name, value in headers.items() if name != "x-frame-options"}
+    return kept | {"content-security-policy": allowed}
 
 
 def is_foreign(headers: Mapping[str, str], allowed: Collection[str]) -> bool:

@@ -1,0 +1,53 @@
+"""Writes a plan's files into a folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from modelpad.deploy.deployment import Content, Plan
+from modelpad.errors import StoreError, UsageError
+
+
+def check_folder(folder: Path, *, replace: bool) -> None:
+    """Raises `UsageError` unless `folder` is new, empty, or may be written over."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", hint="Give the path of a folder.")
+    if folder.exists() and any(folder.iterdir()) and not replace:
+        raise UsageError(
+            f"{folder} is not empty.",
+            hint="Choose a folder that does not exist yet, or write over its files with --force.",
+        )
+
+
+def write_folder(plan: Plan, folder: Path, *, replace: bool = False) -> list[Path]:
+    """Writes all files; with `replace`, over those that exist. Returns their paths.
+
+    The folder `models` is replaced as a whole: no old version stays in the next image.
+
+    Raises:
+        UsageError: the folder is not empty.
+        StoreError: it cannot be written.
+    """
+    check_folder(folder, replace=replace)
+    written = []
+    try:
+        shutil.rmtree(folder / "models", ignore_errors=True)
+        for name, content in plan.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(
+                content, path
+            )
+            written.append(path)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written: {error.strerror}.",
+            hint="Check permissions and free space, or choose another folder.",
+        ) from error
+    return written
+
+
+def measure_content(content: Content) -> int:
+    """The size of a file in bytes."""
+    return len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -1,0 +1,336 @@
+"""Every target's folder passes the checks of the platform that takes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpad.bundle import Bundle, open_bundle
+from modelpad.deploy.cloud_run import split_tag
+from modelpad.deploy.deployment import Deployment, Plan, Sizing
+from modelpad.deploy.image import find_extras
+from modelpad.deploy.targets import FILES, TARGETS, make_plan
+from modelpad.deploy.wheel import NAME
+from modelpad.errors import Unsupported
+from modelpad.store import LocalStore, ResolvedBundle
+
+Write = Callable[[str], tuple[Plan, Path]]
+
+KUBERNETES = "1.31"
+IMAGES = sorted({*TARGETS} - {"app-engine", "sky"})
+
+
+def read_yaml(path: Path) -> Any:
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def find_tool(name: str) -> str:
+    """A tool of the running Python's environment, or of the system."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def check_schema(schema: str, path: Path) -> None:
+    """Checks a file with a schema that check-jsonschema ships with."""
+    command = [find_tool("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_folder_has_the_models_as_a_store(write_target: Write, target: str) -> None:
+    _, folder = write_target(target)
+    store = LocalStore(folder / "models")
+    wanted = {"digits": [3]} | ({} if target == "sagemaker" else {"Other_one": [12]})
+    assert {name: store.versions(name) for name in store.names()} == wanted
+    assert store.verify() == []
+    assert (folder / NAME).is_file()
+    assert f"./{NAME} \\" in (folder / "requirements.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_readme_explains_every_file(write_target: Write, target: str) -> None:
+    plan, folder = write_target(target)
+    text = (folder / "README.md").read_text("utf-8")
+    if target == "spaces":  # the card of the Space
+        return
+    assert all(command in text for command in plan.commands)
+    assert plan.rollback in text
+    known = {*FILES, "README.md", "requirements.txt", NAME, ".dockerignore", ".gcloudignore"}
+    assert {path.name for path in folder.iterdir()} <= known
+
+
+def test_two_runs_write_the_same(write_target: Write, deployment: Deployment) -> None:
+    plan, _ = write_target("kubernetes")
+    assert make_plan("kubernetes", deployment) == plan
+
+
+@pytest.mark.parametrize("slim", [False, True], ids=["default", "slim"])
+@pytest.mark.parametrize("target", IMAGES)
+def test_dockerfile(deployment: Deployment, tmp_path: Path, target: str, slim: bool) -> None:
+    models = deployment.models[:1]
+    plan = make_plan(target, replace(deployment, models=models, slim=slim))
+    dockerfile = plan.files["Dockerfile"]
+    assert isinstance(dockerfile, bytes)
+    text = dockerfile.decode()
+    assert ("FROM scratch AS runtime" in text) is slim
+    assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+    assert text.rstrip().endswith("COPY models/ /models/"), "the models are the last layer"
+    copied = set(re.findall(r"^COPY ([\w. -]+) \./$", text, re.MULTILINE)[0].split())
+    assert copied == {"requirements.txt", NAME, "assemble.py", "health.py"}
+    assert copied <= set(plan.files)
+    (tmp_path / "Dockerfile").write_bytes(dockerfile)
+    done = subprocess.run(
+        [find_tool("hadolint"), "--no-color", str(tmp_path / "Dockerfile")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_file_and_workflow(write_target: Write) -> None:
+    _, folder = write_target("docker")
+    check_schema("compose-spec", folder / "compose.yaml")
+    check_schema("github-workflows", folder / ".github" / "workflows" / "image.yaml")
+
+
+def test_makefile(write_target: Write) -> None:
+    plan, folder = write_target("docker")
+    done = subprocess.run(
+        ["make", "--dry-run", "build", "run"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == list(plan.commands)
+
+
+def test_kubernetes(write_target: Write) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    _, folder = write_target("kubernetes")
+    kustomization = read_yaml(folder / "kustomization.yaml")
+    assert len(kustomization["resources"]) == 5
+    for name in kustomization["resources"]:
+        validator.validate(read_yaml(folder / name), KUBERNETES, strict=True)
+
+
+def test_the_pods_meet_the_restricted_standard(write_target: Write) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
+    _, folder = write_target("kubernetes")
+    pod = read_yaml(folder / "deployment.yaml")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert all("emptyDir" in volume for volume in pod["volumes"])
+
+
+def find_unknown(value: Any, schema: str, schemas: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The fields that a Google API's discovery document does not know."""
+    known = schemas[schema]["properties"]
+    for name, child in value.items():
+        if name not in known:
+            yield f"{path}.{name}"
+            continue
+        field = known[name]
+        inner = field.get("items", field)
+        for one in child if isinstance(child, list) else [child]:
+            if "$ref" in inner and isinstance(one, dict):
+                yield from find_unknown(one, inner["$ref"], schemas, f"{path}.{name}")
+            elif not _fits(one, inner.get("type", "")):
+                yield f"{path}.{name}: {one!r} is not {inner.get('type', inner)}"
+
+
+def _fits(value: Any, kind: str) -> bool:
+    kinds: dict[str, type] = {
+        "integer": int,
+        "boolean": bool,
+        "number": float,
+        "string": str,
+        "object": dict,
+        "any": object,
+    }
+    return kind in kinds and isinstance(value, kinds[kind])
+
+
+def read_schemas(api: str, version: str) -> Mapping[str, Any]:
+    cache = pytest.importorskip("googleapiclient.discovery_cache")
+    document = cache.get_static_doc(api, version)
+    assert document, f"no document of {api} {version}"
+    schemas: Mapping[str, Any] = json.loads(document)["schemas"]
+    return schemas
+
+
+def test_cloud_run(write_target: Write) -> None:
+    _, folder = write_target("cloud-run")
+    service = read_yaml(folder / "service.yaml")
+    schemas = read_schemas("run", "v1")
+    assert list(find_unknown(service, "Service", schemas, "service")) == []
+    assert service["spec"]["template"]["spec"]["containerConcurrency"] == 16
+    annotations = service["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/minScale"] == "0"
+
+
+def test_unknown_fields_are_found() -> None:
+    schemas = read_schemas("run", "v1")
+    wrong = {"kind": "Service", "spec": {"template": {"spec": {"containers": [{"imag": "x"}]}}}}
+    assert list(find_unknown(wrong, "Service", schemas, "s")) == [
+        "s.spec.template.spec.containers.imag"
+    ]
+    assert list(find_unknown({"kind": 1}, "Service", schemas, "s")) == ["s.kind: 1 is not string"]
+
+
+def test_cloud_build(write_target: Write) -> None:
+    _, folder = write_target("cloud-run")
+    check_schema("cloudbuild", folder / "cloudbuild.yaml")
+    build = read_yaml(folder / "cloudbuild.yaml")
+    assert list(find_unknown(build, "Build", read_schemas("cloudbuild", "v1"), "build")) == []
+    base, app = build["images"]
+    assert base.endswith("/digits-other-one-base:latest")
+    assert app.endswith("/digits-other-one:3.12")
+
+
+@pytest.mark.parametrize("tag", ["", ":1", "@sha256:0", ":1@sha256:0"])
+@pytest.mark.parametrize("name", ["app", "localhost:5000/app", "europe-docker.pkg.dev/p/r/app"])
+def test_the_name_of_the_base_image_is_that_of_the_app(name: str, tag: str) -> None:
+    assert split_tag(name + tag) == name
+
+
+def load_app(folder: Path) -> Any:
+    appinfo = pytest.importorskip("google.appengine.api.appinfo")
+    return appinfo.LoadSingleAppInfo((folder / "app.yaml").read_text("utf-8"))
+
+
+def test_app_engine(write_target: Write) -> None:
+    plan, folder = write_target("app-engine")
+    assert "Dockerfile" not in plan.files
+    app = load_app(folder)
+    assert (app.runtime, app.instance_class) == ("python313", "F2")
+    assert app.entrypoint == "exec modelpad serve"  # the platform's class adds `exec`
+
+
+def test_app_engine_with_a_large_model_runs_in_the_flexible_environment(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    large = replace(deployment, sizing=Sizing(cpus=1, memory_mb=4096, concurrency=2))
+    plan = make_plan("app-engine", large)
+    assert "Dockerfile" in plan.files
+    content = plan.files["app.yaml"]
+    assert isinstance(content, bytes)
+    (tmp_path / "app.yaml").write_bytes(content)
+    app = load_app(tmp_path)
+    assert (app.GetEffectiveRuntime(), app.env) == ("custom", "flex")
+
+
+def test_a_sagemaker_endpoint_has_one_model(deployment: Deployment) -> None:
+    with pytest.raises(Unsupported, match="one model, and 2 are given"):
+        make_plan("sagemaker", deployment)
+
+
+def test_sagemaker(write_target: Write) -> None:
+    session = pytest.importorskip("botocore.session")
+    validate = pytest.importorskip("botocore.validate")
+    _, folder = write_target("sagemaker")
+    model = session.get_session().get_service_model("sagemaker")
+    for name, operation in {
+        "model.json": "CreateModel",
+        "endpoint-config.json": "CreateEndpointConfig",
+        "endpoint.json": "CreateEndpoint",
+    }.items():
+        request = json.loads((folder / name).read_text("utf-8"))
+        shape = model.operation_model(operation).input_shape
+        report = validate.ParamValidator().validate(request, shape)
+        assert not report.has_errors(), report.generate_report()
+        assert set(request) <= set(shape.members)
+
+
+def test_lambda(write_target: Write) -> None:
+    _, folder = write_target("lambda")
+    command = [find_tool("cfn-lint"), "--non-zero-exit-code", "warning", "--regions", "eu-west-1"]
+    done = subprocess.run(
+        [*command, "--", str(folder / "template.yaml")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_spaces(write_target: Write, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    _, folder = write_target("spaces")
+    card = hub.SpaceCard.load(folder / "README.md").data
+    assert (card.sdk, card.app_port) == ("docker", 7860)
+    assert {card.colorFrom, card.colorTo} <= {
+        *("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+    }
+    assert len(card.short_description) <= 60
+    dockerfile = (folder / "Dockerfile").read_text("utf-8")
+    assert 'PORT="7860"' in dockerfile
+    assert 'MODELPAD_FRAME_ANCESTORS="https://huggingface.co"' in dockerfile
+
+
+def test_kserve(write_target: Write) -> None:
+    kserve = pytest.importorskip("kserve")
+    yaml = pytest.importorskip("yaml")
+    _, folder = write_target("kserve")
+    runtime = read_yaml(folder / "serving-runtime.yaml")
+    assert list(walk_model(runtime, kserve.V1alpha1ServingRuntime, kserve)) == []
+    services = list(yaml.safe_load_all((folder / "inference-service.yaml").read_text("utf-8")))
+    assert [each["metadata"]["name"] for each in services] == ["digits", "other-one"]
+    for service in services:
+        assert list(walk_model(service, kserve.V1beta1InferenceService, kserve)) == []
+    wrong: Any = {"spec": {"predictor": {"modl": {}}}}
+    assert list(walk_model(wrong, kserve.V1beta1InferenceService, kserve)) == [
+        "spec.predictor.modl"
+    ]
+
+
+def walk_model(value: Any, model: Any, kserve: Any, path: str = "") -> Iterator[str]:
+    """The fields that a generated class of the client does not know."""
+    client = pytest.importorskip("kubernetes.client")
+    fields = {model.attribute_map[name]: kind for name, kind in model.openapi_types.items()}
+    for name, child in value.items():
+        where = f"{path}.{name}".lstrip(".")
+        if name not in fields:
+            yield where
+            continue
+        kind = re.sub(r"^list\[(.*)\]$", r"\1", fields[name])
+        inner = getattr(kserve, kind, None) or getattr(client, kind, None)
+        for one in child if isinstance(child, list) else [child]:
+            if inner is not None and isinstance(one, dict):
+                yield from walk_model(one, inner, kserve, where)
+
+
+@pytest.mark.parametrize("name", ["serve.yaml", "train.yaml"])
+def test_sky(write_target: Write, name: str) -> None:
+    sky = pytest.importorskip("sky")
+    _, folder = write_target("sky")
+    task = sky.Task.from_yaml(str(folder / name))
+    assert task.use_spot
+    if name == "serve.yaml":
+        assert task.service.readiness_path == "/readyz"
+
+
+def test_models_of_texts_bring_their_tokenizer(digits: Bundle) -> None:
+    files = digits.manifest.files
+    manifest = replace(digits.manifest, files={**files, "tokenizer.json": files["model.onnx"]})
+    models = (ResolvedBundle("words", 1, replace(digits, manifest=manifest)),)
+    deployment = Deployment("words", models, Sizing(1, 512, 1), extras=frozenset({"otel"}))
+    assert find_extras(deployment, grpc=True) == {"text", "grpc", "otel"}
+    assert find_extras(replace(deployment, models=()), grpc=False) == {"otel"}
+
+
+def test_bundles_are_copied_unaltered(write_target: Write, digits: Bundle) -> None:
+    _, folder = write_target("kserve")
+    copied = open_bundle(folder / "models" / "digits" / "3")
+    assert copied.manifest == digits.manifest
