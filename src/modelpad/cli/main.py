@@ -22,6 +22,7 @@ COMMANDS = {
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
+    "style": "paint a photograph like a painting, by optimisation",
     "serve": "serve models on a web page and an API",
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",

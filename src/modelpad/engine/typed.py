@@ -123,7 +123,7 @@ class TypedOutputs:
         }
 
     def encode_small(self, outputs: Mapping[str, Array]) -> dict[str, object]:
-        """Like `encode`, but pictures, and tensors of more than `LARGE_ARRAY` elements, stay arrays.
+        """Like `encode`, but pictures, and tensors of over `LARGE_ARRAY` elements, stay arrays.
 
         Pictures are uint8 (height, width, channels): who responds encodes them, if at all.
         """

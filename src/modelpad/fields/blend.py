@@ -40,7 +40,7 @@ class Blend:
             raise ValueError(f"a blend needs from 1 to {MAX_CHOICES:,} choices")
         if len(set(self.choices)) != len(self.choices):
             raise ValueError("duplicate choices")
-        if not all(isinstance(each, str) and each and not set(each) & set(":,{") for each in self.choices):
+        if not all(each and not set(each) & set(":,{") for each in self.choices):
             raise ValueError("choices must be text without colons, commas and braces")
 
     @property

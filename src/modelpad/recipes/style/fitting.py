@@ -7,7 +7,7 @@ are a moving average of those trained.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ class Plan:
     batch_size: int = 4
     sides: tuple[int, int] = (128, 256)
     rate: float = 2e-3
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     half: bool = True
     seed: int = 0
 
@@ -68,7 +68,7 @@ class Fitter:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, plan.rate, total_steps=steps, pct_start=warm_up
         )
-        average = get_ema_multi_avg_fn(AVERAGE)  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(min(AVERAGE, 1 - 8 / max(steps, 16)))  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.painter, multi_avg_fn=average)
         self.energy = self.measure_energy()
 
@@ -108,9 +108,7 @@ class Fitter:
         parts = (total, losses.content, losses.style, losses.variation)
         return torch.stack([part.detach().mean() for part in parts])
 
-    def judge(
-        self, painter: torch.nn.Module, photos: torch.Tensor, chosen: torch.Tensor
-    ) -> Losses:
+    def judge(self, painter: torch.nn.Module, photos: torch.Tensor, chosen: torch.Tensor) -> Losses:
         """The losses of photographs (N, 3, H, W) painted in the styles (N,)."""
         style = torch.nn.functional.one_hot(chosen, self.styles).float()
         wanted = Target({name: matrices[chosen] for name, matrices in self.grams.items()})

@@ -7,7 +7,7 @@ Large pictures are painted small first and then refined: strokes become as large
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -41,7 +41,7 @@ class Settings:
 
     iterations: int = 300
     method: Method = "lbfgs"
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     pyramid: bool = True
     half: bool = False
     energy: float | None = None
