@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from modelpad.errors import BundleInvalid
 from modelpad.fields.field import Field, check_sizes, default_of
+from modelpad.fields.image import Image
 from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
 from modelpad.fields.steps import Step, read_steps, step_to_dict
@@ -117,6 +118,11 @@ class Signature:
     def required_inputs(self) -> tuple[Field, ...]:
         """The inputs without a default."""
         return tuple(each for each in self.inputs if default_of(each) is None)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the only output is a picture."""
+        return len(self.outputs) == 1 and isinstance(self.outputs[0], Image)
 
     @property
     def companion_tensors(self) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from modelpad.server.json_schema import TEXT, Schema, make_object, refer
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.native_csv import CSV
-from modelpad.server.protocols.native_pictures import is_picture
 from modelpad.server.protocols.openinference.datatypes import name_datatype
 from modelpad.server.routing import Route
 from modelpad.server.schemas import COMPONENTS
@@ -238,7 +237,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         "summary": f"{model.bundle.manifest.title or model.name}: one prediction",
         "description": model.bundle.manifest.summary
         + f" Bodies may have up to {limits.body_bytes:,} bytes.",
-        "parameters": PICTURE_PARAMETERS if is_picture(signature) else [],
+        "parameters": PICTURE_PARAMETERS if signature.is_picture else [],
         "requestBody": {"required": True, "content": content},
         "responses": _describe_responses(
             {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature),
@@ -250,7 +249,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
 
 def _describe_files(signature: Signature) -> Schema:
     """The files that a model responds with whose only output is a picture."""
-    if not is_picture(signature):
+    if not signature.is_picture:
         return {}
     return {kind: {"type": "string", "format": "binary"} for kind in MEDIA_TYPES.values()}
 

@@ -69,7 +69,7 @@ def load_paintings(given: str, roots: Sequence[Path], short_side: int) -> Painti
 
 
 def read_painting(file: Path, short_side: int) -> torch.Tensor:
-    """A picture (3, h, w), 0..255, scaled in proportion to `short_side`. Raises `DataSetInvalid`."""
+    """A picture (3, h, w), 0..255, scaled to `short_side`. Raises `DataSetInvalid`."""
     picture = read_picture_file(file)
     scale = short_side / min(picture.shape[2:])
     return resize(picture, [max(1, round(side * scale)) for side in picture.shape[2:]])[0]

@@ -41,7 +41,7 @@ def choose_format(
 
     Raises `InvalidInput` for an unknown format or quality.
     """
-    if not is_picture(signature):
+    if not signature.is_picture:
         return None
     query = request.query()
     quality = read_quality(query["quality"]) if "quality" in query else QUALITY
@@ -54,11 +54,6 @@ def choose_format(
     else:
         name = None if request.content_type == JSON else recognise(values)
     return None if name is None else PictureFormat(name, quality)
-
-
-def is_picture(signature: Signature) -> bool:
-    """Whether a model's only output is a picture."""
-    return len(signature.outputs) == 1 and signature.outputs[0].kind == Image.kind
 
 
 def recognise(values: Mapping[str, object]) -> str:
