@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +60,25 @@ def train(options: StyleOptions, run: Run) -> Trained:
     )
     painter = fit(options, run, critic, paintings, (learned, held))
     findings = compare(options, run, critic, paintings, painter, held)
-    painter = painter.cpu()
-    source = make_source(painter, len(paintings.names))
-    style = np.eye(len(paintings.names), dtype=np.float32)
+    card = describe(options, paintings, painter, (len(learned), skipped), run)
+    return finish(painter, paintings.names, held, card, findings, list_previews(run))
+
+
+def finish(
+    painter: Painter,
+    names: Sequence[str],
+    held: Photos,
+    card: Card,
+    findings: Findings,
+    figures: Sequence[Figure] = (),
+) -> Trained:
+    """The painter, ready to be exported, proved and served; `held` photographs are its examples."""
+    source = make_source(painter.cpu().eval(), len(names))
+    style = np.eye(len(names), dtype=np.float32)
     shown = held[:PROVED]
     return Trained(
         source=source,
-        inputs=plan_inputs(source, paintings.names),
+        inputs=plan_inputs(source, names),
         outputs=plan_outputs(source),
         proof={
             "image": shown.astype(np.float32),
@@ -75,13 +87,13 @@ def train(options: StyleOptions, run: Run) -> Trained:
             "preserve_colour": np.linspace(0, 1, len(shown), dtype=np.float32),
         },
         metrics={},
-        card=describe(options, paintings, painter, (len(learned), skipped), run),
+        card=card,
         findings=findings,
         examples=[
             Example({"image": JPEG.encode(photo), "style": name})
-            for photo, name in zip(held, paintings.names, strict=False)
+            for photo, name in zip(held, names, strict=False)
         ],
-        figures=list_previews(run),
+        figures=figures,
         tolerance=TOLERANCE,
     )
 
