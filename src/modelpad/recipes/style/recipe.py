@@ -20,7 +20,7 @@ from modelpad.recipes.style.optimise import Settings, Style, paint
 from modelpad.recipes.style.served import make_source, plan_inputs, plan_outputs
 from modelpad.recipes.style.vgg import Vgg, find_weights, load_vgg
 from modelpad.training.card import Card, DataRow
-from modelpad.training.findings import Figure, Findings
+from modelpad.training.findings import Figure, Findings, join_findings
 from modelpad.training.recipe import Example, Trained
 from modelpad.training.run import Run
 
@@ -58,8 +58,17 @@ def train(options: StyleOptions, run: Run) -> Trained:
         f"{len(paintings.names)} paintings, {len(learned):,} photographs, {len(held):,} held out;"
         f" {critic.layers.describe()}; on {device.type}."
     )
-    painter = fit(options, run, critic, paintings, (learned, held))
-    findings = compare(options, run, critic, paintings, painter, held)
+    painter, judged = fit(options, run, critic, paintings, (learned, held))
+    findings = join_findings(
+        Findings(
+            metrics={f"held_out_{name}": value for name, value in judged.items()},
+            notes=[
+                f"The losses are means over {len(held)} photographs, relative to pictures that"
+                " have nothing in common with the photograph or the painting."
+            ],
+        ),
+        compare(options, run, critic, paintings, painter, held),
+    )
     card = describe(options, paintings, painter, (len(learned), skipped), run)
     return finish(painter, paintings.names, held, card, findings, list_previews(run))
 
@@ -141,8 +150,8 @@ def fit(
     critic: Critic,
     paintings: Paintings,
     photos: tuple[Photos, Photos],
-) -> Painter:
-    """Trains in epochs, keeps the one with the lowest loss on held-out photographs."""
+) -> tuple[Painter, dict[str, float]]:
+    """Trains in epochs; the one with the lowest loss on held-out photographs, and its losses."""
     learned, held = photos
     device = critic.vgg.mean.device
     torch.manual_seed(run.seed)
@@ -173,7 +182,7 @@ def fit(
             run.save(fitter.save, loss=judged["loss"])
     run.restore_best(fitter.load)
     best: Painter = fitter.average.module.eval()
-    return best
+    return best, validate(fitter, held, options.size)
 
 
 def validate(fitter: Fitter, held: Photos, side: int) -> dict[str, float]:
