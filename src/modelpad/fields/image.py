@@ -72,9 +72,9 @@ class Image:
             return Tensor(self.name, "float32", shape).decode(value).astype(np.float32)
         from PIL import Image as Pillow
 
-        from modelpad.fields.picture import read_picture
+        from modelpad.fields.picture import read_picture, reduce_depth
 
-        picture = read_picture(value, field=self.name)
+        picture = reduce_depth(read_picture(value, field=self.name))
         if picture.mode in ("RGBA", "LA", "P", "PA"):
             picture = picture.convert("RGBA")
             background = Pillow.new("RGBA", picture.size, "white")

@@ -27,7 +27,7 @@ def painter(styles: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     stop_server(running)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(painter: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=painter, timeout=30, headers={"accept": "*/*"}) as client:
         yield client
