@@ -99,6 +99,7 @@ def paint(found: ResolvedBundle, args: argparse.Namespace) -> int:
     from modelpad.engine import Session, SessionSettings
     from modelpad.engine.session import allotted_cpus
 
+    read_settings(args.set)  # reports a mistake once, and before a folder is made
     if args.json:
         raise UsageError("Pictures are not written as JSON.", hint="Write files: -o FOLDER/")
     targets = plan_files(args)

@@ -190,7 +190,7 @@ def test_bad_pictures_are_explained(http: httpx.Client) -> None:
     Image.new("1", (20_000, 20_000)).save(file, "PNG")
     huge = http.post(ADDRESS, files={"image": file.getvalue()})
     assert huge.status_code == 413
-    assert "25,000,000" in huge.json()["error"]["message"]
+    assert "too many pixels" in huge.json()["error"]["message"]
     none = http.post(ADDRESS, data={"style": "wave"})
     assert (none.status_code, none.json()["error"]["field"]) == (422, "image")
 
