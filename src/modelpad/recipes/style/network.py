@@ -4,8 +4,9 @@ An encoder, residual blocks at an eighth of the size, and a decoder that adds th
 (after Johnson et al., 2016, "Perceptual losses for real-time style transfer"). Every normalisation
 has a scale and a shift for each style (Dumoulin et al., 2017, "A learned representation for
 artistic style"), so one network paints in many styles, and mixes them by mixing these numbers.
-Zero padding and nearest-neighbour upsampling cost next to nothing in ONNX Runtime, and pixel
-shuffling replaces the convolutions at full size.
+Borders are padded with the nearest pixel: with zeros, the network learns to see them, and paints a
+frame around every picture. Nearest-neighbour upsampling costs next to nothing in ONNX Runtime, and
+pixel shuffling replaces the convolutions at full size.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Layer(nn.Module):
 
     def __init__(self, taken: int, given: int, styles: int, side: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(taken, given, side, stride, padding=side // 2, bias=False)
+        self.conv = convolve(taken, given, side, stride, bias=False)
         self.norm = Norm(given, styles)
 
     def forward(self, maps: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
@@ -82,7 +83,7 @@ class Painter(nn.Module):
         """`widths` are the channels at a half, a quarter and an eighth of the picture's sides."""
         super().__init__()
         half, quarter, eighth = widths
-        self.stem = nn.Conv2d(3, half, stem, 2, padding=stem // 2)
+        self.stem = convolve(3, half, stem, 2)
         self.down = Layer(half, quarter, styles, stride=2)
         self.deep = Layer(quarter, eighth, styles, stride=2)
         self.blocks = nn.ModuleList(Block(eighth, styles) for _ in range(blocks))
@@ -90,7 +91,7 @@ class Painter(nn.Module):
         self.up = Layer(quarter, quarter, styles)
         self.thin = nn.Conv2d(quarter, half, 1)
         self.top = Layer(half, half, styles)
-        self.paint = nn.Conv2d(half, 12, 3, padding=1)
+        self.paint = convolve(half, 12, 3)
         with torch.no_grad():  # all four pixels of a group start alike: no checkerboard
             self.paint.weight.copy_(self.paint.weight[::4].repeat_interleave(4, dim=0))
             self.paint.bias.copy_(self.paint.bias[::4].repeat_interleave(4))
@@ -109,6 +110,12 @@ class Painter(nn.Module):
         maps = torch.relu(self.top(half + enlarge(self.thin(maps)), style))
         pixels = functional.pixel_shuffle(self.paint(maps), 2)
         return 127.5 + AMPLITUDE * torch.tanh(pixels)
+
+
+def convolve(taken: int, given: int, side: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the size, or divides it by the stride."""
+    padding = side // 2
+    return nn.Conv2d(taken, given, side, stride, padding, bias=bias, padding_mode="replicate")
 
 
 def enlarge(maps: torch.Tensor) -> torch.Tensor:
