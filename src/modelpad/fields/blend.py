@@ -60,7 +60,8 @@ class Blend:
         total = weights.sum()
         if not 0 < total < math.inf:
             raise self._invalid("has no weight above 0", repr(value)[:60])
-        return (weights / total).astype(np.float32)
+        shares: NDArray[np.float32] = (weights / total).astype(np.float32)
+        return shares
 
     def encode(self, array: NDArray[np.generic]) -> dict[str, float]:
         """The weights above 0 by name."""

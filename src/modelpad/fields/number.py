@@ -108,6 +108,7 @@ class Number:
         return None
 
     def to_dict(self) -> dict[str, Json]:
+        default: dict[str, Json] = {} if self.default is None else {"default": self.default}
         return {
             "name": self.name,
             "kind": self.kind,
@@ -117,7 +118,8 @@ class Number:
             "maximum": self.maximum,
             "whole": self.whole,
             "nullable": self.nullable,
-        } | ({} if self.default is None else {"default": self.default})
+            **default,
+        }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Number:
