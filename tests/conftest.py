@@ -49,6 +49,15 @@ def digits() -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def styles(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a bundle that paints pictures, untrained."""
+    pytest.importorskip("torch")
+    from tests.style_parts import write_styles
+
+    return str(write_styles(tmp_path_factory.mktemp("styles")))
+
+
+@pytest.fixture(scope="session")
 def data_root() -> Path:
     roots = os.environ.get("MODELPAD_DATA", "").split(os.pathsep)
     for root in roots:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpad.errors import InvalidInput, TooLarge
-from modelpad.fields import Choice, Field, Label, Number, Score, Signature, Tensor, Text
+from modelpad.fields import Blend, Choice, Field, Label, Number, Score, Signature, Tensor, Text
 from modelpad.fields.csv_table import CsvTable, RowReader, parse_row, read_samples, write_row
 
 AGE, CITY = Number("age"), Choice("city", ("Bern", "Basel"))
@@ -78,6 +78,15 @@ def test_a_wrong_header_is_explained(header: str, words: list[str]) -> None:
         open_table(header)
     for word in words:
         assert word in caught.value.words
+
+
+def test_columns_with_a_default_may_be_missing() -> None:
+    style, strength = Blend("style", ("wave", "scream")), Number("strength", default=0.5)
+    signature = Signature((Number("age"), style, strength), (Score("risk"),))
+    table = CsvTable.open("strength,age", signature)
+    assert table.read(["0.25", "30"]) == {"strength": "0.25", "age": "30"}
+    with pytest.raises(InvalidInput, match="Missing columns: age"):
+        CsvTable.open("style", signature)
 
 
 def test_a_row_of_another_length_is_rejected() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelpad.errors import BundleInvalid, InvalidInput, TooLarge
 from modelpad.fields import (
+    Blend,
     Choice,
     Field,
     Image,
@@ -34,6 +35,8 @@ FIELDS: list[Field] = [
     Number("income", nullable=True),
     Choice("city", ("Bern", "Basel")),
     Choice("grade", (1, 2), allow_other=True),
+    Blend("style", ("wave", "scream")),
+    Number("strength", minimum=0, maximum=1, default=0.5),
 ]
 
 

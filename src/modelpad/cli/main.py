@@ -23,6 +23,7 @@ COMMANDS = {
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
+    "style": "paint a photograph like a painting, by optimisation",
     "serve": "serve models on a web page and an API",
     "deploy": "write a folder that a cloud platform, Docker or Kubernetes takes as it is",
     "bench": "measure how fast this machine serves a model",

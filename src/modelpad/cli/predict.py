@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from modelpad.foreign_json import Json, load_json
 if TYPE_CHECKING:
     from modelpad.engine import ModelSession, Session
     from modelpad.engine.text import TextSession
+    from modelpad.fields import Field
     from modelpad.store import ResolvedBundle
 
 EXAMPLE = """example:
@@ -26,6 +28,8 @@ EXAMPLE = """example:
   modelpad predict iris '[5.1, 3.5, 1.4, 0.2]'
   modelpad predict loans rows.csv -o predictions.csv
   modelpad predict writer "My favorite part was when" --words 50
+  modelpad predict styles *.jpg -o painted/ --set style=wave --set strength=0.8
+  modelpad predict styles - --format jpeg < cat.jpg > painted.jpg
 """
 
 
@@ -41,11 +45,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="a file; for text and numbers also the text or the JSON itself. Each row of a .csv"
-        " file is an input; its header names the model's inputs",
+        help="a file, or - for standard input; for text and numbers also the text or the JSON"
+        " itself. Each row of a .csv file is an input; its header names the model's inputs",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write the predictions of a .csv file"
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="where to write the predictions of a .csv file, or pictures: a folder or one file",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="another input of the model, the same for each INPUT",
+    )
+    parser.add_argument(
+        "--format", metavar="png|jpeg|webp", help="of pictures (default: as the output's name)"
+    )
+    parser.add_argument(
+        "--quality", metavar="N", default="90", help="of JPEG and WebP (default: %(default)s)"
     )
     add_text_options(parser)
     add_store_option(parser)
@@ -54,9 +74,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one prediction per line. An input that fails is reported on standard error."""
+    found = find_model(args.model, Settings.from_environment(args))
+    if found.bundle.manifest.signature.is_picture and not is_table(args.inputs[0]):
+        return paint(found, args)
     if args.output and (len(args.inputs) > 1 or not is_table(args.inputs[0])):
         raise UsageError("--output is for the predictions of one CSV file.", hint="Give one .csv.")
-    found = find_model(args.model, Settings.from_environment(args))
     session = open_session(found)
     writer = find_writer(session)
     if writer is None:
@@ -67,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             if is_table(given):
                 failed |= predict_file(session, found, given, args)
                 continue
-            values = read_values(session, given)
+            values = read_values(session, given, args.set)
             if writer is not None:
                 write_text(writer, found, str(next(iter(values.values()))), args)
                 continue
@@ -101,6 +123,20 @@ def find_writer(session: Session | TextSession) -> TextSession | None:
     return session if session.sequence.generates else None
 
 
+def paint(found: ResolvedBundle, args: argparse.Namespace) -> int:
+    """Writes a picture for each input, on all cores."""
+    from modelpad.cli.picture_files import paint_files, plan_files
+    from modelpad.engine import Session, SessionSettings
+    from modelpad.engine.session import allotted_cpus
+
+    read_settings(args.set)  # reports a mistake once, and before a folder is made
+    if args.json:
+        raise UsageError("Pictures are not written as JSON.", hint="Write files: -o FOLDER/")
+    targets = plan_files(args)
+    session = Session(found.bundle, SessionSettings(threads=allotted_cpus()))
+    return FAILED if paint_files(session, args, targets) else DONE
+
+
 def is_table(given: str) -> bool:
     """Whether an argument is a file of rows."""
     return given.lower().endswith(".csv")
@@ -128,11 +164,21 @@ def predict_file(
     return counts.failed > 0
 
 
-def read_values(session: ModelSession, given: str) -> dict[str, object]:
-    """The input values for one argument; several are a JSON object. Raises `InvalidInput`."""
-    names = [field.name for field in session.signature.inputs]
+def read_values(
+    session: ModelSession, given: str, settings: Sequence[str] = ()
+) -> dict[str, object]:
+    """The input values for one argument; several are a JSON object. Raises `InvalidInput`.
+
+    `settings` are other inputs as `NAME=VALUE`.
+    """
+    others = read_settings(settings)
+    signature = session.signature
+    wanted = [field for field in signature.required_inputs if field.name not in others]
+    if not signature.required_inputs:
+        wanted = [field for field in signature.inputs if field.name not in others][:1]
+    names = [field.name for field in wanted]
     if len(names) == 1:
-        return {names[0]: read_input(session, given)}
+        return {names[0]: read_input(wanted[0], given), **others}
     value = read_json(read_text(given))
     if not isinstance(value, dict):
         raise InvalidInput(
@@ -141,35 +187,50 @@ def read_values(session: ModelSession, given: str) -> dict[str, object]:
             expected=", ".join(names),
             got=given[:60],
         )
-    return dict(value)
+    return {**value, **others}
 
 
-def read_input(session: ModelSession, given: str) -> object:
+def read_settings(texts: Sequence[str]) -> dict[str, object]:
+    """The inputs in `NAME=VALUE`. Raises `UsageError`."""
+    found: dict[str, object] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {text} sets nothing.", hint="Write --set NAME=VALUE.")
+        found[name] = value
+    return found
+
+
+def read_input(field: Field, given: str) -> object:
     """The value of the only input: a file's content, or the text or JSON itself.
 
     Raises:
         InvalidInput: an image file cannot be read, or the value is not UTF-8 or JSON.
     """
-    kind = session.signature.inputs[0].kind
-    if kind in ("sketch", "image"):
+    if field.kind in ("sketch", "image"):
         try:
-            return Path(given).read_bytes()
+            return sys.stdin.buffer.read() if given == "-" else Path(given).read_bytes()
         except OSError as error:
             raise InvalidInput(
                 f"The file cannot be read: {error.strerror}.",
                 hint="Give the path of an image.",
-                field=session.signature.inputs[0].name,
+                field=field.name,
                 expected="the path of an image",
                 got=given,
             ) from error
     text = read_text(given)
-    return text if kind in ("text", "number", "choice") else read_json(text)
+    return text if field.kind in ("text", "number", "choice", "blend") else read_json(text)
 
 
 def read_text(given: str) -> str:
-    """The content of a file of that name, or the argument itself. Raises `InvalidInput`."""
+    """The content of a file of that name, or the argument itself; `-` is standard input.
+
+    Raises `InvalidInput`.
+    """
     path = Path(given)
     try:
+        if given == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
         return path.read_text("utf-8") if path.is_file() else given
     except UnicodeDecodeError as error:
         raise InvalidInput("The file is not valid UTF-8.", hint="Save it as UTF-8.") from error

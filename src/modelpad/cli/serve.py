@@ -323,7 +323,8 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
 
     commands = []
     for model in models:
-        field = model.bundle.manifest.signature.inputs[0]
+        signature = model.bundle.manifest.signature
+        field = signature.inputs[0]
         target = f"{url}/predict/{model.name}"
         samples = [sample.inputs.get(field.name, {}) for sample in model.bundle.manifest.samples]
         files = [str(sample["file"]) for sample in samples if "file" in sample]
@@ -333,5 +334,6 @@ def write_examples(url: str, models: ModelTable) -> list[str]:
             picture = f"{url}/models/{model.name}/files/{quote(files[0])}"
             form = shlex.quote(f"{field.name}=@-")  # the bundle chose the name, and this is a shell
             if form.isprintable():
-                commands.append(f"curl -s {picture} | curl -F {form} {target}")
+                output = " -o picture.jpg" if signature.is_picture else ""
+                commands.append(f"curl -s {picture} | curl -F {form} {target}{output}")
     return commands

@@ -135,13 +135,17 @@ class TorchSource:
         framework: str = "pytorch",
         request: ImportRequest | None = None,
         by_name: bool = False,
+        by_trace: bool = False,
     ) -> None:
         """`model` is the kind of model, for its facts. `by_name` passes inputs as keywords.
+
+        `by_trace` is for a module that tracing is known to export, which is faster.
 
         Raises `ConversionFailed` if the module cannot be run on the inputs.
         """
         torch = load_torch()
-        self.module, self.framework, self._by_name = module, framework, by_name
+        self.module, self.framework = module, framework
+        self._by_name, self._by_trace = by_name, by_trace
         if getattr(module, "training", False):
             module.eval()
         self.inputs, self._sizes = tuple(inputs), fill_sizes(inputs, request or ImportRequest())
@@ -167,7 +171,11 @@ class TorchSource:
         """The graph, with all axes dynamic that are free."""
         flat, scripted = self._flatten(), hasattr(self.module, "inlined_graph")
         return export_module(
-            flat, self.inputs, self.outputs, self._sizes, dynamo_first=not scripted
+            flat,
+            self.inputs,
+            self.outputs,
+            self._sizes,
+            dynamo_first=not (scripted or self._by_trace),
         )
 
     def hard_samples(self) -> Sequence[Arrays]:

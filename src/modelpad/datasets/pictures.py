@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.fields.image import Image as ImageField
+from modelpad.fields.picture import reduce_depth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -120,12 +121,7 @@ def flatten_picture(picture: Image, channels: int | None) -> Image:
     """An image of any mode as grey ("L") or "RGB", on white where it is transparent."""
     from PIL import Image
 
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("it holds NaN or infinity")
-        scale = 255 / 65_535 if values.max(initial=0) > 255 else 1.0
-        picture = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    picture = reduce_depth(picture)
     if picture.has_transparency_data:
         grey = picture.mode in ("LA", "La")
         drawn = picture.convert("RGBA")

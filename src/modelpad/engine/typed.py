@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.field import default_of
+from modelpad.fields.image import Image
 from modelpad.fields.label import Label
 from modelpad.fields.steps import apply_steps
 
@@ -32,6 +34,8 @@ class TypedInputs:
     ) -> None:
         """`read` reads the tokenizers' files; each is loaded when it is first used."""
         self._names = [field.name for field in fields]
+        defaults = {field.name: default_of(field) for field in fields}
+        self._defaults = {name: value for name, value in defaults.items() if value is not None}
         self._groups = group_by_tensor(fields, bindings)
         self.axes = {
             tensor: binding.batch_axis for binding in bindings for tensor in binding.tensors
@@ -44,6 +48,7 @@ class TypedInputs:
 
         Raises `InvalidInput` if a field is missing, unknown or invalid.
         """
+        values = self._defaults | dict(values) if self._defaults else values
         check_fields(values, self._names)
         arrays: Arrays = {}
         for tensor, group in self._groups.items():
@@ -118,10 +123,16 @@ class TypedOutputs:
         }
 
     def encode_small(self, outputs: Mapping[str, Array]) -> dict[str, object]:
-        """Like `encode`, but tensors of more than `LARGE_ARRAY` elements stay arrays."""
+        """Like `encode`, but pictures, and tensors of over `LARGE_ARRAY` elements, stay arrays.
+
+        Pictures are uint8 (height, width, channels): who responds encodes them, if at all.
+        """
         encoded: dict[str, object] = {}
         for field, binding in self._pairs:
             item = _take(outputs, binding, 0)
+            if isinstance(field, Image):
+                encoded[field.name] = field.to_pixels(item)
+                continue
             large = field.kind == "tensor" and item.size > LARGE_ARRAY
             encoded[field.name] = item if large else self._encode(field, item, outputs, 0)
         return encoded

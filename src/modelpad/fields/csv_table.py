@@ -105,7 +105,7 @@ class CsvTable:
 
     @classmethod
     def open(cls, header: str, signature: Signature) -> CsvTable:
-        """Reads the header, which names every input field, in any order.
+        """Reads the header, which names every input field without a default, in any order.
 
         Raises:
             InvalidInput: a column is missing, unknown or given twice; the message names it.
@@ -113,7 +113,7 @@ class CsvTable:
         names = tuple(parse_row(header.removeprefix("\ufeff")))
         fields = {each.name: each for each in signature.inputs}
         known = [name if name in fields else name.strip() for name in names]
-        _check_names(known, [*fields])
+        _check_names(known, [*fields], [each.name for each in signature.required_inputs])
         return cls(names, tuple(fields[name] for name in known), signature.outputs)
 
     def write_header(self) -> str:
@@ -179,11 +179,14 @@ def _read_value(each: Field, cell: str) -> object:
     return each.encode(each.decode(cell)) if each.kind in ("number", "choice") else cell
 
 
-def _check_names(names: Sequence[str], fields: Sequence[str]) -> None:
+def _check_names(
+    names: Sequence[str], fields: Sequence[str], required: Sequence[str] | None = None
+) -> None:
+    """Raises `InvalidInput` unless there is one column for each field, by default of all."""
     counts = Counter(names)
     known = {*fields}
     unknown = [name for name in counts if name not in known]
-    missing = [name for name in fields if name not in counts]
+    missing = [name for name in (fields if required is None else required) if name not in counts]
     twice = [name for name in fields if counts[name] > 1]
     if not (unknown or missing or twice):
         return

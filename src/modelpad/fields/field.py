@@ -51,6 +51,11 @@ class Field(Protocol):
         """The field's entry in a manifest."""
 
 
+def default_of(field: Field) -> object:
+    """What a field stands for in a request without it; None if it must be given."""
+    return getattr(field, "default", None)
+
+
 def invalid_value(
     name: str, problem: str, *, expected: str, got: str, hint: str = ""
 ) -> InvalidInput:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
+from modelpad.fields.picture_format import PictureFormat
 from modelpad.foreign_json import Json, integer_at, optional_integer_at, text_at
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ class Image:
             return Tensor(self.name, "float32", shape).decode(value).astype(np.float32)
         from PIL import Image as Pillow
 
-        from modelpad.fields.picture import read_picture
+        from modelpad.fields.picture import read_picture, reduce_depth
 
-        picture = read_picture(value, field=self.name)
+        picture = reduce_depth(read_picture(value, field=self.name))
         if picture.mode in ("RGBA", "LA", "P", "PA"):
             picture = picture.convert("RGBA")
             background = Pillow.new("RGBA", picture.size, "white")
@@ -99,20 +100,15 @@ class Image:
         return picture.crop((left, top, left + width, top + height))
 
     def encode(self, array: NDArray[np.generic]) -> str:
-        """A PNG `data:` URL of pixels (height, width, channels), 0..255."""
-        import base64
+        """A PNG `data:` URL of pixels (height, width, channels), 0..255. Raises as `to_pixels`."""
+        return self.write_url(self.to_pixels(array))
 
-        return "data:image/png;base64," + base64.b64encode(self.encode_png(array)).decode("ascii")
-
-    def encode_png(self, array: NDArray[np.generic]) -> bytes:
-        """A PNG file of pixels (height, width, channels), rounded and clipped to 0..255.
+    def to_pixels(self, array: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Pixels (height, width, channels), rounded and clipped to 0..255.
 
         Raises `InvalidInput` for another shape, or channels other than 1 and 3.
         """
-        import io
-
         import numpy as np
-        from PIL import Image as Pillow
 
         if array.ndim != 3 or array.shape[2] not in (1, 3):
             raise InvalidInput(
@@ -121,11 +117,20 @@ class Image:
                 expected="(height, width, 1 or 3)",
                 got=str(array.shape),
             )
-        pixels = np.clip(np.rint(array.astype(np.float32)), 0, 255).astype(np.uint8)
-        picture = Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        return file.getvalue()
+        pixels: NDArray[np.uint8] = np.clip(np.rint(array.astype(np.float32)), 0, 255).astype(
+            np.uint8
+        )
+        return pixels
+
+    def write_url(self, pixels: NDArray[np.uint8]) -> str:
+        """A PNG `data:` URL of what `to_pixels` returns."""
+        import base64
+
+        return "data:image/png;base64," + base64.b64encode(PictureFormat().encode(pixels)).decode()
+
+    def encode_png(self, array: NDArray[np.generic]) -> bytes:
+        """A PNG file of pixels. Raises as `to_pixels`."""
+        return PictureFormat().encode(self.to_pixels(array))
 
     def schema(self) -> dict[str, Json]:
         """A base64 string, a `data:` URL, or nested lists."""

@@ -27,6 +27,7 @@ INT64 = range(-(2**63), 2**63)
 class Number:
     """One finite number from `minimum` to `maximum`, both inclusive; missing is NaN if `nullable`.
 
+    A request may leave out one with a `default`.
     The array is 0-dimensional: int64 for a `whole` number that may not be missing, else float64.
     """
 
@@ -36,6 +37,7 @@ class Number:
     maximum: float | None = None
     whole: bool = False
     nullable: bool = False
+    default: float | None = None
 
     kind: ClassVar[str] = "number"
     widget: ClassVar[str] = "number"
@@ -46,6 +48,11 @@ class Number:
                 raise ValueError(f"{name} must be a finite number, not {bound}")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"minimum {self.minimum} is larger than maximum {self.maximum}")
+        if self.default is not None:
+            try:
+                self.decode(self.default)
+            except InvalidInput as error:
+                raise ValueError(f"the default {self.default}: {error}") from None
 
     def decode(self, value: object) -> NDArray[np.float64] | NDArray[np.int64]:
         """A JSON number, or text as in a form or a CSV, as a 0-dimensional array.
@@ -93,12 +100,15 @@ class Number:
             schema["minimum"] = self.minimum
         if self.maximum is not None:
             schema["maximum"] = self.maximum
+        if self.default is not None:
+            schema["default"] = self.default
         return schema | ({"description": f"in {self.unit}"} if self.unit else {})
 
     def preparation(self) -> None:
         return None
 
     def to_dict(self) -> dict[str, Json]:
+        default: dict[str, Json] = {} if self.default is None else {"default": self.default}
         return {
             "name": self.name,
             "kind": self.kind,
@@ -108,6 +118,7 @@ class Number:
             "maximum": self.maximum,
             "whole": self.whole,
             "nullable": self.nullable,
+            **default,
         }
 
     @classmethod
@@ -119,6 +130,7 @@ class Number:
             maximum=optional_number_at(record, "maximum"),
             whole=boolean_at(record, "whole"),
             nullable=boolean_at(record, "nullable"),
+            default=optional_number_at(record, "default"),
         )
 
     def _read(self, value: object) -> float | int | None:

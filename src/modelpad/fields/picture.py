@@ -74,6 +74,23 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
     return picture
 
 
+def reduce_depth(picture: Picture) -> Picture:
+    """A picture of more than 8 bits in 8 of them; what exceeds 255 is taken for 16 bits.
+
+    Raises `ValueError` if it contains NaN or infinity.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if not (picture.mode.startswith("I") or picture.mode == "F"):
+        return picture
+    values = np.asarray(picture, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinity")
+    scale = 255 / 65_535 if values.max(initial=0) > 255 else 1.0
+    return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+
+
 def picture_bytes(value: object, *, field: str) -> bytes:
     """`value` itself if it is bytes, else decoded from base64 or a `data:` URL.
 

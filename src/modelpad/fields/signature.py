@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelpad.errors import BundleInvalid
-from modelpad.fields.field import Field, check_sizes
+from modelpad.fields.field import Field, check_sizes, default_of
+from modelpad.fields.image import Image
 from modelpad.fields.kinds import field_from_dict
 from modelpad.fields.label import Label
 from modelpad.fields.steps import Step, read_steps, step_to_dict
@@ -112,6 +113,16 @@ class Signature:
         for label in self._labels:
             if label.heatmap is not None and label.heatmap.over not in names:
                 raise ValueError(f"the heat map is over {label.heatmap.over!r}, which is no input")
+
+    @property
+    def required_inputs(self) -> tuple[Field, ...]:
+        """The inputs without a default."""
+        return tuple(each for each in self.inputs if default_of(each) is None)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the only output is a picture."""
+        return len(self.outputs) == 1 and isinstance(self.outputs[0], Image)
 
     @property
     def companion_tensors(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from modelpad.training.recipe import Recipe
 RECIPES: dict[str, str] = {
     "digits": "modelpad.recipes.digits",
     "images": "modelpad.recipes.images",
+    "style": "modelpad.recipes.style",
     "xray": "modelpad.recipes.xray",
 }
 

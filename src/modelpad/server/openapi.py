@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
-from modelpad.fields import Label
+from modelpad.fields import Label, Signature
+from modelpad.fields.picture_format import MEDIA_TYPES, QUALITY
 from modelpad.foreign_json import list_at, object_at
 from modelpad.server import errors
 from modelpad.server.http.messages import JSON, ServerLimits
@@ -50,6 +51,20 @@ ERRORS: dict[object, str] = {
     errors.respond_error: "Error",
     openai_errors.write_error: "OpenAIError",
 }
+PICTURE_PARAMETERS = [
+    {
+        "name": "format",
+        "in": "query",
+        "description": "the response's format; by default as in `Accept`",
+        "schema": {"type": "string", "enum": [*MEDIA_TYPES, "json"]},
+    },
+    {
+        "name": "quality",
+        "in": "query",
+        "description": "of JPEG and WebP",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": QUALITY},
+    },
+]
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 
@@ -212,27 +227,37 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         field.name: {"type": "string", "format": "binary"} if field.kind in PICTURES else TEXT
         for field in signature.inputs
     }
+    required = signature.required_inputs or signature.inputs
+    names = [field.name for field in required]
     content: Schema = {
-        JSON: {"schema": make_object(inputs)},
-        "multipart/form-data": {"schema": make_object(form)},
+        JSON: {"schema": make_object(inputs) | {"required": names}},
+        "multipart/form-data": {"schema": make_object(form) | {"required": names}},
         CSV: {"schema": TEXT},
     }
-    if len(signature.inputs) == 1 and signature.inputs[0].kind in PICTURES:
+    if len(required) == 1 and required[0].kind in PICTURES:
         content |= {kind: {} for kind in ("image/png", "image/jpeg", "image/webp")}
-    if len(signature.inputs) == 1 and signature.inputs[0].kind == "text":
+    if len(required) == 1 and required[0].kind == "text":
         content["text/plain"] = {"schema": TEXT}
     return {
         "operationId": f"predict_{model.name}",
         "summary": f"{model.bundle.manifest.title or model.name}: one prediction",
         "description": model.bundle.manifest.summary
         + f" Bodies may have up to {limits.body_bytes:,} bytes.",
+        "parameters": PICTURE_PARAMETERS if signature.is_picture else [],
         "requestBody": {"required": True, "content": content},
         "responses": _describe_responses(
-            {JSON: _describe_prediction(model), CSV: TEXT},
+            {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature),
             {"401", "404", "422", *PREDICTION_FAILURES},
             route,
         ),
     }
+
+
+def _describe_files(signature: Signature) -> Schema:
+    """The files that a model responds with whose only output is a picture."""
+    if not signature.is_picture:
+        return {}
+    return {kind: {"type": "string", "format": "binary"} for kind in MEDIA_TYPES.values()}
 
 
 def _describe_prediction(model: ServedModel) -> Schema:

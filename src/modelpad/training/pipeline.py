@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.bundle.samples import add_input
 from modelpad.convert import Proved, TensorSpec, prove
@@ -140,7 +142,7 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
     tensors = {plan.field.name: plan.spec.name for plan in trained.inputs}
     count = min(len(values) for values in trained.proof.values())
     items = [
-        {tensors[name]: values[index] for name, values in trained.proof.items()}
+        {tensors[name]: np.asarray(values[index]) for name, values in trained.proof.items()}
         for index in range(count)
     ]
     reference = Reference(trained.source, items)

@@ -28,7 +28,7 @@ const later = (check, onChange) => {
 
 export const numberInput = (field, onChange) => {
   const whole = field.whole && Number.isInteger(field.minimum ?? 0);
-  const input = make("input", { type: "number", id: `cell-${count++}`, step: whole ? 1 : "any", min: field.minimum, max: field.maximum,
+  const input = make("input", { type: "number", id: `cell-${count++}`, step: whole ? 1 : "any", min: field.minimum, max: field.maximum, value: field.default ?? "",
     placeholder: [range(field), field.nullable ? "may be empty" : ""].filter(Boolean).join("; "), autocomplete: "off" });
   const { element, check } = cell(field, input);
   input.addEventListener("input", later(check, onChange));
@@ -40,7 +40,7 @@ export const numberInput = (field, onChange) => {
       // A whole number that JavaScript would round is sent as text, which the server reads too.
       return field.whole && !Number.isSafeInteger(input.valueAsNumber) ? input.value : input.valueAsNumber;
     },
-    show: (sample) => { input.value = sample ?? ""; check(); onChange(); },
+    show: (sample) => { input.value = sample ?? field.default ?? ""; check(); onChange(); },
   };
 };
 
@@ -48,14 +48,15 @@ export const numberInput = (field, onChange) => {
 export const choiceInput = (field, onChange) => (field.allow_other ? openChoice : closedChoice)(field, onChange);
 
 const closedChoice = (field, onChange) => {
-  const select = make("select", { id: `cell-${count++}` }, make("option", { value: "" }, "Choose …"),
+  const first = field.kind === "blend" ? field.choices[0] : undefined; // its default
+  const select = make("select", { id: `cell-${count++}` }, first === undefined ? make("option", { value: "" }, "Choose …") : null,
     field.choices.map((choice, index) => make("option", { value: index }, choice === "" ? "(empty)" : String(choice))));
   const { element } = cell(field, select);
   select.addEventListener("change", onChange);
   return {
     element,
     read: () => (select.value === "" ? undefined : field.choices[Number(select.value)]),
-    show: (sample) => { const index = field.choices.indexOf(sample); select.value = index < 0 ? "" : String(index); onChange(); },
+    show: (sample) => { const index = field.choices.indexOf(sample ?? first); select.value = index < 0 ? "" : String(index); onChange(); },
   };
 };
 

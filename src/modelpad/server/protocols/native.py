@@ -1,14 +1,15 @@
 """The native API: `POST /predict/{model}` with whatever is handy.
 
 JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*` or `text/plain`
-body, or a `data:` URL. The response is typed JSON, the same for each of these. Lists and JSON lines
-are in `native_items`, tables in `native_csv`.
+body, or a `data:` URL. The response is typed JSON, the same for each of these, or a picture's file
+(`native_pictures`). Lists and JSON lines are in `native_items`, tables in `native_csv`.
 """
 
 from __future__ import annotations
 
 from modelpad.errors import InvalidInput
 from modelpad.fields import Signature
+from modelpad.fields.picture_format import PictureFormat
 from modelpad.server.backend import Backend
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.http.json_stream import holds_array, respond_stream
@@ -24,6 +25,7 @@ from modelpad.server.protocols.native_items import (
     predict_list,
     write_outputs,
 )
+from modelpad.server.protocols.native_pictures import choose_format, respond_picture
 from modelpad.server.routing import Names, Operation, Route, find_model
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -59,7 +61,7 @@ async def predict_query(backend: Backend, request: Request, names: Names) -> Res
     return await backend.inference.predict(model, QUERY, request)
 
 
-def read_query(model: ServedModel, request: Request) -> Inputs[None]:
+def read_query(model: ServedModel, request: Request) -> Inputs[PictureFormat | None]:
     """The values in the query. Raises `InvalidInput` if there are none."""
     values: dict[str, object] = {**request.query()}
     if not values:
@@ -73,17 +75,23 @@ def read_query(model: ServedModel, request: Request) -> Inputs[None]:
     return Inputs(values=values, options=None)
 
 
-def read(model: ServedModel, request: Request, body: bytes) -> Inputs[None]:
-    """One item's values. Raises as `read_values`."""
-    values = read_values(request, body, model.bundle.manifest.signature)
+def read(model: ServedModel, request: Request, body: bytes) -> Inputs[PictureFormat | None]:
+    """One item's values. Raises as `read_values` and `choose_format`."""
+    signature = model.bundle.manifest.signature
+    values = read_values(request, body, signature)
     if model.text is not None and request.query_string:
         values = {**request.query(), **values}  # such as ?words=50 beside a plain text
-    return Inputs(values=values, options=None, held_bytes=request.reservation.size)
+    wanted = choose_format(request, values, signature)
+    return Inputs(values=values, options=wanted, held_bytes=request.reservation.size)
 
 
-async def write(model: ServedModel, inputs: Inputs[None], outputs: Outputs) -> Response:
-    """The response; large arrays are written in pieces."""
-    record = {"model": model.name, "version": model.version} | write_outputs(model, outputs)
+async def write(
+    model: ServedModel, inputs: Inputs[PictureFormat | None], outputs: Outputs
+) -> Response:
+    """The response: a picture's file, or JSON, in which large arrays are written in pieces."""
+    if inputs.options is not None:
+        return await respond_picture(model, outputs, inputs.options)
+    record = {"model": model.name, "version": model.version} | await write_outputs(model, outputs)
     return respond_stream(record, outputs) if holds_array(record) else respond_json(record)
 
 

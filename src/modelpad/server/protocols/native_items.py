@@ -21,6 +21,7 @@ from modelpad.server.http.json_stream import holds_array, respond_parts, stream
 from modelpad.server.http.messages import Request, Response, encode_json, parse_json
 from modelpad.server.inference import Inference
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.native_pictures import write_pictures
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl")
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -46,7 +47,7 @@ async def write_item(
     model: ServedModel, inputs: Inputs[None], outputs: Outputs
 ) -> dict[str, object]:
     """An item's JSON."""
-    return write_outputs(model, outputs)
+    return await write_outputs(model, outputs)
 
 
 ITEM = Codec(read_item, write_item)
@@ -127,12 +128,13 @@ async def respond_list(model: ServedModel, written: AsyncIterator[dict[str, obje
     return await respond_parts(write_list())
 
 
-def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, object]:
+async def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, object]:
     """A prediction's JSON: a single label is flat, anything else is below `outputs`."""
-    fields = model.bundle.manifest.signature.outputs
+    signature = model.bundle.manifest.signature
+    fields = signature.outputs
     if len(fields) == 1 and fields[0].kind == "label":
         return dict(outputs[fields[0].name])
-    return {"outputs": outputs}
+    return {"outputs": await write_pictures(signature, outputs)}
 
 
 def name_values(value: Json | Mapping[str, object], signature: Signature) -> dict[str, object]:
@@ -146,16 +148,17 @@ def name_values(value: Json | Mapping[str, object], signature: Signature) -> dic
 
 
 def only_input(signature: Signature) -> Field:
-    """The one input. Raises `InvalidInput` when there are several."""
-    if len(signature.inputs) != 1:
-        names = ", ".join(field.name for field in signature.inputs)
+    """The one input that must be given. Raises `InvalidInput` when there are several."""
+    required = signature.required_inputs or signature.inputs
+    if len(required) != 1:
+        names = ", ".join(field.name for field in required)
         raise InvalidInput(
             "This model has several inputs, so each must be named.",
             hint=f"Send a JSON object or a form with: {names}.",
             expected=names,
             got="one value without a name",
         )
-    return signature.inputs[0]
+    return required[0]
 
 
 async def _read_lines(request: Request) -> Items:
