@@ -22,6 +22,7 @@ from modelpad.convert.conversion import task_name
 from modelpad.convert.plans import make_signature
 from modelpad.convert.prove import Claim
 from modelpad.convert.reference import Reference
+from modelpad.datasets.catalogue import CATALOGUE
 from modelpad.errors import MissingExtra
 from modelpad.fields import Label
 from modelpad.fields.arrays import Array
@@ -91,7 +92,7 @@ def train(
         warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
             run.print(f"Warning: {warning}")
-        entry = None if store is None else store.push(bundle)
+        entry = None if store is None else _push(store, bundle, request)
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
@@ -117,6 +118,15 @@ def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
     bundle = write_bundle(target, manifest, files)
     shutil.rmtree(scratch)
     return bundle
+
+
+def _push(store: LocalStore, bundle: Bundle, request: TrainRequest) -> Entry:
+    """Adds the bundle to the store, with a note of where its data is, for `modelpad promote`."""
+    entry = store.push(bundle)
+    data = Path(request.data).expanduser()
+    if request.data not in CATALOGUE and data.exists():
+        store.record_data(entry.name, entry.version, data.resolve())
+    return entry
 
 
 def explain_size(bundle: Bundle, limit: int = LARGE_BUNDLE_BYTES) -> str | None:
