@@ -18,7 +18,8 @@ from modelpad.bundle.locks import try_lock
 from modelpad.jobs import Job, JobQueue, JobRequest, WorkSettings
 from modelpad.jobs.kinds import Kind
 from modelpad.jobs.limits import choose_cpus
-from modelpad.jobs.worker import SERVERS_LOCK, JobWorker, has_servers
+from modelpad.jobs.queue import SERVERS_LOCK
+from modelpad.jobs.worker import JobWorker, has_servers
 from tests.jobs import tiny
 
 WORKER = (sys.executable, "-m", "tests.jobs.tiny", "worker")

@@ -19,6 +19,7 @@ VARIABLES = {
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",
     "MODELPAD_FEEDBACK": "where feedback is stored, as --feedback",
+    "MODELPAD_JOBS": "folder of jobs and of the pictures they train on, as --jobs",
     "MODELPAD_OTLP_ENDPOINT": "the OpenTelemetry collector for serve, as --otlp-endpoint",
     "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
     "AIP_PREDICT_ROUTE": "Vertex AI: another path for /v1/models/MODEL:predict",

@@ -26,13 +26,18 @@ class ChangeWatch:
             )
         self._seen: int | None = None
 
-    def has_changed(self) -> bool:
-        """Whether anything has changed since the last look. Raises `StoreError`."""
+    def read_version(self) -> int:
+        """A number that changes whenever anything has changed. Raises `StoreError`."""
         with translate_errors(JOBS):
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def has_changed(self) -> bool:
+        """Whether anything has changed since the last look. Raises `StoreError`."""
+        version = self.read_version()
         changed = version != self._seen
         self._seen = version
-        return bool(changed)
+        return changed
 
     def expect_change(self) -> None:
         """Makes the next look count as a change."""

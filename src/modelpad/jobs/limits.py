@@ -50,12 +50,12 @@ def confine_process(cpus: list[int], memory_bytes: int, parent: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, cpus)
-    if memory_bytes and sys.platform == "linux":
+    if sys.platform == "linux":
         import resource
 
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        if hard == resource.RLIM_INFINITY or memory_bytes < hard:
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)  # the server's own limit is inherited
+        is_lower = memory_bytes and (hard == resource.RLIM_INFINITY or memory_bytes < hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes if is_lower else hard, hard))
 
 
 def end_with_parent(parent: int) -> None:

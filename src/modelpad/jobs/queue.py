@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     import sqlite3
 
 ID_BYTES = 9
+WORKER_LOCK = ".worker.lock"  # held by the process that runs the jobs
+SERVERS_LOCK = ".servers.lock"  # shared by all servers that use them
 FOLDERS = "folders"
 KEEP_S = 7 * 24 * 3600.0
 RETRY_AFTER_S = 30
-MAX_KEY_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)

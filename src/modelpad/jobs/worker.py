@@ -32,11 +32,11 @@ from modelpad.jobs.limits import (
     resident_bytes,
     thread_environment,
 )
+from modelpad.jobs.queue import SERVERS_LOCK, WORKER_LOCK
 from modelpad.jobs.runner import LOCK, SHORT_OF_MEMORY, open_attempts
 from modelpad.jobs.settings import WorkSettings
 
 RUNNER = (sys.executable, "-m", "modelpad.jobs.runner")
-WORKER_LOCK, SERVERS_LOCK = ".worker.lock", ".servers.lock"
 OUTPUT = "errors.txt"
 TICK_S = 0.1
 SWEEP_S = 60.0

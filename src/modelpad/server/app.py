@@ -158,7 +158,7 @@ class App:
         """Raises as `check_host`, `check_origin` and `AccessControl.admit` do."""
         check_host(self.options.hosts, request.headers)
         check_origin(request.method, request.headers, self.options.origins)
-        self.backend.access.admit(
+        request.owner = self.backend.access.admit(
             request.headers, guarded=route.guarded, admin=route.admin, client=request.client
         )
 

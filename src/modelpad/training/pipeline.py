@@ -32,7 +32,7 @@ from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
 from modelpad.training.recipe import Recipe, Trained
 from modelpad.training.report import Report, write_report
-from modelpad.training.run import BUNDLE, Run, TrainRequest
+from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
@@ -66,8 +66,11 @@ def train(
     out: TextIO,
     store: LocalStore | None = None,
     data_progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
+
+    `watch` is told how far the training is.
 
     Raises:
         DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
@@ -82,12 +85,13 @@ def train(
         "limit": request.limit,
         **_flatten(asdict(options)),  # type: ignore[call-overload]
     }
-    run = Run(request, facts, out, data_progress)
+    run = Run(request, facts, out, data_progress, watch)
     start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
         run.end_training()
+        run.report(1.0, "Testing the model")
         bundle = finish(run, trained, time.monotonic() - start)
         warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
@@ -209,7 +213,7 @@ def _describe(
             **trained.source.facts,
             **_list_versions(),
         },
-        training={**training, "python": platform.python_version()},
+        training={**training, **run.request.origin, "python": platform.python_version()},
         metrics=findings.metrics,
         parity=proved.parity.to_dict(),
         samples=_add_examples(trained, files),

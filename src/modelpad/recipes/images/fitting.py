@@ -113,9 +113,9 @@ def extract_features(net: Classifier, split: Split, run: Run) -> Features:
     net.eval()
     parts = []
     with torch.no_grad():
-        for images, _ in read_batches(split, BATCH):
+        for number, (images, _) in enumerate(read_batches(split, BATCH)):
             parts.append(net.pool(net.map(torch.from_numpy(images).float())).numpy())
-            run.interrupts.release()
+            run.report(min(1.0, (number + 1) * BATCH / len(split)), "Looking at the pictures")
     return np.concatenate(parts)
 
 
