@@ -24,8 +24,8 @@ class Catalogue:
 
     `words` are the names and paths of the command line, none for every model of the store; `given`
     the bundles found by them. A name, or an alias of a name, follows the store; a path, or a
-    version of a name, stays what it was. Models that were trained on `collections` are served in any
-    case.
+    version of a name, stays what it was. Models that were trained on `collections` are always
+    served.
     """
 
     def __init__(
