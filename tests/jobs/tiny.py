@@ -1,6 +1,7 @@
-"""A kind of job that takes next to no time, the worker that runs it, and a server to kill.
+"""A kind of job that takes next to no time, and the programs that know it.
 
-`python -m tests.jobs.tiny worker SETTINGS` is as `python -m modelpad.jobs.worker SETTINGS`.
+`python -m tests.jobs.tiny worker SETTINGS` is as `python -m modelpad.jobs.worker SETTINGS`, and
+with `serve` as `modelpad serve`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ def register() -> None:
 
 def main(role: str, *arguments: str) -> None:
     register()
+    if role == "serve":
+        from modelpad.cli.main import main as run_command
+        from modelpad.server import studio
+
+        studio.WORKER = (sys.executable, "-m", "tests.jobs.tiny", "worker")
+        sys.exit(run_command(["serve", *arguments]))
     if role == "runner":
         runners.main(arguments)
     else:

@@ -17,7 +17,6 @@ from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
     FeedbackOptions,
-    ModelOptions,
     NetworkOptions,
     RunningServer,
     SecurityOptions,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modelpad.server.collector import FeedbackCollector
-    from modelpad.server.host import ModelHost
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
     from modelpad.server.studio import Studio

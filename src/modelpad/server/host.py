@@ -174,6 +174,12 @@ class ModelHost:
             if self.channel is None:
                 self.spawn(reconciler.run())
 
+    def begin_stop(self) -> None:
+        """The server accepts no more requests: it is not ready, and streams of events end."""
+        self.stopping = True
+        if self.studio is not None:
+            self.studio.stopping = True
+
     async def stop(self) -> None:
         """Stops background tasks, closes the models and flushes traces."""
         for task in self._tasks:

@@ -43,8 +43,8 @@ Event = Job | LogLine | None
 class Studio:
     """The jobs and collections of a server."""
 
-    def __init__(self, settings: WorkSettings, command: Sequence[str] = WORKER) -> None:
-        """Creates the queue's files. `command` starts a worker, given settings.
+    def __init__(self, settings: WorkSettings, command: Sequence[str] = ()) -> None:
+        """Creates the queue's files. `command` starts a worker, given settings: else `WORKER`.
 
         Raises `StoreError` if the folder cannot be used.
         """
@@ -54,7 +54,7 @@ class Studio:
         self.collections = Collections(settings.collections)
         self.stopping = False
         self.turn = asyncio.Lock()  # one at a time: a decoded picture may have a hundred megabytes
-        self._command = command
+        self._command = command or WORKER
         self._watch = ChangeWatch(self.queue.path)
         self._streams = 0
         self._servers = try_lock(settings.folder / SERVERS_LOCK, shared=True)

@@ -153,7 +153,7 @@ export const classCard = (title, pictures, studio) => {
   const source = pictureSource(`${id}-files`, element, stage, take, true);
   source.file.setAttribute("aria-label", `Pictures of ${title}`);
   const stop = () => { source.stop(); screen.replaceChildren(); };
-  const choose = make("button", { type: "button", onclick: source.choose }, "Choose files");
+  const choose = make("button", { type: "button", onclick: source.choose, title: "Choose pictures on this device" }, "Files");
   const draw = make("button", { type: "button", onclick: () => { stop(); openPad(saved, (blob) => add(blob)); } }, "Draw");
   const off = make("button", { type: "button", class: "quiet camera-off", onclick: () => { stop(); choose.focus(); } }, "Camera off");
   element.append(...[

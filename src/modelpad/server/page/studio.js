@@ -21,6 +21,7 @@ export const toModelName = (text) => text.toLowerCase().normalize("NFD").replace
 export const describeNeed = (counts, needs) => {
   const filled = counts.filter(([, count]) => count);
   const few = counts.filter(([, count]) => count < needs.pictures && (count || counts.length <= needs.classes));
+  if (!filled.length) return `Add pictures: at least ${needs.pictures} of each class.`;
   if (counts.length < needs.classes) return "Add a second class: a model tells things apart.";
   if (filled.length < needs.classes && filled.every(([, count]) => count >= needs.pictures)) {
     const empty = counts.find(([, count]) => !count);
@@ -48,7 +49,7 @@ export const showStudio = (main, { showError, findModel }) => {
   const grid = make("div", { class: "classes" });
   const need = make("p", { class: "need", id: "need" });
   const name = make("input", { id: "model-name", value: state.name, maxlength: 60, autocomplete: "off", placeholder: "my-pets", oninput: () => { state.name = name.value; save(); update(); } });
-  const called = make("span", { class: "called" });
+  const called = make("p", { class: "called" });
   const train = make("button", { type: "button", class: "main", "aria-describedby": "need", onclick: () => start() }, "Train");
   const more = make("button", { type: "button", onclick: () => { addCard(nextName()).focus(); update(); save(); } }, "Add a class");
   const afresh = make("button", { type: "button", class: "quiet", onclick: () => reset() }, "Start over");
@@ -187,14 +188,14 @@ export const showStudio = (main, { showError, findModel }) => {
 
   main.replaceChildren(
     make("div", { class: "intro" }, make("h1", {}, "New model"),
-      make("p", {}, "Show examples of two or more things, and train a model that tells them apart. The pictures are stored on the machine that runs this server, and used for nothing else.")),
+      make("p", {}, "Show examples of two or more things, and train a model that tells them apart. The pictures stay on the machine that runs this server; a few become examples on the page of the model.")),
     notice, grid,
     make("div", { class: "studio-actions" }, more, afresh),
     make("section", { class: "panel wide", "aria-label": "Training" },
       make("div", { class: "train-row" },
-        make("div", { class: "train-name" }, make("label", { for: name.id }, "Name of the model"), name, called),
+        make("div", { class: "train-name" }, make("label", { for: name.id }, "Name of the model"), name),
         train),
-      need, place),
+      called, need, place),
     status);
   load();
   return () => { end.abort(); cards.forEach((card) => card.stop()); };
