@@ -133,7 +133,7 @@ def test_a_reload_finds_the_job_and_it_is_cancelled_within_a_second(
     expect(card(page, 1).get_by_label("Name of the class")).to_have_value("cold")
     start = time.monotonic()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Cancelled. Nothing was changed.")).to_be_visible()
+    expect(page.locator(".step")).to_have_text("Cancelled. Nothing was changed.")
     assert time.monotonic() - start < 1
     assert queue.find(id).state == "cancelled"
     expect(page.get_by_role("button", name="Train")).to_be_enabled()
