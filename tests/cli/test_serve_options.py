@@ -129,7 +129,7 @@ def test_the_studio_is_off_unless_it_is_asked_for() -> None:
 
 
 def test_the_studio_is_not_for_strangers() -> None:
-    with pytest.raises(UsageError, match="lets everyone who reaches 0.0.0.0"):
+    with pytest.raises(UsageError, match=r"lets everyone who reaches 0\.0\.0\.0"):
         read("--studio", "--host", "0.0.0.0")
     assert read("--studio", "--host", "0.0.0.0", "--api-keys", "keys").studio.folder
     keys = read("--studio", "--host", "::", MODELPAD_API_KEYS="ann=annsecret")

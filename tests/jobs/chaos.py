@@ -26,7 +26,9 @@ from modelpad.jobs import JobQueue
 from tests.conftest import find_port
 
 ROOT = Path(__file__).parents[2]
-PAUSES_S = (0.5, 3.0)
+MAX_ENDS = 5  # jobs that may end between two kills
+MAX_DELAY_S = 0.3
+POLL_S = 0.05
 ENDED = """
 CREATE TABLE ended (job TEXT, state TEXT);
 CREATE TRIGGER note_end AFTER UPDATE OF state ON jobs
@@ -123,13 +125,18 @@ def run_chaos(folder: Path, count: int, seed: int = 0, limit_s: float = 3600) ->
     start = time.monotonic()
     client = threading.Thread(target=submit_all, args=(victims.port, count), daemon=True)
     client.start()
-    pauses = random.Random(seed)
+    choose = random.Random(seed)
+    ended, next_kill = 0, 1
     while time.monotonic() - start < limit_s:
-        time.sleep(pauses.uniform(*PAUSES_S))
+        time.sleep(POLL_S)
         jobs = queue.list()
-        if not client.is_alive() and all(job.is_finished for job in jobs):
+        ended = sum(job.is_finished for job in jobs)
+        if ended == count and not client.is_alive():
             break
-        victims.kill_one()
+        if ended >= next_kill:
+            next_kill = ended + choose.randint(1, MAX_ENDS)
+            time.sleep(choose.uniform(0, MAX_DELAY_S))
+            victims.kill_one()
     victims.stop()
     outcome = judge(queue, count)
     outcome.killed, outcome.seconds = dict(victims.killed), time.monotonic() - start

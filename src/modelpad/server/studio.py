@@ -161,5 +161,11 @@ class Studio:
             [*self._command, self.settings.to_json()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            env=make_environment(),
             process_group=0,  # Ctrl-C in a terminal does not reach it
         )
+
+
+def make_environment() -> dict[str, str]:
+    """The variables of a worker: without modelpad's own, which contain API keys."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MODELPAD_")}
