@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelpad.datasets.collection import Collection, Collections
+from modelpad.collection import Collection, Collections
 from modelpad.errors import InvalidInput
 from modelpad.jobs import Job, JobQueue, JobRequest, WorkSettings
 from modelpad.jobs.attempts import Attempts

@@ -36,7 +36,7 @@ class JobRequest:
     @property
     def digest(self) -> str:
         """The SHA-256 of kind and parameters, in hex."""
-        text = json.dumps([self.kind, self.params], sort_keys=True)
+        text = json.dumps([self.kind, dict(self.params)], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

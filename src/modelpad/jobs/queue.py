@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from modelpad.jobs.job import CANCELLED, QUEUED, UNFINISHED, Job, JobRequest, Lo
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from modelpad.foreign_json import Json
 
 ID_BYTES = 9
 WORKER_LOCK = ".worker.lock"  # held by the process that runs the jobs
@@ -59,8 +61,20 @@ class JobQueue:
         """The folder of a job's files, which may not exist yet."""
         return self.folder / FOLDERS / id
 
-    def submit(self, request: JobRequest, now: float | None = None) -> tuple[Job, bool]:
+    def find_same(self, request: JobRequest) -> Job | None:
+        """The job of an earlier request with the same key, if any. Raises `JobConflict`."""
+        with open_database(self.path, JOBS) as connection:
+            return self._find_same(connection, request)
+
+    def submit(
+        self,
+        request: JobRequest,
+        params: Mapping[str, Json] | None = None,
+        now: float | None = None,
+    ) -> tuple[Job, bool]:
         """Adds a job durably; gives it, and whether it is new: its key may be of an earlier one.
+
+        `params` are stored, by default those of the request.
 
         Raises:
             JobConflict: the key is of a job with other parameters.
@@ -78,7 +92,7 @@ class JobQueue:
                 "kind": request.kind,
                 "owner": request.owner,
                 "state": QUEUED,
-                "params": json.dumps(request.params),
+                "params": json.dumps(dict(request.params if params is None else params)),
                 "created": now,
                 "request_key": request.key,
                 "digest": request.digest,

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelpad.datasets.collection import ID, Collection, CollectionLimits
+from modelpad.collection import ID, Collection, CollectionLimits
 from modelpad.errors import InvalidInput, NotFound, UsageError
 from modelpad.jobs.kinds import Kind
 

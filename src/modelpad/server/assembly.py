@@ -70,7 +70,6 @@ def run_process(
     load = build_load_options(options, workers, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
     app = assemble_app(options, shared.listener, models, auth, traces)
-    app.host.studio = app.backend.studio
     catalogue = Catalogue(
         options.models.store,
         options.models.names,

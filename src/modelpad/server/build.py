@@ -40,6 +40,7 @@ def build_app(
     limits = limits or ServerLimits()
     budget = ByteBudget(limits.inflight_bytes)
     host = ModelHost(models, traces)
+    host.studio = studio
     access = AccessControl(host.metrics, auth, admins)
     backend = Backend(host, Inference(host, budget), access, limits, budget, feedback, studio)
     return App(backend, ROUTES, options)

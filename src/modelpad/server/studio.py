@@ -7,7 +7,6 @@ jobs, which is started again when it has ended, and ends with the last of them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import subprocess
@@ -17,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelpad.bundle.locks import try_lock
-from modelpad.datasets.collection import Collections
+from modelpad.collection import Collections
 from modelpad.errors import NotFound, Overloaded
 from modelpad.jobs import Job, JobQueue, JobRequest, LogLine, QueueLimits, load_kind
 from modelpad.jobs.changes import ChangeWatch
@@ -32,6 +31,7 @@ log = logging.getLogger("modelpad.server")
 WORKER = (sys.executable, "-m", "modelpad.jobs.worker")
 LOOK_S = 1.0  # between looks whether the worker is there
 START_S = 5.0  # for a worker to start
+JOIN_TRIES, JOIN_S = 20, 0.005
 POLL_S = 0.2  # between looks whether a job has changed
 BEAT_S = 10.0  # between signs of life on a stream
 MAX_STREAMS = 100
@@ -57,7 +57,8 @@ class Studio:
         self._command = command or WORKER
         self._watch = ChangeWatch(self.queue.path)
         self._streams = 0
-        self._servers = try_lock(settings.folder / SERVERS_LOCK, shared=True)
+        self._servers: int | None = None
+        self._join()
         self._worker: subprocess.Popen[bytes] | None = None
         self._started = float("-inf")
 
@@ -70,9 +71,12 @@ class Studio:
         """
 
         def submit() -> tuple[Job, bool]:
+            request = JobRequest(kind, params, owner, key)
+            before = self.queue.find_same(request)
+            if before is not None:
+                return before, False
             self._require_own(params, owner)
-            checked = load_kind(kind).check(params, self.settings)
-            return self.queue.submit(JobRequest(kind, checked, owner, key))
+            return self.queue.submit(request, load_kind(kind).check(params, self.settings))
 
         return await asyncio.to_thread(submit)
 
@@ -125,8 +129,11 @@ class Studio:
     async def keep_worker(self) -> None:
         """Starts the process that runs jobs whenever there is none."""
         while True:
-            with contextlib.suppress(OSError):
+            try:
+                self._join()
                 self._start_worker()
+            except OSError as error:
+                log.warning("Jobs cannot be run: %s", error)
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
@@ -135,6 +142,15 @@ class Studio:
         if self._servers is not None:
             os.close(self._servers)
             self._servers = None
+
+    def _join(self) -> None:
+        """Tells the worker that a server is there; the worker may be looking just now."""
+        for _ in range(JOIN_TRIES):
+            if self._servers is None:
+                self._servers = try_lock(self.settings.folder / SERVERS_LOCK, shared=True)
+            if self._servers is not None:
+                return
+            time.sleep(JOIN_S)
 
     def _read(self, id: str, after: int) -> tuple[Job, list[LogLine]]:
         """A job, and its log up to then."""

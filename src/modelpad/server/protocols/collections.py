@@ -18,7 +18,7 @@ from modelpad.server.protocols.jobs import require_studio
 from modelpad.server.routing import Names, Operation, Route
 
 if TYPE_CHECKING:
-    from modelpad.datasets.collection import Collection
+    from modelpad.collection import Collection
     from modelpad.foreign_json import Json
 
 
@@ -57,7 +57,7 @@ async def add_picture(backend: Backend, request: Request, names: Names) -> Respo
 
     Raises as `Collection.add`, and as `Image.decode` for a damaged picture.
     """
-    from modelpad.datasets.collection import name_item
+    from modelpad.collection import name_item
     from modelpad.fields import Image
 
     collection = open_collection(backend, request, names)
@@ -119,7 +119,7 @@ def open_collection(backend: Backend, request: Request, names: Names) -> Collect
 
 def describe(collection: Collection) -> dict[str, object]:
     """A collection as JSON, with what a training needs."""
-    from modelpad.datasets.collection import MIN_CLASSES, MIN_PICTURES
+    from modelpad.collection import MIN_CLASSES, MIN_PICTURES
 
     classes = [
         {"name": name, "pictures": items} for name, items in collection.classes().items() if items

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from modelpad.collection import Collection, CollectionLimits, Collections, check_class
 from modelpad.datasets.class_folders import survey_folder
-from modelpad.datasets.collection import Collection, CollectionLimits, Collections, check_class
 from modelpad.errors import CollectionFull, InvalidInput, NotFound
 
 
@@ -88,7 +88,7 @@ def test_classes_are_renamed(collection: Collection) -> None:
         collection.rename("cat", "tiger")
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b", "a\\b", "..", ".a", "a.", "nul", "a\n", "%2f"])
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\\b", "..", ".a", "a.", "nul", "a\nb", "%2f"])
 def test_names_that_no_folder_should_have(name: str) -> None:
     with pytest.raises(InvalidInput, match="A class cannot be called"):
         check_class(name)
