@@ -70,8 +70,8 @@ def test_collections_belong_to_their_owner(
     collections: Collections, collection: Collection
 ) -> None:
     assert collections.open(collection.id, "ann").folder == collection.folder
-    assert [each.id for each in collections.list("ann")] == [collection.id]
-    assert collections.list("bob") == []
+    assert [each.id for each in collections.owned("ann")] == [collection.id]
+    assert collections.owned("bob") == []
     for id, owner in ((collection.id, "bob"), ("..", "ann"), ("", "ann")):
         with pytest.raises(NotFound):
             collections.open(id, owner)

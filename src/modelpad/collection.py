@@ -236,7 +236,7 @@ class Collections:
             f"There is no collection {id[:40]!r}.", hint="Collections expire when they are unused."
         )
 
-    def list(self, owner: str) -> list[Collection]:
+    def owned(self, owner: str) -> list[Collection]:
         """Those of an owner, the last changed first."""
         folders = sorted(self._folders(), key=_age, reverse=True)
         own = [folder for folder in folders if self._owner_of(folder) == owner]

@@ -129,7 +129,7 @@ def run_chaos(folder: Path, count: int, seed: int = 0, limit_s: float = 3600) ->
     ended, next_kill = 0, 1
     while time.monotonic() - start < limit_s:
         time.sleep(POLL_S)
-        jobs = queue.list()
+        jobs = queue.jobs()
         ended = sum(job.is_finished for job in jobs)
         if ended == count and not client.is_alive():
             break
@@ -145,7 +145,7 @@ def run_chaos(folder: Path, count: int, seed: int = 0, limit_s: float = 3600) ->
 
 def judge(queue: JobQueue, count: int) -> Outcome:
     """Whether every job is there, has ended once, and has its own result."""
-    jobs = queue.list()
+    jobs = queue.jobs()
     with contextlib.closing(sqlite3.connect(queue.path)) as connection:
         rows = connection.execute("SELECT job, count(*) FROM ended GROUP BY job").fetchall()
     done = [job for job in jobs if job.state == "done"]

@@ -20,9 +20,9 @@ def request(key: str | None = None, owner: str = "ann", **params: str) -> JobReq
 def test_jobs_are_listed_newest_first_and_by_owner(queue: JobQueue) -> None:
     first, _ = queue.submit(request(echo="1"), now=100.0)
     second, _ = queue.submit(request(owner="bob"), now=101.0)
-    assert [job.id for job in queue.list()] == [second.id, first.id]
-    assert [job.id for job in queue.list("ann")] == [first.id]
-    assert queue.list(states=("done",)) == []
+    assert [job.id for job in queue.jobs()] == [second.id, first.id]
+    assert [job.id for job in queue.jobs("ann")] == [first.id]
+    assert queue.jobs(states=("done",)) == []
     found = queue.find(first.id)
     assert (found.state, found.params, found.created) == ("queued", {"echo": "1"}, 100.0)
     with pytest.raises(NotFound, match="no job 'nowhere'"):
@@ -137,7 +137,7 @@ def test_finished_jobs_expire_with_their_files(queue: JobQueue) -> None:
         job.id
     ]
     assert not queue.folder_of(job.id).exists()
-    assert [each.id for each in queue.list()] == [waiting.id]
+    assert [each.id for each in queue.jobs()] == [waiting.id]
 
 
 def test_changes_are_noticed(queue: JobQueue) -> None:
@@ -153,7 +153,7 @@ def test_changes_are_noticed(queue: JobQueue) -> None:
 def test_files_are_private_and_of_this_format(queue: JobQueue, tmp_path: Path) -> None:
     assert stat.S_IMODE(queue.path.stat().st_mode) == 0o600
     with pytest.raises(StoreError, match="no jobs in"):
-        JobQueue(tmp_path / "nowhere").list()
+        JobQueue(tmp_path / "nowhere").jobs()
     (tmp_path / "jobs.sqlite").write_bytes(b"not a database, and long enough to be read as one")
     with pytest.raises(StoreError, match="cannot be used"):
         JobQueue(tmp_path).create()

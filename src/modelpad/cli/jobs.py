@@ -78,14 +78,16 @@ def run(args: argparse.Namespace) -> int:
 
 def list_jobs(queue: JobQueue, args: argparse.Namespace) -> int:
     """Prints one line per job."""
-    jobs = queue.list()
+    jobs = queue.jobs()
     if args.json:
         print(json.dumps({"jobs": [asdict(job) for job in jobs]}))
         return DONE
     if not jobs:
         print("There are no jobs.")
         return DONE
-    rows = [("ID", "KIND", "STATE", "DONE", "SUBMITTED (UTC)", "STEP", "OWNER")]
+    rows: list[tuple[str | None, ...]] = [
+        ("ID", "KIND", "STATE", "DONE", "SUBMITTED (UTC)", "STEP", "OWNER")
+    ]
     for job in jobs:
         step = job.error["message"] if job.error else job.step
         rows.append(

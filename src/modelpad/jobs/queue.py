@@ -107,7 +107,7 @@ class JobQueue:
         with open_database(self.path, JOBS) as connection:
             return find_one(connection, id)
 
-    def list(self, owner: str | None = None, states: Sequence[str] = ()) -> list[Job]:
+    def jobs(self, owner: str | None = None, states: Sequence[str] = ()) -> list[Job]:
         """All jobs, or one owner's, the newest first; only those in `states`, if any are given."""
         conditions, given = ["1"], list[object](states)
         if states:

@@ -137,7 +137,7 @@ class JobWorker:
         """Settles jobs that a worker before this one has left, once their processes are gone."""
         ours = {running.job.id for running in self._running.values()}
         left = 0
-        for job in self.attempts.queue.list(states=(RUNNING,)):
+        for job in self.attempts.queue.jobs(states=(RUNNING,)):
             if job.id in ours:
                 continue
             if self._is_gone(job):

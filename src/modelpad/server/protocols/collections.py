@@ -35,7 +35,7 @@ async def list_collections(backend: Backend, request: Request, names: Names) -> 
     studio = require_studio(backend)
 
     def read() -> list[dict[str, object]]:
-        return [describe(each) for each in studio.collections.list(request.owner)]
+        return [describe(each) for each in studio.collections.owned(request.owner)]
 
     return respond_json({"collections": await asyncio.to_thread(read)})
 

@@ -77,7 +77,7 @@ async def list_jobs(backend: Backend, request: Request, names: Names) -> Respons
 
     studio = require_studio(backend)
     owner = None if backend.access.is_admin(request.owner) else request.owner
-    jobs = await asyncio.to_thread(studio.queue.list, owner)
+    jobs = await asyncio.to_thread(studio.queue.jobs, owner)
     shown = [describe_job(job) | {"owner": job.owner} for job in jobs[:MAX_LISTED]]
     return respond_json({"jobs": shown, "count": len(jobs)})
 
