@@ -71,7 +71,7 @@ def test_a_job_reports_and_finishes(worker: JobWorker, queue: JobQueue) -> None:
 
 
 def test_failures_are_reported(worker: JobWorker, queue: JobQueue) -> None:
-    told, broken = submit(queue, fail=True), submit(queue, **{"raise": True})
+    told, broken = submit(queue, fail=True), submit(queue, explode=True)
     assert finish(worker, queue, told).error == {
         "message": "It was told to fail.",
         "hint": "Tell it not to.",

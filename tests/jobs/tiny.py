@@ -40,7 +40,7 @@ def run(work: Work) -> Mapping[str, Any]:
         work.preview(b"\x89PNG picture")
     if params.get("fail"):
         raise JobFailed("It was told to fail.", hint="Tell it not to.")
-    if params.get("raise"):
+    if params.get("explode"):
         raise ValueError("broken\nin two lines")
     if params.get("bytes"):
         bytearray(params["bytes"])

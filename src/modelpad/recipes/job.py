@@ -158,7 +158,7 @@ def find_saved(store: LocalStore, name: str, job: str) -> Entry | None:
     return None
 
 
-class LogWriter(io.TextIOBase):
+class LogWriter(io.StringIO):
     """Text as lines of a job's log."""
 
     def __init__(self, work: Work) -> None:

@@ -145,6 +145,6 @@ def test_models_made_here_are_served_whatever_was_named(
     store.record_data("made", 1, tmp_path / "collections" / "1" / "pictures")
     store.record_data("b", 1, tmp_path / "elsewhere")
     given = [resolve_bundle("a", store.root)]
-    places = {"collections": tmp_path / "collections"}
-    catalogue = Catalogue(store.root, ["a"], given, Overrides(), LoadOptions(), **places)
+    root = tmp_path / "collections"
+    catalogue = Catalogue(store.root, ["a"], given, Overrides(), LoadOptions(), collections=root)
     assert set(catalogue.read_plans()) == {"a", "made"}
