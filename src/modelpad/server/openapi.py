@@ -82,7 +82,7 @@ def _describe_route(route: Route, served: list[ServedModel]) -> Schema:
     foreign = () if route.method in SAFE_METHODS else ("403",)
     named = ("404",) if "{model}" in route.endpoint else ()
     ready = ("503",) if operation.needs_models else ()
-    example = _choose_example(route.endpoint, served)
+    example = _choose_example(route.endpoint, served) if "{model}" in route.endpoint else None
     described: Schema = {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.endpoint}"),
         "summary": operation.summary,
@@ -104,6 +104,9 @@ def _describe_route(route: Route, served: list[ServedModel]) -> Schema:
                 "schema": {"type": "integer", "minimum": 0},
             }
         )
+    parameters += [
+        {"name": name, "in": "query", "required": True, "schema": TEXT} for name in operation.query
+    ]
     if parameters:
         described["parameters"] = parameters
     if operation.requests:

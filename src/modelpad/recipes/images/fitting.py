@@ -57,6 +57,7 @@ def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitte
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
     features = extract_features(net, splits.train, run)
+    run.report(1.0, "Cross-validating")
     logits = np.zeros((len(labels), net.head.out_features), np.float32)
     known = np.zeros(len(labels), np.float32)
     rng = np.random.default_rng(run.seed)

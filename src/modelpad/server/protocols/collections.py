@@ -182,6 +182,7 @@ ROUTES = (
             failures=("404", "422", "507"),
             needs_models=False,
             status="201",
+            query=("class",),
         ),
     ),
     Route(
