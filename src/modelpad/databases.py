@@ -58,7 +58,7 @@ def create_database(path: Path, kind: DatabaseFormat) -> None:
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {error.strerror or error}.",
-            hint=f"Choose another folder for {kind.noun}, or change its permissions.",
+            hint=f"Choose another folder for the {kind.noun}, or change its permissions.",
         ) from error
 
 

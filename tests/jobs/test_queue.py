@@ -152,7 +152,7 @@ def test_changes_are_noticed(queue: JobQueue) -> None:
 
 def test_files_are_private_and_of_this_format(queue: JobQueue, tmp_path: Path) -> None:
     assert stat.S_IMODE(queue.path.stat().st_mode) == 0o600
-    with pytest.raises(StoreError, match="no jobs in"):
+    with pytest.raises(StoreError, match="no job queue in"):
         JobQueue(tmp_path / "nowhere").jobs()
     (tmp_path / "jobs.sqlite").write_bytes(b"not a database, and long enough to be read as one")
     with pytest.raises(StoreError, match="cannot be used"):

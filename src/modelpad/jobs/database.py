@@ -27,7 +27,7 @@ CREATE TABLE logs (
 ) WITHOUT ROWID
 """
 JOBS = DatabaseFormat(
-    noun="jobs",
+    noun="job queue",
     application=0x6D706A62,  # "mpjb"
     version=1,
     schema=SCHEMA,
