@@ -47,7 +47,7 @@ def run(work: Work) -> Mapping[str, Any]:
     return {"echo": params.get("echo"), "attempts": (work.folder / "attempts").read_text()}
 
 
-KIND = Kind("tiny", "next to nothing", check, "tests.jobs.tiny:run", time_limit_s=30)
+KIND = Kind("tiny", "next to nothing", check, "tests.jobs.tiny:run", time_limit_s=600)
 
 
 def register() -> None:

@@ -106,7 +106,9 @@ class JobWorker:
         elif now > running.deadline:
             self._end(running)
             limit_s = load_kind(running.job.kind).time_limit_s
-            error = JobFailed(f"The job took longer than {limit_s:,.0f} seconds.")
+            error = JobFailed(
+                f"The job took longer than {limit_s:,.0f} seconds.", hint="Give it less to do."
+            )
             self.attempts.fail(running.job, error)
 
     def _check_memory(self) -> None:
