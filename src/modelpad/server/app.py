@@ -183,8 +183,9 @@ def allow_origin(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-allow-methods": "GET, POST, DELETE",
-        "access-control-allow-headers": "authorization, content-type, x-api-key, x-modelpad-sticky,"
-        " x-modelpad-token, x-request-id",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key,"
+        " last-event-id, x-api-key, x-modelpad-sticky, x-modelpad-token, x-request-id",
+        "access-control-expose-headers": "location",
         "access-control-max-age": "600",
         "vary": "origin",
     }
