@@ -128,11 +128,13 @@ export const showStudio = (main, { showError, findModel }) => {
     const waiting = make("p", { class: "hint" }, "The server is loading it …");
     const accuracy = accuracyOf(metrics);
     const words = `${model}, version ${version}, is ready.`;
-    panel.conclude(make("h2", {}, words),
-      accuracy == null ? "" : make("p", {}, `In a test on pictures that it was not trained on, ${percent(accuracy)} were right. With few pictures, that is an estimate.`), waiting);
+    const title = make("h2", {}, `${model}, version ${version}, is trained.`);
+    panel.conclude(title,
+      accuracy == null ? "" : make("p", {}, `Of pictures that it was not trained on, ${percent(accuracy)} were right. With few pictures, that is a rough estimate.`), waiting);
     for (let tries = 0; tries < SERVED_TRIES && !end.signal.aborted; tries++) {
       if (await findModel(model, version).catch(() => null)) {
         waiting.replaceWith(make("p", { class: "actions" }, link, make("span", { class: "hint" }, "Or add pictures, and train the next version.")));
+        title.textContent = words;
         announce(words);
         return showVersions(panel, job);
       }
