@@ -19,7 +19,7 @@ from tests.conftest import Server
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIDE = 64
-RED, BLUE, ORANGE = (200, 30, 30), (30, 30, 200), (230, 140, 20)
+RED, BLUE, ORANGE = (200, 30, 30), (30, 30, 200), (220, 90, 30)
 GATE = "accuracy >= production - 0.002 and correction_accuracy > production"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
