@@ -1,12 +1,14 @@
 """Trains classifiers of pictures as a user would, and prints accuracy, time, size and latency.
 
-`--many N` instead trains one epoch on N generated pictures of 64 x 64 pixels, and prints seconds of
-a step, the share of both processors in use, and the memory at its largest.
+`--many N` instead generates N pictures of 64 x 64 pixels, trains some steps on them, and prints
+milliseconds of a step, what keeps the processors busy, and the memory at its largest.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import json
 import os
 import resource
@@ -14,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,38 +53,110 @@ def measure_latency(graph: Path) -> float:
     return 1000 * float(np.median(times))
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_some(folder: Path, first: int, end: int) -> None:
     """Generated pictures in two classes: noise on dark or on light ground."""
-    rng = np.random.default_rng(0)
-    for name, ground in (("dark", 70), ("light", 180)):
+    rng = np.random.default_rng(first)
+    for index in range(first, end):
+        name, ground = ("dark", 70) if index % 2 else ("light", 180)
+        pixels = rng.integers(ground - 60, ground + 60, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{index:06}.jpg", quality=80)
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """So many generated pictures, by all processors."""
+    for name in ("dark", "light"):
         (folder / name).mkdir(parents=True)
-        for index in range(count // 2):
-            pixels = rng.integers(ground - 60, ground + 60, (64, 64, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{index:06}.jpg", quality=80)
+    starts = range(0, count, 1000)
+    with ProcessPoolExecutor() as pool:
+        for done in [pool.submit(write_some, folder, n, min(n + 1000, count)) for n in starts]:
+            done.result()
 
 
-def train_many(count: int) -> None:
-    """Prints what one epoch on many pictures costs."""
+def train_many(count: int, side: int, steps: int) -> None:
+    """Prints what it costs to load many pictures, and to train some steps on them from files."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_pictures(folder / "pictures", count)
-        options = ("--arch", "small", "--size", "64", "--epochs", "1", "--quantize", "no")
-        record, seconds = train("images", str(folder / "pictures"), folder, *options)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        share = (used.ru_utime + used.ru_stime) / seconds / len(os.sched_getaffinity(0))
-        print(
-            f"{count:,} pictures: {seconds:.0f} s, {100 * share:.0f} % of the processors,"
-            f" at most {used.ru_maxrss / 1024:.0f} MB; accuracy {record['test_accuracy']:.1%}"
-        )
+        own = [sys.executable, __file__, "--steps", str(steps), "--size", str(side)]
+        print(f"{count:,} pictures: ", end="", flush=True)
+        subprocess.run([*own, str(folder / "pictures")], check=True)
+
+
+def train_steps(folder: str, side: int, steps: int) -> None:
+    """Loads a folder as the recipe does, and times steps that read their pictures from files."""
+    import torch
+
+    from modelpad.datasets import LoadOptions
+    from modelpad.recipes.images.data import load_pictures, split_pictures
+    from modelpad.recipes.images.model import ARCHITECTURES, Classifier
+    from modelpad.recipes.images.objectives.losses import Loss
+    from modelpad.recipes.images.objectives.one_class import OneClass
+    from modelpad.recipes.images.tuning import Plan, Tuner
+    from modelpad.training.augment import photograph
+    from modelpad.training.run import Run, TrainRequest
+
+    begin = time.perf_counter()
+    run = Run(TrainRequest("many", folder, Path(folder)), {}, io.StringIO())
+    pictures = load_pictures(run, side, 224, LoadOptions())
+    loaded = time.perf_counter() - begin
+    splits = split_pictures(pictures, run, divide=True)
+    objective = OneClass(pictures.data.classes, Loss("cross-entropy", np.ones(2, np.float32)))
+    torch.manual_seed(0)
+    net = Classifier(ARCHITECTURES["small"], 3, side, 2)
+    tuner = Tuner(net, splits.train, Plan(1, 1e-3, 0, objective, photograph, seed=0))
+    before = peak_mb()
+
+    def time_steps(batches: Iterator[tuple[torch.Tensor, Any]]) -> tuple[float, float]:
+        """Milliseconds of a step, and how many of them the training waits for its pictures."""
+        waited, start = 0.0, time.perf_counter()
+        for _ in range(steps):
+            asked = time.perf_counter()
+            pixels, targets = next(batches)
+            waited += time.perf_counter() - asked
+            tuner.optimizer.zero_grad()
+            tuner.measure(pixels, objective.encode(targets)).backward()
+            tuner.optimizer.step()
+        return 1000 * (time.perf_counter() - start) / steps, 1000 * waited / steps
+
+    net.train()
+    one = next(tuner.read_batches(0))
+    alone, _ = time_steps(itertools.repeat(one))
+    used, idle = time.process_time(), read_idle()
+    start = time.perf_counter()
+    whole, waited = time_steps(tuner.read_batches(0))
+    seconds = time.perf_counter() - start
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"read and compared in {loaded:.0f} s, {before:.0f} MB; a step {whole:.0f} ms,"
+        f" {alone:.0f} ms without reading, {waited:.0f} ms of waiting;"
+        f" {(time.process_time() - used) / seconds:.2f} of {cores} cores used,"
+        f" {(read_idle() - idle) / seconds:.2f} idle; at most {peak_mb():.0f} MB"
+    )
+
+
+def peak_mb() -> float:
+    """The most memory that this process has used."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def read_idle() -> float:
+    """The seconds that the machine's processors were idle, in all."""
+    idle = int(Path("/proc/stat").read_text("ascii").split()[4])
+    return idle / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--many", type=int, metavar="N", help="train on N generated pictures")
+    parser.add_argument("--size", type=int, default=96, metavar="PIXELS", help="with --many")
+    parser.add_argument("--steps", type=int, metavar="N", help="train so many steps on a folder")
     parser.add_argument("sets", nargs="*", metavar="DATA", help="only these data sets")
     args = parser.parse_args()
     if args.many:
-        train_many(args.many)
+        train_many(args.many, args.size, args.steps or 200)
+        return
+    if args.steps:
+        train_steps(args.sets[0], args.size, args.steps)
         return
     print("| data | pictures | cross-validated | test | minutes | graph, MB | prediction, ms |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

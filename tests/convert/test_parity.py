@@ -154,7 +154,7 @@ def test_a_zero_may_differ_by_rounding() -> None:
     def check(numbers: list[float]) -> Parity:
         samples: list[Arrays] = [{"x": np.array([number], np.float32)} for number in numbers]
         reference = Reference(Formula(lambda batch: {"y": batch["x"]}), samples)
-        return check_parity(reference, lambda batch: {"y": batch["x"] + rounding})
+        return check_parity(reference, lambda batch: {"y": np.add(batch["x"], rounding)})
 
     assert check([1.0, 0.0]).relative_difference < 1e-4
     with pytest.raises(ParityFailed):

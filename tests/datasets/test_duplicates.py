@@ -69,9 +69,21 @@ def test_every_pair_at_two_bits_is_found() -> None:
     base = rng.integers(0, 2**63, 300, dtype=np.uint64)
     hashes = np.unique(np.concatenate([base, base ^ (np.uint64(1) << np.uint64(40))]))
     order = np.arange(len(hashes))
-    found = set(module.compare_hashes(hashes, order))
+    pairs = module.compare_hashes(hashes, order)
+    found = {pair for ones, others in pairs for pair in zip(ones, others, strict=True)}
     assert len(found) >= 300
     assert all(bin(int(hashes[a] ^ hashes[b])).count("1") <= 2 for a, b in found)
+
+
+def test_thousands_of_frames_of_one_scene_stay_together_in_little_time() -> None:
+    from modelpad.datasets import duplicates as module
+
+    rng = np.random.default_rng(0)
+    flips = np.uint64(1) << rng.integers(0, 64, (30_000, 2)).astype(np.uint64)
+    hashes = np.uint64(0x0123_4567_89AB_CDEF) ^ np.bitwise_xor.reduce(flips, axis=1)
+    greys = np.zeros((len(hashes), 8, 8), np.uint8)
+    found = module.merge(len(hashes), module.list_lookalikes(hashes, greys))
+    assert [len(members) for members in found] == [len(hashes)]
 
 
 @pytest.mark.parametrize("groups", [None, np.array([7, 7, 8, 9, 9, 10])])

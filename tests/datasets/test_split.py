@@ -41,6 +41,20 @@ def test_a_divided_array_is_not_copied() -> None:
     assert np.shares_memory(rest.images, IMAGES)
 
 
+def test_joined_splits_keep_names_and_tell_groups_apart() -> None:
+    grouped = Split(IMAGES, LABELS, groups=np.array([7, 7, 3, 3, 3]))
+    named = Split(IMAGES[:2], LABELS[:2], names=("a.png", "b.png"))
+    joined = grouped.join(named)
+    assert joined.names == ("", "", "", "", "", "a.png", "b.png")
+    assert joined.groups is not None
+    assert joined.groups.tolist() == [1, 1, 0, 0, 0, 2, 3]
+    np.testing.assert_array_equal(joined.images, np.concatenate([IMAGES, IMAGES[:2]]))
+    np.testing.assert_array_equal(joined.labels, [*LABELS, *LABELS[:2]])
+    plain = Split(IMAGES, LABELS).join(Split(IMAGES, LABELS))
+    assert plain.names == ()
+    assert plain.groups is None
+
+
 def test_texts_have_no_images() -> None:
     split = Split(Texts(("one", "two", "three", "four", "five")), LABELS)
     assert split.kind == TextInput()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from modelpad.datasets import LoadOptions, XrayOptions, load_data
+from modelpad.datasets.xray import holds_xray_metadata
 from modelpad.errors import DataSetInvalid
 
 HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,notes,"
@@ -94,3 +95,10 @@ def test_a_truncated_table_is_refused_or_read_as_any_other(tmp_path: Path) -> No
     (folder / "metadata.csv").write_text(HEADER + "\n", "utf-8")
     with pytest.raises(DataSetInvalid):
         load_data(folder)
+
+
+def test_a_metadata_table_of_something_else_leaves_the_folder_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.csv"
+    for content in (b'"' + b"x" * 140_000 + b'",finding\n', b"caf\xe9,finding\n", b"", b"a,b\n"):
+        path.write_bytes(content)
+        assert not holds_xray_metadata(tmp_path)

@@ -93,6 +93,14 @@ def test_an_only_label_has_a_label_and_a_confidence() -> None:
     assert table.write_error(["3"], "too short") == "3,,,,too short\n"
 
 
+def test_several_labels_are_in_one_cell() -> None:
+    tags = Label("tags", ("cat", "dog", "red"), multiple=True)
+    table = open_table("age,city", tags)
+    table.write_header()
+    outputs = {"tags": tags.encode(np.array([0.75, 0.5, 0.25]))}
+    assert table.write(["3", "x"], outputs) == "3,x,cat|dog,0.75,\n"
+
+
 def test_several_outputs_have_columns_of_their_own() -> None:
     outputs = (
         RISK,

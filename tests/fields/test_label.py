@@ -79,3 +79,18 @@ def test_a_heat_map_lies_over_an_input() -> None:
     Signature((Image("image", 8, 8, 1),), (SEEN,), other_outputs=other)
     with pytest.raises(ValueError, match="'image'"):
         Signature((Image("photo", 8, 8, 1),), (SEEN,), other_outputs=other)
+
+
+def test_several_labels_are_those_with_a_score_of_a_half() -> None:
+    label = Label("tags", ("cat", "dog", "red"), top=1, multiple=True)
+    answer = label.encode(np.array([0.5, 0.9, 0.49], np.float32))
+    assert answer == {
+        "label": "dog",
+        "confidence": 0.9,
+        "scores": {"dog": 0.9},
+        "labels": ["dog", "cat"],
+    }
+    assert label.encode(np.zeros(3, np.float32))["labels"] == []
+    assert Label.from_dict(label.to_dict()) == label
+    assert "labels" in label.schema()["required"]  # type: ignore[operator]
+    assert "multiple" not in Label("tags", ("a", "b")).to_dict()

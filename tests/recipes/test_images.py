@@ -16,18 +16,20 @@ from PIL import Image
 
 from modelpad.datasets import LoadOptions, Split
 from modelpad.engine import Session
-from modelpad.errors import DataSetInvalid, UsageError
+from modelpad.errors import DataSetInvalid, TrainingFailed, UsageError
 from modelpad.feedback import Correction, FeedbackStore, Item, locate_feedback, read_corrections
 from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
+from modelpad.recipes.images.columns import ColumnOptions
 from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import load_pictures, split_pictures
 from modelpad.recipes.images.head import fit_head
-from modelpad.recipes.images.likeness import fit_likeness
-from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
+from modelpad.recipes.images.objectives.losses import Loss
+from modelpad.recipes.images.objectives.one_class import OneClass
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import photograph
+from modelpad.training.familiarity import fit_likeness
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
 from modelpad.training.run import Run, TrainRequest
@@ -46,6 +48,12 @@ def write_folder(folder: Path, count: int, size: tuple[int, int] = (80, 64)) -> 
             picture = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
             picture.save(folder / name / f"{index}.png")
     return folder
+
+
+def tell_apart(count: int) -> OneClass:
+    """The objective of so many classes."""
+    names = tuple(f"class {n}" for n in range(count))
+    return OneClass(names, Loss("cross-entropy", np.ones(count, np.float32)))
 
 
 def train(data: Path, folder: Path, options: ImagesOptions, **more: Any) -> Outcome:
@@ -79,7 +87,7 @@ def test_every_architecture_predicts_and_explains() -> None:
     for name, arch in ARCHITECTURES.items():
         net = Classifier(arch, 3, 64, 4).eval()
         pixels = torch.rand(2, 64, 64, 3) * 255
-        served = Served(net, Extras(2.0, heatmap=arch.pooled))
+        served = Served(net, tell_apart(4), Extras(2.0, heatmap=arch.pooled))
         with torch.no_grad():
             found = served(pixels)
         assert found["label"].shape == (2, 4), name
@@ -95,7 +103,7 @@ def test_the_graph_computes_the_familiarity_of_the_likeness() -> None:
     labels = np.arange(80) % 2
     features = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels]).astype(np.float32)
     likeness = fit_likeness(features, labels, 0).with_threshold(features[:, 0])
-    served = Served(net, Extras(likeness=likeness))
+    served = Served(net, tell_apart(2), Extras(likeness=likeness))
     with torch.no_grad():
         found = served.recognise(torch.from_numpy(features)).numpy()[:, 0]
     assert np.allclose(found, likeness.score(features), atol=1e-5)
@@ -143,7 +151,7 @@ def make_tuner(epochs: int) -> Tuner:
         epochs,
         1e-3,
         0,
-        Loss("cross-entropy", np.ones(2, np.float32)),
+        tell_apart(2),
         photograph,
         seed=0,
         batch_size=8,
@@ -181,6 +189,58 @@ def test_few_pictures_become_a_served_model(tmp_path: Path) -> None:
     assert answer["label"] == "red"
     assert not answer["unknown"]
     assert np.array(answer["heatmap"]).shape == (2, 2)
+
+
+def write_table(folder: Path) -> Path:
+    """Grey pictures of which some have a red square, some a blue one; and their brightness."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    rows = ["path,tags,grey"]
+    for index in range(60):
+        tags = [name for name, bit in (("red", 1), ("blue", 2)) if index % 4 & bit]
+        grey = int(rng.integers(60, 200))
+        pixels = rng.normal(grey, 12, (64, 64, 3))
+        if "red" in tags:
+            pixels[:28, :28] = (220, 30, 30)
+        if "blue" in tags:
+            pixels[36:, 36:] = (30, 30, 220)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{'|'.join(tags)},{grey}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    return folder / "table.csv"
+
+
+@pytest.mark.slow
+def test_labels_of_a_table_become_a_served_model(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "in")
+    columns = ColumnOptions(target_column=("tags",), multi_label=True)
+    options = ImagesOptions(size=64, table=columns, metric=("binary_accuracy",))
+    outcome = train(table, tmp_path / "run", options)
+    assert outcome.metrics["cross_validated_map"] > 0.9
+    assert outcome.metrics["cross_validated_binary_accuracy"] > 0.8
+    picture = (tmp_path / "in/3.png").read_bytes()
+    answer: Any = Session(outcome.bundle).answer({"image": picture})["label"]
+    assert sorted(answer["labels"]) == ["blue", "red"]
+    assert np.array(answer["heatmap"]).shape == (2, 2)
+
+
+@pytest.mark.slow
+def test_numbers_of_a_table_become_a_served_model(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "in")
+    (tmp_path / "mine.py").write_text("def worst(true, found): return abs(true - found).max()\n")
+    columns = ColumnOptions(target_column=("grey",), regression=True)
+    options = ImagesOptions(
+        size=64, table=columns, quantize="no", metric=(f"{tmp_path}/mine.py:worst",)
+    )
+    outcome = train(table, tmp_path / "run", options)
+    assert outcome.metrics["cross_validated_r2"] > 0.5
+    assert outcome.metrics["cross_validated_worst"] > outcome.metrics["cross_validated_mae"]
+    picture = Image.new("RGB", (64, 64), (130, 130, 130))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    answer: Any = Session(outcome.bundle).answer({"image": file.getvalue()})
+    assert 60 < answer["grey"] < 200
+    assert outcome.bundle.manifest.task == "image-regression"
 
 
 @pytest.mark.slow
@@ -245,3 +305,53 @@ def test_bad_folders_are_refused_in_words(tmp_path: Path) -> None:
         train(few, tmp_path / "run", ImagesOptions())
     with pytest.raises(UsageError, match="--size is 9"):
         train(few, tmp_path / "run", ImagesOptions(size=9))
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_is_a_backbone_with_the_weights_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file that Keras would download, which is made here with random weights."""
+    import keras
+
+    monkeypatch.setattr(keras.src.backend.config, "keras_home", lambda: str(tmp_path))
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    (tmp_path / "models").mkdir()
+    network = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    )
+    network.save(tmp_path / "models" / name)
+    options = ImagesOptions(backbone="mobilenetv2", size=64, quantize="no")
+    outcome = train(write_folder(tmp_path / "in", 12), tmp_path / "run", options)
+    picture = (tmp_path / "in/red/3.png").read_bytes()
+    answer: Any = Session(outcome.bundle).answer({"image": picture})["label"]
+    assert len(answer["scores"]) == 3
+    parity = outcome.bundle.manifest.parity
+    assert parity is not None
+    assert float(str(parity["largest_difference"])) < 1e-3
+    card = json.loads((outcome.bundle.folder / "card.json").read_text("utf-8"))
+    assert card["architecture"] == "MobileNetV2, pretrained on ImageNet"
+
+
+def test_backbones_that_cannot_be_had_are_errors_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No network: a proxy that nobody answers."""
+    import keras
+
+    from modelpad.recipes.images.keras_backbone import find_backbone
+    from modelpad.recipes.images.recipe import choose_architecture
+
+    with pytest.raises(UsageError, match="no network called MobilNetV2"):
+        find_backbone("MobilNetV2")
+    with pytest.raises(UsageError, match="--arch small starts from scratch"):
+        choose_architecture(ImagesOptions(arch="small", backbone="MobileNetV2"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(keras.src.backend.config, "keras_home", lambda: str(tmp_path))
+    with pytest.raises(TrainingFailed, match="weights of MobileNetV2 are not on this") as error:
+        find_backbone("mobilenetv2").layers(3, 64)
+    assert (
+        "put mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in error.value.hint
+    )
+    with pytest.raises(UsageError, match="Xception cannot be used with pictures of 64 pixels"):
+        find_backbone("Xception").layers(3, 64)

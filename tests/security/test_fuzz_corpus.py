@@ -65,7 +65,6 @@ EXEMPT = {
     "convert.xgboost": "what XGBoost has loaded, after a check of its nesting",
     "convert.xgboost_trees": "what XGBoost itself has written",
     "datasets.inputs": "asks datasets.pictures",
-    "datasets.xray": "asks the csv module of Python, and datasets.image_check",
     "feedback.corrections": "asks the feedback store",
     "datasets.split": "asks the inputs",
     "jobs.changes": "a number that SQLite counts",

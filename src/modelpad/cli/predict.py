@@ -162,7 +162,8 @@ def _write_line(given: str, outputs: dict[str, Any]) -> str:
     for value in outputs.values():
         if isinstance(value, dict) and "confidence" in value:
             unknown = "  (unknown: looks like none of the classes)" if value.get("unknown") else ""
-            words.append(f"{value['label']}  {100 * value['confidence']:.1f} %{unknown}")
+            found = ", ".join(value["labels"]) or "none" if "labels" in value else value["label"]
+            words.append(f"{found}  {100 * value['confidence']:.1f} %{unknown}")
         else:
             words.append(json.dumps(value))
     return "  ".join([given, *words])

@@ -73,7 +73,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
     )
     shared.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     shared.add_argument(
-        "--limit", type=int, metavar="N", help="use only the first N items of each split"
+        "--limit", type=int, metavar="N", help="use only N items of each split, chosen at random"
     )
     shared.add_argument(
         "--skip-unreadable", action="store_true", help="skip files that cannot be read"

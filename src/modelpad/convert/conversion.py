@@ -146,6 +146,8 @@ def task_name(inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str
         return {"tensor": "tabular-classification"}.get(source, f"{source}-classification")
     if target == "score" and source == "tensor":
         return "tabular-regression"
+    if target == "number" and source == "image":
+        return "image-regression"
     return f"{source}-to-{target}"
 
 

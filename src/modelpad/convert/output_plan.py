@@ -148,7 +148,8 @@ def _plan_labels(
     if top is None and len(classes) > MANY_CLASSES:
         top = DEFAULT_TOP
     name = choose_field_name(tensor, spec, "label", is_only)
-    return OutputPlan(Label(name, classes, top), tensor, tuple(steps), note)
+    label = Label(name, classes, top, multiple=origin == MULTI_LABEL and not binary)
+    return OutputPlan(label, tensor, tuple(steps), note)
 
 
 def _choose_origin(spec: OutputSpec | None) -> str | None:

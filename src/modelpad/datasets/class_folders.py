@@ -6,6 +6,7 @@ the same data set. Opens no file.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,15 @@ NAMED_CLASSES = 5
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The files of a folder by class: `train[k]` and `test[k]` are those of `classes[k]`."""
+    """The files of a folder by class: `train[k]` and `test[k]` are those of `classes[k]`.
+
+    `ignored` are other files and folders in the folders of classes.
+    """
 
     classes: tuple[str, ...]
     train: tuple[tuple[Path, ...], ...]
     test: tuple[tuple[Path, ...], ...] | None
+    ignored: tuple[Path, ...] = ()
 
     def files(self) -> list[Path]:
         """All files, train before test, class by class."""
@@ -65,14 +70,18 @@ def survey_folder(folder: Path) -> Layout:
         if not files:
             raise DataSetInvalid(
                 f"The class {name!r} in {train_folder} holds no image.",
-                hint=f"Put images directly into {train_folder / name}, or remove that folder."
+                hint=f"Put images directly into {train_folder / name}, not into folders in it, or"
+                " remove that folder."
                 f" Supported files: {', '.join(sorted(SUFFIXES))}.",
                 path=str(train_folder / name),
             )
+    ignored = list_others([train_folder / name for name in classes])
     if test_folder is None:
-        return Layout(classes, train, None)
+        return Layout(classes, train, None, ignored)
     check_test_classes(test_folder, classes)
-    return Layout(classes, train, tuple(list_images(test_folder / name) for name in classes))
+    folders = [test_folder / name for name in classes]
+    test = tuple(list_images(each) for each in folders)
+    return Layout(classes, train, test, (*ignored, *list_others(folders)))
 
 
 def name_classes(folder: Path) -> tuple[str, ...]:
@@ -132,6 +141,25 @@ def list_images(folder: Path) -> tuple[Path, ...]:
         for child in list_children(folder)
         if child.suffix.lower() in SUFFIXES and child.is_file()
     )
+
+
+def list_others(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """What the folders hold besides images and hidden files."""
+    found = []
+    for folder in folders:
+        if folder.exists():
+            images = set(list_images(folder))
+            found += [child for child in list_children(folder) if child not in images]
+    return tuple(found)
+
+
+def describe_ignored(ignored: Sequence[Path]) -> tuple[str, ...]:
+    """A sentence that counts files by suffix, and folders; none if there are none."""
+    if not ignored:
+        return ()
+    kinds = Counter("folders" if path.is_dir() else path.suffix or "no suffix" for path in ignored)
+    named = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common(NAMED_CLASSES))
+    return (f"Ignored in the folders of classes, no pictures: {len(ignored):,} ({named}).",)
 
 
 def list_children(folder: Path) -> list[Path]:

@@ -18,16 +18,16 @@ from modelpad.datasets.options import TableOptions, Task
 from modelpad.datasets.split import Targets
 from modelpad.datasets.table_file import Cell
 from modelpad.errors import DataSetInvalid
+from modelpad.fields.label import LABEL_SEPARATOR
 
 USUAL_TEXTS = ("text",)
-USUAL_FILES = ("file_name", "filename", "file", "image")
+USUAL_FILES = ("file_name", "filename", "file", "path", "image")
 USUAL_TARGETS: dict[str, Task] = {
     "label": "classification",
     "class": "classification",
     "labels": "multi-label",
     "target": "regression",
 }
-LABEL_SEPARATOR = "|"
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 Columns = Mapping[str, Sequence[Cell]]
@@ -55,7 +55,7 @@ def plan_columns(names: Sequence[str], options: TableOptions) -> Plan:
     source = options.input_column or next(usual, None)
     if source is None:
         raise unclear(
-            "No column is called text, file_name, filename, file or image.",
+            "No column is called text, file_name, filename, file, path or image.",
             names,
             "Name the column of texts or image files: --input-column NAME.",
         )
@@ -80,7 +80,8 @@ def choose_task(names: Sequence[str], targets: Sequence[str], task: Task | None)
         raise unclear(
             f"The type of the target {', '.join(targets)} is unclear.",
             names,
-            "Add --task classification, multi-label or regression.",
+            "Say what it is: --task classification, multi-label or regression; to train,"
+            " --multi-label or --regression.",
         )
     if chosen != "unlabelled" and not targets:
         raise unclear(

@@ -24,6 +24,10 @@ MAX_DISTANCE = 2
 MAX_DIFFERENCE = 6.0  # mean, of grey levels 0..255
 BANDS = ((0, 21), (21, 42), (42, 64))  # two of 64 bits differ in at most two of three bands
 BLOCK = 512
+LARGE_BUCKET, NEIGHBOURS = 4096, 8
+PAIRS = 1 << 16  # whose greys are compared at a time
+
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,31 @@ class Duplicates:
                 owners.join(members[0], index)
         return np.array([owners.find(index) for index in range(count)], np.int64)
 
+    def across(self, first: int) -> list[tuple[int, int]]:
+        """Pairs of one of the first items, so many, and a later one: each later one is named once.
+
+        Later items are counted from 0.
+        """
+        pairs: dict[int, int] = {}
+        for members in (*self.exact, *self.near):
+            for index in members:
+                if index >= first > members[0]:
+                    pairs.setdefault(index - first, members[0])
+        return [(one, other) for other, one in sorted(pairs.items())]
+
 
 def find_duplicates(inputs: Inputs) -> Duplicates:
     """The duplicates among images; each is decoded once, to a thumbnail of 32 x 32 grey levels.
 
-    None among texts. Raises DataSetInvalid for an image that can no longer be read.
+    Of each image, 72 bytes are kept in memory. None among texts. Raises DataSetInvalid for an image
+    that can no longer be read.
     """
     if isinstance(inputs, Texts) or not len(inputs):
         return Duplicates((), ())
-    looks = [hash_difference(each) for each in make_thumbnails(inputs)]
-    hashes = np.array([each[0] for each in looks], np.uint64)
-    greys = np.stack([each[1] for each in looks])
+    hashes = np.empty(len(inputs), np.uint64)
+    greys = np.empty((len(inputs), HASH_ROWS, HASH_ROWS), np.uint8)
+    for place, thumbnail in enumerate(make_thumbnails(inputs)):
+        hashes[place], greys[place] = hash_difference(thumbnail)
     copies = list(list_copies(inputs))
     exact = merge(len(inputs), copies)
     known = merge(len(inputs), [*copies, *list_lookalikes(hashes, greys)])
@@ -74,13 +92,7 @@ def find_leaks(train: Inputs, test: Inputs) -> list[tuple[int, int]]:
 
     Each item of `test` is named once. Raises as `find_duplicates`.
     """
-    found = find_duplicates(join_inputs(train, test))
-    leaks: dict[int, int] = {}
-    for members in (*found.exact, *found.near):
-        for index in members:
-            if index >= len(train) > members[0]:
-                leaks.setdefault(index - len(train), members[0])
-    return [(one, other) for other, one in sorted(leaks.items())]
+    return find_duplicates(join_inputs(train, test)).across(len(train))
 
 
 def make_thumbnails(inputs: NDArray[np.uint8] | ImageFiles) -> Iterator[NDArray[np.uint8]]:
@@ -138,18 +150,17 @@ def list_lookalikes(
     Items with equal hashes are compared with the first of them only.
     """
     unique, first, owner = np.unique(hashes, return_index=True, return_inverse=True)
-    for index, place in enumerate(owner.reshape(-1).tolist()):
-        if first[place] != index and look_same(greys, int(first[place]), index):
-            yield int(first[place]), index
+    firsts = first[owner.reshape(-1)]
+    again = np.flatnonzero(firsts != np.arange(len(hashes)))
+    yield from keep_same(greys, firsts[again], again)
     for low, high in BANDS:
         band = (unique >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         edges = np.flatnonzero(np.diff(band[order])) + 1
         for bucket in np.split(order, edges):
-            for one, other in compare_hashes(unique, bucket):
-                pair = int(first[one]), int(first[other])
-                if look_same(greys, *pair):
-                    yield min(pair), max(pair)
+            if len(bucket) > 1:
+                for ones, others in compare_hashes(unique, bucket):
+                    yield from keep_same(greys, first[ones], first[others])
 
 
 def hash_difference(thumbnail: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np.uint8]]:
@@ -167,24 +178,45 @@ def hash_difference(thumbnail: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np
 
 
 def compare_hashes(
-    hashes: NDArray[np.uint64], bucket: NDArray[np.int64]
-) -> Iterator[tuple[int, int]]:
-    """The pairs in a bucket whose hashes differ in at most two bits, block by block."""
+    hashes: NDArray[np.uint64], bucket: Indices
+) -> Iterator[tuple[Indices, Indices]]:
+    """The pairs in a bucket whose hashes differ in at most two bits, as two arrays each time.
+
+    In a bucket of more than 4,096, such as of frames of one scene, a hash is only compared with the
+    next eight in their order: nearly every one still has a pair.
+    """
+    if len(bucket) > LARGE_BUCKET:
+        bucket = bucket[np.argsort(hashes[bucket], kind="stable")]
+        for distance in range(1, NEIGHBOURS + 1):
+            ones, others = bucket[:-distance], bucket[distance:]
+            close = count_bits(hashes[ones] ^ hashes[others]) <= MAX_DISTANCE
+            yield ones[close], others[close]
+        return
     for start in range(0, len(bucket), BLOCK):
         block = bucket[start : start + BLOCK]
         for later in range(start, len(bucket), BLOCK):
             others = bucket[later : later + BLOCK]
-            differing = (hashes[block][:, None] ^ hashes[others][None, :]).view(np.uint8)
-            counts = np.unpackbits(differing.reshape(len(block), len(others), 8), axis=2).sum(2)
-            for row, column in np.argwhere(counts <= MAX_DISTANCE).tolist():
-                if block[row] < others[column] or (start != later and block[row] != others[column]):
-                    yield int(block[row]), int(others[column])
+            close = count_bits(hashes[block][:, None] ^ hashes[others][None, :]) <= MAX_DISTANCE
+            rows, columns = np.nonzero(np.triu(close, 1) if start == later else close)
+            yield block[rows], others[columns]
 
 
-def look_same(greys: NDArray[np.uint8], one: int, other: int) -> bool:
-    """Whether two items differ by few grey levels: hashes of plain pictures often agree."""
-    difference = np.abs(greys[one].astype(np.int16) - greys[other])
-    return float(difference.mean()) <= MAX_DIFFERENCE
+def count_bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The number of bits that are 1, int64 of the same shape."""
+    octets = np.ascontiguousarray(values)[..., None].view(np.uint8)
+    counts: NDArray[np.int64] = np.unpackbits(octets, axis=-1).sum(axis=-1, dtype=np.int64)
+    return counts
+
+
+def keep_same(
+    greys: NDArray[np.uint8], ones: Indices, others: Indices
+) -> Iterator[tuple[int, int]]:
+    """The pairs of items that differ by few grey levels: hashes of plain pictures often agree."""
+    for start in range(0, len(ones), PAIRS):
+        one, other = ones[start : start + PAIRS], others[start : start + PAIRS]
+        difference = np.abs(greys[one].astype(np.int16) - greys[other]).mean(axis=(1, 2))
+        same = difference <= MAX_DIFFERENCE
+        yield from zip(one[same].tolist(), other[same].tolist(), strict=True)
 
 
 def merge(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:

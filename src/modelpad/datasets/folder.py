@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.datasets.class_folders import Layout, survey_folder
+from modelpad.datasets.class_folders import Layout, describe_ignored, survey_folder
 from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.image_check import check_images
 from modelpad.datasets.options import LoadOptions, OnUnreadable
@@ -50,6 +50,7 @@ def load_folder(
         skipped=checked.skipped,
         location=folder,
         files=tuple(files),
+        notes=describe_ignored(layout.ignored),
     )
 
 

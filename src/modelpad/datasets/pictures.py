@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,6 +76,8 @@ def read_pictures(
     from PIL import Image
 
     Image.init()
+    # Pictures above MAX_PIXELS are refused with words of our own.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     threads = min(MAX_THREADS, os.cpu_count() or 1)
     waiting = iter(files)
     pending: deque[Future[NDArray[np.uint8] | Unreadable]] = deque()

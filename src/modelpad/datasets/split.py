@@ -21,6 +21,7 @@ from modelpad.datasets.inputs import (
     Inputs,
     Texts,
     describe_inputs,
+    join_inputs,
     slice_inputs,
     take_inputs,
 )
@@ -114,6 +115,26 @@ class Split:
         groups = None if self.groups is None else self.groups[part]
         return Split(slice_inputs(self.inputs, part), self.targets[part], self.names[part], groups)
 
+    def join(self, other: Split) -> Split:
+        """The items of both, those of `other` last, with their names and groups.
+
+        Items without a group become groups of their own; those without a name have an empty one.
+        Raises DataSetInvalid for inputs of different kinds or sizes.
+        """
+        names = self.names or other.names
+        groups: NDArray[np.int64] | None = None
+        if self.groups is not None or other.groups is not None:
+            own, others = (number_groups(each) for each in (self, other))
+            groups = np.concatenate([own, others + own.max(initial=-1) + 1])
+        return Split(
+            join_inputs(self.inputs, other.inputs),
+            np.concatenate([self.targets, other.targets]),
+            tuple(name for each in (self, other) for name in each.names or ("",) * len(each))
+            if names
+            else (),
+            groups,
+        )
+
     @property
     def kind(self) -> InputKind:
         """What the inputs are."""
@@ -181,6 +202,13 @@ def read_batch(
         return list(inputs.take(chosen).items)
     images = list(inputs.read(chosen.tolist()))
     return np.stack(images) if inputs.common_size is not None else images
+
+
+def number_groups(split: Split) -> NDArray[np.int64]:
+    """The group of each item, from 0 on; its own where there are none."""
+    if split.groups is None:
+        return np.arange(len(split))
+    return np.unique(split.groups, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def is_array_4d(inputs: Inputs) -> bool:

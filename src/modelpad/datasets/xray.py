@@ -51,8 +51,11 @@ def holds_xray_metadata(folder: Path) -> bool:
     path = folder / METADATA
     if not path.is_file():
         return False
-    header = next(read_lines(path), "")
-    return set(COLUMNS) <= {name.strip() for name in next(csv.reader([header]), [])}
+    try:
+        names = next(csv.reader([next(read_lines(path), "")]), [])
+    except (csv.Error, DataSetInvalid):  # a table of something else
+        return False
+    return set(COLUMNS) <= {name.strip() for name in names}
 
 
 def load_xray(

@@ -28,7 +28,7 @@ SUFFIXES = {kind: suffix for _, kind, suffix in MAGIC} | dict([OTHER_PICTURE])
 
 def find_label(signature: Signature) -> Label:
     """The one label among a model's outputs. Raises `InvalidInput` if there is not exactly one."""
-    labels = [each for each in signature.outputs if isinstance(each, Label)]
+    labels = [each for each in signature.outputs if isinstance(each, Label) and not each.multiple]
     if len(labels) != 1:
         kinds = ", ".join(each.kind for each in signature.outputs)
         raise InvalidInput(

@@ -15,7 +15,7 @@ from itertools import islice
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import Field
-from modelpad.fields.label import Label
+from modelpad.fields.label import LABEL_SEPARATOR, Label
 from modelpad.fields.signature import Signature
 from modelpad.fields.tensor import Tensor
 from modelpad.foreign_json import load_json
@@ -229,7 +229,7 @@ def _read_json(each: Field, cell: str) -> object:
 def _name_outputs(outputs: Sequence[Field]) -> list[str]:
     """The columns that the outputs become; those of an only label are `label`, `confidence`.
 
-    A label with a familiarity has `unknown` too.
+    A label with a familiarity has `unknown` too. Several labels are in one column.
     """
     names: list[str] = []
     for each in outputs:
@@ -255,7 +255,8 @@ def _write_cells(each: Field, value: object) -> list[object]:
         raise TooLarge(f"The output {each.name!r} is too large for a cell.", hint="Ask for JSON.")
     if isinstance(value, dict) and each.kind == "label":
         unknown = [json.dumps(value["unknown"])] if "unknown" in value else []
-        return [value["label"], value["confidence"], *unknown]
+        label = LABEL_SEPARATOR.join(value["labels"]) if "labels" in value else value["label"]
+        return [label, value["confidence"], *unknown]
     if isinstance(value, list) and len(value) == _width(each):
         return value
     is_json = isinstance(value, bool | list | dict)

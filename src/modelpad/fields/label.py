@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, ClassVar
 from modelpad.errors import ModelFailed
 from modelpad.fields.field import check_sizes, invalid_value, read_one_number
 from modelpad.fields.heatmap import Heatmap
-from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
+from modelpad.foreign_json import (
+    Json,
+    boolean_at,
+    list_at,
+    object_at,
+    optional_integer_at,
+    text_at,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 MAX_CLASSES = 1_000_000
+LABEL_SEPARATOR = "|"  # between several labels in one cell of a table
+PRESENT = 0.5  # the score from which one of several labels is present
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,9 @@ class Label:
     `top` limits how many scores a response contains; None means all of them. With `familiarity`,
     a response also says whether the item is `unknown`: like none of the classes. With `heatmap`,
     it also says where in an image the label is seen.
+
+    If `multiple`, classes do not exclude each other: each score is a probability of its own, and a
+    response has `labels`, those of at least 0.5; `label` is the likeliest.
     """
 
     name: str = "label"
@@ -59,6 +71,7 @@ class Label:
     top: int | None = None
     familiarity: Familiarity | None = None
     heatmap: Heatmap | None = None
+    multiple: bool = False
 
     kind: ClassVar[str] = "label"
     widget: ClassVar[str] = "label-bars"
@@ -93,7 +106,7 @@ class Label:
         array: NDArray[np.generic],
         companions: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> dict[str, Json]:
-        """`{"label", "confidence", "scores"}`, with the scores in descending order.
+        """`{"label", "confidence", "scores"}`, with the scores in descending order; see `multiple`.
 
         `companions` has the item's part of the `companion_tensors`; with them there are also
         `unknown` and `heatmap`.
@@ -118,6 +131,9 @@ class Label:
         }
         best = next(iter(ranked))
         answer: dict[str, Json] = {"label": best, "confidence": ranked[best], "scores": ranked}
+        if self.multiple:
+            everything = np.argsort(-scores, kind="stable")
+            answer["labels"] = [self.classes[n] for n in everything if scores[n] >= PRESENT]
         if self.familiarity is not None and companions is not None:
             what = f"The familiarity of the model's output {self.name!r}"
             number = read_one_number(companions[self.familiarity.tensor], what)
@@ -141,6 +157,10 @@ class Label:
             "confidence": {"type": "number"},
             "scores": {"type": "object", "additionalProperties": {"type": "number"}},
         }
+        if self.multiple:
+            meaning = f"the labels with a score of at least {PRESENT}"
+            names: Json = {"type": "string", "enum": [*self.classes]}
+            properties["labels"] = {"type": "array", "items": names, "description": meaning}
         if self.familiarity is not None:
             meaning = "whether the input looks like none of the classes"
             properties["unknown"] = {"type": "boolean", "description": meaning}
@@ -160,6 +180,7 @@ class Label:
             "top": self.top,
             **({"familiarity": self.familiarity.to_dict()} if self.familiarity else {}),
             **({"heatmap": self.heatmap.to_dict()} if self.heatmap else {}),
+            **({"multiple": True} if self.multiple else {}),
         }
 
     @classmethod
@@ -173,4 +194,5 @@ class Label:
             familiarity = Familiarity.from_dict(object_at(record, "familiarity"))
         if "heatmap" in record:
             heatmap = Heatmap.from_dict(object_at(record, "heatmap"))
-        return cls(text_at(record, "name"), classes, top, familiarity, heatmap)
+        multiple = boolean_at(record, "multiple") if "multiple" in record else False
+        return cls(text_at(record, "name"), classes, top, familiarity, heatmap, multiple)

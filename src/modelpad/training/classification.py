@@ -235,8 +235,8 @@ def describe_test(items: EvaluatedItems, count: int) -> list[str]:
     groups = items.dependent_groups
     if groups is not None:
         notes.append(
-            f"The {count:,} items belong to {len(np.unique(groups)):,} groups, such as patients."
-            " Intervals resample groups, not items."
+            f"The {count:,} items belong to {len(np.unique(groups)):,} groups, such as patients or"
+            " copies of one picture. Intervals resample groups, not items."
         )
     return notes
 

@@ -53,6 +53,36 @@ class Custom:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class UserMetrics:
+    """Metrics that the user requested, by name, for a model of any framework."""
+
+    metrics: Mapping[str, object]
+
+    def measure(
+        self, targets: NDArray[np.generic], scores: NDArray[np.float32], prefix: str
+    ) -> dict[str, float]:
+        """Each over all items, as `PREFIX_NAME`. `targets` have the shape of `scores` (N, K)."""
+        return {
+            f"{prefix}_{name}": _measure(metric, targets, scores)
+            for name, metric in self.metrics.items()
+        }
+
+
+def resolve_metrics(
+    texts: Sequence[str], targets: NDArray[np.generic], scores: NDArray[np.float32]
+) -> UserMetrics:
+    """Resolves `--metric`, and tries each on a few `targets` and `scores`, both (N, K).
+
+    Raises:
+        UsageError: one is unknown, has the wrong type, or fails when it is tried.
+    """
+    metrics = _find_metrics(texts)
+    for name, metric in metrics.items():
+        _try(metric, "--metric", name, (targets, scores))
+    return UserMetrics(metrics)
+
+
 def resolve_custom(options: KerasOptions, loss: keras.losses.Loss, classes: int) -> Custom:
     """Resolves `--loss`, `--metric` and `--callback`; `loss` is the recipe's default.
 
@@ -63,12 +93,7 @@ def resolve_custom(options: KerasOptions, loss: keras.losses.Loss, classes: int)
     """
     if options.loss is not None:
         loss = _find(options.loss, "--loss", keras.losses, keras.losses.Loss)
-    metrics: dict[str, object] = {}
-    for text in options.metric:
-        if text in ALWAYS_MEASURED:
-            continue
-        metric = _find(text, "--metric", keras.metrics, keras.metrics.Metric)
-        metrics[_name_of(metric)] = metric
+    metrics = _find_metrics(options.metric)
     callbacks = [
         _find(text, "--callback", keras.callbacks, keras.callbacks.Callback)
         for text in options.callback
@@ -76,6 +101,16 @@ def resolve_custom(options: KerasOptions, loss: keras.losses.Loss, classes: int)
     custom = Custom(classes, loss, metrics, callbacks)
     _try_out(custom, options)
     return custom
+
+
+def _find_metrics(texts: Sequence[str]) -> dict[str, object]:
+    """The metrics that `texts` name, but for those that are always measured."""
+    found = [
+        _find(text, "--metric", keras.metrics, keras.metrics.Metric)
+        for text in texts
+        if text not in ALWAYS_MEASURED
+    ]
+    return {_name_of(metric): metric for metric in found}
 
 
 def _find(text: str, option: str, module: ModuleType, kind: type) -> object:
@@ -144,14 +179,24 @@ def _try_out(custom: Custom, options: KerasOptions) -> None:
     if options.loss is not None:
         tried.append(("--loss", options.loss, custom.loss))
     for option, text, found in tried:
-        try:
-            _measure(found, targets, scores)
-        except Exception as error:
-            raise UsageError(
-                f"{option} {text} fails on labels of shape {targets.shape} and predictions of"
-                f" shape {scores.shape}: {type(error).__name__}: {first_line(error, 200)}",
-                hint="Labels are one-hot unless the loss's name begins with 'sparse'.",
-            ) from error
+        _try(found, option, text, (targets, scores))
+
+
+def _try(
+    found: object,
+    option: str,
+    text: str,
+    example: tuple[NDArray[np.generic], NDArray[np.float32]],
+) -> None:
+    targets, scores = example
+    try:
+        _measure(found, targets, scores)
+    except Exception as error:
+        raise UsageError(
+            f"{option} {text} fails on labels of shape {targets.shape} and predictions of"
+            f" shape {scores.shape}: {type(error).__name__}: {first_line(error, 200)}",
+            hint="Labels are one-hot unless the loss's name begins with 'sparse'.",
+        ) from error
 
 
 def _measure(found: object, targets: NDArray[np.generic], scores: NDArray[np.float32]) -> float:

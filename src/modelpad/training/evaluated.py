@@ -102,6 +102,14 @@ def pick_examples(
     ]
 
 
+def pick_first(
+    items: EvaluatedItems, chosen: Iterable[int], expected: Sequence[str | None]
+) -> list[Example]:
+    """The first ten of the `chosen` items as examples for the web page."""
+    pairs = list(zip(chosen, expected, strict=True))[:MAX_EXAMPLES]
+    return [Example({"image": encode_picture(items.read(int(n)))}, text) for n, text in pairs]
+
+
 def encode_tile(image: Pixels) -> tuple[bytes, str]:
     """An image, at most 256 pixels wide and high, with the suffix of its format."""
     tile = Image.fromarray(image)

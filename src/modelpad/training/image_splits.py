@@ -18,6 +18,7 @@ from modelpad.fields.preparation import prepare_sketch
 from modelpad.training.card import DataRow, describe_data
 from modelpad.training.run import Run
 from modelpad.training.splits import hold_out, validation_share
+from modelpad.training.strata import sample_evenly, stratify
 
 TEST_SHARE = 0.2
 
@@ -110,26 +111,20 @@ def split_images(data: DataSet, run: Run, *, validation: float) -> ImageSplits:
         train, test = divide(train, TEST_SHARE, rng, data.classes)
         notes.append("A fifth of the data, chosen at random, was held out as the test set.")
     train, held_out = divide(train, validation_share(len(train), validation), rng, data.classes)
-    return make_splits(data, (train, held_out, test), run.request.limit, notes)
+    return make_splits(data, (train, held_out, test), run, notes)
 
 
 def keep_undivided(data: DataSet, run: Run) -> ImageSplits:
-    """All items for training, but for a test split that the data set has; none for validation.
-
-    A limit takes items at random, as a data set may be sorted by class.
-    """
-    train, limit = data.train, run.request.limit
-    if limit is not None:
-        train = train.take(np.random.default_rng([run.seed, 1]).permutation(len(train)))
-    none = train.take(np.arange(0))
-    return make_splits(data, (train, none, data.test or none), limit, describe_reading(data))
+    """All items for training, but for a test split that the data set has; none for validation."""
+    none = data.train.take(np.arange(0))
+    return make_splits(data, (data.train, none, data.test or none), run, describe_reading(data))
 
 
 def make_splits(
-    data: DataSet, parts: tuple[Split, Split, Split], limit: int | None, notes: Sequence[str]
+    data: DataSet, parts: tuple[Split, Split, Split], run: Run, notes: Sequence[str]
 ) -> ImageSplits:
-    """Training, validation and test `parts`, each truncated to `limit`."""
-    train, validation, test = (truncate(part, limit) for part in parts)
+    """Training, validation and test `parts`, each limited as the run's request says."""
+    train, validation, test = (truncate(part, run.request.limit, run.seed) for part in parts)
     return ImageSplits(
         data, train, validation, test, sources=(describe_data(data),), notes=tuple(notes)
     )
@@ -145,19 +140,16 @@ def divide(
     split: Split, share: float, rng: np.random.Generator, classes: Sequence[str]
 ) -> tuple[Split, Split]:
     """Splits off a stratified `share`, without dividing a group: (remainder, share)."""
-    kept, held_out = hold_out(split.labels, share, rng, split.groups, classes)
+    names = classes if split.targets.ndim == 1 else ()
+    kept, held_out = hold_out(stratify(split), share, rng, split.groups, names)
     return split.take(kept), split.take(held_out)
 
 
-def truncate(split: Split, limit: int | None) -> Split:
-    """The first `limit` items, or all if it is None."""
-    return split if limit is None else split.take(np.arange(min(limit, len(split))))
-
-
-def concatenate(first: Split, second: Split) -> Split:
-    """Two splits, one after the other."""
-    images = np.concatenate([first.images, second.images])
-    return Split(images, np.concatenate([first.labels, second.labels]))
+def truncate(split: Split, limit: int | None, seed: int) -> Split:
+    """At most `limit` items, chosen at random by `seed`; of each class about its share."""
+    if limit is None or limit >= len(split):
+        return split
+    return split.take(sample_evenly(stratify(split), limit, np.random.default_rng([seed, 2])))
 
 
 def prepare_split(split: Split) -> Split:

@@ -51,8 +51,9 @@ MIN_LIMIT = 20
 class TrainRequest:
     """The options common to all recipes.
 
-    `folder` is the run folder. `epochs` None means the recipe's default; `limit` truncates every
-    split. `origin` is for the manifest: what asked for the training, if not a person.
+    `folder` is the run folder. `epochs` None means the recipe's default; `limit` is how many
+    items of each split are used at most. `origin` is for the manifest: what asked for the training,
+    if not a person.
     """
 
     name: str

@@ -14,7 +14,6 @@ from modelpad.training.card import DataRow
 from modelpad.training.drawing import draw_split
 from modelpad.training.image_splits import (
     ImageSplits,
-    concatenate,
     prepare_split,
     split_images,
     truncate,
@@ -54,7 +53,8 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
     limit = run.request.limit
     others = {digit.writer for digit in digits}.difference(VALIDATION_WRITERS, TEST_WRITERS)
     train = written_by(tuple(others))[: None if limit is None else limit // 3]
-    train_drawings = draw_split(train, DRAWINGS_PER_DIGIT, run.seed)
+    drawings = draw_split(train, DRAWINGS_PER_DIGIT, run.seed)
+    small = draw_split(train, 1, run.seed + 3, small=True)
     validation = draw_split(written_by(VALIDATION_WRITERS), 1, run.seed + 1)
     test = draw_split(written_by(TEST_WRITERS), 1, run.seed + 2)
     note = (
@@ -62,11 +62,11 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
         f" pen-digits. Writers {', '.join(map(str, VALIDATION_WRITERS))} are used for validation,"
         f" writers {', '.join(map(str, TEST_WRITERS))} for testing, and neither for training."
     )
-    pens = truncate(test, limit)
+    pens = truncate(test, limit, run.seed)
     splits = replace(
         splits,
-        train=concatenate(splits.train, train_drawings),
-        validation=concatenate(splits.validation, truncate(validation, limit)),
+        train=splits.train.join(drawings).join(small),
+        validation=splits.validation.join(truncate(validation, limit, run.seed)),
         sources=(*splits.sources, DataRow(PENS, len(pens), "CC BY 4.0", ROLE)),
         notes=(*splits.notes, note),
     )

@@ -21,6 +21,7 @@ from modelpad.foreign_json import Json
 from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.model import Served
 from modelpad.runtime import load_onnxruntime
+from modelpad.training.report import format_metric, name_metric
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -89,10 +90,11 @@ class QuantizedSource:
 
 
 def finish_model(served: Served, judged: Split, side: int, *, quantize: bool) -> Finished:
-    """The model in int8 if its accuracy on `judged` is at most half a point lower, else float32.
+    """The model in int8 if it does at most half a point worse on `judged`, else in float32.
 
     Of fewer than 200 pictures it may lose one.
     """
+    objective = served.objective
     example = {"image": torch.zeros(2, side, side, 3)}
     full = open_object(served.eval(), ImportRequest(), example)
     if not quantize:
@@ -107,8 +109,14 @@ def finish_model(served: Served, judged: Split, side: int, *, quantize: bool) ->
     except ConversionFailed as error:
         return Finished(full, f"Stored in float32: {error}")
     outputs = [predict(source, judged) for source in (full, small)]
-    before, after = (measure_accuracy(each["label"], judged.labels) for each in outputs)
-    figures = f"{after:.1%} accuracy on {len(judged):,} pictures, {before:.1%} in float32"
+    before, after = (
+        objective.judge(objective.pick_scores(each), judged.targets) for each in outputs
+    )
+    quantized, exact = (format_metric(objective.figure, each) for each in (after, before))
+    figures = (
+        f"{name_metric(objective.figure)} {quantized} on {len(judged):,} pictures,"
+        f" {exact} in float32"
+    )
     allowed = max(ALLOWED_LOSS, 1 / len(judged))
     if after < before - allowed - 1e-9:
         return Finished(full, f"Stored in float32, as int8 would lose too much: {figures}.")
@@ -119,11 +127,6 @@ def quantize_source(source: SourceModel, samples: Sequence[Arrays]) -> SourceMod
     """The model with its convolutions in int8. Raises `ConversionFailed`."""
     graph = optimise(finish_graph(source.export(), source.inputs, source.outputs))
     return QuantizedSource(source, quantize_graph(graph, "int8", samples, OPERATORS))
-
-
-def measure_accuracy(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The share of scores (N, classes) that are highest for the label (N,)."""
-    return float((scores.argmax(axis=1) == labels).mean())
 
 
 def find_shift(full: Outputs, small: Outputs) -> float:

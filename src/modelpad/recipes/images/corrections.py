@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from modelpad.datasets import Split
-from modelpad.datasets.inputs import ImageFiles, Inputs, join_inputs
+from modelpad.datasets import ImageFiles, Split
 from modelpad.datasets.pictures import Unreadable, read_picture
+from modelpad.errors import UsageError
 from modelpad.feedback import read_corrections
 from modelpad.recipes.images.data import CHANNELS, Pictures
 from modelpad.training.image_splits import ImageSplits
@@ -28,8 +28,13 @@ def add_corrections(
     """The splits with the corrections of the run's model, which a note counts.
 
     Those that are no picture, or of a class that the data does not have, are left out and counted.
-    Raises as `read_corrections`.
+    Raises as `read_corrections`, and UsageError for
+    other data than a classification.
     """
+    if splits.data.task != "classification":
+        raise UsageError(
+            "--feedback needs a model with one class for each picture.", hint="Leave it out."
+        )
     run.begin()  # which empties the run's folder
     folder = run.folder / "scratch" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,21 +53,16 @@ def add_corrections(
     note = f"{len(files):,} of {count:,} corrections were added to the training pictures."
     run.print(note)
     if files:
-        train = append(splits.train, files, labels, pictures)
-        splits = replace(splits, train=train)
+        added = make_split(files, labels, pictures)
+        if isinstance(splits.train.inputs, np.ndarray):
+            added = added.in_memory()
+        splits = replace(splits, train=splits.train.join(added))
     return replace(splits, notes=(*splits.notes, note))
 
 
-def append(train: Split, files: Sequence[Path], labels: Sequence[int], pictures: Pictures) -> Split:
-    """A split with more pictures, each a group of its own where there are groups."""
+def make_split(files: Sequence[Path], labels: Sequence[int], pictures: Pictures) -> Split:
+    """The corrections as a split, each with a name."""
     sizes = np.full((len(files), 2), pictures.side, np.int32)
-    added: Inputs = ImageFiles(tuple(files), sizes, CHANNELS, pictures.resize)
-    if isinstance(train.inputs, np.ndarray) and isinstance(added, ImageFiles):
-        added = np.stack(list(added.read(range(len(files)))))
-    groups = train.groups
-    if groups is not None:
-        first = int(groups.max(initial=-1)) + 1
-        groups = np.concatenate([groups, np.arange(first, first + len(files))])
-    names = (*train.names, *(f"correction {path.name}" for path in files)) if train.names else ()
-    targets = np.concatenate([train.labels, np.array(labels, np.int64)])
-    return Split(join_inputs(train.inputs, added), targets, names, groups)
+    names = tuple(f"correction {path.name}" for path in files)
+    inputs = ImageFiles(tuple(files), sizes, CHANNELS, pictures.resize)
+    return Split(inputs, np.array(labels, np.int64), names)

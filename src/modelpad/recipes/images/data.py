@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from modelpad.datasets import DataSet, ImageFiles, LoadOptions, Resize, Split
+from modelpad.datasets import DataSet, ImageFiles, LoadOptions, Resize, Split, TextInput
+from modelpad.datasets.split import Targets
 from modelpad.errors import DataSetInvalid, UsageError
 from modelpad.fields import Image
 from modelpad.recipes.images import Switch
+from modelpad.recipes.images.duplicates import separate_duplicates
+from modelpad.training.findings import Findings
 from modelpad.training.image_splits import ImageSplits, keep_undivided, split_images
 from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS
@@ -24,14 +27,16 @@ MEMORY_BYTES = 1 << 30
 VALIDATION_SHARE = 0.1
 MIN_SIDE, MAX_SIDE, STEP = 32, 512, 32
 UNBALANCED = 3.0
+MIN_PICTURES = 2 * FOLDS
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A classification data set with pictures of `side` x `side` pixels, RGB."""
+    """A data set with pictures of `side` x `side` pixels, RGB, and what was found out about it."""
 
     data: DataSet
     side: int
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def resize(self) -> Resize:
@@ -47,35 +52,73 @@ class Pictures:
 def load_pictures(run: Run, size: int | None, largest: int, load: LoadOptions) -> Pictures:
     """The run's data set, at `size` pixels, by default that of the pictures, at most `largest`.
 
+    Duplicates are in one group; those on both sides of the data set's own splits are removed.
+
     Raises:
         UsageError: the size is out of range.
-        DataSetInvalid: the data set holds no pictures, or not one class for each.
+        DataSetInvalid: the data set holds no pictures, nothing to predict, or too little of it.
     """
     if size is not None and not MIN_SIDE <= size <= MAX_SIDE:
         raise UsageError(
             f"--size is {size}.", hint=f"Give {MIN_SIDE} to {MAX_SIDE} pixels; 224 is usual."
         )
     data = run.load_data(replace(load, memory_bytes=0, channels=CHANNELS))
-    if data.task != "classification":
+    if isinstance(data.train.kind, TextInput):
         raise DataSetInvalid(
-            f"{data.name} has {data.task} targets; the images recipe predicts one class each.",
-            hint="Use a folder with one sub-folder of pictures for each class.",
+            f"{data.name} holds texts, and the recipe needs pictures.",
+            hint="Name the column of picture files: --input-column NAME.",
             path=data.name,
         )
+    if data.task == "unlabelled":
+        raise DataSetInvalid(
+            f"{data.name} has nothing to predict: no column is called label, labels or target.",
+            hint="Name it: --target-column NAME, and --multi-label or --regression if it is that.",
+            path=data.name,
+        )
+    for note in data.notes:
+        run.print(note)
     require_enough(data)
+    data, findings = separate_duplicates(data, run)
+    require_different(data)
     side = size or choose_side(data.train, largest)
     resize = Pictures(data, side).resize
     test = None if data.test is None else resize_split(data.test, resize)
-    return Pictures(replace(data, train=resize_split(data.train, resize), test=test), side)
+    data = replace(data, train=resize_split(data.train, resize), test=test)
+    return Pictures(data, side, findings)
 
 
 def require_enough(data: DataSet) -> None:
     """Raises DataSetInvalid for a class with fewer pictures than a cross-validation has folds."""
+    if len(data.train) < MIN_PICTURES:
+        raise DataSetInvalid(
+            f"{data.name} has only {len(data.train)} picture{'s' * (len(data.train) != 1)} to"
+            " train on.",
+            hint=f"At least {MIN_PICTURES} are needed; from 50 of each class on, results are"
+            " reliable.",
+            path=data.name,
+        )
+    what = "label" if data.task == "multi-label" else "class"
     for name, count in data.count_classes(data.train).items():
         if count < FOLDS:
             raise DataSetInvalid(
-                f"The class {name!r} has only {count} picture{'s' * (count != 1)}.",
-                hint=f"Each class needs at least {FOLDS}; from 50 on, results are reliable.",
+                f"The {what} {name!r} has only {count} picture{'s' * (count != 1)}.",
+                hint=f"Each {what} needs at least {FOLDS}; from 50 on, results are reliable.",
+                path=data.name,
+            )
+
+
+def require_different(data: DataSet) -> None:
+    """Raises DataSetInvalid for a class whose pictures are copies of fewer than five."""
+    groups = data.train.groups
+    if data.task != "classification" or groups is None:
+        return
+    for label, name in enumerate(data.classes):
+        count = len(np.unique(groups[data.train.labels == label]))
+        if count < FOLDS:
+            raise DataSetInvalid(
+                f"The class {name!r} has pictures of only {count} different things.",
+                hint=f"At least {FOLDS} are needed: pictures that look the same, or are of one"
+                " patient, count once.",
                 path=data.name,
             )
 
@@ -122,11 +165,11 @@ def split_pictures(pictures: Pictures, run: Run, *, divide: bool) -> ImageSplits
 
 def read_batches(
     split: Split, size: int, order: NDArray[np.int64] | None = None
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Pictures (B, H, W, C) and labels (B,), as `Split.batches`."""
+) -> Iterator[tuple[NDArray[np.uint8], Targets]]:
+    """Pictures (B, H, W, C) and their targets, as `Split.batches`."""
     for images, targets in split.batches(size, order):
         assert isinstance(images, np.ndarray), "load_pictures gives all one size"
-        yield images, targets.astype(np.int64, copy=False)
+        yield images, targets
 
 
 def fits_memory(split: Split, side: int) -> bool:

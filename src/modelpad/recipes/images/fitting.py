@@ -7,28 +7,23 @@ split would be too small to stop it in time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 
 from modelpad.datasets import Split
 from modelpad.recipes.images.data import read_batches
-from modelpad.recipes.images.head import fit_head
-from modelpad.recipes.images.likeness import Likeness, fit_likeness
-from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
+from modelpad.recipes.images.objectives.objective import Objective
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import AUGMENTATIONS
-from modelpad.training.calibration import fit_temperature, soften
-from modelpad.training.classification import evaluate_classifier
-from modelpad.training.evaluated import evaluated_split
-from modelpad.training.findings import Findings
+from modelpad.training.familiarity import Likeness, fit_likeness
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS, make_folds
+from modelpad.training.strata import stratify
 
 FEATURES_OF = 5_000  # pictures that the head is first fitted on
 BATCH = 32  # pictures that are read at a time where nothing is learnt
@@ -41,70 +36,65 @@ Features = NDArray[np.float32]
 class Fitted:
     """A trained network, and what pictures that it was not trained on say about it.
 
-    `judged` are pictures on which versions of the network may be compared.
+    `judged` are pictures on which versions of the network may be compared. `scores` are those of a
+    cross-validation for the training split, with and without the temperature.
     """
 
     net: Classifier
     temperature: float
     likeness: Likeness
     judged: Split
-    findings: Findings = field(default_factory=Findings)
+    scores: Features | None = None
+    uncalibrated: Features | None = None
 
 
-def fit_few(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
+def fit_few(net: Classifier, splits: ImageSplits, objective: Objective, run: Run) -> Fitted:
     """Fits the head on all pictures; cross-validation takes the place of a validation split."""
-    labels = splits.train.labels
+    targets, strata = splits.train.targets, stratify(splits.train)
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
     features = extract_features(net, splits.train, run)
     run.report(1.0, "Cross-validating")
-    logits = np.zeros((len(labels), net.head.out_features), np.float32)
-    known = np.zeros(len(labels), np.float32)
+    logits = np.zeros((len(targets), objective.outputs), np.float32)
+    known = np.zeros(len(targets), np.float32)
     rng = np.random.default_rng(run.seed)
-    for train, held_out in make_folds(labels, rng, groups=splits.train.groups):
-        head = fit_head(features[train], labels[train], loss, run.seed)
+    for train, held_out in make_folds(strata, rng, groups=splits.train.groups):
+        head = objective.fit_head(features[train], targets[train], run.seed)
         logits[held_out] = head.predict(features[held_out])
-        likeness = fit_likeness(features[train], labels[train], run.seed)
+        likeness = fit_likeness(features[train], strata[train], run.seed)
         known[held_out] = likeness.score(features[held_out])
-    temperature = fit_temperature(logits, labels)
-    fit_head(features, labels, loss, run.seed).copy_to(net.head)
-    likeness = fit_likeness(features, labels, run.seed).with_threshold(known)
-    items = evaluated_split(splits.train, out_of_fold=True, seed=run.seed)
-    findings = evaluate_classifier(
-        items,
-        labels,
-        soften(logits, temperature),
-        splits.data.classes,
-        uncalibrated=soften(logits),
-    )
-    return Fitted(net, temperature, likeness, splits.train, findings)
+    temperature = objective.fit_temperature(logits, targets)
+    objective.fit_head(features, targets, run.seed).copy_to(net.head)
+    likeness = fit_likeness(features, strata, run.seed).with_threshold(known)
+    scores, uncalibrated = (objective.score(logits, each) for each in (temperature, 1.0))
+    return Fitted(net, temperature, likeness, splits.train, scores, uncalibrated)
 
 
-def fit_many(net: Classifier, splits: ImageSplits, loss: Loss, run: Run) -> Fitted:
+def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Run) -> Fitted:
     """Trains in epochs, and keeps the one with the lowest validation loss."""
     arch, train, validation = net.arch, splits.train, splits.validation
     if arch.pretrained and not run.first_epoch:
         first = choose_some(train, FEATURES_OF, run.seed)
         features = extract_features(net, first, run)
-        fit_head(features, first.labels, loss, run.seed).copy_to(net.head)
+        objective.fit_head(features, first.targets, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
     size = int(np.clip(len(train) // STEPS, *BATCH_SIZES))
-    plan = Plan(run.epochs, arch.rate, arch.frozen, loss, augment, run.seed, size)
+    plan = Plan(run.epochs, arch.rate, arch.frozen, objective, augment, run.seed, size)
     tuner = Tuner(net, train, plan)
     run.restore(tuner.read)
     with run.interruptible():
         for epoch in run.remaining_epochs():
             mean = tuner.train_epoch(epoch, report_steps(run, epoch, tuner.steps))
-            measured = validate(tuner.average.module, validation)
+            measured = validate(tuner.average.module, validation, objective)
             run.log(epoch, {"loss": mean, **measured, "learning_rate": tuner.rate})
             run.save(tuner.write, loss=measured["val_loss"], write_best=tuner.write_best)
     run.restore_best(tuner.read_best)
     features = extract_features(net, validation, run)
     logits = apply_head(net, features)
-    temperature = fit_temperature(logits, validation.labels)
+    temperature = objective.fit_temperature(logits, validation.targets)
     some = choose_some(train, FEATURES_OF, run.seed)
-    likeness = fit_likeness(extract_features(net, some, run), some.labels, run.seed)
+    likeness = fit_likeness(extract_features(net, some, run), stratify(some), run.seed)
     likeness = likeness.with_threshold(likeness.score(features))
     return Fitted(net, temperature, likeness, validation)
 
@@ -120,21 +110,21 @@ def extract_features(net: Classifier, split: Split, run: Run) -> Features:
     return np.concatenate(parts)
 
 
-def validate(net: torch.nn.Module, split: Split) -> dict[str, float]:
-    """The loss and accuracy on a validation split."""
+def validate(net: torch.nn.Module, split: Split, objective: Objective) -> dict[str, float]:
+    """The loss, and the objective's figure, on a validation split."""
     net.eval()
-    losses, right = 0.0, 0
     with torch.no_grad():
-        for images, targets in read_batches(split, BATCH):
-            labels = torch.from_numpy(targets)
-            logits = net(torch.from_numpy(images).float())
-            losses += cross_entropy(logits, labels, reduction="sum").item()
-            right += int((logits.argmax(dim=1) == labels).sum())
-    return {"val_loss": losses / len(split), "val_accuracy": right / len(split)}
+        parts = [net(torch.from_numpy(images).float()) for images, _ in read_batches(split, BATCH)]
+    logits = torch.cat(parts)
+    scores = objective.score(logits.numpy(), 1.0)
+    return {
+        "val_loss": objective.validate(logits, split.targets),
+        f"val_{objective.figure}": objective.judge(scores, split.targets),
+    }
 
 
 def apply_head(net: Classifier, features: Features) -> Features:
-    """The logits (N, classes) of features (N, D)."""
+    """The logits (N, outputs) of features (N, D)."""
     with torch.no_grad():
         logits: Features = net.head(torch.from_numpy(features)).numpy()
         return logits

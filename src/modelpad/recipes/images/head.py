@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modelpad.recipes.images.losses import Loss
+from modelpad.recipes.images.objectives.losses import Loss
 
 STRENGTHS = (0.01, 0.1, 1.0)  # of the penalty on weights, for each item
+RIDGES = (0.01, 0.1, 1.0, 10.0)
 INNER_FOLDS = 4
 ITERATIONS = 200
 FLOOR = 0.1  # added to each feature's spread, so that a rare feature does not become a loud one
@@ -37,7 +39,13 @@ class Head:
         layer.bias.copy_(torch.from_numpy(self.bias))
 
 
-def fit_head(features: Features, labels: NDArray[np.int64], loss: Loss, seed: int) -> Head:
+def fit_head(
+    features: Features,
+    labels: NDArray[np.int64],
+    loss: Loss,
+    seed: int,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Head:
     """Logistic regression on features (N, D) with labels (N,); with focal loss if that is asked.
 
     How strongly weights are kept small is chosen by cross-validation within these items.
@@ -49,21 +57,39 @@ def fit_head(features: Features, labels: NDArray[np.int64], loss: Loss, seed: in
     mean, spread = features.mean(axis=0), features.std(axis=0) + FLOOR
     folds = min(INNER_FOLDS, int(np.bincount(labels).min()))
     weights = dict(enumerate(loss.class_weights.tolist()))
-    model = LogisticRegression(class_weight=weights, max_iter=ITERATIONS)
-    grid = {"C": [1 / (strength * len(labels)) for strength in STRENGTHS]}
-    if folds > 1:
+    grid = {"C": [1 / (strength * len(labels)) for strength in strengths]}
+    usual = grid["C"][len(strengths) // 2]
+    model = LogisticRegression(C=usual, class_weight=weights, max_iter=ITERATIONS)
+    searched = folds > 1 and len(strengths) > 1
+    if searched:
         split = StratifiedKFold(folds, shuffle=True, random_state=seed)
         model = GridSearchCV(model, grid, scoring="neg_log_loss", cv=split)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((features - mean) / spread, labels)
-    best = model.best_estimator_ if folds > 1 else model
+    best = model.best_estimator_ if searched else model
     weight, bias = both_classes(best.coef_, best.intercept_)
     if loss.name != "cross-entropy":
         strength = 1 / (best.C * len(labels))
         weight, bias = refine((features - mean) / spread, labels, loss, strength, (weight, bias))
     plain = weight / spread
     return Head(plain.astype(np.float32), (bias - plain @ mean).astype(np.float32))
+
+
+def fit_ridge(features: Features, targets: Features) -> Head:
+    """Linear regression on features (N, D) with targets (N, K) of mean 0, weights kept small.
+
+    How strongly is chosen by leaving one item out.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    mean, spread = features.mean(axis=0), features.std(axis=0) + FLOOR
+    scaled = ((features - mean) / spread).astype(np.float64)
+    model = RidgeCV([strength * len(targets) for strength in RIDGES])
+    model.fit(scaled, targets.astype(np.float64))
+    weight = np.reshape(model.coef_, (targets.shape[1], -1)) / spread
+    bias = np.reshape(model.intercept_, -1) - weight @ mean
+    return Head(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def refine(

@@ -15,7 +15,8 @@ from torch import nn
 
 from modelpad.recipes.images import ArchitectureName
 from modelpad.recipes.images.backbone import load_pretrained
-from modelpad.recipes.images.likeness import EPSILON, Likeness
+from modelpad.recipes.images.objectives.objective import Objective
+from modelpad.training.familiarity import EPSILON, Likeness
 
 CENTRE, SPREAD = 127.0, 128.0  # of the pixels that the pretrained weights expect
 
@@ -28,16 +29,17 @@ class Architecture:
     layers are never trained, and those after it the less, the earlier they are.
     """
 
-    layers: Callable[[int], nn.Sequential]  # from the number of channels
+    layers: Callable[[int, int], nn.Sequential]  # from the number of channels and the size
     epochs: int
     rate: float
     size: int
     frozen: int = 0
     pretrained: bool = False
+    network: str = ""  # its name, if it is pretrained
     pooled: bool = True  # whether the layers return a map (N, C, h, w), not features (N, C)
 
 
-def small(channels: int) -> nn.Sequential:
+def small(channels: int, size: int) -> nn.Sequential:
     """Eight convolutions, for images that are unlike photographs."""
 
     def convolve(taken: int, given: int, stride: int = 1) -> list[nn.Module]:
@@ -56,7 +58,7 @@ def small(channels: int) -> nn.Sequential:
     )
 
 
-def mini(channels: int) -> nn.Sequential:
+def mini(channels: int, size: int) -> nn.Sequential:
     """A textbook network: two convolutions with pooling, and one dense layer."""
     return nn.Sequential(
         nn.Conv2d(channels, 16, 5),
@@ -73,7 +75,13 @@ def mini(channels: int) -> nn.Sequential:
 
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "transfer": Architecture(
-        lambda channels: load_pretrained(), 6, 1e-3, 224, frozen=6, pretrained=True
+        lambda channels, size: load_pretrained(),
+        6,
+        1e-3,
+        224,
+        frozen=6,
+        pretrained=True,
+        network="EfficientNet-Lite0",
     ),
     "small": Architecture(small, 30, 3e-3, 96),
     "mini": Architecture(mini, 4, 1e-3, 64, pooled=False),
@@ -83,16 +91,16 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
 class Classifier(nn.Module):
     """Layers and a linear head."""
 
-    def __init__(self, arch: Architecture, channels: int, size: int, classes: int) -> None:
+    def __init__(self, arch: Architecture, channels: int, size: int, outputs: int) -> None:
         super().__init__()
         self.arch, self.size = arch, size
-        self.layers = arch.layers(channels)
+        self.layers = arch.layers(channels, size)
         with torch.no_grad():
             features = self.pool(self.layers(torch.zeros(2, channels, size, size)))
-        self.head = nn.Linear(features.shape[1], classes)
+        self.head = nn.Linear(features.shape[1], outputs)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (N, H, W, C), 0..255, to logits (N, classes)."""
+        """Pixels (N, H, W, C), 0..255, to logits (N, outputs)."""
         output: torch.Tensor = self.head(self.pool(self.map(pixels)))
         return output
 
@@ -125,13 +133,13 @@ class Extras:
 class Served(nn.Module):
     """The module to export: pixels `image` (N, H, W, C) to named outputs.
 
-    `label` (N, classes) are probabilities. `heatmap` (N, h, w), 0..1, is where the likeliest class
-    is seen. `familiarity` (N, 1) is low for images unlike those trained on.
+    Those of the `objective`, such as `label`; and `heatmap` (N, h, w), 0..1, where the likeliest
+    class is seen; and `familiarity` (N, 1), which is low for images unlike those trained on.
     """
 
-    def __init__(self, net: Classifier, extras: Extras) -> None:
+    def __init__(self, net: Classifier, objective: Objective, extras: Extras) -> None:
         super().__init__()
-        self.net, self.extras = net, extras
+        self.net, self.objective, self.extras = net, objective, extras
         if extras.likeness is not None:
             self.register_buffer("centres", torch.from_numpy(extras.likeness.centres))
 
@@ -140,7 +148,7 @@ class Served(nn.Module):
         maps = self.net.map(image)
         features = self.net.pool(maps)
         logits = self.net.head(features)
-        found = {"label": torch.softmax(logits / self.extras.temperature, dim=1)}
+        found = self.objective.activate(logits, self.extras.temperature)
         if self.extras.heatmap:
             found["heatmap"] = self.explain(maps, logits)
         if self.extras.likeness is not None:

@@ -7,20 +7,22 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from modelpad.convert.plans import InputPlan, OutputPlan
+from modelpad.convert.plans import InputPlan
 from modelpad.datasets import LoadOptions
-from modelpad.fields import Heatmap, Label
+from modelpad.errors import UsageError
+from modelpad.fields import Heatmap
 from modelpad.recipes.images import ImagesOptions
 from modelpad.recipes.images.compact import Finished, finish_model
 from modelpad.recipes.images.corrections import add_corrections
-from modelpad.recipes.images.data import CHANNELS, load_pictures, split_pictures, weigh_classes
+from modelpad.recipes.images.data import CHANNELS, load_pictures, split_pictures
 from modelpad.recipes.images.fitting import fit_few, fit_many
-from modelpad.recipes.images.losses import Loss
-from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
+from modelpad.recipes.images.model import ARCHITECTURES, Architecture, Classifier, Extras, Served
+from modelpad.recipes.images.objectives.choose import choose_objective
+from modelpad.recipes.images.objectives.objective import Companions
+from modelpad.recipes.images.testing import Tester
 from modelpad.training.card import Card
-from modelpad.training.classification import evaluate_classifier
-from modelpad.training.evaluated import evaluated_split, pick_examples
-from modelpad.training.findings import Findings, join_findings
+from modelpad.training.evaluated import evaluated_split
+from modelpad.training.findings import join_findings
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
@@ -28,69 +30,71 @@ from modelpad.training.run import Run
 FEW = 500  # with fewer pictures only the last layer is trained, and all of them cross-validate it
 PROVED = 64  # pictures
 TOLERANCE = 1e-3  # relative
-LIMITS = ("A picture of none of the classes is still labelled as one of them.",)
-UNKNOWN_LIMITS = (
-    "Pictures unlike those it was trained on are reported as unknown; not every one is noticed.",
+NO_UNKNOWN = "A picture of none of the classes is still labelled as one of them."
+NO_UNKNOWN_VALUE = "It predicts a value for any picture, also for one unlike those it has seen."
+UNKNOWN = (
+    "Pictures unlike those it was trained on are reported as unknown; not every one is noticed."
 )
 
 
 def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> Trained:
-    """Trains, tests and describes a classifier of pictures. `load` is how to read the data."""
-    arch = ARCHITECTURES[options.arch]
+    """Trains, tests and describes a model of pictures. `load` is how to read the data."""
+    arch = choose_architecture(options)
     run.set_epochs(arch.epochs)
-    pictures = load_pictures(run, options.size, arch.size, load or LoadOptions())
+    load = replace(load or LoadOptions(), table=options.table.plan())
+    pictures = load_pictures(run, options.size, arch.size, load)
+    options.table.check(pictures.data)
     few = arch.pretrained and len(pictures.data.train) < FEW
     splits = split_pictures(pictures, run, divide=not few)
     if options.feedback is not None:
         splits = add_corrections(splits, pictures, options.feedback, run)
-    classes, side = splits.data.classes, pictures.side
-    run.print(describe_splits(splits, side))
-    weights = weigh_classes(splits.train.labels, classes, options.class_weights)
+    run.print(describe_splits(splits, pictures.side))
+    objective = choose_objective(options, splits.data, splits.train)
+    tester = Tester(objective, run, options.metric, splits.train.targets)
 
     torch.manual_seed(run.seed)
-    net = Classifier(arch, CHANNELS, side, len(classes))
-    loss = Loss(options.loss, weights)
-    fitted = (fit_few if few else fit_many)(net, splits, loss, run)
-    likeness = None if options.no_unknown else fitted.likeness
-    heatmap = arch.pooled and not options.no_heatmap
-    served = Served(net, Extras(fitted.temperature, heatmap, likeness))
+    net = Classifier(arch, CHANNELS, pictures.side, objective.outputs)
+    fitted = (fit_few if few else fit_many)(net, splits, objective, run)
+    objective.finish(net.head)
+    likeness = fitted.likeness if objective.explains and not options.no_unknown else None
+    explained = objective.explains and arch.pooled and not options.no_heatmap
+    served = Served(net, objective, Extras(fitted.temperature, explained, likeness))
     quantize = options.quantize == "auto"
-    finished = finish_model(served, fitted.judged, side, quantize=quantize)
+    finished = finish_model(served, fitted.judged, pictures.side, quantize=quantize)
 
     if likeness is not None:
         likeness = replace(likeness, threshold=likeness.threshold + finished.shift)
-
-    findings = join_findings(fitted.findings, test_model(finished, splits, run))
-    shown = splits.test if len(splits.test) else splits.train
-    field = pictures.field
-    label = Label(
-        "label",
-        classes,
-        familiarity=likeness.field if likeness else None,
-        heatmap=Heatmap("heatmap", over=field.name) if heatmap else None,
+    companions = Companions(
+        likeness.field if likeness else None,
+        Heatmap("heatmap", over=pictures.field.name) if explained else None,
     )
-    scores = next(spec for spec in finished.source.outputs if spec.name == "label")
+    found = join_findings(tester.validate(fitted, splits), tester.test(finished, splits))
+    shown = splits.test if len(splits.test) else splits.train
     return Trained(
         source=finished.source,
-        inputs=[InputPlan(field, finished.source.inputs[0])],
-        outputs=[OutputPlan(label, scores)],
+        inputs=[InputPlan(pictures.field, finished.source.inputs[0])],
+        outputs=objective.plan(finished.source, companions),
         proof={"image": splits.inputs(shown.take(np.arange(min(PROVED, len(shown)))))},
         metrics={},
-        card=describe_model(options, net, splits, finished, run),
-        findings=findings,
-        examples=pick_examples(evaluated_split(shown), shown.labels, classes),
+        card=describe_model(options, served, splits, finished, run),
+        findings=join_findings(found, pictures.findings),
+        examples=objective.pick_examples(evaluated_split(shown), shown.targets),
         tolerance=TOLERANCE,
     )
 
 
-def test_model(finished: Finished, splits: ImageSplits, run: Run) -> Findings:
-    """What the test split says, if there is one: the only time that it is used."""
-    if not len(splits.test):
-        return Findings()
-    run.print(f"Testing on {len(splits.test):,} pictures.")
-    scores = finished.predict(splits.test)["label"]
-    items = evaluated_split(splits.test, seed=run.seed)
-    return evaluate_classifier(items, splits.test.labels, scores, splits.data.classes)
+def choose_architecture(options: ImagesOptions) -> Architecture:
+    """The architecture. Raises `UsageError` for a backbone that it does not have."""
+    if options.backbone is None:
+        return ARCHITECTURES[options.arch]
+    if options.arch != "transfer":
+        raise UsageError(
+            f"--arch {options.arch} starts from scratch, without a backbone.",
+            hint="Leave --backbone out, or use --arch transfer.",
+        )
+    from modelpad.recipes.images.keras_backbone import find_backbone
+
+    return find_backbone(options.backbone)
 
 
 def describe_splits(splits: ImageSplits, side: int) -> str:
@@ -105,20 +109,29 @@ def describe_splits(splits: ImageSplits, side: int) -> str:
 
 
 def describe_model(
-    options: ImagesOptions, net: Classifier, splits: ImageSplits, finished: Finished, run: Run
+    options: ImagesOptions, served: Served, splits: ImageSplits, finished: Finished, run: Run
 ) -> Card:
     """The card."""
-    classes = splits.data.classes
+    net = served.net
     title = run.request.name.replace("-", " ").capitalize()
-    network = "EfficientNet-Lite0, pretrained on ImageNet" if net.arch.pretrained else options.arch
+    network: str = options.arch
+    if net.arch.pretrained:
+        network = f"{net.arch.network}, pretrained on ImageNet"
     return Card(
         title=title,
-        summary=f"Tells {len(classes)} kinds of pictures apart: {', '.join(classes[:8])}.",
+        summary=served.objective.summary,
         data=splits.sources,
         licence=splits.data.licence,
         architecture=network,
         parameters=sum(each.numel() for each in net.parameters()),
         training={"architecture": options.arch, "size": net.size},
-        limits=LIMITS if options.no_unknown else UNKNOWN_LIMITS,
+        limits=list_limits(served),
         notes=tuple(filter(None, (*splits.notes, finished.note))),
     )
+
+
+def list_limits(served: Served) -> tuple[str, ...]:
+    """What the model cannot do."""
+    if served.extras.likeness is not None:
+        return (UNKNOWN,)
+    return (NO_UNKNOWN if served.objective.explains else NO_UNKNOWN_VALUE,)

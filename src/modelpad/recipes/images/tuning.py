@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modelpad.datasets import Split
+from modelpad.datasets.split import Targets
 from modelpad.recipes.images.data import read_batches
-from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
+from modelpad.recipes.images.objectives.objective import Objective
 from modelpad.training.augment import Augment
 from modelpad.training.seeding import derive_seed
 
@@ -41,7 +41,7 @@ class Plan:
     epochs: int
     rate: float
     frozen: int
-    loss: Loss
+    objective: Objective
     augment: Augment
     seed: int
     batch_size: int = 32
@@ -97,8 +97,8 @@ class Tuner:
         torch.manual_seed(derive_seed(self.plan.seed, epoch))
         self.net.train()
         losses = []
-        for step, (pixels, labels) in enumerate(self.read_batches(epoch)):
-            loss = self.measure(pixels, labels)
+        for step, (pixels, targets) in enumerate(self.read_batches(epoch)):
+            loss = self.measure(pixels, self.plan.objective.encode(targets))
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -108,16 +108,18 @@ class Tuner:
             report(step + 1, losses[-1])
         return float(np.mean(losses))
 
-    def measure(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch of pixels (B, H, W, C), mixed with each other."""
+    def measure(self, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch of pixels (B, H, W, C), mixed with each other.
+
+        `targets` (B, outputs) are encoded.
+        """
         share = float(np.random.default_rng(int(torch.randint(1 << 31, ()))).beta(MIXUP, MIXUP))
         order = torch.randperm(len(pixels))
         pixels = share * pixels + (1 - share) * pixels[order]
-        targets = one_hot(labels, self.net.head.out_features).float()
         targets = share * targets + (1 - share) * targets[order]
         features = self.net.pool(self.trained(self.freeze(pixels)))
         logits = self.net.head(nn.functional.dropout(features, DROPOUT))
-        return self.plan.loss.measure(logits, targets)
+        return self.plan.objective.measure(logits, targets)
 
     def freeze(self, pixels: torch.Tensor) -> torch.Tensor:
         """The output of the layers that are not trained."""
@@ -125,19 +127,17 @@ class Tuner:
             result: torch.Tensor = self.frozen(self.net.scale(pixels))
             return result
 
-    def read_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def read_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, Targets]]:
         """Augmented batches of an epoch; the next one is read while one is trained on."""
         plan = self.plan
         random = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, 0))
         order = torch.randperm(len(self.train), generator=random).numpy()
         stream = read_batches(self.train, plan.batch_size, order)
 
-        def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-            images, labels = next(stream)
+        def read(step: int) -> tuple[torch.Tensor, Targets]:
+            images, targets = next(stream)
             generator = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, step + 1))
-            return plan.augment(torch.from_numpy(images).float(), generator), torch.from_numpy(
-                labels
-            )
+            return plan.augment(torch.from_numpy(images).float(), generator), targets
 
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = reader.submit(read, 0)

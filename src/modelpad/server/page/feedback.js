@@ -26,7 +26,7 @@ const classChooser = (classes, onChange) => {
 
 // The panel below a prediction; null if the model does not predict exactly one label.
 export const feedbackPanel = (model, values, answer, announce, showError) => {
-  const labels = model.outputs.filter(({ kind }) => kind === "label");
+  const labels = model.outputs.filter(({ kind, multiple }) => kind === "label" && !multiple);
   if (labels.length !== 1) return null;
   const prediction = (answer.scores ? answer : answer.outputs[labels[0].name]).label;
   const note = `Sends this ${nounOf(model)} and your answer to the operator of this server.`;

@@ -10,14 +10,19 @@ const bar = (share) =>
     svg("rect", { class: "track", width: 100, height: 14, rx: 3 }),
     svg("rect", { class: "fill", width: Math.max(100 * share, 0.4), height: 14, rx: 3 }));
 
+// What was recognised: one class, or the labels that a model with several of them found.
+const verdictOf = (answer) => (answer.labels ? answer.labels.join(", ") || "none of the labels" : answer.label);
+
 export const labelBars = (answer) => {
   const rows = Object.entries(answer.scores).slice(0, MAX_BARS);
+  const verdict = verdictOf(answer);
+  const isFound = (name) => (answer.labels ? answer.labels.includes(name) : name === answer.label);
   return [
     answer.unknown ? make("p", { class: "unsure" }, UNSURE) : null,
-    make("p", { class: `verdict${answer.label.length > 3 ? " long" : ""}${answer.unknown ? " doubtful" : ""}` },
-      make("strong", { id: "label" }, answer.label), make("span", { id: "confidence" }, percent(answer.confidence))),
+    make("p", { class: `verdict${verdict.length > 3 ? " long" : ""}${answer.unknown ? " doubtful" : ""}` },
+      make("strong", { id: "label" }, verdict), answer.labels ? null : make("span", { id: "confidence" }, percent(answer.confidence))),
     make("ol", { class: "bars", "aria-label": "Confidence by class" }, rows.map(([name, share]) =>
-      make("li", name === answer.label ? { class: "top" } : {},
+      make("li", isFound(name) ? { class: "top" } : {},
         make("span", { class: "name", title: name }, name),
         bar(share),
         make("span", { class: "share" }, percent(share))))),
@@ -48,7 +53,7 @@ export const showAnswer = (answer) =>
   answer.scores ? labelBars(answer) : Object.entries(answer.outputs).flatMap(([name, value]) => anyOutput(name, value));
 
 export const describeAnswer = (answer) =>
-  answer.unknown ? `${UNSURE} The nearest is ${answer.label}.` : answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The prediction is ready.";
+  answer.unknown ? `${UNSURE} The nearest is ${answer.label}.` : answer.labels ? `Found: ${verdictOf(answer)}.` : answer.scores ? `Recognised as ${answer.label}, ${percent(answer.confidence, 0)} sure.` : "The prediction is ready.";
 
 export const blankBars = (field) =>
   make("div", { class: "waiting" },

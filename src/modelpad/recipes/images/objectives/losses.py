@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import log_softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from modelpad.recipes.images import LossName
 
@@ -37,3 +37,11 @@ class Loss:
             likelihood = (1 - likelihood.exp()) ** GAMMA * likelihood
         weights = targets * torch.from_numpy(self.class_weights)
         return -(weights * likelihood).sum() / weights.sum()
+
+
+def sigmoid_focal(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The mean focal loss of independent labels: logits and targets (N, labels), targets 0 to 1."""
+    entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    chance = torch.sigmoid(logits)
+    true = chance * targets + (1 - chance) * (1 - targets)
+    return ((1 - true) ** GAMMA * entropy).mean()
