@@ -99,6 +99,18 @@ class FeedbackFull(StoreError):
     """The feedback has reached its limit of items or bytes. Details: `limit`."""
 
 
+class CollectionFull(StoreError):
+    """The pictures that a server keeps have reached their limit. Details: `limit`."""
+
+
+class JobFailed(ModelpadError):
+    """A job has failed, or exceeded a limit."""
+
+
+class JobConflict(ModelpadError):
+    """A job cannot be changed any more, or its idempotency key belongs to another one."""
+
+
 class DataSetInvalid(ModelpadError):
     """A data set is damaged or unsuitable for training. Details: `path`."""
 
@@ -109,6 +121,10 @@ class ModelFailed(ModelpadError):
 
 class Overloaded(ModelpadError):
     """The queue is full. Details: `retry_after_s`."""
+
+
+class JobsFull(Overloaded):
+    """Too many jobs are waiting. Details: `retry_after_s`."""
 
 
 class RateLimited(Overloaded):

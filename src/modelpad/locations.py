@@ -19,6 +19,15 @@ def locate_store(given: str | Path | None, variables: Mapping[str, str]) -> Path
     return data / "modelpad" / "store"
 
 
+def locate_jobs(given: str | Path | None, variables: Mapping[str, str]) -> Path:
+    """The folder of jobs: `given`, else `MODELPAD_JOBS`, else one of the user's own."""
+    chosen = given or variables.get("MODELPAD_JOBS")
+    if chosen:
+        return Path(chosen)
+    data = Path(variables.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "modelpad" / "jobs"
+
+
 def locate_cache(variables: Mapping[str, str]) -> Path:
     """The folder for downloads and imported files: `MODELPAD_CACHE`, else the user's cache."""
     cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")

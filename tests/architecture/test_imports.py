@@ -33,6 +33,8 @@ FLOORS = {
     "feedback": 3,
     "convert": 3,
     "engine": 2,
+    "collection": 2,
+    "databases": 2,
     "bundle": 1,
     "datasets": 1,
     "client": 1,

@@ -17,6 +17,7 @@ from modelpad.server.options import (
     NetworkOptions,
     SecurityOptions,
     ServeOptions,
+    StudioOptions,
     WorkerOptions,
 )
 
@@ -118,3 +119,18 @@ def test_feedback_goes_to_a_folder_or_a_file() -> None:
     assert read(MODELPAD_FEEDBACK="sqlite:kept.db").feedback.path == Path("kept.db")
     with pytest.raises(UsageError, match="postgres"):
         read("--feedback", "postgres://host/db")
+
+
+def test_the_studio_is_off_unless_it_is_asked_for() -> None:
+    assert read("--jobs", "/jobs").studio == StudioOptions()
+    options = read("--studio", "--jobs", "/jobs", "--job-cores", "2", "--job-memory-mb", "512")
+    assert options.studio == StudioOptions(Path("/jobs"), 2, 512 * MB)
+    assert read("--studio", MODELPAD_JOBS="/elsewhere").studio.folder == Path("/elsewhere")
+
+
+def test_the_studio_is_not_for_strangers() -> None:
+    with pytest.raises(UsageError, match=r"lets everyone who reaches 0\.0\.0\.0"):
+        read("--studio", "--host", "0.0.0.0")
+    assert read("--studio", "--host", "0.0.0.0", "--api-keys", "keys").studio.folder
+    keys = read("--studio", "--host", "::", MODELPAD_API_KEYS="ann=annsecret")
+    assert keys.studio.folder

@@ -208,3 +208,24 @@ def test_a_server_takes_over_what_is_promoted(
     assert promote("2", "--if", "accuracy > production") == 0
     wait_for(lambda: ask()["version"] == 2)
     assert ask()["label"] == "dark"
+
+
+def test_the_folder_that_a_version_was_trained_on_is_found(
+    store: LocalStore, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = data.rename(tmp_path / "anywhere")
+    assert promote("2", "--if", GATE) == 1
+    assert "not on this machine" in capsys.readouterr().err
+    store.record_data("shades", 2, moved)
+    assert promote("2", "--if", GATE) == 0
+    assert "anywhere, test split" in capsys.readouterr().out
+
+
+def test_training_data_alone_decides_nothing(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.record_data("shades", 2, write_pictures(tmp_path / "plain"))
+    assert promote("2", "--if", GATE) == 1
+    errors = capsys.readouterr().err
+    assert "which has no test split" in errors
+    assert '--if "correction_accuracy >= production"' in errors

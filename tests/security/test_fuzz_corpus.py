@@ -31,6 +31,7 @@ DECODES = re.compile(
 # Modules with such functions that need no target, and why.
 EXEMPT = {
     "cli": "the command line of the user's own",
+    "collection": "gives files back as they came; the server decodes them by a field",
     "confine": "what our own child process reports",
     "client": "reads what the server says that the caller chose",
     "convert.card": "a text file of the user's own",
@@ -66,6 +67,8 @@ EXEMPT = {
     "datasets.inputs": "asks datasets.pictures",
     "feedback.corrections": "asks the feedback store",
     "datasets.split": "asks the inputs",
+    "jobs.changes": "a number that SQLite counts",
+    "jobs.settings": "the command line of our own process",
     "promotion": "the command line and files of the user's own",
     "engine.typed": "asks the fields",
     "recipes.images.data": "asks the splits of datasets",
@@ -79,6 +82,8 @@ EXEMPT = {
     "server.lifecycle.catalogue": "asks the store",
     "server.grpc.calls": "reads what the target of its protocol gives it; zlib and a length",
     "server.grpc.listener": "asks the call for its messages",
+    "server.protocols.collections": "two strings of what msgspec has parsed",
+    "server.studio": "the queue of our own jobs",
     "server.security.auth": "compares hashes of header fields",
     "server.protocols.openinference.routes": "asks openinference.requests",
     "server.models": "looks a path up in the manifest",

@@ -229,3 +229,16 @@ def test_the_desired_state_keeps_the_newest_versions(store: LocalStore, digits: 
         [1],
         [1, 3, 4],
     ]
+
+
+def test_where_the_data_is_stays_here(store: LocalStore, digits: Bundle, tmp_path: Path) -> None:
+    store.push(digits)
+    store.push(digits)
+    assert store.read_data("digits", 1) is None
+    store.record_data("digits", 1, tmp_path / "data")
+    store.record_data("digits", 9, tmp_path / "data")
+    assert store.read_data("digits", 1) == tmp_path / "data"
+    assert store.read_data("digits", 9) is None
+    store.remove("digits@1")
+    assert store.read_data("digits", 1) is None
+    assert store.verify() == []

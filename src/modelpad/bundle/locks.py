@@ -49,6 +49,25 @@ def hold_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """A descriptor that holds the lock file `path` until it is closed; None if others hold it.
+
+    A `shared` lock excludes only those that are not. Raises `OSError`.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
+        try:
+            if not _try_lock(descriptor, shared=shared):
+                os.close(descriptor)
+                return None
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
 def _acquire(path: Path) -> int:
     end, sleep_s = time.monotonic() + MAX_WAIT_S, FIRST_SLEEP_S
     while True:
@@ -140,12 +159,12 @@ def _lock_folder(folder: Path) -> int | None:
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
     try:
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     return True

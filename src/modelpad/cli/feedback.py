@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.listing import make_printable, print_table
 from modelpad.cli.main import DONE, Parser, add_common_options, add_feedback_option
 from modelpad.cli.settings import find_feedback
 from modelpad.errors import ModelNotFound, UsageError, suggest_name
@@ -104,10 +105,7 @@ def list_entries(store: FeedbackStore, args: argparse.Namespace) -> int:
         right = "right" if entry.is_right else entry.label
         named = f"{entry.model}@{entry.version}"
         rows.append((entry.id, named, time, entry.predicted, right, size))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(make_printable(cell).ljust(width) for cell, width in cells).rstrip())
+    print_table(rows)
     wrong = sum(not entry.is_right for entry in entries)
     print(f"{len(entries):,} in all: {wrong:,} wrong, {len(entries) - wrong:,} right.")
     return DONE
@@ -169,11 +167,6 @@ def delete_entries(store: FeedbackStore, args: argparse.Namespace) -> int:
 def describe(entry: Entry) -> dict[str, Any]:
     """A correction as JSON."""
     return asdict(entry) | {"right": entry.is_right}
-
-
-def make_printable(text: str) -> str:
-    """Text of others without control characters, which could rewrite a terminal."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def write_new(path: Path, body: bytes) -> None:

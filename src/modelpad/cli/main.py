@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "measure how fast this machine serves a model",
     "models": "list, show, alias, roll back, verify, push, pull and remove models",
     "feedback": "list, show, export and delete corrections by users",
+    "jobs": "list, show and cancel the jobs of servers, or print their logs",
     "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
     "doctor": "check this machine and report what to install",
@@ -144,6 +145,16 @@ def add_feedback_option(parser: argparse._ActionsContainer) -> None:
         metavar="DIR",
         help="where corrections by users are stored: a folder, or sqlite:PATH (also: the variable"
         " MODELPAD_FEEDBACK; default: none)",
+    )
+
+
+def add_jobs_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--jobs DIR`."""
+    parser.add_argument(
+        "--jobs",
+        metavar="DIR",
+        help="where jobs, and pictures for new models, are stored (default: MODELPAD_JOBS, else a"
+        " folder in your home)",
     )
 
 

@@ -8,7 +8,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelpad.cli.main import add_common_options, add_feedback_option, add_store_option
+from modelpad.cli.main import (
+    add_common_options,
+    add_feedback_option,
+    add_jobs_option,
+    add_store_option,
+)
 from modelpad.cli.numbers import not_negative, number, port, positive
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ EXAMPLE = """examples:
                                         other machines may use it, with a key
   modelpad serve pets --feedback ./feedback
                                         ask on the page whether predictions are right
+  modelpad serve --studio               make new models on the page, from pictures
   modelpad serve --workers 4 --memory-limit 2000
                                         many models that share 2 GB of memory
 """
@@ -41,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_security_options(parser.add_argument_group("security"))
     add_limit_options(parser.add_argument_group("limits"))
     add_feedback_options(parser.add_argument_group("feedback"))
+    add_studio_options(parser.add_argument_group("studio"))
     add_worker_options(parser.add_argument_group("workers"))
     add_observability_options(parser.add_argument_group("observability"))
     add_common_options(parser, json=False)
@@ -229,6 +236,31 @@ def add_feedback_options(group: argparse._ArgumentGroup) -> None:
         default=1024.0,
         metavar="MB",
         help="most megabytes of inputs to keep (default: %(default)g)",
+    )
+
+
+def add_studio_options(group: argparse._ArgumentGroup) -> None:
+    """Whether the page makes new models, and what that may cost."""
+    group.add_argument(
+        "--studio",
+        action="store_true",
+        help="make new models on the page: pictures are stored and trained on, on this machine"
+        " (default: off)",
+    )
+    add_jobs_option(group)
+    group.add_argument(
+        "--job-cores",
+        type=not_negative("--job-cores", int),
+        default=0,
+        metavar="N",
+        help="CPUs that a job may use, at the lowest priority; 0: half of them (default: 0)",
+    )
+    group.add_argument(
+        "--job-memory-mb",
+        type=not_negative("--job-memory-mb", float),
+        default=0.0,
+        metavar="MB",
+        help="most memory for a job; 0: half of the machine's (default: 0)",
     )
 
 

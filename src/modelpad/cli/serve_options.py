@@ -11,6 +11,7 @@ from pathlib import Path
 from modelpad.cli.settings import Settings, find_feedback, read_port
 from modelpad.cli.variables import read_names
 from modelpad.errors import UsageError
+from modelpad.locations import locate_jobs
 from modelpad.server.options import (
     MB,
     FeedbackOptions,
@@ -19,9 +20,10 @@ from modelpad.server.options import (
     NetworkOptions,
     SecurityOptions,
     ServeOptions,
+    StudioOptions,
     WorkerOptions,
 )
-from modelpad.server.security.origins import is_host_pattern
+from modelpad.server.security.origins import is_host_pattern, is_loopback
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s;,]+")
 
@@ -46,6 +48,7 @@ def read_options(
         feedback=FeedbackOptions(
             find_feedback(args, variables), args.feedback_max_items, to_bytes(args.feedback_max_mb)
         ),
+        studio=read_studio_options(args, variables),
         log_requests=args.log_requests,
         otlp_endpoint=read_endpoint(args, variables),
     )
@@ -134,6 +137,28 @@ def read_worker_options(args: argparse.Namespace) -> WorkerOptions:
         count=args.workers,
         max_memory_bytes=None if memory_mb is None else to_bytes(memory_mb),
         shutdown_timeout_s=args.shutdown_timeout,
+    )
+
+
+def read_studio_options(args: argparse.Namespace, variables: Mapping[str, str]) -> StudioOptions:
+    """The group `studio`.
+
+    Raises `UsageError` where strangers could train, and where jobs cannot run.
+    """
+    if not args.studio:
+        return StudioOptions()
+    if not hasattr(os, "fork"):
+        raise UsageError("--studio needs Linux or macOS.", hint="On Windows, use WSL.")
+    has_keys = args.api_keys or variables.get("MODELPAD_API_KEYS")
+    if not is_loopback(args.host) and not has_keys:
+        raise UsageError(
+            f"--studio lets everyone who reaches {args.host} store pictures and train.",
+            hint="Add --api-keys FILE, or serve this machine only: --host 127.0.0.1",
+        )
+    return StudioOptions(
+        folder=locate_jobs(args.jobs, variables).resolve(),
+        cores=args.job_cores,
+        memory_bytes=to_bytes(args.job_memory_mb),
     )
 
 

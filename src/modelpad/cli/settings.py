@@ -19,6 +19,7 @@ VARIABLES = {
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",
     "MODELPAD_FEEDBACK": "where feedback is stored, as --feedback",
+    "MODELPAD_JOBS": "folder of jobs and of the pictures they train on, as --jobs",
     "MODELPAD_OTLP_ENDPOINT": "the OpenTelemetry collector for serve, as --otlp-endpoint",
     "MODELPAD_API_KEYS_FILE": "a file of API keys for serve, as --api-keys",
     "MODELPAD_MODELS": "the models of serve, separated by commas",

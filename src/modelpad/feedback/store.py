@@ -11,13 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpad.databases import create_database, open_database, write_transaction
 from modelpad.errors import FeedbackFull, NotFound
-from modelpad.feedback.database import (
-    create_database,
-    erase_log,
-    open_database,
-    write_transaction,
-)
+from modelpad.feedback.database import FEEDBACK, erase_log
 from modelpad.feedback.entry import Correction, Entry, Item, Receipt
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ class FeedbackStore:
 
     def create(self) -> None:
         """Creates the file, unless it exists."""
-        create_database(self.path)
+        create_database(self.path, FEEDBACK)
 
     def add(self, correction: Correction, now: datetime) -> Receipt:
         """Stores a correction durably; it replaces an earlier one of the same model and item.
@@ -57,7 +53,7 @@ class FeedbackStore:
         `now` is an aware time in UTC. Raises `FeedbackFull` if the limits leave no room.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        with open_database(self.path) as connection:
+        with open_database(self.path, FEEDBACK) as connection:
             with write_transaction(connection):
                 replaced = self._find(connection, correction.id) is not None
                 if not replaced:
@@ -70,7 +66,7 @@ class FeedbackStore:
         """All corrections, or one model's, oldest first."""
         where = "" if model is None else "WHERE model = ?"
         given = () if model is None else (model,)
-        with open_database(self.path) as connection:
+        with open_database(self.path, FEEDBACK) as connection:
             rows = connection.execute(
                 f"SELECT {COLUMNS} FROM items {where} ORDER BY created, id", given
             )
@@ -78,7 +74,7 @@ class FeedbackStore:
 
     def find(self, id: str) -> tuple[Entry, Item]:
         """One correction and its item. Raises `NotFound`."""
-        with open_database(self.path) as connection:
+        with open_database(self.path, FEEDBACK) as connection:
             entry = self._find(connection, id)
             row = connection.execute("SELECT body FROM bodies WHERE id = ?", (id,)).fetchone()
         if entry is None or row is None:
@@ -98,7 +94,7 @@ class FeedbackStore:
 
     def delete(self, id: str) -> None:
         """Deletes a correction; its bytes are overwritten. Raises `NotFound`."""
-        with open_database(self.path) as connection:
+        with open_database(self.path, FEEDBACK) as connection:
             self._delete(connection, id, token=None)
 
     def undo(self, id: str, token: str) -> None:
@@ -106,7 +102,7 @@ class FeedbackStore:
 
         Raises `NotFound`, also for a wrong token.
         """
-        with open_database(self.path) as connection:
+        with open_database(self.path, FEEDBACK) as connection:
             self._delete(connection, id, token)
 
     def _delete(self, connection: sqlite3.Connection, id: str, token: str | None) -> None:

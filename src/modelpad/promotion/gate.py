@@ -13,6 +13,7 @@ from modelpad.feedback import find_label
 from modelpad.promotion.condition import Comparison, parse_condition
 from modelpad.promotion.evaluation import Difference, Evaluated, differ, evaluate
 from modelpad.promotion.held_out import (
+    CORRECTIONS,
     DataPlaces,
     HeldOut,
     open_corrections,
@@ -21,8 +22,6 @@ from modelpad.promotion.held_out import (
 )
 from modelpad.store import LocalStore
 from modelpad.store.aliases import PRODUCTION
-
-CORRECTIONS = "correction_accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +165,13 @@ def open_sets(
     if request.data is not None:
         data = open_data(request.data, signature, label, request.places)
     elif needed - {CORRECTIONS}:
-        trained_on = manifest.training.get("data")
-        data = open_own_data(trained_on, signature, label, request.places)
+        data = open_own_data(
+            manifest.training.get("data"),
+            store.read_data(request.name, candidate),
+            signature,
+            label,
+            request.places,
+        )
     if request.feedback is not None:
         corrections = open_corrections(request.feedback, request.name, signature.inputs)
     if CORRECTIONS in needed and request.feedback is None:

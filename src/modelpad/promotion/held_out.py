@@ -20,6 +20,7 @@ from modelpad.fields.csv_table import parse_row, split_rows
 if TYPE_CHECKING:
     from modelpad.datasets import DataSet, Split
 
+CORRECTIONS = "correction_accuracy"
 Values = Mapping[str, object]
 MAX_NAMED = 10  # classes, in an error
 
@@ -54,26 +55,34 @@ def open_data(given: str, signature: Signature, label: Label, places: DataPlaces
 
 
 def open_own_data(
-    manifest_data: object, signature: Signature, label: Label, places: DataPlaces
+    manifest_data: object,
+    path: Path | None,
+    signature: Signature,
+    label: Label,
+    places: DataPlaces,
 ) -> HeldOut:
-    """The test split of the data set that a version was trained on, by the name in its manifest.
+    """The test split of the data set that a version was trained on.
 
+    It is at `path` if that is known and there, else it has the name in the version's manifest.
     Raises `DataSetNotFound` if it cannot be found or has no test split: what a version was trained
     on says little about it.
     """
-    hint = "Name a data set that no version was trained on: --data DIR_OR_NAME"
-    if not isinstance(manifest_data, str) or not manifest_data:
+    hint = (
+        "Name a data set that no version was trained on: --data DIR_OR_NAME. Or let the corrections"
+        f' decide: --feedback DIR --if "{CORRECTIONS} >= production"'
+    )
+    given = str(path) if path is not None and path.exists() else manifest_data
+    if not isinstance(given, str) or not given:
         raise DataSetNotFound("The bundle does not say what it was trained on.", hint=hint)
     try:
-        held_out, has_test = _open(manifest_data, signature, label, places)
+        held_out, has_test = _open(given, signature, label, places)
     except DataSetNotFound as error:
         raise DataSetNotFound(
-            f"The version was trained on {manifest_data!r}, which is not on this machine.",
-            hint=hint,
+            f"The version was trained on {given!r}, which is not on this machine.", hint=hint
         ) from error
     if not has_test:
         raise DataSetNotFound(
-            f"The version was trained on {manifest_data!r}, which has no test split.", hint=hint
+            f"The version was trained on {given!r}, which has no test split.", hint=hint
         )
     return held_out
 

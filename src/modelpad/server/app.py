@@ -168,7 +168,7 @@ class App:
         """Raises as `check_host`, `check_origin` and `AccessControl.admit` do."""
         check_host(self.options.hosts, request.headers)
         check_origin(request.method, request.headers, self.options.origins)
-        self.backend.access.admit(
+        request.owner = self.backend.access.admit(
             request.headers, guarded=route.guarded, admin=route.admin, client=request.client
         )
 
@@ -193,8 +193,9 @@ def allow_origin(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-allow-methods": "GET, POST, DELETE",
-        "access-control-allow-headers": "authorization, content-type, x-api-key, x-modelpad-sticky,"
-        " x-modelpad-token, x-request-id",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key,"
+        " last-event-id, x-api-key, x-modelpad-sticky, x-modelpad-token, x-request-id",
+        "access-control-expose-headers": "location",
         "access-control-max-age": "600",
         "vary": "origin",
     }

@@ -17,12 +17,12 @@ from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
     FeedbackOptions,
-    ModelOptions,
     NetworkOptions,
     RunningServer,
     SecurityOptions,
     ServeEvents,
     ServeOptions,
+    StudioOptions,
 )
 from modelpad.server.prefork import SharedState
 from modelpad.server.security.auth import ApiKeyAuth
@@ -30,12 +30,15 @@ from modelpad.server.security.origins import choose_policy
 from modelpad.server.serving import serve
 from modelpad.server.sources import ModelFinder
 from modelpad.server.workers.channel import SupervisorChannel
+from modelpad.server.workers.memory import total_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelpad.server.collector import FeedbackCollector
-    from modelpad.server.host import ModelHost
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
+    from modelpad.server.studio import Studio
     from modelpad.store import ResolvedBundle
 
 SMALL_MODELS_BYTES = 64 * 1024 * 1024
@@ -70,7 +73,16 @@ def run_process(
     load = build_load_options(options, workers, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
     app = assemble_app(options, shared.listener, models, auth, traces)
-    app.host.reconciler = build_reconciler(app.host, options.models, found, shared.overrides, load)
+    catalogue = Catalogue(
+        options.models.store,
+        options.models.names,
+        found,
+        shared.overrides,
+        load,
+        options.models.keep_versions,
+        options.studio.collections,
+    )
+    app.host.reconciler = Reconciler(app.host, catalogue, options.models.poll_interval_s)
     address, grpc = find_addresses(options.network, shared.listener)
     running = RunningServer(models, address, grpc, workers)
     serve(
@@ -93,18 +105,6 @@ def load_models(
         for one in found
         if one.name not in overrides.unloaded
     )
-
-
-def build_reconciler(
-    host: ModelHost,
-    models: ModelOptions,
-    found: Sequence[ResolvedBundle],
-    overrides: Overrides,
-    load: LoadOptions,
-) -> Reconciler:
-    """Keeps the host's models in line with the store and the admins' overrides."""
-    catalogue = Catalogue(models.store, models.names, found, overrides, load, models.keep_versions)
-    return Reconciler(host, catalogue, models.poll_interval_s)
 
 
 def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, Address | None]:
@@ -172,6 +172,7 @@ def assemble_app(
         admins=security.admins,
         traces=traces,
         feedback=build_feedback(options.feedback),
+        studio=build_studio(options.studio, options.models.store),
     )
 
 
@@ -185,6 +186,23 @@ def build_feedback(options: FeedbackOptions) -> FeedbackCollector | None:
     store = FeedbackStore(options.path, FeedbackLimits(options.max_items, options.max_bytes))
     store.create()
     return FeedbackCollector(store)
+
+
+def build_studio(options: StudioOptions, store: Path) -> Studio | None:
+    """Runs jobs and keeps pictures, if the operator wants that. Raises `StoreError`."""
+    if options.folder is None:
+        return None
+    from modelpad.jobs import WorkSettings
+    from modelpad.server.studio import Studio
+
+    settings = WorkSettings(
+        folder=options.folder,
+        store=store.absolute(),
+        collections=options.collections or options.folder,
+        cores=options.cores,
+        memory_bytes=options.memory_bytes or total_bytes() // 2,
+    )
+    return Studio(settings)
 
 
 def build_auth(security: SecurityOptions, shared: SharedState) -> ApiKeyAuth | None:

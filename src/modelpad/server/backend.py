@@ -14,12 +14,13 @@ from modelpad.server.security.access import AccessControl
 
 if TYPE_CHECKING:
     from modelpad.server.collector import FeedbackCollector
+    from modelpad.server.studio import Studio
 
 
 class Backend(msgspec.Struct, frozen=True):
     """One of each; `budget` bounds the bytes of all requests in flight.
 
-    There is no `feedback` unless the operator asks for it.
+    There is no `feedback` and no `studio` unless the operator asks for them.
     """
 
     host: ModelHost
@@ -28,3 +29,4 @@ class Backend(msgspec.Struct, frozen=True):
     limits: ServerLimits
     budget: ByteBudget
     feedback: FeedbackCollector | None = None
+    studio: Studio | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelpad.server.model_table import ModelTable
     from modelpad.server.observability.traces import Traces
     from modelpad.server.security.auth import ApiKeyAuth
+    from modelpad.server.studio import Studio
 
 
 def build_app(
@@ -30,6 +31,7 @@ def build_app(
     admins: Iterable[str] = (),
     traces: Traces | None = None,
     feedback: FeedbackCollector | None = None,
+    studio: Studio | None = None,
 ) -> App:
     """The HTTP app with all routes; `app.backend` is what a gRPC server needs.
 
@@ -38,6 +40,7 @@ def build_app(
     limits = limits or ServerLimits()
     budget = ByteBudget(limits.inflight_bytes)
     host = ModelHost(models, traces)
+    host.studio = studio
     access = AccessControl(host.metrics, auth, admins)
-    backend = Backend(host, Inference(host, budget), access, limits, budget, feedback)
+    backend = Backend(host, Inference(host, budget), access, limits, budget, feedback, studio)
     return App(backend, ROUTES, options)

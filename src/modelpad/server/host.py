@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modelpad.server.lifecycle.reconciler import Reconciler
     from modelpad.server.models import ServedModel
     from modelpad.server.observability.traces import Traces
+    from modelpad.server.studio import Studio
 
 # The header, or gRPC metadata, whose value is the sticky key of `ModelHost.find`.
 STICKY = "x-modelpad-sticky"
@@ -50,8 +51,8 @@ class Channel(Protocol):
 class ModelHost:
     """Holds the models and the background tasks.
 
-    `reconciler` keeps the models in line with the store, `channel` connects to the supervisor;
-    either may be missing. `stopping` is set when the server shuts down.
+    `reconciler` keeps the models in line with the store, `channel` connects to the supervisor,
+    `studio` runs jobs; any of them may be missing. `stopping` is set when the server shuts down.
     """
 
     def __init__(self, models: ModelTable | None = None, traces: Traces | None = None) -> None:
@@ -62,6 +63,7 @@ class ModelHost:
         self.stopping = False
         self.reconciler: Reconciler | None = None
         self.channel: Channel | None = None
+        self.studio: Studio | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         for model in models or ():
             self.watch(model)
@@ -167,6 +169,8 @@ class ModelHost:
 
     async def start(self) -> None:
         """Reconciles with the store once, then in the background; a supervisor does the latter."""
+        if self.studio is not None:
+            self.spawn(self.studio.keep_worker())
         reconciler = self.reconciler
         if reconciler is not None and (
             reconciler.interval_s or reconciler.catalogue.overrides.loaded
@@ -175,10 +179,18 @@ class ModelHost:
             if self.channel is None:
                 self.spawn(reconciler.run())
 
+    def begin_stop(self) -> None:
+        """The server accepts no more requests: it is not ready, and streams of events end."""
+        self.stopping = True
+        if self.studio is not None:
+            self.studio.stopping = True
+
     async def stop(self) -> None:
         """Stops background tasks, closes the models and flushes traces."""
         for task in self._tasks:
             task.cancel()
+        if self.studio is not None:
+            self.studio.close()
         if self.channel is not None:
             await self.channel.close(self.snapshot())
         if self.reconciler is not None:

@@ -17,6 +17,13 @@ CLOSE_S = 2.0
 MAX_QUOTED_CHARS = 200  # of a client's model name, in an error
 
 
+class Extras(msgspec.Struct, frozen=True):
+    """What the page may offer besides predictions."""
+
+    feedback: bool = False
+    studio: bool = False
+
+
 class ServedVersions(msgspec.Struct, frozen=True):
     """The loaded versions of one model.
 
@@ -80,7 +87,7 @@ class ModelTable:
         self._served: dict[str, ServedVersions] = {
             name: ServedVersions(name, each, max(each)) for name, each in versions.items()
         }
-        self._descriptions: dict[bool, bytes] = {}
+        self._descriptions: dict[Extras, bytes] = {}
 
     def __iter__(self) -> Iterator[ServedModel]:
         """The default version of every model."""
@@ -108,15 +115,16 @@ class ModelTable:
         self._descriptions.clear()
         return removed
 
-    def describe(self, *, feedback: bool = False) -> bytes:
-        """The JSON body of `GET /models`; `feedback` is whether the server collects any."""
-        if feedback not in self._descriptions:
-            self._descriptions[feedback] = json.dumps(
-                {"models": [model.describe() for model in self], "feedback": feedback},
+    def describe(self, extras: Extras | None = None) -> bytes:
+        """The JSON body of `GET /models`."""
+        extras = extras or Extras()
+        if extras not in self._descriptions:
+            self._descriptions[extras] = json.dumps(
+                {"models": [model.describe() for model in self], **msgspec.structs.asdict(extras)},
                 ensure_ascii=False,
                 separators=(",", ":"),
             ).encode("utf-8")
-        return self._descriptions[feedback]
+        return self._descriptions[extras]
 
     def find_versions(self, name: str) -> ServedVersions:
         """All loaded versions of a name. Raises `ModelNotFound`, listing the names that exist."""

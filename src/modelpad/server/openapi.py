@@ -34,6 +34,7 @@ MEANINGS = {
     "403": "the API key may not do this, or a page of another site sent the request",
     "404": "no such model, version or file; the error lists those that exist",
     "408": "the body took too long to arrive",
+    "409": "the job has ended, or the idempotency key is of another job",
     "413": "the body, a picture or a tensor is too large",
     "421": "the server does not accept this host name",
     "422": "the input does not fit: the field, what was expected, what was sent",
@@ -42,7 +43,7 @@ MEANINGS = {
     "501": "modelpad does not have this part of the protocol",
     "503": "not ready",
     "504": "no response in time",
-    "507": "the server keeps no more feedback",
+    "507": "the server keeps no more feedback or pictures",
 }
 # The kind of output that a call needs; most need none in particular.
 EXAMPLE_OUTPUTS = {"classify": "label", "regress": "score", "/feedback/{model}": "label"}
@@ -102,7 +103,7 @@ def _describe_route(route: Route, served: list[ServedModel]) -> Schema:
     foreign = () if route.method in SAFE_METHODS else ("403",)
     named = ("404",) if "{model}" in route.endpoint else ()
     ready = ("503",) if operation.needs_models else ()
-    example = _choose_example(route.endpoint, served)
+    example = _choose_example(route.endpoint, served) if "{model}" in route.endpoint else None
     described: Schema = {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.endpoint}"),
         "summary": operation.summary,
@@ -124,6 +125,9 @@ def _describe_route(route: Route, served: list[ServedModel]) -> Schema:
                 "schema": {"type": "integer", "minimum": 0},
             }
         )
+    parameters += [
+        {"name": name, "in": "query", "required": True, "schema": TEXT} for name in operation.query
+    ]
     if parameters:
         described["parameters"] = parameters
     if operation.requests:

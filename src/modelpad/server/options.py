@@ -109,6 +109,23 @@ class FeedbackOptions(msgspec.Struct, frozen=True):
     max_bytes: int = 1024 * MB
 
 
+class StudioOptions(msgspec.Struct, frozen=True):
+    """Whether the page makes new models, and where their pictures and jobs are kept.
+
+    A job computes on `cores` CPUs (0: half of them), with at most `memory_bytes` (0: half of the
+    machine's).
+    """
+
+    folder: Path | None = None
+    cores: int = 0
+    memory_bytes: int = 0
+
+    @property
+    def collections(self) -> Path | None:
+        """Where the pictures are."""
+        return None if self.folder is None else self.folder / "collections"
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
     """All options of `modelpad serve`; traces go to `otlp_endpoint`, if any."""
 
@@ -118,6 +135,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     limits: LimitOptions = msgspec.field(default_factory=LimitOptions)
     workers: WorkerOptions = msgspec.field(default_factory=WorkerOptions)
     feedback: FeedbackOptions = msgspec.field(default_factory=FeedbackOptions)
+    studio: StudioOptions = msgspec.field(default_factory=StudioOptions)
     log_requests: bool = False
     otlp_endpoint: str = ""
 

@@ -10,8 +10,9 @@ from modelpad.server import page
 from modelpad.server.backend import Backend
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, Schema, make_object
+from modelpad.server.model_table import Extras
 from modelpad.server.observability.metrics import CONTENT_TYPE
-from modelpad.server.protocols import feedback, native, tfserving
+from modelpad.server.protocols import collections, feedback, jobs, native, tfserving
 from modelpad.server.protocols.openai import routes as openai
 from modelpad.server.protocols.openinference import routes as openinference
 from modelpad.server.routing import Names, Operation, Route
@@ -48,7 +49,8 @@ async def show_static(backend: Backend, request: Request, names: Names) -> Respo
 async def list_models(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /models`: everything that the page shows."""
     models = backend.host.require_models()
-    return Response(models.describe(feedback=backend.feedback is not None), JSON)
+    extras = Extras(feedback=backend.feedback is not None, studio=backend.studio is not None)
+    return Response(models.describe(extras), JSON)
 
 
 async def show_file(backend: Backend, request: Request, names: Names) -> Response:
@@ -98,6 +100,8 @@ ROUTES: tuple[Route, ...] = (
     *native.ROUTES,
     *feedback.ROUTES,
     *openai.ROUTES,
+    *jobs.ROUTES,
+    *collections.ROUTES,
     *tfserving.ROUTES,
     *openinference.ROUTES,
     Route(

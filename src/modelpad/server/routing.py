@@ -39,6 +39,7 @@ class Operation(msgspec.Struct, frozen=True):
     `responses` and `requests` are schemas by content type, `failures` statuses beyond those that
     every such route can have. Success has `status`. An operation that `needs_models` can return
     503. `is_native` is for the native API, which is described once for each model, by its fields.
+    `query` are the parameters that must be in the query.
     """
 
     summary: str
@@ -48,6 +49,7 @@ class Operation(msgspec.Struct, frozen=True):
     needs_models: bool = True
     is_native: bool = False
     status: str = "200"
+    query: tuple[str, ...] = ()
 
 
 class Route(msgspec.Struct, frozen=True):

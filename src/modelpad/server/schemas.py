@@ -147,6 +147,33 @@ FEEDBACK_STORED = make_object(
     {"id": TEXT, "token": TEXT, "model": TEXT, "label": TEXT, "replaced": {"type": "boolean"}}
 )
 
+STATES = ("queued", "running", "done", "failed", "cancelled", "lost")
+OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
+OPTIONAL_OBJECT: Schema = {"type": ["object", "null"]}
+JOB = make_object(
+    {
+        "id": TEXT,
+        "kind": TEXT,
+        "state": {"type": "string", "enum": list(STATES)},
+        "fraction": {"type": "number", "minimum": 0, "maximum": 1},
+        "step": {"type": "string", "description": "what it is doing"},
+        "params": {"type": "object"},
+        **dict.fromkeys(("created", "started", "finished", "expires"), OPTIONAL_TEXT),
+        "attempt": {"type": "integer", "description": "above 1, it was resumed"},
+        "preview": {"type": ["string", "null"], "description": "the URL of a picture"},
+        "error": OPTIONAL_OBJECT,
+        "result": OPTIONAL_OBJECT,
+    }
+)
+COLLECTION = make_object(
+    {
+        "id": TEXT,
+        "classes": make_list(make_object({"name": TEXT, "pictures": make_list(TEXT)})),
+        "needs": make_object({"classes": WHOLE, "pictures": WHOLE}),
+        "limits": make_object({"pictures": WHOLE, "bytes": WHOLE}),
+    }
+)
+
 COMPONENTS = {
     "Error": PROBLEM,
     "ErrorText": WORDS,
@@ -170,4 +197,6 @@ COMPONENTS = {
     "FeedbackRequest": FEEDBACK_REQUEST,
     "FeedbackStored": FEEDBACK_STORED,
     **OPENAI,
+    "Job": JOB,
+    "Collection": COLLECTION,
 }

@@ -82,7 +82,7 @@ class _Serving(msgspec.Struct):
         tune_collector()
         self._report_ready()
         await stopped.wait()
-        host.stopping = True
+        host.begin_stop()
         await self._drain(http, calls)
         await host.stop()
 

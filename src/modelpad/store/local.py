@@ -259,6 +259,22 @@ class LocalStore:
         except OSError:
             return None
 
+    def record_data(self, name: str, version: int, path: Path) -> None:
+        """Records where on this machine the data of a version is; its bundle does not say.
+
+        Nothing is recorded for a version that has been removed.
+        """
+        with self._changing(name) as folder:
+            if version in self.versions(name):
+                replace_file(folder, self._data_path(name, version).name, os.fsencode(path))
+
+    def read_data(self, name: str, version: int) -> Path | None:
+        """Where the data of a version was when it was trained here; None if that is unknown."""
+        try:
+            return Path(os.fsdecode(self._data_path(name, version).read_bytes()))
+        except OSError:
+            return None
+
     def verify(self, reference: str | None = None) -> list[str]:
         """One line for each damaged version; checks all versions without a reference."""
         entries = [self.resolve(reference)] if reference else list(self._entries())
@@ -283,7 +299,8 @@ class LocalStore:
             entry = self.resolve(reference)
             self._check_unused(entry)
             self._write_state(name, self._read_state(name))  # remembers the highest version
-            self._failure_path(name, entry.version).unlink(missing_ok=True)
+            for note in (self._failure_path, self._data_path):
+                note(name, entry.version).unlink(missing_ok=True)
             if entry.folder.is_symlink():
                 entry.folder.unlink()
                 sync_folder(folder)
@@ -320,6 +337,9 @@ class LocalStore:
 
     def _failure_path(self, name: str, version: int) -> Path:
         return self.root / name / f".failed-{version}"
+
+    def _data_path(self, name: str, version: int) -> Path:
+        return self.root / name / f".data-{version}"
 
     def _next_version(self, name: str) -> int:
         version = max([self._read_state(name).highest, *self.versions(name)]) + 1

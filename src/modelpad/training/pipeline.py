@@ -24,6 +24,7 @@ from modelpad.convert.conversion import task_name
 from modelpad.convert.plans import make_signature
 from modelpad.convert.prove import Claim
 from modelpad.convert.reference import Reference
+from modelpad.datasets.catalogue import CATALOGUE
 from modelpad.errors import MissingExtra
 from modelpad.fields import Label
 from modelpad.fields.arrays import Array
@@ -33,7 +34,7 @@ from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
 from modelpad.training.recipe import Recipe, Trained
 from modelpad.training.report import Report, write_report
-from modelpad.training.run import BUNDLE, Run, TrainRequest
+from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
@@ -67,8 +68,11 @@ def train(
     out: TextIO,
     store: LocalStore | None = None,
     data_progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
+
+    `watch` is told how far the training is.
 
     Raises:
         DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
@@ -83,17 +87,18 @@ def train(
         "limit": request.limit,
         **_flatten(asdict(options)),  # type: ignore[call-overload]
     }
-    run = Run(request, facts, out, data_progress)
+    run = Run(request, facts, out, data_progress, watch)
     start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
         run.end_training()
+        run.report(1.0, "Testing the model")
         bundle = finish(run, trained, time.monotonic() - start)
         warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
             run.print(f"Warning: {warning}")
-        entry = None if store is None else store.push(bundle)
+        entry = None if store is None else _push(store, bundle, request)
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
@@ -119,6 +124,15 @@ def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
     bundle = write_bundle(target, manifest, files)
     shutil.rmtree(scratch)
     return bundle
+
+
+def _push(store: LocalStore, bundle: Bundle, request: TrainRequest) -> Entry:
+    """Adds the bundle to the store, with a note of where its data is, for `modelpad promote`."""
+    entry = store.push(bundle)
+    data = Path(request.data).expanduser()
+    if request.data not in CATALOGUE and data.exists():
+        store.record_data(entry.name, entry.version, data.resolve())
+    return entry
 
 
 def explain_size(bundle: Bundle, limit: int = LARGE_BUNDLE_BYTES) -> str | None:
@@ -201,7 +215,7 @@ def _describe(
             **trained.source.facts,
             **_list_versions(),
         },
-        training={**training, "python": platform.python_version()},
+        training={**training, **run.request.origin, "python": platform.python_version()},
         metrics=findings.metrics,
         parity=proved.parity.to_dict(),
         samples=_add_examples(trained, files),

@@ -19,7 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelpad.training.tracking import Tracker
 
 T = TypeVar("T")
+Watch = Callable[[float, str], None]  # is told which share of the training is done, and its step
 
 # Everything that a run writes into its folder; a new run removes only these.
 CHECKPOINT, BEST, LOGS, BUNDLE, REPORT = "checkpoint", "best", "logs", "bundle", "report"
@@ -51,7 +52,8 @@ class TrainRequest:
     """The options common to all recipes.
 
     `folder` is the run folder. `epochs` None means the recipe's default; `limit` is how many
-    items of each split are used at most.
+    items of each split are used at most. `origin` is for the manifest: what asked for the training,
+    if not a person.
     """
 
     name: str
@@ -64,6 +66,7 @@ class TrainRequest:
     skip_unreadable: bool = False
     roots: tuple[Path, ...] = ()
     cache: Path | None = None
+    origin: Mapping[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))
@@ -85,8 +88,10 @@ class Run:
         facts: Mapping[str, object],
         out: TextIO,
         data_progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.request, self.out = request, out
+        self._watch = watch
         self.folder, self.seed = request.folder, request.seed
         self.interrupts = Interrupts(out)
         self.epochs = 0
@@ -207,6 +212,15 @@ class Run:
         """Updates the progress bar: `step` of `steps` are done."""
         self.interrupts.release()
         self._progress_bar().update(epoch, step, steps, numbers)
+        if self._watch is not None:
+            share = (epoch + step / steps) / max(1, self.epochs)
+            self._watch(share, f"Epoch {epoch + 1} of {self.epochs}")
+
+    def report(self, share: float, step: str) -> None:
+        """Tells who watches the run what it does outside epochs, and which share of it is done."""
+        self.interrupts.release()
+        if self._watch is not None:
+            self._watch(share, step)
 
     def log(self, epoch: int, numbers: Mapping[str, float]) -> None:
         """Logs an epoch's metrics: on screen, to `history.csv` and to TensorBoard.

@@ -136,3 +136,15 @@ def test_failures_are_recorded_in_the_store(store: LocalStore) -> None:
 def test_a_fixed_model_leaves_no_record_in_the_store(store: LocalStore) -> None:
     make_catalogue(store, "a@1").record_failure("a", 1, "damaged")
     assert store.read_failure("a", 1) is None
+
+
+def test_models_made_here_are_served_whatever_was_named(
+    store: LocalStore, digits: Bundle, tmp_path: Path
+) -> None:
+    store.push(digits, "made")
+    store.record_data("made", 1, tmp_path / "collections" / "1" / "pictures")
+    store.record_data("b", 1, tmp_path / "elsewhere")
+    given = [resolve_bundle("a", store.root)]
+    root = tmp_path / "collections"
+    catalogue = Catalogue(store.root, ["a"], given, Overrides(), LoadOptions(), collections=root)
+    assert set(catalogue.read_plans()) == {"a", "made"}

@@ -54,6 +54,7 @@ def fit_few(net: Classifier, splits: ImageSplits, objective: Objective, run: Run
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
     features = extract_features(net, splits.train, run)
+    run.report(1.0, "Cross-validating")
     logits = np.zeros((len(targets), objective.outputs), np.float32)
     known = np.zeros(len(targets), np.float32)
     rng = np.random.default_rng(run.seed)
@@ -103,9 +104,9 @@ def extract_features(net: Classifier, split: Split, run: Run) -> Features:
     net.eval()
     parts = []
     with torch.no_grad():
-        for images, _ in read_batches(split, BATCH):
+        for number, (images, _) in enumerate(read_batches(split, BATCH)):
             parts.append(net.pool(net.map(torch.from_numpy(images).float())).numpy())
-            run.interrupts.release()
+            run.report(min(1.0, (number + 1) * BATCH / len(split)), "Looking at the pictures")
     return np.concatenate(parts)
 
 

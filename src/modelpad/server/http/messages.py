@@ -67,6 +67,7 @@ class Request:
         "headers",
         "match",
         "method",
+        "owner",
         "path",
         "query_string",
         "reservation",
@@ -94,6 +95,7 @@ class Request:
         self._limits = limits
         self.client = client
         self.match: object | None = None  # what the app found at the request's head
+        self.owner = ""  # of the API key, once it has been checked
         self.stops_with_client = False
         """Whether to drop the request as soon as the client closes its side of the connection.
 

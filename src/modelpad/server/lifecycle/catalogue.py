@@ -24,7 +24,8 @@ class Catalogue:
 
     `words` are the names and paths of the command line, none for every model of the store; `given`
     the bundles found by them. A name, or an alias of a name, follows the store; a path, or a
-    version of a name, stays what it was.
+    version of a name, stays what it was. Models that were trained on `collections` are always
+    served.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Catalogue:
         overrides: Overrides,
         options: LoadOptions,
         keep: int = 1,
+        collections: Path | None = None,
     ) -> None:
         self.overrides = overrides
         self._store = LocalStore(root)
@@ -42,6 +44,7 @@ class Catalogue:
         self._followed = dict(map(split_alias, words))
         self._options = options
         self._keep = keep
+        self._collections = collections
         self._given: dict[str, dict[int, ResolvedBundle]] = {}
         for found in given:
             self._given.setdefault(found.name, {})[found.version] = found
@@ -74,7 +77,14 @@ class Catalogue:
     def _wants(self, name: str) -> bool:
         if name in self.overrides.unloaded:
             return False
-        return not self._words or name in self._given or name in self.overrides.loaded
+        known = not self._words or name in self._given or name in self.overrides.loaded
+        return known or self._is_made_here(name)
+
+    def _is_made_here(self, name: str) -> bool:
+        """Whether a model was trained on a collection of this server."""
+        versions = self._store.versions(name) if self._collections is not None else ()
+        data = self._store.read_data(name, versions[-1]) if versions else None
+        return data is not None and self._collections in data.parents
 
     def _is_fixed(self, name: str) -> bool:
         return bool(self._words) and name not in self._followed

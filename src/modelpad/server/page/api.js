@@ -6,8 +6,9 @@ import { currentKey, keyHeader, obtainKey, wantsKey } from "./key.js";
 const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
 
 export class ApiError extends Error {
-  constructor(message, hint, needsKey = false) {
+  constructor(message, hint, needsKey = false, status = 0) {
     super(message);
+    this.status = status;
     this.hint = hint ?? "";
     this.needsKey = needsKey;
   }
@@ -16,7 +17,7 @@ export class ApiError extends Error {
 const fail = async (response) => {
   const { error } = await response.json().catch(() => ({}));
   const needsKey = wantsKey(response);
-  throw new ApiError(error?.message ?? `The server responded with status ${response.status}.`, needsKey ? "" : error?.hint, needsKey);
+  throw new ApiError(error?.message ?? `The server responded with status ${response.status}.`, needsKey ? "" : error?.hint, needsKey, response.status);
 };
 
 const reach = (request) => request.catch((error) => {
@@ -43,7 +44,7 @@ const ask = async (url, options = {}) => {
 
 export const readJson = async (url, options) => (await ask(url, options)).json();
 
-// { models, feedback }: what is served, and whether the server collects feedback.
+// { models, feedback, studio }: what is served, and whether the server collects feedback and makes new models.
 export const listModels = () => readJson("/models");
 
 const asJson = (value, signal) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), signal });
@@ -60,6 +61,54 @@ export const sendFeedback = (model, record) => readJson(`/feedback/${encodeURICo
 
 export const undoFeedback = (model, id, token) =>
   readJson(`/feedback/${encodeURIComponent(model)}/${id}`, { method: "DELETE", headers: { "x-modelpad-token": token } });
+
+const sendJson = (url, record, headers = {}) =>
+  readJson(url, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(record) });
+
+// Collections of pictures, in classes.
+export const createCollection = () => sendJson("/collections", {});
+export const readCollection = (id) => readJson(`/collections/${id}`);
+export const deleteCollection = (id) => readJson(`/collections/${id}`, { method: "DELETE" });
+export const addPicture = async (id, name, blob) =>
+  (await readJson(`/collections/${id}/pictures?class=${encodeURIComponent(name)}`, { method: "POST", headers: { "content-type": blob.type }, body: blob })).picture;
+export const removePicture = (id, picture) => readJson(`/collections/${id}/pictures/${picture}`, { method: "DELETE" });
+export const renameClass = (id, name, to) => sendJson(`/collections/${id}/rename`, { class: name, to });
+
+// Jobs.
+export const submitJob = (kind, params) => sendJson(`/jobs/${kind}`, params, { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()) });
+export const listJobs = async () => (await readJson("/jobs")).jobs;
+export const cancelJob = (id) => readJson(`/jobs/${id}`, { method: "DELETE" });
+
+const RETRY_MS = 1000;
+
+// Calls `take(event, data)` for each event of a job until it has ended; connects again when that breaks.
+export const followJob = async (id, take, signal) => {
+  let last = "", ended = false;
+  const receive = (block) => {
+    const fields = Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+    if (!fields.data) return;
+    last = fields.id ?? last;
+    const data = JSON.parse(fields.data);
+    if (fields.event === "job") ended = !["queued", "running"].includes(data.state);
+    take(fields.event, data);
+  };
+  while (!ended && !signal.aborted) {
+    try {
+      const response = await ask(`/jobs/${id}/events`, { headers: last ? { "last-event-id": last } : {}, signal });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const blocks = (rest + value).split("\n\n");
+        rest = blocks.pop();
+        blocks.forEach(receive);
+      }
+    } catch (error) {
+      if (signal.aborted || error.needsKey || error.status === 404) throw error;
+    }
+    if (!ended) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+  }
+};
 
 // The rows with their predictions, as CSV.
 export const predictCsv = async (model, body, signal) =>

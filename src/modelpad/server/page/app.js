@@ -10,6 +10,7 @@ import { inputWidget } from "./inputs.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { blankBars, describeAnswer, showAnswer } from "./outputs.js";
 import { snippets } from "./snippets.js";
+import { showStudio } from "./studio.js";
 import { wordMarks } from "./word-marks.js";
 import { writerPanels } from "./writer.js";
 
@@ -146,14 +147,29 @@ const forget = document.querySelector("#forget");
 forget.addEventListener("click", () => { forgetKey(); location.reload(); });
 onKeyChange(() => { forget.hidden = !currentKey(); });
 
+const STUDIO = "#/new"; // no model has a slash in its name
+
 const start = async () => {
-  const { models, feedback } = await listModels();
+  let served = await listModels();
+  let leave = null; // stops what the view before this one does
+  const link = (href, words, current) => make("a", { href, "aria-current": current ? "page" : null }, words);
   const route = () => {
+    leave?.();
+    leave = null;
+    const { models, feedback, studio } = served;
+    const makes = studio && location.hash === STUDIO;
     const wanted = decodeURIComponent(location.hash.slice(1));
     const model = models.find(({ name }) => name === wanted) ?? models[0];
-    nav.replaceChildren(...(models.length > 1 ? models.map(({ name }) =>
-      make("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === model.name ? "page" : null }, name)) : []));
-    showModel(model, feedback);
+    nav.replaceChildren(
+      ...(models.length > 1 || studio ? models.map(({ name }) => link(`#${encodeURIComponent(name)}`, name, !makes && name === model.name)) : []),
+      ...(studio ? [link(STUDIO, "New model", makes)] : []));
+    if (makes) leave = showStudio(main, { showError, findModel });
+    else showModel(model, feedback);
+  };
+  // A model that has just been trained, once it is served.
+  const findModel = async (name, version) => {
+    served = await listModels();
+    return served.models.find((model) => model.name === name && model.version >= version);
   };
   addEventListener("hashchange", route);
   route();

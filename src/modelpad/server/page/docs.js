@@ -39,10 +39,11 @@ const fold = (method, path, operation, named) => {
   if (operation.requestBody) {
     const content = operation.requestBody.content;
     inside.append(make("p", `Accepts: ${Object.keys(content).join(", ")}`));
-    inside.append(schemaBlock("JSON body", resolve(content["application/json"].schema, named)));
+    const json = content["application/json"]?.schema;
+    if (json) inside.append(schemaBlock("JSON body", resolve(json, named)));
   }
   inside.append(statusTable(operation.responses));
-  const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
+  const answer = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.["application/json"]?.schema;
   if (operation.requestBody && answer) inside.append(schemaBlock("Response", resolve(answer, named)));
   details.append(summary, inside);
   details.open = path.startsWith("/predict");

@@ -141,6 +141,8 @@ export const drawingPad = (field, onChange) => {
   redraw();
   return {
     element,
+    clear: wipe,
+    stop: () => source.stop(),
     read: () => {
       if (empty()) return undefined;
       if (photo) return photo.toDataURL("image/png");

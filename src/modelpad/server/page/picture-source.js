@@ -4,10 +4,12 @@ import { make } from "./dom.js";
 
 // `target` is what pictures are dropped on, `take` gets a picture as a Blob, and `stage` shows the
 // camera's picture: `stage.show(element)`. Returns the elements for the tools, and `stop` for the camera.
-export const pictureSource = (id, target, stage, take) => {
+// With `many`, it takes any number of pictures, and the camera stays on; pictures are pasted into the
+// target that has the focus or the pointer.
+export const pictureSource = (id, target, stage, take, many = false) => {
   let stream = null;
-  const file = make("input", { type: "file", accept: "image/*", class: "sr", id, onchange: () => {
-    if (file.files[0]) receive(file.files[0]);
+  const file = make("input", { type: "file", accept: "image/*", class: "sr", id, multiple: many, onchange: () => {
+    receiveAll([...file.files]);
     file.value = "";
   } });
   const stop = () => {
@@ -15,7 +17,8 @@ export const pictureSource = (id, target, stage, take) => {
     stream = null;
     camera.textContent = "Camera";
   };
-  const receive = (blob) => { stop(); take(blob); };
+  const receive = (blob) => { if (!many) stop(); take(blob); };
+  const receiveAll = (blobs) => { for (const blob of many ? blobs : blobs.slice(0, 1)) receive(blob); };
   const camera = make("button", { type: "button", onclick: async () => {
     if (stream) {
       const video = stage.element.querySelector("video");
@@ -36,11 +39,11 @@ export const pictureSource = (id, target, stage, take) => {
   target.addEventListener("drop", (event) => {
     event.preventDefault();
     target.classList.remove("over");
-    if (event.dataTransfer.files[0]) receive(event.dataTransfer.files[0]);
+    receiveAll([...event.dataTransfer.files]);
   });
   document.addEventListener("paste", (event) => {
-    const pasted = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-    if (pasted && target.isConnected) receive(pasted);
+    const pasted = [...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+    if (target.isConnected && (!many || target.matches(":focus-within, :hover"))) receiveAll(pasted);
   });
   return { file, camera: navigator.mediaDevices ? camera : null, stop, choose: () => file.click() };
 };

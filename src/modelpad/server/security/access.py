@@ -35,8 +35,10 @@ class AccessControl:
         guarded: bool = True,
         admin: bool = False,
         client: str = "",
-    ) -> None:
+    ) -> str:
         """Checks a request by its headers (lower-case names); `client` is its address.
+
+        Gives the name of its API key, "" where none is needed.
 
         Raises:
             Unauthorized, TooManyFailures, RateLimited: it is `guarded`, and its key fails.
@@ -52,7 +54,7 @@ class AccessControl:
                 raise
             self._metrics.count_key(name)
         if not admin:
-            return
+            return name
         if not self.admins:
             raise NotFound(
                 "Models cannot be loaded or unloaded over the network here.",
@@ -60,3 +62,8 @@ class AccessControl:
             )
         if name not in self.admins:
             raise Forbidden("This key may not load or unload models.", hint="Ask an admin.")
+        return name
+
+    def is_admin(self, owner: str) -> bool:
+        """Whether the owner of a key may see everything; without keys everyone may."""
+        return not self.wants_keys or owner in self.admins
