@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelpad.deploy.yaml import write_yaml
+from modelpad.deploy.yaml import Yaml, write_yaml
 
 yaml = pytest.importorskip("yaml")
 
@@ -47,7 +47,12 @@ def test_texts_that_look_like_something_else(text: str) -> None:
 
 
 def test_it_reads_as_people_write_it() -> None:
-    value = {"name": "web", "ports": ["8080:8080"], "run": "a\nb\n", "nested": [{"a": 1, "b": []}]}
+    value: Yaml = {
+        "name": "web",
+        "ports": ["8080:8080"],
+        "run": "a\nb\n",
+        "nested": [{"a": 1, "b": []}],
+    }
     assert write_yaml(value, {"x": None}, comment="Why.\nMore.").decode() == (
         "# Why.\n# More.\n"
         'name: web\nports:\n  - "8080:8080"\nrun: |\n  a\n  b\nnested:\n  - a: 1\n    b: []\n'

@@ -14,6 +14,7 @@ import pytest
 
 import modelpad
 from modelpad.bundle import Bundle
+from modelpad.engine import Batcher
 from modelpad.server import LoadOptions, ModelTable, ServedModel, build_app
 from modelpad.server.http.server import HttpServer
 
@@ -42,6 +43,7 @@ def test_a_picture_passes_the_files_of_the_page(digits: Bundle) -> None:
 
     async def ask() -> str:
         model = ServedModel.load("digits", 1, digits, LoadOptions(batch=4))
+        assert isinstance(model.batcher, Batcher)
         model.batcher.inline = True  # the batch runs on this thread, too
         app = build_app(ModelTable([model]))
         listener = socket.create_server(("127.0.0.1", 0))

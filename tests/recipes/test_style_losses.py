@@ -80,7 +80,8 @@ class Reference:
         features = self.features(picture)[name]
         filters, positions = len(features), features[0].size
         difference = self.grams(picture)[name] - self.grams(painting)[name]
-        return float((difference**2).sum()) / (4 * filters**2 * positions**2)
+        scale: int = 4 * filters**2 * positions**2
+        return float((difference**2).sum()) / scale
 
     def total(self, picture: Floats, photo: Floats, painting: Floats, weights: Weights) -> float:
         """Equation 7, with alpha and the layers' weights as `losses` states them."""

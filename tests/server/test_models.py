@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
-from modelpad.engine import MemoryBudget
+from modelpad.engine import Batcher, MemoryBudget
 from modelpad.engine.calibration import UNMEASURED
 from modelpad.errors import BundleInvalid, ModelFailed, NotFound
 from modelpad.server.models import LoadOptions, ServedModel, measure_batch
@@ -57,6 +57,7 @@ def test_the_batch_size_of_the_options_is_kept(digits: Bundle) -> None:
 
 
 def test_measuring_replaces_the_default_batch_size(lazy: ServedModel) -> None:
+    assert isinstance(lazy.batcher, Batcher)
     measure_batch(lazy.batcher)
     assert lazy.batcher.batches != UNMEASURED
     assert lazy.batcher.batches.chunk_size >= lazy.batcher.batches.max_batch_size
@@ -66,6 +67,7 @@ def test_measuring_replaces_the_default_batch_size(lazy: ServedModel) -> None:
 def test_a_model_without_samples_is_not_measured(digits: Bundle, tmp_path: Path) -> None:
     bundle = copy_digits(digits, tmp_path / "bare", samples=())
     model = ServedModel.load("mine", 1, bundle, LAZY)
+    assert isinstance(model.batcher, Batcher)
     measure_batch(model.batcher)
     assert model.batcher.batches == UNMEASURED
     model.batcher.close()

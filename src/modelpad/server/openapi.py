@@ -242,6 +242,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         content |= {kind: {} for kind in ("image/png", "image/jpeg", "image/webp")}
     if len(required) == 1 and required[0].kind == "text":
         content["text/plain"] = {"schema": TEXT}
+    responses = {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature)
     return {
         "operationId": f"predict_{model.name}",
         "summary": f"{model.bundle.manifest.title or model.name}: one prediction",
@@ -250,14 +251,14 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         "parameters": PICTURE_PARAMETERS if signature.is_picture else [],
         "requestBody": {"required": True, "content": content},
         "responses": _describe_responses(
-            {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature),
+            responses,
             {"401", "404", "422", *PREDICTION_FAILURES},
             route,
         ),
     }
 
 
-def _describe_files(signature: Signature) -> Schema:
+def _describe_files(signature: Signature) -> dict[str, Schema]:
     """The files that a model responds with whose only output is a picture."""
     if not signature.is_picture:
         return {}

@@ -82,6 +82,13 @@ class Fitter:
             ]
         return torch.stack(found).mean()
 
+    @property
+    def best(self) -> Painter:
+        """The moving average of the weights, for painting."""
+        average = self.average.module
+        assert isinstance(average, Painter)
+        return average.eval()
+
     def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
         """Trains one epoch. Returns the mean losses; `report` gets them after each step."""
         self.painter.train()

@@ -133,7 +133,8 @@ class Target:
             style_loss(found[name], wanted) / style_loss(torch.zeros_like(wanted), wanted)
             for name, wanted in self.grams.items()
         ]
-        return torch.stack(torch.broadcast_tensors(*shares)).mean(dim=0)
+        aligned = torch.broadcast_tensors(*shares)  # type: ignore[no-untyped-call]
+        return torch.stack(aligned).mean(dim=0)
 
 
 class Critic:

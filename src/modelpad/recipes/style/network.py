@@ -92,6 +92,7 @@ class Painter(nn.Module):
         self.thin = nn.Conv2d(quarter, half, 1)
         self.top = Layer(half, half, styles)
         self.paint = convolve(half, 12, 3)
+        assert self.paint.bias is not None
         with torch.no_grad():  # all four pixels of a group start alike: no checkerboard
             self.paint.weight.copy_(self.paint.weight[::4].repeat_interleave(4, dim=0))
             self.paint.bias.copy_(self.paint.bias[::4].repeat_interleave(4))

@@ -136,13 +136,14 @@ class Level:
             optimizer.zero_grad()
             found = measure((value + 1.0) * RANGE)
             total = found.total(settings.weights).sum()
-            (total * value.numel()).backward()  # a gradient of about 1 for each pixel
+            # A gradient of about 1 for each pixel.
+            (total * value.numel()).backward()  # type: ignore[no-untyped-call]
             done, losses = done + 1, weigh(found, settings.weights)
             return total.detach() * value.numel()
 
         while done < iterations:
             before = done
-            optimizer.step(evaluate)  # type: ignore[arg-type]
+            optimizer.step(evaluate)  # type: ignore[no-untyped-call]
             if done // CHUNK > before // CHUNK or done >= iterations:
                 tell(min(done, iterations), losses, ((value.detach() + 1.0) * RANGE).clamp(0, 255))
         return ((value.detach() + 1.0) * RANGE).clamp(0, 255)

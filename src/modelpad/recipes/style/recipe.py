@@ -181,13 +181,12 @@ def fit(
                 )
             run.save(fitter.save, loss=judged["loss"])
     run.restore_best(fitter.load)
-    best: Painter = fitter.average.module.eval()
-    return best, validate(fitter, held, options.size)
+    return fitter.best, validate(fitter, held, options.size)
 
 
 def validate(fitter: Fitter, held: Photos, side: int) -> dict[str, float]:
     """The mean losses on held-out photographs, each in one style in turn."""
-    painter, rows = fitter.average.module.eval(), []
+    painter, rows = fitter.best, []
     with torch.no_grad():
         for index, photo in enumerate(held):
             chosen = torch.tensor([index % fitter.styles], device=fitter.device)
@@ -218,7 +217,7 @@ def write_preview(run: Run, epoch: int, fitter: Fitter, held: Photos) -> None:
     rows = []
     for photo in held[:SHOWN]:
         photo = crop_centre(photo, len(photo) // 16 * 16)
-        painted = paint_all(fitter.average.module.eval(), fitter.to_device(photo[None]))
+        painted = paint_all(fitter.best, fitter.to_device(photo[None]))
         rows.append(np.concatenate([photo, *map(to_pixels, painted)], axis=1))
     path = run.folder / PREVIEWS / f"epoch-{epoch + 1:03d}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,8 @@ Maps = dict[str, torch.Tensor]
 class Vgg(nn.Module):
     """VGG-19's convolutions as far as there are weights. Its weights are never trained."""
 
+    mean: torch.Tensor
+
     def __init__(self, weights: Weights) -> None:
         """Raises `DataSetInvalid` if the first block is missing or a shape is wrong."""
         super().__init__()

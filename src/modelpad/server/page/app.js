@@ -65,17 +65,15 @@ const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), warningsView(model), model.summary ? make("p", {}, model.summary) : null, byline(model),
     model.backend === "native" ? make("p", { class: "hint" }, `Runs in ${model.runs_in}.`) : null);
 
-let leave = () => {}; // stops what the model that is shown is doing
-
 const showWriter = (model) => {
   const { input, output, stop } = writerPanels(model, showError);
-  leave = stop;
   main.replaceChildren(
     intro(model),
     make("div", { class: "try writing" },
       make("section", { class: "panel", "aria-label": "Input" }, input),
       make("section", { class: "panel answer", "aria-label": "Text" }, make("h2", {}, "Text"), output)),
     snippets(model), safeCard(model) ?? "");
+  return stop;
 };
 
 const showPrediction = (model, takesFeedback) => {
@@ -123,12 +121,11 @@ const showPrediction = (model, takesFeedback) => {
   if (isTable(model) && model.samples.length) fillIn(model.samples[0], widgets);
 };
 
+// Returns what stops the model's work, if it has any.
 const showModel = (model, takesFeedback) => {
-  leave();
-  leave = () => {};
   document.title = `${model.title || model.name} · modelpad`;
-  if (model.task === "text-generation") showWriter(model);
-  else showPrediction(model, takesFeedback);
+  if (model.task === "text-generation") return showWriter(model);
+  return showPrediction(model, takesFeedback);
 };
 
 const chooseTheme = (theme) => { document.documentElement.dataset.theme = theme; };
@@ -163,8 +160,7 @@ const start = async () => {
     nav.replaceChildren(
       ...(models.length > 1 || studio ? models.map(({ name }) => link(`#${encodeURIComponent(name)}`, name, !makes && name === model.name)) : []),
       ...(studio ? [link(STUDIO, "New model", makes)] : []));
-    if (makes) leave = showStudio(main, { showError, findModel });
-    else showModel(model, feedback);
+    leave = makes ? showStudio(main, { showError, findModel }) : showModel(model, feedback);
   };
   // A model that has just been trained, once it is served.
   const findModel = async (name, version) => {
