@@ -25,7 +25,7 @@ from modelpad.recipes.text.language import (
     Report,
     measure,
 )
-from modelpad.recipes.text.network import Classifier, LanguageModel
+from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.tokens import Corpus
 from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
@@ -36,10 +36,11 @@ MIN_LANES = 4
 STEPS = 60  # small texts still make about as many steps in a pass
 GENERAL, TARGET = "general", "target"  # stages, in checkpoints
 GENERAL_PASSES = 2
+RATES = {"mingru": 3e-3, "lstm": 2e-3}
 DROPOUT_PER_PASS, DROPOUTS = 0.03, (0.05, 0.6)
 LARGE_VOCABULARY = 4096  # of which a CPU uses a sample only
 JUDGED_TOKENS = 200_000  # of the validation texts after each epoch
-BATCH, MIN_BATCH = 32, 8  # texts
+BATCHES, MIN_BATCH = {"cpu": 32, "cuda": 64}, 8  # texts
 MIN_STEPS = 20  # of a classifier in an epoch
 LONGEST = {"cpu": 512, "cuda": 1024}  # tokens of a text that a classifier learns from
 SEEDS = {stage: number for number, stage in enumerate((GENERAL, TARGET, CLASSES))}
@@ -63,7 +64,7 @@ class Labelled:
 
 
 def plan_language(
-    stage: str, corpus: Corpus, passes: int, run: Run, device: Device, vocabulary: int
+    stage: str, corpus: Corpus, passes: int, shape: Shape, run: Run, device: Device
 ) -> LanguagePlan:
     """The plan for a corpus: larger steps on larger texts, more dropout with more passes."""
     span = SPANS[device.name]
@@ -73,8 +74,9 @@ def plan_language(
         passes,
         lanes,
         span,
+        rate=RATES[shape.arch],
         dropout=float(np.clip(DROPOUT_PER_PASS * passes, *DROPOUTS)),
-        sampled=not device.is_accelerator and vocabulary > LARGE_VOCABULARY,
+        sampled=not device.is_accelerator and shape.vocabulary > LARGE_VOCABULARY,
         seed=derive_seed(run.seed, SEEDS[stage]),
     )
 
@@ -84,13 +86,13 @@ def fit_language(net: LanguageModel, corpora: Corpora, run: Run, device: Device)
 
     The general text is read before the first epoch; an epoch is one pass over the other.
     """
-    vocabulary = net.encoder.shape.vocabulary
+    shape = net.encoder.shape
     stage, folder = find_stage(run)
     with run.interruptible():
         if corpora.general is not None and stage != TARGET and run.remaining_epochs():
-            plan = plan_language(GENERAL, corpora.general, GENERAL_PASSES, run, device, vocabulary)
+            plan = plan_language(GENERAL, corpora.general, GENERAL_PASSES, shape, run, device)
             pretrain(net, corpora.general, plan, run, device, folder)
-        plan = plan_language(TARGET, corpora.train, run.epochs, run, device, vocabulary)
+        plan = plan_language(TARGET, corpora.train, run.epochs, shape, run, device)
         trainer = LanguageTrainer(net, corpora.train, plan, device)
         if stage == TARGET and folder is not None:
             trainer.read(folder)
@@ -145,7 +147,7 @@ def plan_classifier(texts: int, run: Run, device: Device) -> ClassifierPlan:
     return ClassifierPlan(
         run.epochs,
         frozen=min(2, max(0, run.epochs - 1)),
-        batch=int(np.clip(texts // MIN_STEPS, MIN_BATCH, BATCH)),
+        batch=int(np.clip(texts // MIN_STEPS, MIN_BATCH, BATCHES[device.name])),
         longest=LONGEST[device.name],
         seed=derive_seed(run.seed, SEEDS[CLASSES]),
     )

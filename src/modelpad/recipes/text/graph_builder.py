@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 OPSET, MICROSOFT = 20, "com.microsoft"
 IR_VERSION = 10
-BLOCK = 32  # weights of a row that share a scale
+BLOCK = 64  # weights of a row that share a scale
 ZERO = 128  # stands for 0 in 8 bits without a sign
 CODES, SCALES = ".codes", ".scales"  # what is appended to the names of weights in 8 bits
 SMALL = 1 << 12  # weights; smaller matrices stay float32

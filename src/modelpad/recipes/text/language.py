@@ -26,9 +26,10 @@ STAGE = "stage.txt"
 STATE = "training.pt"
 WEIGHTS = "weights.pt"
 CLIP = 1.0
+REPORTED = 20  # steps
 SAMPLED = 2048  # tokens of the vocabulary in a step
 FULL_AT_END = 0.1  # of the steps of a stage use the whole vocabulary
-MEASURED_LANES = 32
+MEASURED_LANES = {"cpu": 32, "cuda": 256}
 MEASURED_STEPS = 256
 
 Report = Callable[[int, int, float], None]
@@ -123,7 +124,7 @@ class LanguageTrainer:
             loss = self._step(lanes)
             self.done += 1
             recent.add(loss)
-            if self.done % 10 == 0 or self.done == self.steps:
+            if self.done % REPORTED == 0 or self.done == self.steps:
                 report(self.done, self.steps, recent.mean())
             if keeper and self.done % self.plan.keep_every == 0 and self.done < self.steps:
                 keeper.save_midway(self.write)
@@ -204,7 +205,7 @@ class Recent:
     """The mean of the losses of the last steps, fetched from the device only when asked for."""
 
     def __init__(self, count: int = 100) -> None:
-        self._count, self._losses = count, [torch.zeros(())][:0]
+        self._count, self._losses = count, list[Tensor]()
 
     def add(self, loss: Tensor) -> None:
         self._losses = [*self._losses[1 - self._count :], loss]
@@ -230,7 +231,7 @@ def measure(net: LanguageModel, corpus: Corpus, device: Device) -> Measured:
     """
     net.eval().to(device.name)
     nats = 0.0
-    for tokens, targets, counted in batch_texts(corpus):
+    for tokens, targets, counted in batch_texts(corpus, MEASURED_LANES[device.name]):
         states = net.encoder.start(tokens.shape[1])
         for start in range(0, len(tokens), MEASURED_STEPS):
             part = slice(start, start + MEASURED_STEPS)
@@ -255,11 +256,11 @@ def linear_nats(net: LanguageModel, left: Tensor, targets: Tensor, rows: int = 2
     return total
 
 
-def batch_texts(corpus: Corpus) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batch_texts(corpus: Corpus, lanes: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Texts of similar lengths: tokens and targets int64 (T, B), and which targets count."""
     order = np.argsort(corpus.lengths, kind="stable")
-    for start in range(0, len(order), MEASURED_LANES):
-        texts = [corpus.text(index) for index in order[start : start + MEASURED_LANES].tolist()]
+    for start in range(0, len(order), lanes):
+        texts = [corpus.text(index) for index in order[start : start + lanes].tolist()]
         longest = max(map(len, texts))
         tokens = np.full((longest + 1, len(texts)), START, np.int64)
         counted = np.zeros((longest, len(texts)), np.bool_)
