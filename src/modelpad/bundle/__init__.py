@@ -9,6 +9,7 @@ from modelpad.bundle.manifest import (
     Sample,
 )
 from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
+from modelpad.bundle.sequence import SequenceModel, SequenceState
 from modelpad.bundle.writer import write_bundle
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "NativeModel",
     "OtherSignature",
     "Sample",
+    "SequenceModel",
+    "SequenceState",
     "open_bundle",
     "write_bundle",
 ]

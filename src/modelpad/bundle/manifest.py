@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from modelpad.bundle.sequence import SequenceModel, read_sequence
 from modelpad.errors import BundleInvalid
 from modelpad.fields import Signature
 from modelpad.foreign_json import (
@@ -93,6 +94,7 @@ class Manifest:
     signature_name: str = DEFAULT_SIGNATURE
     other_signatures: Mapping[str, OtherSignature] = field(default_factory=dict)
     native: NativeModel | None = None
+    sequence: SequenceModel | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -119,6 +121,7 @@ class Manifest:
         preparations = self.signature.preparations()
         return {
             **self._describe_native(),
+            **({} if self.sequence is None else {"sequence": self.sequence.to_dict()}),
             "format": self.format,
             "name": self.name,
             "task": self.task,
@@ -215,6 +218,7 @@ class Manifest:
             signature_name=text_at(record, "signature_name"),
             other_signatures=_read_signatures(record, files),
             native=_read_native(record, files),
+            sequence=read_sequence(record, files),
         )
 
 

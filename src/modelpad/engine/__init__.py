@@ -3,6 +3,7 @@
 from modelpad.engine.batcher import Batcher, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
+from modelpad.engine.contract import Engine, ModelSession
 from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
 from modelpad.engine.request import CALLER
 from modelpad.engine.running import BatchRecord
@@ -22,7 +23,9 @@ __all__ = [
     "BatchLimits",
     "BatchRecord",
     "Batcher",
+    "Engine",
     "MemoryBudget",
+    "ModelSession",
     "QueueLimits",
     "Session",
     "SessionSettings",

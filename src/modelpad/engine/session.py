@@ -284,7 +284,7 @@ class Session:
     def _open(self) -> InferenceSession:
         """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
         if self.bundle.manifest.native is None:
-            return _load_graph(self.bundle.path(self.bundle.graph), self.settings)
+            return load_graph(self.bundle.path(self.bundle.graph), self.settings)
         from modelpad.engine.native import open_native
 
         self._native = open_native(self.bundle, self.settings.threads)
@@ -378,7 +378,8 @@ def _is_free(value: GraphValue, axis: int | None) -> bool:
     return not (isinstance(side, int) and side > 0)
 
 
-def _load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
+def load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
+    """Loads a graph into ONNX Runtime. Raises `BundleInvalid`."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads

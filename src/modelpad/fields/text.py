@@ -50,6 +50,7 @@ class Text:
                 f"The text in {self.name!r} has {len(value):,} characters;"
                 f" at most {self.max_length:,} are allowed.",
                 hint="Send a shorter text.",
+                field=self.name,
                 limit=self.max_length,
                 got=len(value),
             )

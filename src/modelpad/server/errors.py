@@ -124,13 +124,13 @@ def describe_error(error: errors.ModelpadError) -> dict[str, object]:
 
 def respond_error(error: errors.ModelpadError) -> Response:
     """The native API's error response: `describe_error` with its status."""
-    return respond_json(describe_error(error), status=status_of(error), headers=_add_headers(error))
+    return respond_json(describe_error(error), status=status_of(error), headers=add_headers(error))
 
 
 def respond_words(error: errors.ModelpadError, words: str) -> Response:
     """The tensor protocols' error response: `{"error": "..."}` with its status."""
     status = tensor_status_of(error)
-    return respond_json({"error": words}, status=status, headers=_add_headers(error))
+    return respond_json({"error": words}, status=status, headers=add_headers(error))
 
 
 def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str) -> Response:
@@ -139,7 +139,8 @@ def respond_problem(status: HTTPStatus, message: str, hint: str, **headers: str)
     return respond_json({"error": {"message": message, "hint": hint}}, status=status, headers=named)
 
 
-def _add_headers(error: errors.ModelpadError) -> dict[str, str]:
+def add_headers(error: errors.ModelpadError) -> dict[str, str]:
+    """The header fields that an error has beside its body."""
     headers = {}
     retry_after_s = error.details.get("retry_after_s")
     if retry_after_s is not None:

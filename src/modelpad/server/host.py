@@ -92,6 +92,11 @@ class ModelHost:
                 self.traces.note_batch(record)
 
         model.batcher.observe = observe
+        text = model.text
+        if text is not None:
+            text.observe_step = lambda record: self.metrics.observe_text(
+                record, model=model.name, version=model.version
+            )
 
     async def find(
         self, name: str | None, version: str = "", key: str | None = None

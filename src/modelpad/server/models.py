@@ -13,7 +13,9 @@ import msgspec
 from modelpad.engine import (
     Batcher,
     BatchLimits,
+    Engine,
     MemoryBudget,
+    ModelSession,
     QueueLimits,
     Session,
     SessionSettings,
@@ -27,6 +29,7 @@ from modelpad.foreign_json import Json, text_at
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
+    from modelpad.engine.text import TextBatcher
 
 log = logging.getLogger("modelpad.server")
 
@@ -59,7 +62,7 @@ class ServedModel:
     name: str
     version: int
     bundle: Bundle
-    batcher: Batcher
+    batcher: Engine
     card: Json = None  # read at load time: its folder may be removed while it is served
     signature_name: str = ""  # of the signature whose tensors these are; "" for the main one
 
@@ -73,6 +76,8 @@ class ServedModel:
         """
         options = options or LoadOptions()
         card = bundle.read_json("card.json") if "card.json" in bundle.manifest.files else None
+        if bundle.manifest.sequence is not None:
+            return cls(name, version, bundle, load_text(bundle, options), card)
         # A native model's process runs one batch at a time, on all the threads.
         native = bundle.manifest.native is not None
         batches_at_once, threads = (1, options.threads) if native else (options.threads, 1)
@@ -132,6 +137,16 @@ class ServedModel:
         """All signatures by name, the main one first."""
         return {name: self.select(name) for name in self.signature_names}
 
+    @property
+    def text(self) -> TextBatcher | None:
+        """The engine of a language model; None for other models."""
+        if self.bundle.manifest.sequence is None:
+            return None
+        from modelpad.engine.text import TextBatcher
+
+        assert isinstance(self.batcher, TextBatcher)
+        return self.batcher
+
     def select(self, signature_name: str) -> ServedModel:
         """The same model with the tensors of another signature; itself for "".
 
@@ -143,7 +158,7 @@ class ServedModel:
         return replace(self, signature_name=signature_name)
 
     @property
-    def _session(self) -> Session:
+    def _session(self) -> ModelSession:
         return self.batcher.session.find_signature(self.signature_name)
 
     @property
@@ -217,6 +232,14 @@ class ServedModel:
 
     def _file_url(self, path: str) -> str:
         return f"/models/{quote(self.name)}/files/{quote(path)}"
+
+
+def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
+    """The engine of a language model. Raises `BundleInvalid`, `ModelFailed`."""
+    from modelpad.engine.text import TextBatcher, TextSession  # not for other models' cold start
+
+    settings = SessionSettings(threads=options.threads, device=options.device)
+    return TextBatcher(TextSession(bundle, settings, options.memory), options.limits)
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:

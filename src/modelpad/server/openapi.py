@@ -16,6 +16,7 @@ from modelpad.server.json_schema import TEXT, Schema, make_object, refer
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.native_csv import CSV
+from modelpad.server.protocols.openai import errors as openai_errors
 from modelpad.server.protocols.openinference.datatypes import name_datatype
 from modelpad.server.routing import Route
 from modelpad.server.schemas import COMPONENTS
@@ -44,6 +45,8 @@ MEANINGS = {
 }
 # The kind of output that a call needs; most need none in particular.
 EXAMPLE_OUTPUTS = {"classify": "label", "regress": "score", "/feedback/{model}": "label"}
+# The schema of a protocol's errors; those of tensor protocols are text.
+ERRORS = {errors.respond_error: "Error", openai_errors.write_error: "OpenAIError"}
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 
@@ -125,8 +128,8 @@ def _describe_responses(
         described[status] = {"description": MEANINGS[status]}
         if status != "304":
             # A request that times out while it arrives has reached no protocol yet.
-            native = route.write_error is errors.respond_error or status == "408"
-            schema = refer("Error" if native else "ErrorText")
+            own = ERRORS.get(route.write_error, "ErrorText")
+            schema = refer("Error" if status == "408" else own)
             described[status]["content"] = {JSON: {"schema": schema}}
     return described
 

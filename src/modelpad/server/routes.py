@@ -12,6 +12,7 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, Schema, make_object
 from modelpad.server.observability.metrics import CONTENT_TYPE
 from modelpad.server.protocols import feedback, native, tfserving
+from modelpad.server.protocols.openai import routes as openai
 from modelpad.server.protocols.openinference import routes as openinference
 from modelpad.server.routing import Names, Operation, Route
 
@@ -96,6 +97,7 @@ READY = Operation("Readiness: the models are loaded and warm", STATE)
 ROUTES: tuple[Route, ...] = (
     *native.ROUTES,
     *feedback.ROUTES,
+    *openai.ROUTES,
     *tfserving.ROUTES,
     *openinference.ROUTES,
     Route(

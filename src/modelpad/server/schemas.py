@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelpad.server.json_schema import TEXT, WHOLE, Schema, make_list, make_object
+from modelpad.server.protocols.openai.schemas import COMPONENTS as OPENAI
 from modelpad.server.protocols.openinference.datatypes import BFLOAT16, DATATYPES
 
 PROBLEM = make_object(
@@ -168,4 +169,5 @@ COMPONENTS = {
     "Metadata": METADATA,
     "FeedbackRequest": FEEDBACK_REQUEST,
     "FeedbackStored": FEEDBACK_STORED,
+    **OPENAI,
 }

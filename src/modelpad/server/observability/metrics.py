@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
+    from modelpad.engine.text import StepRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -34,6 +35,7 @@ SHADOWS = "modelpad_shadow_total"
 FAILURES = "modelpad_inference_failures_total"
 RESTARTS = "modelpad_worker_restarts_total"
 FEEDBACK = "modelpad_feedback_total"
+TOKENS = "modelpad_tokens_total"
 COUNTERS = {
     REQUESTS: "HTTP requests, by status.",
     VERSION_FAILURES: "Versions that failed to load.",
@@ -44,6 +46,7 @@ COUNTERS = {
     FAILURES: "Requests that failed in their batch: a wrong input, or a model that raised.",
     RESTARTS: "Workers replaced after they died, hung or used too much memory.",
     FEEDBACK: "Predictions that people confirmed or corrected.",
+    TOKENS: "Tokens of language models: read, remembered (so not read again), or written.",
 }
 QUEUE_LENGTH = "modelpad_queue_length"
 GRAPHS_OPEN = "modelpad_graphs_open"
@@ -59,6 +62,7 @@ INFERENCE = "modelpad_inference_seconds"
 ENCODING = "modelpad_encoding_seconds"
 PREDICTION = "modelpad_prediction_seconds"
 ITEMS = "modelpad_batch_items"
+FIRST_TOKEN = "modelpad_first_token_seconds"
 HISTOGRAMS = {
     QUEUE: ("Seconds a request was queued.", BUCKETS_S),
     PREPARATION: ("Seconds to decode a batch.", BUCKETS_S),
@@ -66,6 +70,7 @@ HISTOGRAMS = {
     ENCODING: ("Seconds to encode a batch's outputs.", BUCKETS_S),
     PREDICTION: ("Seconds from a complete request to its response, without sending it.", BUCKETS_S),
     ITEMS: ("Items in a batch.", SIZES),
+    FIRST_TOKEN: ("Seconds from a request to the first token written.", BUCKETS_S),
 }
 
 
@@ -166,6 +171,19 @@ class Metrics:
         self._last[labels] = time.time()
         if record.failures:
             self._counters[FAILURES][labels] += record.failures
+
+    def observe_text(self, record: StepRecord, *, model: str, version: int) -> None:
+        """Counts the tokens of a step of a language model."""
+        for kind, count in (
+            ("read", record.read),
+            ("remembered", record.remembered),
+            ("written", record.written),
+        ):
+            if count:
+                labels = (("kind", kind), ("model", model), ("version", str(version)))
+                self._counters[TOKENS][labels] += count
+        for seconds in record.first_token_s:
+            self._observe(FIRST_TOKEN, seconds, name_version(model, version))
 
     def count_version_failure(self, *, model: str, version: int) -> None:
         """Counts a version that failed to load."""

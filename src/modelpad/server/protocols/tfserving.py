@@ -19,6 +19,7 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import Schema, refer
 from modelpad.server.model_table import ServedVersions
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.openai.models import describe_model as describe_openai
 from modelpad.server.protocols.tensors import (
     as_json,
     check_batch,
@@ -157,7 +158,7 @@ def _find_output(model: ServedModel, kind: str, call: str) -> Field:
 
 
 async def show_status(backend: Backend, request: Request, names: Names) -> Response:
-    """`GET /v1/models/{model}`, TensorFlow Serving's and KServe's."""
+    """`GET /v1/models/{model}`, TensorFlow Serving's, KServe's and OpenAI's."""
     backend.host.require_ready()
     model = await find_model(backend, request, names) if "version" in names else None
     served = backend.host.require_models().find_versions(names["model"])
@@ -165,10 +166,12 @@ async def show_status(backend: Backend, request: Request, names: Names) -> Respo
 
 
 def describe_status(served: ServedVersions, model: ServedModel | None) -> Response:
-    """The versions' states, or that of one; KServe's `name` and `ready` too."""
+    """The versions' states, or that of one; with KServe's `name` and `ready`, and OpenAI's keys."""
+    created = served.default_model.bundle.manifest.created
     versions = sorted(served.versions) if model is None else [model.version]
     return respond_json(
         {
+            **describe_openai(served.name, created),
             "name": served.name,
             "ready": True,
             "model_version_status": [

@@ -1,0 +1,180 @@
+"""Advances the texts of a model step by step: each step runs the graph once or twice.
+
+It is synchronous and has no queue; texts join and leave between two steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modelpad.engine.running import wrap_error
+from modelpad.engine.text.graph import Row, TextGraph
+from modelpad.engine.text.jobs import TextJob, WritingJob
+from modelpad.engine.text.prompt_cache import PromptCache
+from modelpad.engine.text.scheduling import StepLimits, plan_step
+from modelpad.errors import ModelpadError
+
+if TYPE_CHECKING:
+    from modelpad.engine.session import Run
+    from modelpad.engine.text.states import Array
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """What a step did: texts, tokens read and written, and seconds in the graph.
+
+    `remembered` are tokens that texts did not have to read. `first_token_s` are the times from a
+    request to its first token.
+    """
+
+    rows: int = 0
+    read: int = 0
+    written: int = 0
+    remembered: int = 0
+    inference_s: float = 0.0
+    failures: int = 0
+    queue_s: tuple[float, ...] = ()
+    first_token_s: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Stepper:
+    """The active texts of one model."""
+
+    graph: TextGraph
+    cache: PromptCache | None = None
+    limits: StepLimits = field(default_factory=StepLimits)
+    jobs: list[TextJob] = field(default_factory=list)
+    turn: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many texts are active, candidates of prompts that are still being read included."""
+        return sum(job.rows for job in self.jobs)
+
+    def add(self, job: TextJob) -> None:
+        """A text joins; it starts behind the longest beginning that is remembered."""
+        job.state = self.graph.states.start()
+        if self.cache is not None and not job.reads_all:
+            found = self.cache.find(job.tokens)
+            if found is not None:
+                length, remembered = found
+                job.state = self.graph.states.copy(remembered.state)
+                job.read, job.cached = length, length
+                job.unread = len(job.tokens) - length
+        self.jobs.append(job)
+
+    def step(self, run: Run | None = None, now: Callable[[], float] = time.monotonic) -> StepRecord:
+        """Advances every text that is being written by a token, and reads some of the others."""
+        record = StepRecord()
+        self._drop()
+        self._start_cached(record, now)
+        plan = plan_step(self.jobs, self.turn, self.limits)
+        self.turn += 1
+        batches = ([(place, 1) for place in plan.single], plan.pieces)
+        forked: list[TextJob] = []
+        for batch in batches:
+            for group in self._group([(self.jobs[place], count) for place, count in batch]):
+                forked += self._run(group, record, run, now)
+        self.jobs += forked
+        self._drop()
+        return record
+
+    def finish(self) -> None:
+        """Steps until every text is done."""
+        while self.jobs:
+            self.step()
+
+    def _drop(self) -> None:
+        if any(job.is_over for job in self.jobs):
+            self.jobs = [job for job in self.jobs if not job.is_over]
+
+    def _start_cached(self, record: StepRecord, now: Callable[[], float]) -> None:
+        """Lets texts begin whose whole prompt is remembered, with the logits behind it."""
+        for job in [job for job in self.jobs if not job.unread and not job.done]:
+            found = self.cache.find(job.tokens) if self.cache is not None else None
+            if found is None or found[1].logits is None or found[0] != len(job.tokens):
+                job.state, job.read, job.unread = self.graph.states.start(), 0, len(job.tokens)
+                continue
+            self._continue(job, 0, found[1].logits[None], self.jobs, record, now())
+
+    def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[list[tuple[TextJob, Row]]]:
+        """The rows that can run together."""
+        groups: list[list[tuple[TextJob, Row]]] = []
+        for job, count in batch:
+            assert job.state is not None
+            row = Row(job.next_tokens(count), job.state, job.wanted(count))
+            for group in groups:
+                if self.graph.can_join(group[0][1], row):
+                    group.append((job, row))
+                    break
+            else:
+                groups.append([(job, row)])
+        return groups
+
+    def _run(
+        self,
+        group: list[tuple[TextJob, Row]],
+        record: StepRecord,
+        run: Run | None,
+        now: Callable[[], float],
+    ) -> list[TextJob]:
+        begun = now()
+        try:
+            outputs = self.graph.run([row for _, row in group], run)
+        except ModelpadError as error:
+            record.inference_s += now() - begun
+            if len(group) > 1 and (run is None or not run.stopped):
+                return [each for one in group for each in self._run([one], record, run, now)]
+            record.failures += len(group)
+            for job, _ in group:
+                job.fail(error)
+            return []
+        ran = now()
+        record.inference_s += ran - begun
+        record.rows += len(group)
+        forked: list[TextJob] = []
+        for (job, row), output in zip(group, outputs, strict=True):
+            job.mark_advanced(ran)
+            record.read += len(row.tokens)
+            self._continue(job, len(row.tokens), output, forked, record, ran)
+        return forked
+
+    def _continue(
+        self,
+        job: TextJob,
+        count: int,
+        output: Array,
+        forked: list[TextJob],
+        record: StepRecord,
+        now: float,
+    ) -> None:
+        before = job.written
+        try:
+            if self.cache is not None and isinstance(job, WritingJob) and not job.reads_all:
+                self._remember(self.cache, job, count, output)
+            others = job.advance(count, output)
+        except Exception as error:
+            job.fail(wrap_error(error))
+            return
+        if not before and job.written and job.first is None:
+            record.first_token_s.append(now - job.arrived)
+            record.remembered += job.cached
+        record.written += job.written - before + len(others)
+        assert job.state is not None
+        if self.cache is not None and job.done and isinstance(job, WritingJob):
+            self.cache.add(job.tokens[: job.read], job.state)  # its client may go on
+        for other in others:
+            other.state = self.graph.states.copy(job.state)
+            forked.append(other)
+
+    def _remember(self, cache: PromptCache, job: WritingJob, count: int, output: Array) -> None:
+        """Remembers the state behind a whole prompt, and every so often within a long one."""
+        after = job.read + count
+        assert job.state is not None
+        if job.count == 0 and count:
+            is_whole = count == job.unread
+            cache.add(job.tokens[:after], job.state, output[-1] if is_whole else None)

@@ -1,0 +1,208 @@
+"""Reads requests of OpenAI's API: which model, which prompts, and how to continue them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelpad.errors import InvalidInput, ModelNotFound, suggest_name
+from modelpad.foreign_json import Json
+from modelpad.server.backend import Backend
+from modelpad.server.host import STICKY
+from modelpad.server.http.messages import Request
+from modelpad.server.models import ServedModel
+
+if TYPE_CHECKING:
+    from modelpad.engine.text import GenerationRequest, TextBatcher
+
+MAX_PROMPTS = 256
+# What OpenAI's clients may send and changes nothing here.
+IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+OUR_LAST = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A request for completions: one generation for each prompt."""
+
+    model: ServedModel
+    requests: tuple[GenerationRequest, ...]
+    stream: bool = False
+    include_usage: bool = False
+
+
+async def read_record(request: Request) -> dict[str, Json]:
+    """The body, as a JSON object. Raises `InvalidInput` and `TooLarge`."""
+    record = request.parse_json(await request.body())
+    if not isinstance(record, dict):
+        raise InvalidInput(
+            "The request must be a JSON object.",
+            hint='Send {"model": ..., "prompt": ...}.',
+            expected="an object",
+            got=type(record).__name__,
+        )
+    return {name: value for name, value in record.items() if name not in IGNORED}
+
+
+async def find_text_model(
+    backend: Backend, request: Request, record: dict[str, Json]
+) -> tuple[ServedModel, TextBatcher]:
+    """Takes `model` out of a request: NAME or NAME@VERSION; the only language model without it.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is no such model, or none that reads text.
+        InvalidInput: it is not a string.
+    """
+    given = record.pop("model", None)
+    if given is not None and not isinstance(given, str):
+        raise InvalidInput(
+            "model must be a string.", hint="Send the name of a model.", field="model"
+        )
+    table = backend.host.require_models()
+    texts = [model.name for model in table if model.text is not None]
+    if not given:
+        if len(texts) != 1:
+            raise InvalidInput(
+                "you must provide a model parameter.",
+                hint=f"One of: {', '.join(texts)}.",
+                field="model",
+                expected=", ".join(texts),
+                got="no model",
+            )
+        given = texts[0]
+    name, _, version = given.partition("@")
+    found = await backend.host.find(name, version, request.headers.get(STICKY))
+    text = found.text
+    if text is None:
+        raise ModelNotFound(
+            f"The model {name!r} is not a language model.",
+            hint=suggest_name(name, texts) + f" {name} is served at /predict/{name}.",
+            known=texts,
+        )
+    return found, text
+
+
+async def find_writer(
+    backend: Backend, request: Request, record: dict[str, Json]
+) -> tuple[ServedModel, TextBatcher]:
+    """The same, for a model that writes. Raises `InvalidInput` for one that classifies."""
+    model, text = await find_text_model(backend, request, record)
+    if not text.session.sequence.generates:
+        raise InvalidInput(
+            f"The model {model.name!r} classifies texts and writes none.",
+            hint=f"Send the text to /predict/{model.name}.",
+            field="model",
+            expected="a model that generates text",
+            got=model.name,
+        )
+    return model, text
+
+
+async def read_completion(backend: Backend, request: Request) -> Completion:
+    """A request of `/v1/completions`.
+
+    Raises:
+        InvalidInput: a field is missing, unknown or invalid.
+        TooLarge: a prompt is too long.
+        ModelNotFound: there is no such model.
+    """
+    record = await read_record(request)
+    model, text = await find_writer(backend, request, record)
+    prompts = read_prompts(text, record.pop("prompt", None))
+    if record.pop("suffix", None):
+        raise InvalidInput(
+            "suffix is not supported: the model reads forwards.", hint="Omit it.", field="suffix"
+        )
+    stream, include_usage = read_stream(record)
+    requests = make_requests(text, prompts, record | {"stream": stream})
+    return Completion(model, requests, stream, include_usage)
+
+
+def make_requests(
+    text: TextBatcher, prompts: list[tuple[int, ...]], options: Mapping[str, object]
+) -> tuple[GenerationRequest, ...]:
+    """A generation for each prompt. Raises `InvalidInput`, `TooLarge`."""
+    from modelpad.engine.text.options import read_options
+
+    requests = tuple(read_options(text.session, prompt, options) for prompt in prompts)
+    for each in requests:
+        text.session.check_request(each)
+    return requests
+
+
+def read_stream(record: dict[str, Json]) -> tuple[bool, bool]:
+    """Takes `stream` and whether its usage is wanted out of a request. Raises `InvalidInput`."""
+    stream, options = record.pop("stream", None), record.pop("stream_options", None)
+    if stream not in (None, True, False):
+        raise InvalidInput("stream must be true or false.", hint="Send a boolean.", field="stream")
+    if options is None:
+        return bool(stream), False
+    known = ("include_usage", "include_obfuscation", "continuous_usage_stats")
+    if not isinstance(options, dict) or not {*options} <= {*known} or not stream:
+        raise InvalidInput(
+            'stream_options must be {"include_usage": true}, and needs stream.',
+            hint="Omit it, or set stream to true.",
+            field="stream_options",
+        )
+    return True, bool(options.get("include_usage"))
+
+
+def read_prompts(text: TextBatcher, value: Json) -> list[tuple[int, ...]]:
+    """The tokens of each prompt: a string, tokens, or a list of either.
+
+    Raises `InvalidInput` and `TooLarge`.
+    """
+    if isinstance(value, str):
+        return [encode_prompt(text, value)]
+    if not isinstance(value, list) or not value:
+        raise _invalid_prompt("a string, a list of strings, tokens, or a list of tokens", value)
+    if isinstance(value[0], int):
+        return [_read_tokens(value)]
+    if len(value) > MAX_PROMPTS:
+        raise _invalid_prompt(f"at most {MAX_PROMPTS} prompts", f"{len(value):,}")
+    prompts = []
+    for each in value:
+        if isinstance(each, str):
+            prompts.append(encode_prompt(text, each))
+        elif isinstance(each, list):
+            prompts.append(_read_tokens(each))
+        else:
+            raise _invalid_prompt("a list of strings, or of lists of tokens", each)
+    return prompts
+
+
+def encode_prompt(text: TextBatcher, prompt: str, *, special: bool = False) -> tuple[int, ...]:
+    """The tokens of a prompt. Raises `InvalidInput`, and `TooLarge` beyond the field's length."""
+    from modelpad.engine.text.typed_text import read_text
+
+    session = text.session
+    if not prompt:
+        raise _invalid_prompt("at least one character", "an empty string")
+    if prompt.isspace():
+        return tuple(session.tokenizer.encode(prompt, special=special))
+    field = session.signature.inputs[0]
+    return tuple(
+        session.tokenizer.encode(read_text(field.decode(prompt), "prompt"), special=special)
+    )
+
+
+def _read_tokens(values: list[Json]) -> tuple[int, ...]:
+    if not values:
+        raise _invalid_prompt("at least one token", "an empty list")
+    tokens = []
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < OUR_LAST:
+            raise _invalid_prompt("tokens: whole numbers from 0", value)
+        tokens.append(value)
+    return tuple(tokens)
+
+
+def _invalid_prompt(expected: str, got: object) -> InvalidInput:
+    return InvalidInput(
+        f"prompt must be {expected}, not {str(got)[:60]!r}.",
+        hint="Send a string.",
+        field="prompt",
+        expected=expected,
+        got=str(got)[:60],
+    )
