@@ -15,6 +15,8 @@ from modelpad.training.recipe import Recipe
 RECIPES: dict[str, str] = {
     "digits": "modelpad.recipes.digits",
     "images": "modelpad.recipes.images",
+    "reviews": "modelpad.recipes.reviews",
+    "writer": "modelpad.recipes.writer",
     "xray": "modelpad.recipes.xray",
 }
 
