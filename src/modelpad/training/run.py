@@ -51,7 +51,7 @@ class TrainRequest:
     """The options common to all recipes.
 
     `folder` is the run folder. `epochs` None means the recipe's default; `limit` truncates every
-    split.
+    split. `store` is where models are that a recipe may start from.
     """
 
     name: str
@@ -64,6 +64,7 @@ class TrainRequest:
     skip_unreadable: bool = False
     roots: tuple[Path, ...] = ()
     cache: Path | None = None
+    store: Path | None = None
 
     def __post_init__(self) -> None:
         minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))

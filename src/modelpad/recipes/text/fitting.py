@@ -63,6 +63,15 @@ class Labelled:
     labels: Labels
 
 
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """A language model that is to be trained on a corpus before it becomes a classifier."""
+
+    net: LanguageModel
+    corpus: Corpus
+    passes: int
+
+
 def plan_language(
     stage: str, corpus: Corpus, passes: int, shape: Shape, run: Run, device: Device
 ) -> LanguagePlan:
@@ -124,15 +133,28 @@ def pretrain(
 
 
 def fit_classifier(
-    net: Classifier, train: Labelled, validation: Labelled, run: Run, device: Device
+    net: Classifier,
+    train: Labelled,
+    validation: Labelled,
+    run: Run,
+    device: Device,
+    adaptation: Adaptation | None = None,
 ) -> None:
-    """Trains in the run's epochs, and leaves the weights of the best one in `net`."""
-    plan = plan_classifier(len(train.labels), run, device)
-    trainer = ClassifierTrainer(net, train.corpus, train.labels, plan, device)
+    """Trains in the run's epochs, and leaves the weights of the best one in `net`.
+
+    Before the first epoch, `adaptation` continues to train the language model that `net` begins as.
+    """
     stage, folder = find_stage(run)
-    if stage == CLASSES and folder is not None:
-        trainer.read(folder)
     with run.interruptible():
+        if adaptation is not None and stage != CLASSES and run.remaining_epochs():
+            language, shape = adaptation.net, adaptation.net.encoder.shape
+            plan = plan_language(TARGET, adaptation.corpus, adaptation.passes, shape, run, device)
+            pretrain(language, adaptation.corpus, plan, run, device, folder)
+            net.encoder.load_state_dict(language.encoder.state_dict())
+        plan_classes = plan_classifier(len(train.labels), run, device)
+        trainer = ClassifierTrainer(net, train.corpus, train.labels, plan_classes, device)
+        if stage == CLASSES and folder is not None:
+            trainer.read(folder)
         for epoch in run.remaining_epochs():
             loss = trainer.train_epoch(epoch, show_steps(run, epoch), run)
             found = measure_classes(trainer.averaged, validation.corpus, validation.labels, device)
