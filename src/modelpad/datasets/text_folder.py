@@ -1,4 +1,4 @@
-"""A data set from text files: each file is one text, with the class of its sub-folder if it has one.
+"""A data set from text files: each is one text, with the class of its sub-folder if it has one.
 
 Independent of tables. Folders are laid out as for images (see `class_folders`).
 """

@@ -98,7 +98,14 @@ def list_wrong_labels(
         for each in found[:MAX_WRONG_SHOWN]
     ]
     return Findings(
-        tables=[Table(title, ("text" if items.texts else "file", "label", "suggested", "score"), rows, more)],
+        tables=[
+            Table(
+                title,
+                ("text" if items.texts else "file", "label", "suggested", "score"),
+                rows,
+                more,
+            )
+        ],
         figures=draw_gallery(items, title, "labels", captions),
         notes=[note],
     )

@@ -55,7 +55,9 @@ class Recipe(Generic[Options]):
         if not isinstance(self.train, str):
             return self.train
         module, _, name = self.train.partition(":")
-        function: Callable[[Options, Run], Trained | TrainedSequence] = getattr(import_module(module), name)
+        function: Callable[[Options, Run], Trained | TrainedSequence] = getattr(
+            import_module(module), name
+        )
         return function
 
     def folder_name(self, name: str, options: Options) -> str:

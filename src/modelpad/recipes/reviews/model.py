@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,12 +48,13 @@ def choose_precision(
 
 
 def bucket_lengths(
-    lengths: np.ndarray[tuple[int], np.dtype[np.int64]], right: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    lengths: np.ndarray[tuple[int], np.dtype[np.int64]],
+    right: np.ndarray[tuple[int], np.dtype[np.bool_]],
 ) -> list[tuple[str, int, float]]:
     """The number of texts and the accuracy by length in tokens."""
     edges = [0, 128, 256, 512, 1024, 1 << 62]
     found = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (lengths >= low) & (lengths < high)
         if inside.any():
             name = f"{low} to {high - 1}" if high < 1 << 62 else f"{low} or more"

@@ -23,7 +23,7 @@ from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.precision import open_graph, read_scores
 from modelpad.recipes.text.source import ClassifierSource
 from modelpad.recipes.text.splits import LabelledSplits, load_labelled
-from modelpad.training.calibration import fit_temperature, soften
+from modelpad.training.calibration import fit_temperature
 from modelpad.training.card import Card
 from modelpad.training.classification import evaluate_classifier
 from modelpad.training.evaluated import evaluated_texts

@@ -40,6 +40,7 @@ RATES = {"mingru": 3e-3, "lstm": 2e-3}
 DROPOUT_PER_PASS, DROPOUTS = 0.03, (0.05, 0.6)
 LARGE_VOCABULARY = 4096  # of which a CPU uses a sample only
 JUDGED_TOKENS = 200_000  # of the validation texts after each epoch
+KEEP_EVERY = 500  # steps, a checkpoint is saved within a pass
 BATCHES, MIN_BATCH = {"cpu": 32, "cuda": 64}, 8  # texts
 MIN_STEPS = 20  # of a classifier in an epoch
 LONGEST = {"cpu": 512, "cuda": 1024}  # tokens of a text that a classifier learns from
@@ -87,6 +88,7 @@ def plan_language(
         dropout=float(np.clip(DROPOUT_PER_PASS * passes, *DROPOUTS)),
         sampled=not device.is_accelerator and shape.vocabulary > LARGE_VOCABULARY,
         seed=derive_seed(run.seed, SEEDS[stage]),
+        keep_every=KEEP_EVERY,
     )
 
 

@@ -90,9 +90,7 @@ def export_classifier(
 
 def read_parameters(net: nn.Module) -> dict[str, Floats]:
     """All weights by name, as float32 arrays."""
-    return {
-        name: value.detach().float().cpu().numpy() for name, value in net.state_dict().items()
-    }
+    return {name: value.detach().float().cpu().numpy() for name, value in net.state_dict().items()}
 
 
 def int64s(*values: int) -> Array:

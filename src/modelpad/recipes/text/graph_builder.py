@@ -133,7 +133,10 @@ class GraphBuilder:
                 helper.make_node("Identity", ["after"], ["shown"]),
             ],
             "step",
-            [helper.make_tensor_value_info(name, kind, free) for name in ("before", "factor", "added")],
+            [
+                helper.make_tensor_value_info(name, kind, free)
+                for name in ("before", "factor", "added")
+            ],
             [helper.make_tensor_value_info(name, kind, free) for name in ("after", "shown")],
         )
         last, states = self.several("Scan", 2, initial, decay, drive, body=body, num_scan_inputs=2)

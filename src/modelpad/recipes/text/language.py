@@ -197,7 +197,12 @@ class LanguageTrainer:
             return linear_cross_entropy(left, weight, bias, targets, None, dtype)
         sample = self.sampler.draw(targets, torch.Generator().manual_seed(seed))
         return linear_cross_entropy(
-            left, weight[sample.tokens], bias[sample.tokens], sample.places, sample.correction, dtype
+            left,
+            weight[sample.tokens],
+            bias[sample.tokens],
+            sample.places,
+            sample.correction,
+            dtype,
         )
 
 
@@ -241,9 +246,7 @@ def measure(net: LanguageModel, corpus: Corpus, device: Device) -> Measured:
             found = linear_nats(net, left[chosen], targets[part].to(device.name)[chosen])
             nats += found
     predicted = int(corpus.offsets[-1])  # every token but the starts, and an end for each text
-    return Measured(
-        nats, predicted, int(corpus.bytes_of.sum()), int(corpus.words_of.sum())
-    )
+    return Measured(nats, predicted, int(corpus.bytes_of.sum()), int(corpus.words_of.sum()))
 
 
 def linear_nats(net: LanguageModel, left: Tensor, targets: Tensor, rows: int = 2048) -> float:

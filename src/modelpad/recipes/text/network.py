@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -82,7 +83,9 @@ class GatedBlock(nn.Module):
             self.gates.bias[width : 2 * width] = torch.logit(keep)
             self.merge.weight.mul_(0.5)
 
-    def forward(self, values: Tensor, states: Sequence[Tensor], keep: Tensor | None) -> list[Tensor]:
+    def forward(
+        self, values: Tensor, states: Sequence[Tensor], keep: Tensor | None
+    ) -> list[Tensor]:
         """The values (T, B, D) and both states after them, each (B, D).
 
         `keep` (T, B, 1) is 0 where a text starts, and nothing of what came before may remain.
@@ -124,14 +127,12 @@ class GatedLayers(nn.Module):
 
 
 class LstmLayers(nn.Module):
-    """Stacked LSTMs; two states each, hidden and cell. They learn themselves where a text starts."""
+    """Stacked LSTMs; two states each, hidden and cell. They must learn where a text starts."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         sides = [shape.embedding, *[shape.width] * shape.blocks]
-        self.blocks = nn.ModuleList(
-            nn.LSTM(into, out) for into, out in zip(sides[:-1], sides[1:], strict=True)
-        )
+        self.blocks = nn.ModuleList(nn.LSTM(into, out) for into, out in pairwise(sides))
         self.state_sizes = [shape.width] * (2 * shape.blocks)
 
     def forward(
@@ -171,7 +172,11 @@ class Encoder(nn.Module):
         return [torch.zeros(count, size, device=device) for size in self.layers.state_sizes]
 
     def forward(
-        self, tokens: Tensor, states: States, keep: Tensor | None = None, drop: Dropouts | None = None
+        self,
+        tokens: Tensor,
+        states: States,
+        keep: Tensor | None = None,
+        drop: Dropouts | None = None,
     ) -> tuple[Tensor, States]:
         """Hidden vectors (T, B, D), float32, of tokens int64 (T, B), and the states after them."""
         drop = drop or Dropouts()
@@ -198,7 +203,11 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
 
     def forward(
-        self, tokens: Tensor, states: States, keep: Tensor | None = None, drop: Dropouts | None = None
+        self,
+        tokens: Tensor,
+        states: States,
+        keep: Tensor | None = None,
+        drop: Dropouts | None = None,
     ) -> tuple[Tensor, States]:
         """What the output layer takes, (T, B, E), and the states after the tokens."""
         hidden, after = self.encoder(tokens, states, keep, drop)

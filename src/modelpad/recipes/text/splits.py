@@ -116,7 +116,7 @@ def without(texts: Sequence[str], others: Collection[str]) -> list[str]:
 
 
 def divide_long(texts: list[str]) -> list[str]:
-    """The texts; if there are few, in pieces that end at line ends, so that some can be held out."""
+    """The texts; if there are few, in pieces of whole lines, so that some can be held out."""
     if len(texts) >= FEW:
         return texts
     pieces: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ def sample(chances: torch.Tensor, top: float, generator: torch.Generator) -> int
 
 def measure_diversity(texts: Sequence[Sequence[int]]) -> Diversity:
     """How varied texts of tokens are."""
-    pairs = [pair for text in texts for pair in zip(text, text[1:], strict=False)]
+    pairs = [pair for text in texts for pair in pairwise(text)]
     repeated, runs = 0, 0
     for text in texts:
         grams = [tuple(text[at : at + GRAM]) for at in range(len(text) - GRAM + 1)]
