@@ -17,7 +17,7 @@ PORT ?= 8080
 # Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo environments test test-slow test-frameworks test-fastai test-tensorflow test-kserve \
+.PHONY: demo environments test test-slow test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
   check bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
@@ -39,7 +39,7 @@ test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(MEASURING)
 
 # Frameworks that are too large, or too picky about versions, for the main environment.
-test-frameworks: test-tensorflow test-fastai test-kserve
+test-frameworks: test-tensorflow test-fastai test-kserve test-text-clients
 
 test-fastai: $(VENV)/.fastai
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
@@ -52,6 +52,10 @@ test-tensorflow: $(VENV)-tensorflow/.ready
 	  tests/cli/test_serve_folders.py::test_a_base_path_of_tensorflow_serving \
 	  "tests/docs/test_import.py::test_the_three_lines[TensorFlow]"
 
+test-text-clients: $(VENV)/.text-clients
+	PYTHONPATH=$(abspath $(VENV))/text-clients $(BIN)/python -m pytest tests/server/protocols/test_lm_eval.py \
+	  "tests/server/protocols/test_openai.py::test_langchain_writes"
+
 test-kserve: $(VENV)-kserve/.ready
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py
 
@@ -61,7 +65,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	failed=""; for name in cold_start drawn_digits real_life import_models serving overload hostile soak train_digits train_images; \
+	failed=""; for name in cold_start drawn_digits real_life import_models serving text_serving overload hostile soak train_digits train_images; \
 	do $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; \
 	test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }
 
@@ -87,7 +91,7 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 # All environments; pip installs several at a time with `make -j`.
-environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
+environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
@@ -100,6 +104,15 @@ $(VENV)/.fastai: $(VENV)/.dev
 	  fastai==2.8.12 fastcore==2.2.39 fastprogress==1.0.3 fasttransform==0.0.5 fastdownload==0.0.8 \
 	  plum-dispatch==2.5.7 beartype cloudpickle pandas requests pyyaml python-dateutil urllib3 idna \
 	  certifi charset-normalizer
+	touch $@
+
+# Wrappers of OpenAI's client, and evaluation; lm-eval without what its torch models need.
+$(VENV)/.text-clients: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/text-clients \
+	  langchain-openai aiohttp tenacity
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/text-clients \
+	  lm_eval==0.4.13 datasets evaluate jsonlines sacrebleu rouge-score sqlitedict dill word2number more_itertools multiprocess \
+	  xxhash tqdm-multiprocess pytablewriter fsspec absl-py nltk portalocker colorama tabulate lxml
 	touch $@
 
 $(VENV)-tensorflow/.ready: pyproject.toml

@@ -1,11 +1,12 @@
 """Digits as they come in real life: on paper, small, or no digits at all, through the typed API.
 
-Papers (`papers.py`) are synthetic photographs; small drawings are 12 % of the page's pad, as drawn
-and as the page sends them; other drawings (`other_drawings.py`) must be reported as unknown. Needs
-MODELPAD_DATA with pen-digits/. The digits are of writers that the model was not trained on, and
-those of `--validation` are the ones to develop against.
+Papers (`papers.py`) are synthetic photographs; small drawings are 12 % of the page's pad, sent as a
+picture, and with `--page` drawn with a mouse in a real Chromium (`page_pad.py`); other drawings
+(`other_drawings.py`) must be reported as unknown. Needs MODELPAD_DATA with pen-digits/. The digits
+are of writers that the model was not trained on, and those of `--validation` are the ones to
+develop against.
 
-usage: python bench/real_life.py [--count 200] [--validation] [--model BUNDLE]
+usage: python bench/real_life.py [--count 200] [--validation] [--page] [--model BUNDLE]
 """
 
 from __future__ import annotations
@@ -25,34 +26,33 @@ from modelpad.engine import Session
 from modelpad.errors import DataSetNotFound, EmptyCanvas
 from modelpad.zoo import zoo_bundles
 from other_drawings import OTHERS
+from page_pad import open_pad
 from papers import SCENES, photograph
 
 VALIDATION_WRITERS, TEST_WRITERS = (4, 9, 18, 26), (2, 7, 13, 21, 24, 29)  # as the recipe's
 PAD, BRUSH, SMALL = 280, 20.0, 0.12
-WIDEST, THINNEST = 0.16, 3.0  # of a stroke that the page sends, as in drawing-pad.js
 
+Random = np.random.Generator
 Answer = dict[str, object]
-Draw = Callable[[PenDigit, np.random.Generator], bytes]
+Draw = Callable[[PenDigit, Random], bytes]
 
 
-def draw_small(digit: PenDigit, rng: np.random.Generator, brush: float = BRUSH) -> bytes:
-    """A PNG of the pad with a digit of 12 % of its side."""
-    size = SMALL * PAD
-    place = rng.uniform(BRUSH, PAD - size - BRUSH, 2)
-    picture = draw_strokes(
-        digit.strokes, scale=size, offset=(float(place[0]), float(place[1])), brush_px=brush
-    )
+def draw_small(digit: PenDigit, rng: Random) -> bytes:
+    """A PNG of the pad with a digit of 12 % of its side, drawn with the page's brush."""
     file = io.BytesIO()
+    x, y = place_small(rng)
+    picture = draw_strokes(digit.strokes, scale=SMALL * PAD, offset=(x, y), brush_px=BRUSH)
     picture.save(file, "PNG")
     return file.getvalue()
 
 
-def send_small(digit: PenDigit, rng: np.random.Generator) -> bytes:
-    """The same, with strokes as thin as the page sends them."""
-    return draw_small(digit, rng, max(THINNEST, WIDEST * SMALL * PAD))
+def place_small(rng: Random) -> tuple[float, float]:
+    """Where a small digit begins on the pad, in pixels."""
+    x, y = rng.uniform(BRUSH, PAD - SMALL * PAD - BRUSH, 2)
+    return float(x), float(y)
 
 
-def draw_large(digit: PenDigit, rng: np.random.Generator) -> bytes:
+def draw_large(digit: PenDigit, rng: Random) -> bytes:
     """A PNG of the pad with a digit of the usual size."""
     size = float(rng.uniform(80, 230))
     place = rng.uniform(5, PAD - size - 10, 2)
@@ -66,8 +66,7 @@ def list_tasks() -> Iterator[tuple[str, Draw]]:
     """The kinds of digits, each with what draws one."""
     for name, scene in SCENES.items():
         yield f"paper, {name}", lambda digit, rng, scene=scene: photograph(digit, scene, rng)
-    yield "small, as drawn", draw_small
-    yield "small, as the page sends it", send_small
+    yield "small", draw_small
     yield "usual size", draw_large
 
 
@@ -81,11 +80,13 @@ def ask(session: Session, picture: bytes) -> Answer | None:
     return answer
 
 
-def measure_digits(session: Session, digits: Sequence[PenDigit], draw: Draw, count: int) -> Answer:
+def measure_digits(
+    digits: Sequence[PenDigit], answer: Callable[[PenDigit, Random], Answer | None], count: int
+) -> Answer:
     """How many are recognised, and how many of all are called unknown."""
     rng = np.random.default_rng(2026)
     picked = [digits[index] for index in rng.permutation(len(digits))[:count]]
-    answers = [ask(session, draw(digit, rng)) for digit in picked]
+    answers = [answer(digit, rng) for digit in picked]
     right = [
         answer is not None and answer["label"] == str(digit.label)
         for digit, answer in zip(picked, answers, strict=True)
@@ -93,6 +94,17 @@ def measure_digits(session: Session, digits: Sequence[PenDigit], draw: Draw, cou
     unknown = sum(answer is None or bool(answer.get("unknown")) for answer in answers)
     early = sum(right[:20])
     return {"digits": count, "right": sum(right), "of the first 20": early, "unknown": unknown}
+
+
+def measure_page(model: Path, digits: Sequence[PenDigit], count: int) -> Answer:
+    """The same for small digits drawn with a mouse on the page."""
+    with open_pad(model) as draw:
+
+        def answer(digit: PenDigit, rng: Random) -> Answer:
+            place = np.array(place_small(rng)) / PAD
+            return draw([stroke * SMALL + place for stroke in digit.strokes])
+
+        return measure_digits(digits, answer, count)
 
 
 def measure_others(session: Session, draw: Callable[..., bytes], count: int) -> Answer:
@@ -112,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--model", type=Path, default=zoo_bundles()["digits"])
     args = parser.parse_args()
     writers = VALIDATION_WRITERS if args.validation else TEST_WRITERS
@@ -123,7 +136,13 @@ def main() -> None:
     session = Session(open_bundle(args.model))
     rows: dict[str, Answer] = {}
     for name, draw in list_tasks():
-        rows[name] = measure_digits(session, digits, draw, args.count)
+
+        def answer(digit: PenDigit, rng: Random, draw: Draw = draw) -> Answer | None:
+            return ask(session, draw(digit, rng))
+
+        rows[name] = measure_digits(digits, answer, args.count)
+    if args.page:
+        rows["small, on the page"] = measure_page(args.model, digits, args.count)
     for name, make in OTHERS.items():
         rows[name] = measure_others(session, make, args.count)
     print(json.dumps(rows))

@@ -101,7 +101,9 @@ def make_model(
     name: str, inputs: list[TensorInfo], outputs: list[TensorInfo], signature: Signature
 ) -> Any:
     """A served model without a graph."""
-    manifest = SimpleNamespace(signature=signature, name=name, source={}, native=None)
+    manifest = SimpleNamespace(
+        signature=signature, name=name, source={}, native=None, sequence=None
+    )
     bundle: Any = SimpleNamespace(manifest=manifest)
     batcher: Any = ZeroBatcher(ZeroSession(signature, inputs, outputs))
     return ServedModel(name, 1, bundle, batcher)

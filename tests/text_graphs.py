@@ -33,7 +33,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Size:
-    """How large a model is. `matmul` is `float32`, or `rows`: int8 with a scale for each row."""
+    """How large a model is, and how it multiplies.
+
+    `matmul` is `float32`, `rows` for int8 with a scale for each row, or `batch` for int8 with one
+    for the whole batch, so that rows depend on each other.
+    """
 
     vocabulary: int = 400
     width: int = 32
@@ -72,7 +76,8 @@ class Builder:
             return str(self.add("MatMul", x, self.constant(weight)))
         scale = np.maximum(np.abs(weight).max(axis=0), 1e-8) / 63
         quantized = np.clip(np.round(weight / scale), -63, 63).astype(np.int8)
-        largest = self.add("ReduceMax", self.add("Abs", x), self.integers(-1), keepdims=1)
+        axes = self.integers(*([-1] if self.size.matmul == "rows" else []))
+        largest = self.add("ReduceMax", self.add("Abs", x), axes, keepdims=1)
         row = self.add("Max", self.add("Mul", largest, self.constant(1 / 127)), self.constant(1e-8))
         whole = self.add("Round", self.add("Div", x, row))
         shifted = self.add("Add", whole, self.constant(128.0))

@@ -7,6 +7,7 @@ from modelpad.bundle import Manifest
 
 DECODERS = (
     "modelpad.bundle.manifest",
+    "modelpad.bundle.sequence",
     "modelpad.bundle.reader",
     "modelpad.fields.field",
     "modelpad.fields.signature",

@@ -9,9 +9,31 @@ import pytest
 from modelpad.cli.main import COMMANDS
 
 
+def test_without_a_command_help_is_printed(run_modelpad: Any) -> None:
+    done = run_modelpad()
+    assert done.returncode == 0
+    assert "modelpad serve digits" in done.stdout
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["train"], ["train", "digits", "--arch", "x"]]
+    ("arguments", "nearest"),
+    [
+        (["serv"], "serve"),
+        (["train", "digts"], "digits"),
+        (["train", "digits", "--arch", "mlpp"], "mlp"),
+        (["models", "lst"], "list"),
+    ],
 )
+def test_the_nearest_name_is_suggested(
+    run_modelpad: Any, arguments: list[str], nearest: str
+) -> None:
+    done = run_modelpad(*arguments)
+    assert done.returncode == 2
+    assert f"Did you mean {nearest}?" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["train"], ["train", "digits", "--arch", "x"]])
 def test_wrong_usage_is_two(run_modelpad: Any, arguments: list[str]) -> None:
     done = run_modelpad(*arguments)
     assert done.returncode == 2

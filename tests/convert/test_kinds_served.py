@@ -38,9 +38,7 @@ pytestmark = pytest.mark.slow
 
 MAX_ROWS = 40
 DATATYPES = {"string": "BYTES", "int64": "INT64", "float32": "FP32", "float64": "FP64"}
-# The mean of what PCA was fitted on is a hard sample: 0, but for rounding.
-ESTIMATORS = [kind for kind in test_sklearn_families.KINDS if kind != "PCA"]
-KINDS = [*test_boosters.ALL, *(("scikit-learn", kind) for kind in ESTIMATORS)]
+KINDS = [*test_boosters.ALL, *(("scikit-learn", kind) for kind in test_sklearn_families.KINDS)]
 CONSTANT = "no split"  # predicts the same for everything, so that its import is refused
 
 

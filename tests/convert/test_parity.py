@@ -147,6 +147,20 @@ def test_numbers_that_are_not_numbers() -> None:
         check(answer(1.0), lambda batch: {"y": np.ones((1, 2), np.float32)})
 
 
+def test_a_zero_may_differ_by_rounding() -> None:
+    """Its neighbours tell what rounding is: 1e-8 beside 1 is, beside 1e-6 it is not."""
+    rounding = np.array([1e-8], np.float32)
+
+    def check(numbers: list[float]) -> Parity:
+        samples: list[Arrays] = [{"x": np.array([number], np.float32)} for number in numbers]
+        reference = Reference(Formula(lambda batch: {"y": batch["x"]}), samples)
+        return check_parity(reference, lambda batch: {"y": batch["x"] + rounding})
+
+    assert check([1.0, 0.0]).relative_difference < 1e-4
+    with pytest.raises(ParityFailed):
+        check([1e-6, 0.0])
+
+
 @pytest.mark.parametrize(("samples", "asked"), [(14, [1] * 15 + [7] * 2), (3, [1] * 4 + [7])])
 def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -> None:
     """Only the first sample is predicted twice, to find random operations."""

@@ -23,11 +23,11 @@ from modelpad.recipes.images.backbone import load_pretrained
 from modelpad.recipes.images.corrections import add_corrections
 from modelpad.recipes.images.data import load_pictures, split_pictures
 from modelpad.recipes.images.head import fit_head
-from modelpad.recipes.images.likeness import fit_likeness
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import photograph
+from modelpad.training.familiarity import fit_likeness
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
 from modelpad.training.run import Run, TrainRequest

@@ -19,7 +19,7 @@ def make_model(name: str = "digits", *, stuck: bool = False) -> Any:
     batcher = SimpleNamespace(session=session, waiting=3, is_stuck=stuck, observe=None)
     batcher.close = lambda: None
     batcher.join = lambda seconds: None
-    return SimpleNamespace(name=name, version=1, batcher=batcher)
+    return SimpleNamespace(name=name, version=1, batcher=batcher, text=None)
 
 
 def test_it_is_ready_between_loading_and_stopping() -> None:

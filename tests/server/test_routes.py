@@ -10,9 +10,9 @@ PNG = {"content-type": "image/png"}
 
 def test_unknown_paths_and_methods(client: httpx.Client) -> None:
     assert client.get("/nothing").status_code == 404
-    answer = client.get("/predict/digits")
+    answer = client.put("/predict/digits")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize("path", ["/v1/models/digits:predict", "/v2/models/digits/infer"])

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from modelpad import __version__
 from modelpad.cli.help_format import HelpFormatter
-from modelpad.errors import ModelpadError, UsageError
+from modelpad.errors import ModelpadError, UsageError, suggest_name
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -37,7 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        args, unknown = build_parser(arguments).parse_known_args(arguments)
+        parser = build_parser(arguments)
+        if not arguments:
+            parser.print_help()
+            return DONE
+        args, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise _name_unknown(unknown[0], args)
         code: int = args.run(args)
@@ -96,6 +100,18 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises usage errors like all others, with a hint."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Raises `UsageError` for a value that is not one of the choices, with the nearest one."""
+        if action.choices is None or value in action.choices:
+            return
+        option = "/".join(action.option_strings)
+        kind = "choice" if option else str(action.metavar or action.dest).lower()
+        raise UsageError(
+            f"{option} has no choice {value!r}." if option else f"There is no {kind} {value!r}.",
+            hint=f"{suggest_name(str(value), map(str, action.choices), kind=kind)}"
+            f" See: {self.prog} --help",
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
+from modelpad.cli.predict_text import add_text_options, check_text_options, write_text
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import find_model
 from modelpad.errors import InvalidInput, ModelpadError, UsageError
 from modelpad.foreign_json import Json, load_json
 
 if TYPE_CHECKING:
-    from modelpad.engine import Session
+    from modelpad.engine import ModelSession, Session
+    from modelpad.engine.text import TextSession
     from modelpad.store import ResolvedBundle
 
 EXAMPLE = """example:
@@ -23,6 +25,7 @@ EXAMPLE = """example:
   modelpad predict digits@3 *.png --json
   modelpad predict iris '[5.1, 3.5, 1.4, 0.2]'
   modelpad predict loans rows.csv -o predictions.csv
+  modelpad predict writer "My favorite part was when" --words 50
 """
 
 
@@ -44,25 +47,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="where to write the predictions of a .csv file"
     )
+    add_text_options(parser)
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints one prediction per line. An input that fails is reported on standard error."""
-    from modelpad.engine import Session
-
     if args.output and (len(args.inputs) > 1 or not is_table(args.inputs[0])):
         raise UsageError("--output is for the predictions of one CSV file.", hint="Give one .csv.")
     found = find_model(args.model, Settings.from_environment(args))
-    session = Session(found.bundle)
+    session = open_session(found)
+    writer = find_writer(session)
+    if writer is None:
+        check_text_options(args)
     failed = False
     for given in args.inputs:
         try:
             if is_table(given):
                 failed |= predict_file(session, found, given, args)
                 continue
-            outputs = session.answer(read_values(session, given))
+            values = read_values(session, given)
+            if writer is not None:
+                write_text(writer, found, str(next(iter(values.values()))), args)
+                continue
+            outputs = session.answer(values)
         except ModelpadError as error:
             failed = True
             print(f"{given}: {error.words}", file=sys.stderr)
@@ -71,13 +80,34 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
+def open_session(found: ResolvedBundle) -> Session | TextSession:
+    """The session of a model, without an engine. Raises `BundleInvalid`."""
+    if found.bundle.manifest.sequence is None:
+        from modelpad.engine import Session
+
+        return Session(found.bundle)
+    from modelpad.engine.text import TextSession
+
+    return TextSession(found.bundle)
+
+
+def find_writer(session: Session | TextSession) -> TextSession | None:
+    """The session, if its model writes text."""
+    if session.bundle.manifest.sequence is None:
+        return None
+    from modelpad.engine.text import TextSession
+
+    assert isinstance(session, TextSession)
+    return session if session.sequence.generates else None
+
+
 def is_table(given: str) -> bool:
     """Whether an argument is a file of rows."""
     return given.lower().endswith(".csv")
 
 
 def predict_file(
-    session: Session, found: ResolvedBundle, given: str, args: argparse.Namespace
+    session: ModelSession, found: ResolvedBundle, given: str, args: argparse.Namespace
 ) -> bool:
     """Predicts every row of a CSV file; returns whether some failed.
 
@@ -98,7 +128,7 @@ def predict_file(
     return counts.failed > 0
 
 
-def read_values(session: Session, given: str) -> dict[str, object]:
+def read_values(session: ModelSession, given: str) -> dict[str, object]:
     """The input values for one argument; several are a JSON object. Raises `InvalidInput`."""
     names = [field.name for field in session.signature.inputs]
     if len(names) == 1:
@@ -114,7 +144,7 @@ def read_values(session: Session, given: str) -> dict[str, object]:
     return dict(value)
 
 
-def read_input(session: Session, given: str) -> object:
+def read_input(session: ModelSession, given: str) -> object:
     """The value of the only input: a file's content, or the text or JSON itself.
 
     Raises:

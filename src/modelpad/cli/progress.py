@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from modelpad.training.progress import find_width
+
 if TYPE_CHECKING:
     from modelpad.datasets import ProgressUpdate
 
@@ -79,6 +81,7 @@ class ProgressPrinter:
             self._current = None
 
     def _rewrite(self, line: str) -> None:
+        line = line[: find_width(self._stream) - 1]  # a longer one would wrap
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)

@@ -13,7 +13,7 @@ from modelpad.errors import InvalidInput, ModelpadError, UsageError
 from modelpad.fields.csv_table import CsvTable, parse_row, split_rows
 
 if TYPE_CHECKING:
-    from modelpad.engine import Session
+    from modelpad.engine import ModelSession
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Counts:
 
 
 def predict_rows(
-    session: Session, path: Path, counts: Counts, *, as_json: bool
+    session: ModelSession, path: Path, counts: Counts, *, as_json: bool
 ) -> Iterator[str | dict[str, object]]:
     """The rows of the answer: CSV with a header or, `as_json`, a record for each row.
 
@@ -62,7 +62,7 @@ def _read_header(rows: Iterator[str]) -> str:
 
 
 def _predict_row(
-    session: Session, table: CsvTable, row: str, counts: Counts, as_json: bool
+    session: ModelSession, table: CsvTable, row: str, counts: Counts, as_json: bool
 ) -> str | dict[str, object]:
     cells: list[str] = []
     try:

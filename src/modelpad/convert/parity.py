@@ -6,12 +6,13 @@ module does not depend on frameworks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from modelpad.convert.reference import Reference
+from modelpad.convert.reference import KEPT, Reference
 from modelpad.errors import ParityFailed
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.foreign_json import Json
@@ -24,6 +25,8 @@ TOLERANCE = 1e-3
 ACCEPTABLE = 0.05  # relative; a larger difference is not one of precision
 ROUNDING = 1e-4  # of a quantum, when it is subtracted in float32
 MIN_SCALE = 1e-6  # the smallest magnitude that differences are relative to
+# The same, of the largest number for any sample: what is 0 but for rounding differs by more.
+SMALL_OUTPUT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Parity:
     """The differences between two models' outputs.
 
     `largest_difference` is absolute. `relative_difference` is relative to the largest number in the
-    output, and at most `tolerance`. `label_agreement` is None without labels.
+    output, or to a thousandth of the largest for any sample if that is more, and at most
+    `tolerance`. `label_agreement` is None without labels.
     """
 
     samples: int
@@ -74,14 +78,13 @@ def check_parity(
     """
     labels, quanta = labels or {}, quanta or {}
     worst, worst_relative, agreed, counted = 0.0, 0.0, 0, 0
+    scales = _find_scales(reference, batches[0])
     for size in batches:
-        usable = [*range(len(reference.items))] if size == 1 else reference.alike()
-        for start in range(0, len(usable), size):
-            picked = tuple(usable[(start + offset) % len(usable)] for offset in range(size))
+        for picked in _pick_batches(reference, size):
             expected, got = reference.predict(picked), bundle(reference.stack(picked))
             for name, array in expected.items():
                 difference, relative = compare(
-                    name, array, got[name], size, tolerance, quanta.get(name, 0.0)
+                    name, array, got[name], size, tolerance, quanta.get(name, 0.0), scales[name]
                 )
                 worst, worst_relative = max(worst, difference), max(worst_relative, relative)
                 if name in labels:
@@ -91,8 +94,39 @@ def check_parity(
     return Parity(len(reference.items), worst, worst_relative, agreement, tolerance, tuple(batches))
 
 
+def _pick_batches(reference: Reference, size: int) -> Iterator[tuple[int, ...]]:
+    """The indices of all items in batches of a size; the last is filled up with the first items."""
+    usable = [*range(len(reference.items))] if size == 1 else reference.alike()
+    for start in range(0, len(usable), size):
+        yield tuple(usable[(start + offset) % len(usable)] for offset in range(size))
+
+
+def _find_scales(reference: Reference, size: int) -> dict[str, float]:
+    """The smallest magnitude, for each output, that its differences are relative to."""
+    scales: dict[str, float] = {}
+    for picked in islice(_pick_batches(reference, size), KEPT):
+        for name, array in reference.predict(picked).items():
+            largest = SMALL_OUTPUT * _largest(array)
+            scales[name] = max(scales.get(name, MIN_SCALE), largest)
+    return scales
+
+
+def _largest(array: Array) -> float:
+    """The largest finite magnitude; 0 if there is none."""
+    if array.dtype.kind not in "biuf":
+        return 0.0
+    finite = np.abs(array[np.isfinite(array)].astype(np.float64))
+    return float(finite.max()) if finite.size else 0.0
+
+
 def compare(
-    name: str, expected: Array, got: Array, size: int, tolerance: float, quantum: float = 0.0
+    name: str,
+    expected: Array,
+    got: Array,
+    size: int,
+    tolerance: float,
+    quantum: float = 0.0,
+    min_scale: float = MIN_SCALE,
 ) -> tuple[float, float]:
     """The largest absolute and relative difference of an output of `size` items.
 
@@ -115,8 +149,7 @@ def compare(
         return 0.0, 0.0
     distance = np.abs(first[differs] - second[differs])
     difference = float(distance.max()) if np.isfinite(distance).all() else float("inf")
-    finite = np.abs(first[np.isfinite(first)])
-    relative = difference / max(MIN_SCALE, float(finite.max()) if finite.size else 1.0)
+    relative = difference / max(min_scale, _largest(first))
     if relative > tolerance and difference > quantum * (1 + ROUNDING):
         raise _differ(name, size, difference, relative, tolerance)
     return difference, relative

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,22 +95,21 @@ def draw_strokes(
     for stroke in strokes:
         # Pillow's coordinates name the middle of a pixel, a canvas's its corner.
         points = (np.asarray(stroke, np.float64) * factor + shift) * SUPERSAMPLING - 0.5
-        for x, y in points:
+        for x, y in points.tolist():
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
-        for start, end in pairwise(points):
-            corners = outline_segment(start, end, radius)
-            if corners is not None:
-                draw.polygon([(float(x), float(y)) for x, y in corners], fill=ink)
+        for corners in outline_segments(points, radius).tolist():
+            draw.polygon([(x, y) for x, y in corners], fill=ink)
     return large.reduce(SUPERSAMPLING)
 
 
-def outline_segment(
-    start: NDArray[np.float64], end: NDArray[np.float64], radius: float
-) -> NDArray[np.float64] | None:
-    """The four corners (4, 2) of a thick line without caps; None when it has no length."""
-    along = end - start
-    length = float(np.hypot(*along))
-    if length == 0.0:
-        return None
-    across = np.array([-along[1], along[0]]) * (radius / length)
-    return np.stack([start + across, end + across, end - across, start - across])
+def outline_segments(points: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+    """The corners (m, 4, 2) of the thick lines between points (n, 2), without caps.
+
+    Those that have no length are left out.
+    """
+    start, along = points[:-1], np.diff(points, axis=0)
+    lengths = np.hypot(along[:, 0], along[:, 1])
+    start, along, lengths = (part[lengths > 0] for part in (start, along, lengths))
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) * (radius / lengths)[:, None]
+    end = start + along
+    return np.stack([start + across, end + across, end - across, start - across], axis=1)

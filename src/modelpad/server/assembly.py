@@ -61,8 +61,11 @@ def run_process(
     found = finder.find_all(options.models.names, shared.overrides.versions)
     if not workers:
         graph_bytes = sum(one.bundle.graph_bytes for one in found)
-        native = any(one.bundle.manifest.native is not None for one in found)
-        workers = 1 if native else choose_worker_count(graph_bytes, options.models.device)
+        workers = (
+            1
+            if any(shares_threads(one) for one in found)
+            else choose_worker_count(graph_bytes, options.models.device)
+        )
     shared.memory.cap(workers)
     load = build_load_options(options, workers, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
@@ -108,6 +111,15 @@ def find_addresses(network: NetworkOptions, listener: socket) -> tuple[Address, 
     """Where HTTP really listens, and gRPC if it does."""
     http = Address(network.host, listener.getsockname()[1], network.certificate is not None)
     return http, Address(network.host, network.grpc_port) if network.grpc_port else None
+
+
+def shares_threads(found: ResolvedBundle) -> bool:
+    """Whether a model is served by one process with all threads.
+
+    A native model has a process of its own; texts of a language model advance together.
+    """
+    manifest = found.bundle.manifest
+    return manifest.native is not None or manifest.sequence is not None
 
 
 def choose_worker_count(graph_bytes: int, device: str) -> int:

@@ -46,7 +46,10 @@ MEANINGS = {
 # The kind of output that a call needs; most need none in particular.
 EXAMPLE_OUTPUTS = {"classify": "label", "regress": "score", "/feedback/{model}": "label"}
 # The schema of a protocol's errors; those of tensor protocols are text.
-ERRORS = {errors.respond_error: "Error", openai_errors.write_error: "OpenAIError"}
+ERRORS: dict[object, str] = {
+    errors.respond_error: "Error",
+    openai_errors.write_error: "OpenAIError",
+}
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 

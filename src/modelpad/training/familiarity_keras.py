@@ -1,73 +1,107 @@
-"""A familiarity score as a second output of a Keras model, in Keras's own layers."""
+"""A second output `familiarity` of a Keras classifier, in Keras's own layers.
+
+`add_likeness` compares features with those of known items, `add_recogniser` learns to tell known
+items from examples of others. Weights are shared with the classifier, whose output is unchanged.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from modelpad.training.familiarity import TENSOR, Gauge, fit_familiarity
+from modelpad.fields import Familiarity
+from modelpad.training.familiarity import TENSOR, Likeness, fit_likeness, fit_threshold
+from modelpad.training.seeding import derive_seed
+
+HIDDEN = 64
+EPOCHS, BATCH, RATE, DECAY = 8, 256, 2e-3, 0.05
+DROPOUT, SMOOTHING = 0.3, 0.02
+FLOOR = 0.1  # of the mean spread: a rare feature does not become a loud one
+
+Numbers = NDArray[np.float32]
 
 
-def add_familiarity(model: keras.Model, features: str, gauge: Gauge) -> keras.Model:
-    """The model with a second output `familiarity` (N, 1), which needs no custom layer.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is familiar: training items (N, ...) and labels (N,), and items not trained on."""
 
-    `features` is the name of the layer whose output (N, D) the gauge was fitted on. Weights are
-    shared with `model`.
+    items: Numbers
+    labels: NDArray[np.int64]
+    validation: Numbers
+
+
+def add_likeness(model: keras.Model, known: Known, seed: int) -> tuple[keras.Model, Familiarity]:
+    """The model with an output `familiarity` (N, 1): the cosine to the nearest known features."""
+    features = model.layers[-2].output
+    read = keras.Model(model.inputs, features)
+    likeness = fit_likeness(_predict(read, known.items), known.labels, seed)
+    likeness = likeness.with_threshold(likeness.score(_predict(read, known.validation)))
+    return build_likeness(model, features, likeness), likeness.field
+
+
+def build_likeness(
+    model: keras.Model, features: keras.KerasTensor, likeness: Likeness
+) -> keras.Model:
+    """The model with `likeness` of its `features` (N, D) as an output `familiarity` (N, 1)."""
+    count = len(likeness.centres)
+    directions = layers.UnitNormalization(name="direction")(features)
+    compare = layers.Dense(count, use_bias=False, trainable=False, name="cosines")
+    by_centre = layers.Reshape((count, 1), name="by_centre")(compare(directions))
+    compare.set_weights([likeness.centres.T])
+    nearest = layers.GlobalMaxPooling1D(name=TENSOR, data_format="channels_last")(by_centre)
+    return keras.Model(model.inputs, [*model.outputs, nearest], name=model.name)
+
+
+def add_recogniser(
+    model: keras.Model, known: Known, others: Numbers, seed: int
+) -> tuple[keras.Model, Familiarity]:
+    """The model with an output `familiarity` (N, 1) that is high for known items, low for `others`.
+
+    Two dense layers read what the last layer reads, before it is pooled, and learn the difference
+    between the training items and `others` (M, ...).
     """
-    x = model.get_layer(features).output
-    count, width = gauge.directions.shape[1], gauge.directions.shape[0]
-    # Standardises as (x - mean) / scale, without an epsilon of its own.
-    normalize = layers.BatchNormalization(
-        epsilon=0, center=False, scale=False, trainable=False, name="standardize"
+    keras.utils.set_random_seed(derive_seed(seed, 7))
+    features = _find_features(model)
+    read = keras.Model(model.inputs, layers.Flatten()(features))
+    inputs = np.concatenate([_predict(read, known.items), _predict(read, others)])
+    targets = np.repeat(np.float32([1, 0]), [len(known.items), len(others)])[:, None]
+    mean, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    spread += FLOOR * float(spread.mean()) + np.float32(1e-6)
+    inputs -= mean
+    inputs /= spread
+
+    head = keras.Sequential(
+        [
+            layers.Dense(HIDDEN, activation="relu"),
+            layers.Dropout(DROPOUT),
+            layers.Dense(1),
+        ]
     )
-    y = normalize(x)
-    normalize.set_weights([gauge.mean, np.square(gauge.scale)])
-    nearness = _dense(y, gauge.kernel, gauge.bias, "nearness")
-    classes = len(gauge.bias)
-    nearest = layers.GlobalMaxPooling1D(name="nearest", data_format="channels_last")(
-        layers.Reshape((classes, 1), name="by_class")(nearness)
-    )
-    distance = layers.Dot(axes=1, name="distance")([y, y])
-    terms = [nearest]
-    if count:
-        along = _dense(y, gauge.directions, np.zeros(count, np.float32), "along")
-        terms.append(layers.Dot(axes=1, name="correction")([along, along]))
-    total = layers.Add(name="total")(terms) if len(terms) > 1 else nearest
-    assert width == x.shape[-1], f"the gauge is for {width} features, not {x.shape[-1]}"
-    familiarity = layers.Subtract(name=TENSOR)([total, distance])
-    return keras.Model(model.inputs, [*model.outputs, familiarity], name=model.name)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
+    head.compile(keras.optimizers.AdamW(RATE, weight_decay=DECAY), loss)
+    head.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+
+    kernel, bias, *last = head.get_weights()
+    first = [kernel / spread[:, None], bias - (mean / spread) @ kernel]  # reads plain features
+    flat = layers.Flatten(name="unpooled")(features)
+    hidden = layers.Dense(HIDDEN, activation="relu", trainable=False, name="recogniser")
+    output = layers.Dense(1, trainable=False, name=TENSOR)
+    served = keras.Model(model.inputs, [*model.outputs, output(hidden(flat))], name=model.name)
+    hidden.set_weights(first)
+    output.set_weights(last)
+    held_out = _predict(keras.Model(model.inputs, served.outputs[-1]), known.validation)
+    return served, Familiarity(TENSOR, fit_threshold(held_out[:, 0]))
 
 
-def fit_keras(
-    model: keras.Model,
-    train: tuple[NDArray[np.float32], NDArray[np.int64]],
-    validation: NDArray[np.float32],
-) -> tuple[keras.Model, Gauge]:
-    """The model with the output `familiarity`, fitted on what its last layer reads.
-
-    `train` has items (N, ...) and labels (N,); `validation` has items that it was not trained on.
-    """
-    features = model.layers[-2].name
-    reader = read_features(model, features)
-
-    def read(items: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(reader.predict(items, batch_size=500, verbose=0), dtype=np.float32)
-
-    gauge = fit_familiarity(read(train[0]), train[1], read(validation))
-    return add_familiarity(model, features, gauge), gauge
+def _find_features(model: keras.Model) -> keras.KerasTensor:
+    """What the last layer reads, or, if that is pooled over the image, what is pooled."""
+    last = model.layers[-2]
+    return last.input if isinstance(last, layers.GlobalAveragePooling2D) else last.output
 
 
-def read_features(model: keras.Model, features: str) -> keras.Model:
-    """The model up to the layer `features`; it shares the weights."""
-    return keras.Model(model.inputs, model.get_layer(features).output)
-
-
-def _dense(
-    x: keras.KerasTensor, kernel: np.ndarray, bias: np.ndarray, name: str
-) -> keras.KerasTensor:
-    layer = layers.Dense(len(bias), name=name, trainable=False)
-    output = layer(x)
-    layer.set_weights([kernel, bias])
-    return output
+def _predict(model: keras.Model, items: Numbers) -> Numbers:
+    return np.asarray(model.predict(items, batch_size=500, verbose=0), dtype=np.float32)

@@ -179,6 +179,14 @@ def test_after_the_end_of_input_the_last_response_closes() -> None:
     assert client.respond() == act.CLOSE
 
 
+def test_a_request_that_works_for_long_ends_with_its_clients_side() -> None:
+    client = Client()
+    client.send(GET)
+    assert client.current.request is not None
+    client.current.request.stops_with_client = True
+    assert client.state.end_input() == act.ABORT
+
+
 def test_the_end_of_input_within_a_body_wakes_the_handler() -> None:
     client = Client()
     client.send(post(b"/", b"abc")[:-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class TextBatcher(TextEngine):
 
     async def answer(self, values: Mapping[str, object]) -> dict[str, object]:
         """The encoded outputs for one item's values. Raises as `submit` and `read_prompt`."""
-        text, request = await self._read(values)
+        text, request = await self._prepare(values)
         if not self.session.sequence.generates:
             return encode_classified(self.session.typed, await self.classify(text))
         name = self.session.signature.outputs[0].name
@@ -59,9 +59,10 @@ class TextBatcher(TextEngine):
     def make_request(self, text: str, given: Mapping[str, object]) -> GenerationRequest:
         """Asks to continue a text. Raises `InvalidInput` as `read_options`."""
         check_unicode(text, self.session.signature.inputs[0].name)
-        return read_options(self.session, tuple(self.session.tokenizer.encode(text)), given)
+        tokenizer = self.session.tokenizer
+        return read_options(tokenizer.size, tuple(tokenizer.encode(text)), given)
 
-    async def _read(self, values: Mapping[str, object]) -> tuple[str, GenerationRequest]:
+    async def _prepare(self, values: Mapping[str, object]) -> tuple[str, GenerationRequest]:
         if any(
             isinstance(each, str | bytes) and len(each) > LONG_CHARS for each in values.values()
         ):
@@ -80,7 +81,7 @@ class TextBatcher(TextEngine):
                 return item
         raise AssertionError("a job has emitted nothing")
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[TextPiece]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[TextPiece, None]:
         """The pieces of all texts as they come. Raises as `submit`."""
         request = replace(request, stream=True)
         items = self.submit(

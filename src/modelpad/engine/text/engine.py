@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -143,7 +143,7 @@ class TextEngine:
 
     async def submit(
         self, make: Callable[[Callable[[Emitted | ModelpadError], None]], TextJob], held: int
-    ) -> AsyncIterator[Emitted]:
+    ) -> AsyncGenerator[Emitted, None]:
         """Runs a job and yields what it emits; `held` is how many tokens it may need.
 
         `make` makes it for a function to emit with. Whoever stops iterating ends the job.

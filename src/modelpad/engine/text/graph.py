@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelpad.engine")
 
 PROBE_ROWS = 3
+TOLERANCE = 1e-4  # of rounding, where sums are computed in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class TextGraph:
         self.states = StateTable(model)
         self.min_rows = 1
         """Smaller batches are padded to so many rows, to be computed by the same kernels."""
-        self.is_exact = True
-        """Whether a row's outputs do not depend on the other rows."""
+        self.is_independent = True
+        """Whether a row's outputs do not depend on the other rows, but for rounding."""
         self._graph = load_graph(path, settings)
         self._names = model.output_names
         self._check_names()
@@ -81,7 +82,7 @@ class TextGraph:
 
     def can_join(self, first: Row, other: Row) -> bool:
         """Whether two rows can run together."""
-        if not self.is_exact:
+        if not self.is_independent:
             return False
         if self.model.offsets is not None or not self.model.grows:
             return True
@@ -95,22 +96,21 @@ class TextGraph:
         """
         texts = [[place + 1, place + 2] for place in range(PROBE_ROWS)]
 
-        def run(count: int) -> bytes:
+        def run(count: int) -> list[Array]:
             rows = [Row(text, self.states.start(), [1]) for text in texts[:count]]
             self.run(rows)
             rows = [Row(text[:1], row.state, [0]) for text, row in zip(texts, rows, strict=False)]
-            output = self.run(rows)[0].tobytes()
-            return output + b"".join(array.tobytes() for array in rows[0].state.arrays)
+            output = self.run(rows)[0]
+            return [output, *self.states.copy(rows[0].state).arrays]
 
-        joins = self.model.offsets is not None or not self.model.grows
         alone, several = run(1), run(PROBE_ROWS)
-        if alone == several:
+        if _are_equal(alone, several):
             return
-        if joins:
+        if self.model.offsets is not None or not self.model.grows:
             self.min_rows = 2
             alone = run(1)
-        if alone != several:
-            self.is_exact = False
+        if not _are_equal(alone, several, TOLERANCE):
+            self.is_independent = False
             log.warning("a text's outputs depend on the batch: texts run one by one")
 
     def _split(self, output: Array, rows: Sequence[Row]) -> list[Array]:
@@ -131,6 +131,13 @@ class TextGraph:
                 f" declares {sorted(self.model.input_names)} and {self._names}.",
                 hint="Write the bundle again from its source model.",
             )
+
+
+def _are_equal(first: Sequence[Array], second: Sequence[Array], tolerance: float = 0.0) -> bool:
+    return all(
+        np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for one, other in zip(first, second, strict=True)
+    )
 
 
 def _flatten_positions(rows: Sequence[Row], width: int) -> Array:

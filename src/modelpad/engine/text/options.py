@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from modelpad.engine.text.requests import GenerationRequest
 from modelpad.engine.text.sampling import MAX_PENALTY, MAX_TEMPERATURE, SamplingOptions
 from modelpad.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from modelpad.engine.text.session import TextSession
 
 Value = TypeVar("Value")
 
@@ -27,12 +24,12 @@ WORD_TOKENS = 8  # a text of so many tokens a word has nearly always enough word
 
 
 def read_options(
-    session: TextSession,
+    vocabulary: int,
     prompt: tuple[int, ...],
     given: Mapping[str, object],
     defaults: Mapping[str, object] | None = None,
 ) -> GenerationRequest:
-    """What to do with a prompt, by OpenAI's names.
+    """What to do with a prompt, by OpenAI's names, for a model with so many tokens.
 
     Numbers may be strings, as in a query. Raises `InvalidInput` for an unknown or invalid value.
     """
@@ -68,7 +65,7 @@ def read_options(
             repetition_penalty=options.take_number("repetition_penalty", 1.0, 0.01, MAX_PENALTY),
             frequency_penalty=options.take_number("frequency_penalty", 0.0, -2.0, 2.0),
             presence_penalty=options.take_number("presence_penalty", 0.0, -2.0, 2.0),
-            logit_bias=options.take_biases(session.tokenizer.size),
+            logit_bias=options.take_biases(vocabulary),
             seed=options.take_optional(
                 "seed", lambda: options.take_integer("seed", 0, -MAX_SEED, MAX_SEED)
             ),

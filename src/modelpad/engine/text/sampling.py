@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 # Tokens are sorted only down to such a fraction of the likeliest one's probability, the first that
 # is low enough.
 FRACTIONS = (1e-2, 1e-3, 1e-4, 1e-6)
+BLOCK, MIN_BLOCKS = 128, 8
 MAX_TEMPERATURE = 100.0
 MIN_TEMPERATURE = 1e-4  # below it, the likeliest token is taken
 MAX_PENALTY = 100.0
@@ -128,8 +129,9 @@ class Sampler:
 
     def _draw(self, logits: Floats) -> int:
         options = self._options
-        scaled = logits * np.float32(1 / options.temperature)
-        weights = np.exp(scaled - scaled.max())
+        weights = logits * np.float32(1 / options.temperature)
+        weights -= weights.max()
+        np.exp(weights, out=weights)
         if not (options.top_k or options.top_p < 1 or options.min_p):
             return draw(weights, self._random.random())
         tokens = keep_likeliest(weights, options.top_k, options.top_p, options.min_p)
@@ -137,9 +139,27 @@ class Sampler:
 
 
 def draw(weights: Floats, point: float) -> int:
-    """The index at which the share `point`, from 0 to 1, of all weights is reached."""
-    sums = np.cumsum(weights, dtype=np.float64)
-    return min(int(np.searchsorted(sums, point * sums[-1], side="right")), len(weights) - 1)
+    """The index at which the share `point`, from 0 to 1, of all weights is reached.
+
+    Of many weights, the block is found first: to add a block up is faster than each partial sum.
+    """
+    whole = len(weights) // BLOCK * BLOCK
+    if whole < MIN_BLOCKS * BLOCK:
+        return _find_share(np.cumsum(weights, dtype=np.float64), point)
+    blocks = weights[:whole].reshape(-1, BLOCK).sum(axis=1, dtype=np.float64)
+    sums = np.cumsum(np.append(blocks, weights[whole:].sum(dtype=np.float64)))
+    wanted = point * sums[-1]
+    block = min(int(np.searchsorted(sums, wanted, side="right")), len(blocks))
+    start = block * BLOCK
+    before = float(sums[block - 1]) if block else 0.0
+    inner = before + np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
+    if not len(inner):
+        return len(weights) - 1
+    return start + min(int(np.searchsorted(inner, wanted, side="right")), len(inner) - 1)
+
+
+def _find_share(sums: NDArray[np.float64], point: float) -> int:
+    return min(int(np.searchsorted(sums, point * sums[-1], side="right")), len(sums) - 1)
 
 
 def keep_likeliest(weights: Floats, top_k: int, top_p: float, min_p: float) -> NDArray[np.intp]:

@@ -177,7 +177,7 @@ class TextSession:
     def make_writing(self, request: GenerationRequest, emit: Callable[..., None]) -> TextJob:
         """The job of a request. Raises `InvalidInput` and `TooLarge` as `check_request`."""
         self.check_request(request)
-        start = [] if self.sequence.start is None else [self.sequence.start]
+        start = self._find_start(request.prompt)
         return WritingJob(
             tokens=[*start, *request.prompt],
             emit=emit,
@@ -190,10 +190,14 @@ class TextSession:
 
     def make_reading(self, text: Sequence[int], emit: Callable[..., None]) -> TextJob:
         """The job of a text, as tokens, to be classified. Raises `TooLarge` beyond the context."""
-        start = [] if self.sequence.start is None else [self.sequence.start]
-        tokens = [*start, *text]
+        tokens = [*self._find_start(text), *text]
         self._check_length(len(tokens), 0)
         return ReadingJob(tokens=tokens, emit=emit)
+
+    def _find_start(self, tokens: Sequence[int]) -> list[int]:
+        """What to put before a text: the start token, unless it begins with that."""
+        start = self.sequence.start
+        return [] if start is None or [*tokens[:1]] == [start] else [start]
 
     def check_request(self, request: GenerationRequest) -> None:
         """Raises `InvalidInput` for tokens that there are not, `TooLarge` beyond the context."""

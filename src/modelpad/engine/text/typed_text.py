@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,18 +12,25 @@ from modelpad.engine.text.requests import Classified, GenerationRequest
 from modelpad.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from modelpad.engine.text.session import TextSession
+    from modelpad.bundle import SequenceModel
     from modelpad.engine.typed import TypedAccess
+    from modelpad.fields import Signature
+    from modelpad.fields.byte_pairs import ByteLevelTokenizer
 
 # What one asks for who only sends a prompt: less surprising than at temperature 1.
 DEFAULTS = {"max_tokens": 256, "temperature": 0.8, "top_p": 0.95, "echo": True}
-WORDS_PER_TOKEN = 8  # more tokens than a word ever has, in a text that makes sense
 ALIASES = ("text_input", "prompt")  # Triton's name and ours
 
 
-def read_prompt(
-    session: TextSession, values: Mapping[str, object]
-) -> tuple[str, GenerationRequest]:
+class TextModel(Protocol):
+    """What reading a request needs of a session."""
+
+    signature: Signature
+    sequence: SequenceModel
+    tokenizer: ByteLevelTokenizer
+
+
+def read_prompt(session: TextModel, values: Mapping[str, object]) -> tuple[str, GenerationRequest]:
     """The text in a request's values, and how to continue it.
 
     Raises `InvalidInput` and `TooLarge`: a value is missing, unknown or invalid.
@@ -50,7 +57,8 @@ def read_prompt(
                 expected=field.name,
             )
         return text, GenerationRequest(())
-    return text, read_options(session, tuple(session.tokenizer.encode(text)), given, DEFAULTS)
+    tokenizer = session.tokenizer
+    return text, read_options(tokenizer.size, tuple(tokenizer.encode(text)), given, DEFAULTS)
 
 
 def read_text(value: Any, name: str) -> str:

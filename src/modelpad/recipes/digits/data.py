@@ -54,7 +54,8 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
     limit = run.request.limit
     others = {digit.writer for digit in digits}.difference(VALIDATION_WRITERS, TEST_WRITERS)
     train = written_by(tuple(others))[: None if limit is None else limit // 3]
-    train_drawings = draw_split(train, DRAWINGS_PER_DIGIT, run.seed)
+    drawings = draw_split(train, DRAWINGS_PER_DIGIT, run.seed)
+    small = draw_split(train, 1, run.seed + 3, small=True)
     validation = draw_split(written_by(VALIDATION_WRITERS), 1, run.seed + 1)
     test = draw_split(written_by(TEST_WRITERS), 1, run.seed + 2)
     note = (
@@ -65,7 +66,7 @@ def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:
     pens = truncate(test, limit)
     splits = replace(
         splits,
-        train=concatenate(splits.train, train_drawings),
+        train=concatenate(splits.train, concatenate(drawings, small)),
         validation=concatenate(splits.validation, truncate(validation, limit)),
         sources=(*splits.sources, DataRow(PENS, len(pens), "CC BY 4.0", ROLE)),
         notes=(*splits.notes, note),

@@ -16,11 +16,12 @@ from modelpad.training.card import Card
 from modelpad.training.classification import evaluate_classifier, plan_fields
 from modelpad.training.custom import resolve_custom
 from modelpad.training.evaluated import evaluated_split, pick_examples
-from modelpad.training.familiarity_keras import fit_keras
+from modelpad.training.familiarity_keras import Known, add_likeness, add_recogniser
 from modelpad.training.figures import draw_network
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.keras import estimate_accuracy, fit, predict
 from modelpad.training.metrics import accuracy
+from modelpad.training.outliers import draw_outliers
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -28,7 +29,8 @@ DIGIT_LIMITS = (
     "One digit at a time.",
     "Trained on pen strokes on paper and tablets; accuracy may be lower for finger drawings.",
 )
-FAMILIAR_IMAGES = 20_000  # enough to estimate where each class lies
+FAMILIAR_IMAGES = 20_000  # that what is familiar is learnt from
+OUTLIERS, IMAGES_PER_OUTLIER = 16_000, 4  # drawings of other things, at most
 ALWAYS_LABELLED = "An image of none of the classes is still labelled as one of them."
 OFTEN_UNKNOWN = (
     "An image of none of the classes is often, but not always, reported as unknown; so is 1 % of"
@@ -119,9 +121,16 @@ def train(options: DigitsOptions, run: Run) -> Trained:
 def learn_familiarity(
     model: keras.Model, splits: ImageSplits, run: Run
 ) -> tuple[keras.Model, Familiarity]:
-    """The model with an output that tells images of none of the classes, and its threshold."""
+    """The model with an output that tells images of none of the classes, and its threshold.
+
+    Drawings of other things can be made, so it learns from them; of other images it knows nothing.
+    """
     chosen = np.random.default_rng([run.seed, 4]).permutation(len(splits.train))[:FAMILIAR_IMAGES]
     train = splits.train.take(chosen.astype(np.int64))
-    known = (splits.inputs(train), train.labels)
-    served, gauge = fit_keras(model, known, splits.inputs(splits.validation))
-    return served, gauge.field
+    known = Known(splits.inputs(train), train.labels, splits.inputs(splits.validation))
+    if not splits.sketch:
+        return add_likeness(model, known, run.seed)
+    run.print("Learning what is no digit.")
+    count = max(1, min(OUTLIERS, len(splits.train) // IMAGES_PER_OUTLIER))
+    others = draw_outliers(train, count, run.seed).astype(np.float32)
+    return add_recogniser(model, known, others, run.seed)

@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 from modelpad.datasets import Split
 from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.head import fit_head
-from modelpad.recipes.images.likeness import Likeness, fit_likeness
 from modelpad.recipes.images.losses import Loss
 from modelpad.recipes.images.model import Classifier
 from modelpad.recipes.images.tuning import Plan, Tuner
@@ -25,6 +24,7 @@ from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.calibration import fit_temperature, soften
 from modelpad.training.classification import evaluate_classifier
 from modelpad.training.evaluated import evaluated_split
+from modelpad.training.familiarity import Likeness, fit_likeness
 from modelpad.training.findings import Findings
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.run import Run

@@ -15,7 +15,7 @@ from torch import nn
 
 from modelpad.recipes.images import ArchitectureName
 from modelpad.recipes.images.backbone import load_pretrained
-from modelpad.recipes.images.likeness import EPSILON, Likeness
+from modelpad.training.familiarity import EPSILON, Likeness
 
 CENTRE, SPREAD = 127.0, 128.0  # of the pixels that the pretrained weights expect
 

@@ -70,6 +70,7 @@ class Request:
         "path",
         "query_string",
         "reservation",
+        "stops_with_client",
     )
 
     def __init__(
@@ -93,6 +94,12 @@ class Request:
         self._limits = limits
         self.client = client
         self.match: object | None = None  # what the app found at the request's head
+        self.stops_with_client = False
+        """Whether to drop the request as soon as the client closes its side of the connection.
+
+        Most requests are quick, so a client that has sent all may close its side and still read
+        the response. A handler that works for long sets this.
+        """
 
     @classmethod
     def from_asgi(

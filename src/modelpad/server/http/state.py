@@ -96,8 +96,15 @@ class ConnectionState:
         return self._advance(now)
 
     def end_input(self) -> int:
-        """The client has stopped sending; a pending response is still sent."""
+        """The client has stopped sending; a pending response is still sent.
+
+        Unless its request would work on for long for a client that has probably gone.
+        """
         self.ended = True
+        current = self.requests.current
+        request = None if current is None else current.request
+        if request is not None and request.stops_with_client:
+            return self.abort()
         receiving = self.requests.receiving
         if receiving is None or self._rest:
             return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,12 @@ from modelpad.server.http.json_stream import check_finite, is_large, respond_str
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, make_object, refer
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.generate_text import respond_generated, stream_generated
 from modelpad.server.protocols.tensors import as_json, check_batch, read_numbers
-from modelpad.server.routing import Names, Operation, Route, predict_with
+from modelpad.server.routing import Names, Operation, Route, find_model, predict_with
+
+if TYPE_CHECKING:
+    from modelpad.engine.text import TextBatcher
 
 EVENTS = "text/event-stream; charset=utf-8"
 
@@ -59,12 +64,49 @@ async def write(model: ServedModel, inputs: Inputs[str | None], outputs: Outputs
 
 
 GENERATE = Codec(read, write)
-generate = predict_with(GENERATE)
+predict = predict_with(GENERATE)
+
+
+async def generate(backend: Backend, request: Request, names: Names) -> Response:
+    """`.../generate`: one item; of a language model a text."""
+    model = await find_model(backend, request, names)
+    text = find_writer(model)
+    if text is None:
+        return await predict(backend, request, names)
+    with text.hold():
+        return await respond_generated(backend, model, text, await _read_object(request))
 
 
 async def generate_stream(backend: Backend, request: Request, names: Names) -> Response:
-    """`.../generate_stream`: the response of `generate` as the only event of a stream."""
-    return write_event(await generate(backend, request, names))
+    """`.../generate_stream`: a text piece by piece, an event for each.
+
+    Of other models, the response of `generate` is the only event.
+    """
+    model = await find_model(backend, request, names)
+    text = find_writer(model)
+    if text is None:
+        return write_event(await predict(backend, request, names))
+    with text.hold():
+        return await stream_generated(backend, model, text, await _read_object(request))
+
+
+def find_writer(model: ServedModel) -> TextBatcher | None:
+    """The engine of a model that generates text; None for others."""
+    text = model.text
+    return text if text is not None and text.session.sequence.generates else None
+
+
+async def _read_object(request: Request) -> dict[str, Json]:
+    record = request.parse_json(await request.body())
+    request.stops_with_client = True
+    if not isinstance(record, dict):
+        raise InvalidInput(
+            "The request must be a JSON object.",
+            hint='Send {"text_input": "..."}.',
+            expected="an object",
+            got=type(record).__name__,
+        )
+    return record
 
 
 def write_event(response: Response) -> Response:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.grpc.calls import run_large
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.generate import find_writer
+from modelpad.server.protocols.generate_text import OUTPUT, stream_pieces
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     DTYPES,
@@ -43,6 +45,7 @@ from modelpad.server.protocols.repository import list_entries, override
 from modelpad.server.protocols.tensors import check_batch, count_elements
 
 if TYPE_CHECKING:
+    from modelpad.engine.text import TextBatcher
     from modelpad.server.grpc.calls import Call
     from modelpad.server.host import ModelHost
     from modelpad.server.inference import Inference
@@ -73,6 +76,15 @@ CONTENTS = {
 WIDEST = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 # Field numbers of what is written by hand.
 OUTPUTS, RAW_OUTPUT_CONTENTS, CONTENTS_OF_OUTPUT, INFER_RESPONSE = 5, 6, 5, 2
+# Parameters of the protocol itself; others are options of a text.
+OWN_PARAMETERS = (
+    "timeout",
+    "sequence_id",
+    "sequence_start",
+    "sequence_end",
+    "priority",
+    "triton_enable_empty_final_response",
+)
 # An element of BYTES as a Python object, beside its bytes.
 ELEMENT_BYTES = 64
 
@@ -132,6 +144,11 @@ class InferenceService:
     async def ModelInfer(self, request: InferRequest, call: Call) -> bytes:
         """Inference, with typed contents or raw ones; the response as bytes."""
         model = await self._find(request.model_name, request.model_version, call)
+        text = find_writer(model)
+        if text is not None and {each.name for each in request.inputs} - {model.inputs[0].name}:
+            async with aclosing(stream_pieces(text, read_text_record(request))) as pieces:
+                whole = "".join([piece.text async for piece in pieces])
+            return write_text(model, request, whole).SerializeToString()
         return await self._inference.predict(model, INFER, request, call)
 
     async def RepositoryIndex(self, request: IndexRequest, call: Call) -> Message:
@@ -168,9 +185,19 @@ class InferenceService:
     async def ModelStreamInfer(
         self, requests: AsyncIterator[InferRequest], call: Call
     ) -> AsyncIterator[Message | bytes]:
-        """A response for each request of a stream; an error takes its response's place."""
+        """A response for each request of a stream; an error takes its response's place.
+
+        Of a language model, a request has a response for each piece of its text.
+        """
         async for request in requests:
             try:
+                model = await self._find(request.model_name, request.model_version, call)
+                text = find_writer(model)
+                if text is not None:
+                    async with aclosing(stream_text(model, text, request)) as responses:
+                        async for each in responses:
+                            yield each
+                    continue
                 response = await self.ModelInfer(request, call)
                 yield b"".join(write_field(INFER_RESPONSE, response))
             except ModelpadError as error:
@@ -226,6 +253,76 @@ async def write(
 
 
 INFER = Codec(read, write)
+
+FINAL = "triton_final_response"
+
+
+def read_text_record(request: InferRequest) -> dict[str, object]:
+    """The inputs of a request to a language model, each one string or number, as JSON values.
+
+    Its parameters are options of the text too. Raises `InvalidInput`, `TooLarge`, `Unsupported`.
+    """
+    record: dict[str, object] = {}
+    for name, value in request.parameters.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind is not None and name not in OWN_PARAMETERS:
+            record[name] = getattr(value, kind)
+    for name, array in read_tensors(request).items():
+        if array.size != 1:
+            raise InvalidInput(
+                f"The input {name!r} has {array.size} elements.",
+                hint="Send one.",
+                field=name,
+                expected="one element",
+                got=f"{array.size}",
+            )
+        value = array.reshape(-1)[0]
+        value = value.item() if isinstance(value, np.generic) else value
+        record[name] = read_utf8(value, name) if isinstance(value, bytes) else value
+    return record
+
+
+def read_utf8(value: bytes, name: str) -> str:
+    """A string input. Raises `InvalidInput` if it is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"The input {name!r} is not UTF-8.", hint="Send UTF-8.", field=name, expected="UTF-8"
+        ) from error
+
+
+async def stream_text(
+    model: ServedModel, text: TextBatcher, request: InferRequest
+) -> AsyncGenerator[Message, None]:
+    """A response for each piece of a text; the last is marked. Raises as the engine."""
+    async with aclosing(stream_pieces(text, read_text_record(request))) as pieces:
+        async for piece in pieces:
+            response = write_text(model, request, piece.text, piece.finish_reason is not None)
+            yield make("ModelStreamInferResponse", infer_response=response)
+
+
+def write_text(model: ServedModel, request: InferRequest, text: str, final: bool = True) -> Message:
+    """A response with a piece of text, by the name that Triton's vLLM backend has for it."""
+    names = {each.name for each in request.inputs}
+    own = model.inputs[0].name in names
+    content = text.encode()
+    return make(
+        "ModelInferResponse",
+        model_name=model.name,
+        model_version=str(model.version),
+        id=request.id,
+        parameters={FINAL: make("InferParameter", bool_param=final)},
+        outputs=[
+            make(
+                "ModelInferResponse.InferOutputTensor",
+                name=model.outputs[0].name if own else OUTPUT,
+                datatype="BYTES",
+                shape=[1],
+            )
+        ],
+        raw_output_contents=[len(content).to_bytes(4, "little") + content],
+    )
 
 
 def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:

@@ -61,6 +61,9 @@ class Parameter(Protocol):
 
     int64_param: int
 
+    def WhichOneof(self, group: str) -> str | None:
+        """The field that is set."""
+
 
 class InputTensor(Protocol):
     """`inference.ModelInferRequest.InferInputTensor`."""

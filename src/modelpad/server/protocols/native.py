@@ -48,12 +48,36 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
             items = request.parse_json(body)
             if isinstance(items, list) and items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
+        request.stops_with_client = model.text is not None
         return await inference.predict(model, NATIVE, request, body)
+
+
+async def predict_query(backend: Backend, request: Request, names: Names) -> Response:
+    """`GET /predict/{model}`: one prediction; the query has the values. Raises as `predict`."""
+    model = await find_model(backend, request, names)
+    request.stops_with_client = model.text is not None
+    return await backend.inference.predict(model, QUERY, request)
+
+
+def read_query(model: ServedModel, request: Request) -> Inputs[None]:
+    """The values in the query. Raises `InvalidInput` if there are none."""
+    values: dict[str, object] = {**request.query()}
+    if not values:
+        fields = ", ".join(field.name for field in model.bundle.manifest.signature.inputs)
+        raise InvalidInput(
+            "The query is empty.",
+            hint=f"Send ?{fields}=..., or send the input with POST.",
+            expected=fields,
+            got="an empty query",
+        )
+    return Inputs(values=values, options=None)
 
 
 def read(model: ServedModel, request: Request, body: bytes) -> Inputs[None]:
     """One item's values. Raises as `read_values`."""
     values = read_values(request, body, model.bundle.manifest.signature)
+    if model.text is not None and request.query_string:
+        values = {**request.query(), **values}  # such as ?words=50 beside a plain text
     return Inputs(values=values, options=None, held_bytes=request.reservation.size)
 
 
@@ -64,6 +88,7 @@ async def write(model: ServedModel, inputs: Inputs[None], outputs: Outputs) -> R
 
 
 NATIVE = Codec(read, write)
+QUERY = Codec(read_query, write)
 
 
 def read_values(request: Request, body: bytes, signature: Signature) -> dict[str, object]:
@@ -104,8 +129,14 @@ def _read_raw(request: Request, kind: str, body: bytes, signature: Signature) ->
 
 
 PREDICT = Operation("One prediction", {}, is_native=True)
+PREDICT_QUERY = Operation(
+    "One prediction, with the values in the query",
+    {JSON: {"type": "object"}},
+    failures=("404", "413", "422", "429", "500", "504"),
+)
 ROUTES = (
     Route("POST", "/predict/{model}", predict, PREDICT, predicts=True),
+    Route("GET", "/predict/{model}", predict_query, PREDICT_QUERY, predicts=True),
     Route("POST", "/predict", predict, PREDICT, predicts=True),
     Route("POST", "/invocations", predict, PREDICT, predicts=True),
 )

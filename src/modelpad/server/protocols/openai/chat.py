@@ -40,7 +40,7 @@ async def read_chat(backend: Backend, request: Request) -> Completion:
     template = text.session.sequence.chat_template
     if template is None:
         raise InvalidInput(
-            f"The model {model.name!r} has no chat template: it continues texts, and does not chat.",
+            f"The model {model.name!r} has no chat template: it only continues texts.",
             hint="Send the text to /v1/completions.",
             field="model",
             expected="a model with a chat template",

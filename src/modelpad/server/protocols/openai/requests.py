@@ -125,7 +125,9 @@ def make_requests(
     """A generation for each prompt. Raises `InvalidInput`, `TooLarge`."""
     from modelpad.engine.text.options import read_options
 
-    requests = tuple(read_options(text.session, prompt, options) for prompt in prompts)
+    requests = tuple(
+        read_options(text.session.tokenizer.size, prompt, options) for prompt in prompts
+    )
     for each in requests:
         text.session.check_request(each)
     return requests

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def write_completion(
     results: Sequence[Sequence[Generation]],
 ) -> Response:
     """The whole response."""
-    choices = []
+    choices: list[Record] = []
     for request, generations in zip(requests, results, strict=True):
         for each in generations:
             tokens = None if request.logprobs is None else each.tokens
@@ -130,7 +130,7 @@ def write_completion(
 
 async def stream_pieces(
     text: TextBatcher, requests: Sequence[GenerationRequest]
-) -> AsyncIterator[tuple[int, TextPiece]]:
+) -> AsyncGenerator[tuple[int, TextPiece], None]:
     """The pieces of all prompts' texts as they come, each with its choice's number.
 
     Raises the first error. Whoever stops iterating ends all texts.
@@ -167,7 +167,7 @@ async def stream_pieces(
 
 
 async def respond_events(
-    pieces: AsyncIterator[tuple[int, TextPiece]],
+    pieces: AsyncGenerator[tuple[int, TextPiece], None],
     write: Callable[[int, TextPiece], Record],
     finish: Callable[[int], Record | None],
     observe: Callable[[], None],
@@ -181,7 +181,7 @@ async def respond_events(
 
     async def write_events() -> AsyncIterator[bytes]:
         counts: dict[int, int] = {}
-        async with aclosing(pieces):  # type: ignore[type-var]
+        async with aclosing(pieces):
             try:
                 yield write_event(write(*first))
                 counts[first[0]] = first[1].count

@@ -43,6 +43,7 @@ async def complete(backend: Backend, request: Request, names: Names) -> Response
     """`POST /v1/completions`."""
     begun = time.perf_counter()
     asked = await read_completion(backend, request)
+    request.stops_with_client = True
     return await respond(backend, asked, Head("text_completion", asked.model.name), begun)
 
 
@@ -75,6 +76,7 @@ async def chat(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /v1/chat/completions`."""
     begun = time.perf_counter()
     asked = await read_chat(backend, request)
+    request.stops_with_client = True
     text = asked.model.text
     assert text is not None
     tokenizer, (wanted,) = text.session.tokenizer, asked.requests
@@ -163,7 +165,7 @@ async def list_models(backend: Backend, request: Request, names: Names) -> Respo
 async def tokenize(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /tokenize`: a text's tokens; names of special tokens become these."""
     record = await read_record(request)
-    model, text = await find_text_model(backend, request, record)
+    _, text = await find_text_model(backend, request, record)
     prompt = record.pop("prompt", None)
     if not isinstance(prompt, str):
         raise _invalid("prompt", "a string", type(prompt).__name__)
@@ -188,7 +190,7 @@ async def tokenize(backend: Backend, request: Request, names: Names) -> Response
 async def detokenize(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /detokenize`: the text of tokens, special ones by their names."""
     record = await read_record(request)
-    model, text = await find_text_model(backend, request, record)
+    _, text = await find_text_model(backend, request, record)
     tokens = record.pop("tokens", None)
     _check_empty(record)
     tokenizer = text.session.tokenizer

@@ -1,0 +1,152 @@
+"""How fast texts are written: a token alone, 32 streams, the first token of 16, and a cold start.
+
+Usage: python bench/text_serving.py [BUNDLE] [--http]
+
+Without a bundle, a model of random weights is measured: a vocabulary of 8,192, three blocks of 512,
+in int8. With `--http`, the streams come over HTTP from another process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import aclosing
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psutil
+
+from modelpad.bundle import open_bundle
+from modelpad.engine import SessionSettings, allotted_cpus
+from modelpad.engine.text import GenerationRequest, SamplingOptions, TextBatcher, TextSession
+
+STREAMS, TOKENS = 32, 200
+VISITORS, PROMPT_TOKENS, VISITS = 16, 200, 8
+
+
+def make_bundle(folder: Path) -> Path:
+    """A model of the default size with random weights."""
+    from tests.text_graphs import Size, write_writer
+
+    texts = [f"{word}{number} " for number in range(4000) for word in ("part", "film", "when")]
+    return write_writer(folder / "writer", Size(8192, 512, 3, "rows"), texts=texts).folder
+
+
+def ask(tokens: int, prompt: int, first: int = 1, **sampling: Any) -> GenerationRequest:
+    """A request whose prompt no other has, so that nothing is remembered."""
+    body = tuple(1 + (first * 31 + place * 7) % 250 for place in range(prompt))
+    options = SamplingOptions(seed=first, **sampling)
+    return GenerationRequest(body, options, max_tokens=tokens, ignore_end=True, stream=True)
+
+
+async def write(engine: TextBatcher, request: GenerationRequest) -> list[float]:
+    """The times at which pieces came, the first being that of the request."""
+    times = [time.perf_counter()]
+    async with aclosing(engine.generate(request)) as pieces:
+        async for _ in pieces:
+            times.append(time.perf_counter())
+    return times
+
+
+async def measure(session: TextSession) -> dict[str, float]:
+    """Milliseconds and tokens a second in one process."""
+    engine = TextBatcher(session)
+    await write(engine, ask(50, 10))
+    times = await write(engine, ask(600, 10))
+    steps = sorted(1e3 * (b - a) for a, b in pairwise(times[1:]))
+    found = {"alone_p50_ms": median(steps), "alone_p99_ms": quantiles(steps, n=100)[98]}
+    for name, sampling in (("", {}), ("_top_p", {"top_p": 0.9, "temperature": 0.8})):
+        begun = time.perf_counter()
+        await asyncio.gather(
+            *(write(engine, ask(TOKENS, 10, each, **sampling)) for each in range(STREAMS))
+        )
+        found[f"streams_tokens_per_s{name}"] = STREAMS * TOKENS / (time.perf_counter() - begun)
+    first: list[float] = []
+
+    async def visit(number: int) -> None:
+        for turn in range(VISITS):
+            request = ask(60, PROMPT_TOKENS, 1000 + number * VISITS + turn)
+            times = await write(engine, request)
+            first.append(1e3 * (times[1] - times[0]))
+
+    await asyncio.gather(*(visit(number) for number in range(VISITORS)))
+    found["first_token_p50_ms"] = median(first)
+    found["first_token_p99_ms"] = quantiles(first, n=100)[98]
+    engine.close()
+    return found
+
+
+def measure_cold_start(bundle: Path) -> dict[str, float]:
+    """From the start of `serve` to the first token, and the memory it takes then."""
+    import json
+    import urllib.request
+
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "modelpad", "serve", str(bundle), "--port", "0", "--no-open"]
+    with tempfile.TemporaryDirectory() as store:
+        process = subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        url = next(line.split()[-1] for line in process.stdout if "page" in line)
+        body = json.dumps({"prompt": "When", "max_tokens": 1}).encode()
+        request = urllib.request.Request(f"{url}/v1/completions", body)
+        with urllib.request.urlopen(request) as response:
+            response.read()
+        seconds = time.perf_counter() - begun
+        server = psutil.Process(process.pid)
+        memory = sum(each.memory_info().rss for each in (server, *server.children(recursive=True)))
+        process.terminate()
+        process.wait()
+    return {"cold_start_ms": 1e3 * seconds, "memory_mb": memory / 1e6}
+
+
+async def measure_http(bundle: Path) -> dict[str, float]:
+    """Tokens a second of 32 streams over HTTP, read by this process."""
+    import httpx
+
+    command = [sys.executable, "-m", "modelpad", "serve", str(bundle), "--port", "0", "--no-open"]
+    with tempfile.TemporaryDirectory() as store:
+        process = subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        url = next(line.split()[-1] for line in process.stdout if "page" in line)
+        async with httpx.AsyncClient(base_url=url, timeout=120) as client:
+
+            async def stream(seed: int) -> None:
+                record = {"prompt": f"part{seed}", "max_tokens": TOKENS, "seed": seed}
+                record |= {"stream": True, "ignore_eos": True}
+                async with client.stream("POST", "/v1/completions", json=record) as response:
+                    async for _ in response.aiter_raw():
+                        pass
+
+            await stream(0)
+            begun = time.perf_counter()
+            await asyncio.gather(*(stream(seed) for seed in range(STREAMS)))
+            rate = STREAMS * TOKENS / (time.perf_counter() - begun)
+        process.terminate()
+        process.wait()
+    return {"http_tokens_per_s": rate}
+
+
+def main() -> None:
+    """Prints one figure a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--http", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = args.bundle or make_bundle(Path(folder))
+        session = TextSession(open_bundle(bundle), SessionSettings(threads=allotted_cpus()))
+        found = asyncio.run(measure(session)) | measure_cold_start(bundle)
+        if args.http:
+            found |= asyncio.run(measure_http(bundle))
+    for name, value in found.items():
+        print(f"{name:28} {value:10.2f}")
+
+
+if __name__ == "__main__":
+    main()

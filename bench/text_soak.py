@@ -1,0 +1,121 @@
+"""64 streams whose clients vanish at random: is anything left, and is everyone served?
+
+Usage: python bench/text_soak.py [--minutes 10] [--streams 64] [BUNDLE]
+
+Fails if a text is left in the engine, if memory grows, or if short requests wait behind long ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+import httpx
+import psutil
+
+MAX_GROWTH_BYTES = 64 * 1024 * 1024  # the cache of prompts, and a little
+MAX_SLOWDOWN = 8.0  # of a short request's first token beside long ones, at the median
+
+
+async def visit(
+    client: httpx.AsyncClient, chance: random.Random, waits: dict[str, list[float]]
+) -> str:
+    """One request; returns how it ended."""
+    is_long = chance.random() < 0.25
+    prompt = " ".join(
+        chance.choices(("part", "film", "when", "I", "loved"), k=900 if is_long else 12)
+    )
+    record = {"prompt": prompt, "max_tokens": chance.randint(1, 120), "ignore_eos": True}
+    leaves_after = chance.choice((None, None, 0, 1, 5, 20))
+    begun, pieces = time.perf_counter(), 0
+    try:
+        record |= {"stream": chance.random() < 0.8}
+        async with client.stream("POST", "/v1/completions", json=record) as response:
+            if response.status_code == 429:
+                await asyncio.sleep(0.2)
+                return "refused"
+            assert response.status_code == 200, await response.aread()
+            async for _ in response.aiter_raw():
+                if not pieces and record["stream"]:
+                    waits["long" if is_long else "short"].append(time.perf_counter() - begun)
+                pieces += 1
+                if leaves_after is not None and pieces > leaves_after:
+                    return "left"
+    except (httpx.RemoteProtocolError, httpx.ReadError):
+        return "broken"
+    return "finished"
+
+
+async def soak(url: str, streams: int, end: float, memory: psutil.Process) -> bool:
+    """Keeps so many clients busy until `end`."""
+    counts: dict[str, int] = {}
+    waits: dict[str, list[float]] = {"short": [], "long": []}
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+
+        async def keep_visiting(seed: int) -> None:
+            chance = random.Random(seed)
+            while time.monotonic() < end:
+                how = await visit(client, chance, waits)
+                counts[how] = counts.get(how, 0) + 1
+
+        tasks = [asyncio.create_task(keep_visiting(seed)) for seed in range(streams)]
+        await asyncio.sleep(max(0.0, (end - time.monotonic()) / 5))
+        early = measure(memory)
+        await asyncio.gather(*tasks)
+        late = measure(memory)
+        await asyncio.sleep(1)
+        text = (await client.get("/metrics")).text
+    left = sum(float(n) for n in re.findall(r"^modelpad_queue_length\S* (\S+)", text, re.M))
+    print(", ".join(f"{count:,} {how}" for how, count in sorted(counts.items())))
+    for kind, values in waits.items():
+        p99 = quantiles(values, n=100)[98] if len(values) > 1 else 0.0
+        print(f"{kind:6} first token: p50 {1e3 * median(values):.0f} ms, p99 {1e3 * p99:.0f} ms")
+    print(f"memory {early / 1e6:.0f} MB, at the end {late / 1e6:.0f} MB; texts left: {left:g}")
+    fair = median(waits["short"]) <= MAX_SLOWDOWN * max(0.01, median(waits["long"]))
+    return not left and late <= early + MAX_GROWTH_BYTES and fair and not counts.get("broken")
+
+
+def measure(process: psutil.Process) -> int:
+    """The memory of a server and its workers."""
+    each = (process, *process.children(recursive=True))
+    return sum(one.memory_info().rss for one in each)
+
+
+def main() -> int:
+    """Starts a server and soaks it; returns 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--streams", type=int, default=64)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = args.bundle
+        if bundle is None:
+            from tests.text_graphs import Size, write_writer
+
+            bundle = write_writer(Path(folder) / "writer", Size(400, 128, 3, "rows")).folder
+        command = [sys.executable, "-m", "modelpad", "serve", str(bundle), "--port", "0"]
+        process = subprocess.Popen(
+            [*command, "--no-open", "--store", folder], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        url = next(line.split()[-1] for line in process.stdout if "page" in line)
+        end = time.monotonic() + 60 * args.minutes
+        good = asyncio.run(soak(url, args.streams, end, psutil.Process(process.pid)))
+        process.terminate()
+        process.wait()
+    print("ok" if good else "FAILED")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

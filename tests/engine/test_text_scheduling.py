@@ -1,0 +1,70 @@
+"""The policy of steps: fairness between long and short texts, as a pure function."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelpad.engine.text.scheduling import Progress, StepLimits, plan_step
+
+LIMITS = StepLimits(piece=32, tokens=64, idle_tokens=128)
+
+
+def advance(texts: list[Progress], turn: int, limits: StepLimits = LIMITS) -> None:
+    step = plan_step(texts, turn, limits)
+    for place, count in (*((place, 1) for place in step.single), *step.pieces):
+        texts[place].read += count
+        texts[place].unread -= count
+
+
+def test_every_text_that_is_written_advances() -> None:
+    texts = [Progress(1), Progress(500), Progress(1), Progress(0)]
+    step = plan_step(texts, 0, LIMITS)
+    assert step.single == (0, 2)
+    assert step.pieces == ((1, 32),)
+
+
+def test_a_short_request_does_not_wait_for_a_long_prompt() -> None:
+    texts = [Progress(100_000, arrived=0.0), Progress(1, read=9)]
+    for turn in range(100):
+        advance(texts, turn)
+        texts[1].unread = 1
+    texts.append(Progress(30, arrived=1.0))
+    advance(texts, 100)
+    assert texts[2].unread == 0
+
+
+def test_a_long_prompt_advances_however_many_short_ones_arrive() -> None:
+    long = Progress(1000, arrived=0.0)
+    turns = 0
+    while long.unread > 1:
+        short = [Progress(64, arrived=turns + 1.0) for _ in range(20)]
+        advance([*short, long], turns)
+        turns += 1
+    assert turns <= 2 * 1000 / LIMITS.piece + 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.floats(0, 10)), max_size=40),
+    st.integers(0, 3),
+)
+def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], turn: int) -> None:
+    queue = [Progress(unread, read, arrived) for unread, read, arrived in texts]
+    step = plan_step(queue, turn, LIMITS)
+    assert {*step.single} == {at for at, text in enumerate(queue) if text.unread == 1}
+    places = [place for place, _ in step.pieces]
+    assert len({*places}) == len(places)
+    assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in step.pieces)
+    if any(text.unread > 1 for text in queue):
+        assert step.pieces
+    width = max((count for _, count in step.pieces), default=0)
+    budget = LIMITS.tokens if step.single else LIMITS.idle_tokens
+    assert len(places) <= 1 or width * len(places) <= budget
+
+
+def test_limits_are_checked() -> None:
+    for wrong in ((1, 4, 8), (8, 4, 16), (8, 16, 8)):
+        with pytest.raises(ValueError):
+            StepLimits(*wrong)
