@@ -47,7 +47,7 @@ class ClassifierPlan:
     batch: int = 32
     longest: int = 1024
     rate: float = 2e-3
-    dropout: float = 0.4
+    dropout: float = 1.0
     decay: float = 0.05
     smoothing: float = 0.05
     seed: int = 0

@@ -31,12 +31,12 @@ from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
 
 SPANS = {"cpu": 128, "cuda": 256}
-LANES = {"cpu": 32, "cuda": 128}
+LANES = {"cpu": 32, "cuda": 64}
 MIN_LANES = 4
 STEPS = 60  # small texts still make about as many steps in a pass
 GENERAL, TARGET = "general", "target"  # stages, in checkpoints
 GENERAL_PASSES = 2
-RATES = {"mingru": 3e-3, "lstm": 2e-3}
+RATES = {"mingru": 4e-3, "lstm": 2e-3}
 DROPOUT_PER_PASS, DROPOUTS = 0.03, (0.05, 0.6)
 LARGE_VOCABULARY = 4096  # of which a CPU uses a sample only
 JUDGED_TOKENS = 200_000  # of the validation texts after each epoch

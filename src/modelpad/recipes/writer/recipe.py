@@ -23,7 +23,7 @@ from modelpad.training.findings import Findings, Table
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run
 
-EPOCHS = {"cpu": 2, "cuda": 12}
+EPOCHS = {"cpu": 2, "cuda": 9}
 PROVED, PROVED_TOKENS = 12, 200  # texts, and tokens of each
 TOLERANCES = {"float32": 1e-3, "int8": 0.2}
 ALLOWED_LOSS = 0.01  # of the bits per byte
