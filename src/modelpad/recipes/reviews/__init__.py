@@ -1,8 +1,8 @@
 """The reviews recipe: its definition and options.
 
-`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; `bow` is the
-baseline of word counts, in scikit-learn. What it shares with other recipes for text is in
-`recipes/text`. This module imports none of them, so that `--help` stays fast.
+`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; what it shares with
+other recipes for text is in `recipes/text`. This module imports none of them, so that `--help` stays
+fast.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Literal
 from modelpad.training.options import option
 from modelpad.training.recipe import Recipe
 
-ArchitectureName = Literal["encoder", "bow"]
 Switch = Literal["auto", "no"]
 
 
@@ -21,11 +20,6 @@ Switch = Literal["auto", "no"]
 class ReviewsOptions:
     """The options of `modelpad train reviews` beyond those of every recipe."""
 
-    arch: ArchitectureName = option(
-        "encoder",
-        "architecture: encoder fine-tunes a language model; bow counts words and pairs of words,"
-        " tiny and trained in seconds",
-    )
     from_: str = option(
         "writer",
         "the language model to start from: a model's name, the path of a bundle or of a run;"
@@ -58,10 +52,8 @@ RECIPE = Recipe(
     train="modelpad.recipes.reviews.recipe:train",
     examples=(
         "modelpad train reviews",
-        "modelpad train reviews --arch bow",
         "modelpad train reviews tickets.csv --text-column body --label-column team --name tickets",
         "modelpad train reviews ./mail --from runs/writer-mingru --name mail",
         "modelpad train reviews --resume",
     ),
-    variant="arch",
 )

@@ -72,7 +72,7 @@ def train(options: ReviewsOptions, run: Run) -> TrainedSequence:
         ),
         proof=[test.corpus.text(n).astype(np.int64) for n in range(min(PROVED, len(test.labels)))],
         metrics={},
-        card=describe_model(options, net, splits, start, run, note),
+        card=describe_model(net, splits, start, run, note),
         findings=describe_test(splits, test, scores, run),
         examples=pick_examples(splits),
         tolerance=TOLERANCES[source.precision],
@@ -139,7 +139,6 @@ def rank_example(text: str) -> tuple[bool, int]:
 
 
 def describe_model(
-    options: ReviewsOptions,
     net: Classifier,
     splits: LabelledSplits,
     start: Start,
@@ -160,7 +159,6 @@ def describe_model(
         " pooled to its last, largest and mean values, and two linear layers",
         parameters=sum(each.numel() for each in net.parameters()),
         training={
-            "architecture": options.arch,
             "started": begun,
             "command": f"modelpad train reviews --epochs {run.epochs} --seed {run.seed}",
         },
