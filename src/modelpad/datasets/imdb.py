@@ -19,6 +19,7 @@ from modelpad.errors import DataSetNotFound
 
 COLUMNS = LoadOptions(table=TableOptions("text", ("label",), "classification"))
 UNLABELLED = LoadOptions(table=TableOptions("text", (), "unlabelled"))
+CLASSES = {"neg": "negative", "pos": "positive"}  # whose names the files shorten
 BREAKS = re.compile(r"\s*(?:<br\s*/?>\s*)+", re.IGNORECASE)
 FILES = ("train.jsonl.gz", "test.jsonl.gz", "unsup.jsonl.gz")
 
@@ -31,6 +32,7 @@ def load_imdb(folder: Path) -> DataSet:
     assert data.test is not None
     return replace(
         data,
+        classes=tuple(CLASSES.get(name, name) for name in data.classes),
         train=clean_split(data.train),
         test=clean_split(data.test),
         unlabelled=clean_split(unlabelled.train),

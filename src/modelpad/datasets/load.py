@@ -60,9 +60,9 @@ def load_data(
     """A data set by its name in the catalogue, or by the path of a folder, table or archive.
 
     A folder holds images or texts in class sub-folders (or `train/` and `test/` with them), a table
-    or `train.*` and `test.*`, texts without classes, or four IDX files named as MNIST's. A name that
-    is not in the catalogue is looked up in `roots`. Archives are unpacked into `cache`. Raises
-    DataSetNotFound, DataSetInvalid, TooLarge and MissingExtra.
+    or `train.*` and `test.*`, texts without classes, or four IDX files named as MNIST's. A name
+    that is not in the catalogue is looked up in `roots`. Archives are unpacked into `cache`.
+    Raises DataSetNotFound, DataSetInvalid, TooLarge and MissingExtra.
     """
     options = options or LoadOptions()
     entry = CATALOGUE.get(str(name_or_path))

@@ -1,8 +1,8 @@
 """The reviews recipe: its definition and options.
 
-`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; what it shares with
-other recipes for text is in `recipes/text`. This module imports none of them, so that `--help` stays
-fast.
+`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; what it shares
+with other recipes for text is in `recipes/text`. This module imports none of them, so that
+`--help` stays fast.
 """
 
 from __future__ import annotations
