@@ -154,7 +154,8 @@ def write_reviews(folder: Path) -> Path:
 def test_imdb_is_read_with_its_line_breaks(tmp_path: Path) -> None:
     write_reviews(tmp_path / "imdb")
     data = load_data("imdb", roots=[tmp_path])
-    assert (data.name, data.task, data.classes) == ("imdb", "classification", ("negative", "positive"))
+    assert (data.name, data.task) == ("imdb", "classification")
+    assert data.classes == ("negative", "positive")
     assert data.test is not None
     assert data.unlabelled is not None
     assert [text for text, _ in data.train] == ["train\n\ngood", "bad"]
