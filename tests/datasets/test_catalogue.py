@@ -12,7 +12,8 @@ from modelpad.datasets.catalogue import CATALOGUE, FLOWERS, MNIST, data_set_name
 
 
 def test_names_are_sorted() -> None:
-    assert data_set_names() == ("ants-bees", "flowers", "mnist", "uci-digits", "wikipedia", "xray")
+    names = ("ants-bees", "flowers", "imdb", "mnist", "uci-digits", "wikipedia", "xray")
+    assert data_set_names() == names
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)

@@ -131,7 +131,7 @@ def test_wikipedia_has_texts_and_topics(data_root: Path) -> None:
     assert data.licence == "CC BY-SA 4.0"
 
 
-@pytest.mark.parametrize("name", ["flowers", "ants-bees", "wikipedia", "xray"])
+@pytest.mark.parametrize("name", ["flowers", "ants-bees", "imdb", "wikipedia", "xray"])
 def test_a_data_set_without_a_download_says_what_to_put_where(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataSetNotFound, match=str(tmp_path / "cache" / name)) as raised:
         load_data(name, roots=[tmp_path / "data"], cache=tmp_path / "cache")
@@ -164,9 +164,9 @@ def test_an_archive_is_unpacked_once_into_the_cache(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_nothing_known_says_what_is(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / "notes.md").write_text("words")
     with pytest.raises(DataSetInvalid, match="neither a folder, a table nor an archive") as raised:
-        load_data(tmp_path / "notes.txt", cache=tmp_path)
+        load_data(tmp_path / "notes.md", cache=tmp_path)
     assert "JSON Lines" in raised.value.hint
 
 

@@ -90,7 +90,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
     """Adds an option of a recipe, with its default in the help."""
-    name = f"--{flag.name.replace('_', '-')}"
+    name = f"--{flag.name.rstrip('_').replace('_', '-')}"
     if flag.kind is bool:
         parser.add_argument(name, dest=flag.name, action="store_true", help=flag.help)
         return
@@ -135,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
         skip_unreadable=args.skip_unreadable,
         roots=settings.data_roots,
         cache=settings.cache,
+        store=settings.store,
     )
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)

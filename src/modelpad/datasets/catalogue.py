@@ -132,8 +132,18 @@ WIKIPEDIA = CatalogueEntry(
     marker="leads.jsonl.gz",
 )
 
+IMDB = CatalogueEntry(
+    name="imdb",
+    title="IMDB: 50,000 film reviews, positive and negative, and 50,000 without a label",
+    licence="not stated by its source",
+    source="A. Maas et al.: Learning Word Vectors for Sentiment Analysis, ACL 2011",
+    layout='train.jsonl.gz and test.jsonl.gz, one {"text", "label"} per line, and unsup.jsonl.gz,'
+    ' one {"text"} per line',
+    marker="train.jsonl.gz",
+)
+
 CATALOGUE: dict[str, CatalogueEntry] = {
-    entry.name: entry for entry in (ANTS_BEES, FLOWERS, MNIST, UCI_DIGITS, WIKIPEDIA, XRAY)
+    entry.name: entry for entry in (ANTS_BEES, FLOWERS, IMDB, MNIST, UCI_DIGITS, WIKIPEDIA, XRAY)
 }
 
 

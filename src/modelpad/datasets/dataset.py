@@ -25,7 +25,7 @@ class DataSet:
     only one split. `files` are all files it was read from; `location` is the folder, archive or
     table that holds them, None for data that comes with a package. `verified`: its content has the
     expected SHA-256, the official one or the one the user gave. `notes` say what of the source is
-    not in the data set.
+    not in the data set. `unlabelled` are items without a target, to learn from in other ways.
     """
 
     name: str
@@ -42,6 +42,7 @@ class DataSet:
     files: tuple[Path, ...] = ()
     verified: bool = False
     notes: tuple[str, ...] = ()
+    unlabelled: Split | None = None
 
     def __post_init__(self) -> None:
         for split in self.splits().values():

@@ -12,6 +12,7 @@ from pathlib import Path
 from modelpad.datasets.archive_members import detect_archive
 from modelpad.datasets.catalogue import (
     CATALOGUE,
+    IMDB,
     MNIST,
     UCI_DIGITS,
     WIKIPEDIA,
@@ -23,11 +24,18 @@ from modelpad.datasets.catalogue import (
 from modelpad.datasets.class_folders import TEST_NAMES, list_children
 from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.folder import load_folder
+from modelpad.datasets.imdb import load_imdb
 from modelpad.datasets.mnist import holds_idx_files, load_idx_folder, load_mnist
 from modelpad.datasets.options import LoadOptions, OnUnreadable, TableOptions
 from modelpad.datasets.progress import Progress
 from modelpad.datasets.table import find_tables, load_table
 from modelpad.datasets.table_file import is_table
+from modelpad.datasets.text_folder import (
+    holds_texts,
+    is_text,
+    load_text_file,
+    load_text_folder,
+)
 from modelpad.datasets.uci_digits import load_uci_digits
 from modelpad.datasets.unpack import hash_file, require_sha256, unpack_archive
 from modelpad.datasets.xray import holds_xray_metadata, load_xray
@@ -35,8 +43,8 @@ from modelpad.errors import DataSetInvalid, DataSetNotFound, suggest_name
 
 WIKIPEDIA_COLUMNS = TableOptions("text", ("topic",), "classification")
 PATH_HINT = (
-    "Give the path of a folder with one sub-folder of images per class, of a CSV, TSV or JSON Lines"
-    " file, or of an archive of these."
+    "Give the path of a folder with one sub-folder of images or texts per class, of a CSV, TSV or"
+    " JSON Lines file, or of an archive of these."
 )
 
 
@@ -51,10 +59,10 @@ def load_data(
 ) -> DataSet:
     """A data set by its name in the catalogue, or by the path of a folder, table or archive.
 
-    A folder holds images in class sub-folders (or `train/` and `test/` with them), a table or
-    `train.*` and `test.*`, or four IDX files named as MNIST's. A name that is not in the catalogue
-    is looked up in `roots`. Archives are unpacked into `cache`. Raises DataSetNotFound,
-    DataSetInvalid, TooLarge and MissingExtra.
+    A folder holds images or texts in class sub-folders (or `train/` and `test/` with them), a table
+    or `train.*` and `test.*`, texts without classes, or four IDX files named as MNIST's. A name
+    that is not in the catalogue is looked up in `roots`. Archives are unpacked into `cache`.
+    Raises DataSetNotFound, DataSetInvalid, TooLarge and MissingExtra.
     """
     options = options or LoadOptions()
     entry = CATALOGUE.get(str(name_or_path))
@@ -66,7 +74,9 @@ def load_data(
     if entry is UCI_DIGITS:
         return load_uci_digits()
     folder = require_data_set(entry, roots, cache)
-    if entry is WIKIPEDIA:
+    if entry is IMDB:
+        data = load_imdb(folder)
+    elif entry is WIKIPEDIA:
         table = find_file(entry.marker, [folder]) or folder / entry.marker
         data = load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS))
     else:  # flowers, ants-bees, xray
@@ -102,6 +112,8 @@ def load_path(
                 path=str(path),
             )
         return load_directory(path, cache, options, on_unreadable, progress)
+    if is_text(path):
+        return load_text_file(path)
     if is_table(path):
         if options.sha256 is not None:
             require_sha256(path, hash_file(path), options.sha256)
@@ -136,6 +148,8 @@ def load_directory(
     tables = find_tables(folder)
     if tables is not None and not has_class_folders(folder):
         return load_table(*tables, options, on_unreadable, progress)
+    if holds_texts(folder):
+        return load_text_folder(folder, on_unreadable)
     return load_folder(folder, options, on_unreadable, progress)
 
 

@@ -15,7 +15,9 @@ from modelpad.training.recipe import Recipe
 RECIPES: dict[str, str] = {
     "digits": "modelpad.recipes.digits",
     "images": "modelpad.recipes.images",
+    "reviews": "modelpad.recipes.reviews",
     "style": "modelpad.recipes.style",
+    "writer": "modelpad.recipes.writer",
     "xray": "modelpad.recipes.xray",
 }
 

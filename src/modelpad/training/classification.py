@@ -27,6 +27,7 @@ from modelpad.training.metrics import accuracy, confusion, count_classes
 from modelpad.training.ranking import area_under_roc, sensitivity_at
 
 MAX_MISTAKES = 24
+WORST = "Worst mistakes"
 MAX_WRONG_SHOWN = 12
 MAX_WRONG_LISTED = 100
 SPECIFICITIES = (0.90, 0.95)
@@ -97,7 +98,14 @@ def list_wrong_labels(
         for each in found[:MAX_WRONG_SHOWN]
     ]
     return Findings(
-        tables=[Table(title, ("file", "label", "suggested", "score"), rows, more)],
+        tables=[
+            Table(
+                title,
+                ("text" if items.texts else "file", "label", "suggested", "score"),
+                rows,
+                more,
+            )
+        ],
         figures=draw_gallery(items, title, "labels", captions),
         notes=[note],
     )
@@ -135,6 +143,7 @@ class _Evaluation:
             figures=self.draw(matrix, uncalibrated),
             notes=describe_test(self.items, len(self.labels)),
             warnings=self.warn(right),
+            tables=self.list_mistakes(),
         )
         wrong = list_wrong_labels(self.items, self.labels, self.scores, self.classes)
         return join_findings(found, wrong)
@@ -198,20 +207,35 @@ class _Evaluation:
             *self.draw_mistakes(),
         ]
 
+    def find_mistakes(self) -> NDArray[np.int64]:
+        """The indices of the wrong predictions with the highest scores."""
+        wrong = np.flatnonzero(self.scores.argmax(axis=1) != self.labels)
+        confidence = self.scores.max(axis=1)[wrong]
+        return wrong[np.argsort(-confidence, kind="stable")][:MAX_MISTAKES]
+
+    def describe_mistake(self, index: int) -> tuple[str, str, str]:
+        """Its class, the predicted one, and that one's score."""
+        predicted = int(self.scores[index].argmax())
+        score = format_share(float(self.scores[index, predicted]))
+        return self.classes[self.labels[index]], self.classes[predicted], score
+
     def draw_mistakes(self) -> list[Figure]:
-        """The wrong predictions with the highest scores."""
-        predicted, confidence = self.scores.argmax(axis=1), self.scores.max(axis=1)
-        wrong = np.flatnonzero(predicted != self.labels)
-        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
-        captions = [
-            (
-                int(n),
-                f"{self.classes[self.labels[n]]}, predicted {self.classes[predicted[n]]}"
-                f" ({format_share(float(confidence[n]))})",
-            )
-            for n in wrong
+        """The worst mistakes, where they are images."""
+        captions = []
+        for index in self.find_mistakes().tolist():
+            label, predicted, score = self.describe_mistake(index)
+            captions.append((index, f"{label}, predicted {predicted} ({score})"))
+        return draw_gallery(self.items, WORST, "mistakes", captions, in_bundle=True)
+
+    def list_mistakes(self) -> list[Table]:
+        """The worst mistakes, where they are texts."""
+        if not self.items.texts:
+            return []
+        rows = [
+            (self.items.name(index), *self.describe_mistake(index))
+            for index in self.find_mistakes().tolist()
         ]
-        return draw_gallery(self.items, "Worst mistakes", "mistakes", captions, in_bundle=True)
+        return [Table(WORST, ("text", "label", "predicted", "score"), rows)]
 
     def warn(self, right: Interval) -> list[str]:
         """A sentence when the model is not shown to beat a constant answer."""

@@ -16,6 +16,7 @@ from modelpad.training.recipe import Example
 
 Pixels = NDArray[np.uint8]
 MAX_EXAMPLES = 10
+EXCERPT = 400  # characters of a text that are listed
 TILE = 256
 SMALL = 64  # drawings and thumbnails: lossless, and enlarged without smoothing
 
@@ -27,7 +28,8 @@ class EvaluatedItems:
     `names` are their files, () if they have none. `groups` int64 (N,) tells items apart that are
     not independent of each other, such as the pictures of one patient. `out_of_fold`: each item was
     scored by a model of a cross-validation that was trained without it; otherwise all are a test
-    split. `inverted` images are white on black; figures show them black on white.
+    split. `inverted` images are white on black; figures show them black on white. `texts` are the
+    items where these are texts: they are listed instead of shown.
     """
 
     read: Callable[[int], Pixels]
@@ -36,6 +38,7 @@ class EvaluatedItems:
     out_of_fold: bool = False
     inverted: bool = False
     seed: int = 0
+    texts: Sequence[str] = ()
 
     @property
     def prefix(self) -> str:
@@ -50,7 +53,9 @@ class EvaluatedItems:
         return self.groups
 
     def name(self, index: int) -> str:
-        """The name of an item's file, or its number."""
+        """The name of an item's file, or its number; the beginning of a text."""
+        if self.texts:
+            return shorten_text(self.texts[index])
         return self.names[index] if self.names else f"item {index}"
 
     def show(self, index: int) -> Pixels:
@@ -74,6 +79,21 @@ def evaluated_split(
     )
 
 
+def evaluated_texts(texts: Sequence[str], *, seed: int = 0) -> EvaluatedItems:
+    """Texts of a test split."""
+
+    def read(index: int) -> Pixels:
+        raise TypeError(f"item {index} is a text, not an image")
+
+    return EvaluatedItems(read, seed=seed, texts=texts)
+
+
+def shorten_text(text: str) -> str:
+    """The beginning and the end of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else f"{line[: EXCERPT // 2]} … {line[-EXCERPT // 2 :]}"
+
+
 def draw_gallery(
     items: EvaluatedItems,
     title: str,
@@ -82,7 +102,12 @@ def draw_gallery(
     *,
     in_bundle: bool = False,
 ) -> list[Figure]:
-    """A figure for each of the `chosen` items, given as (index, caption), below `report/`."""
+    """A figure for each of the `chosen` items, given as (index, caption), below `report/`.
+
+    None for texts.
+    """
+    if items.texts:
+        return []
     figures = []
     for place, (index, caption) in enumerate(chosen, start=1):
         content, suffix = encode_tile(items.show(index))

@@ -6,7 +6,8 @@
         keras: KerasOptions = KerasOptions()
 
 A field of type bool becomes a switch, a `Literal` a choice, a tuple a flag that may be repeated.
-A field that is itself such a data class contributes its own fields.
+A field that is itself such a data class contributes its own fields. An underscore at the end of a
+name, which keeps it apart from a word of Python's, is not part of the flag.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,15 +24,16 @@ from modelpad.convert.conversion import task_name
 from modelpad.convert.plans import make_signature
 from modelpad.convert.prove import Claim
 from modelpad.convert.reference import Reference
+from modelpad.convert.sequences import prove_sequences
 from modelpad.datasets.catalogue import CATALOGUE
 from modelpad.errors import MissingExtra
-from modelpad.fields import Label
+from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array
 from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
-from modelpad.training.recipe import Recipe, Trained
+from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence
 from modelpad.training.report import Report, write_report
 from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
 
@@ -102,7 +103,7 @@ def train(
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
-def finish(run: Run, trained: Trained, seconds: float) -> Bundle:
+def finish(run: Run, trained: Trained | TrainedSequence, seconds: float) -> Bundle:
     """Checks parity, then writes the report and the bundle into the run folder."""
     scratch = run.folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,21 @@ def explain_size(bundle: Bundle, limit: int = LARGE_BUNDLE_BYTES) -> str | None:
     return f"the bundle takes {total / 1e6:.0f} MB: {listed}. {advice}"
 
 
-def _prove(run: Run, trained: Trained, path: Path) -> Proved:
+def _prove(run: Run, trained: Trained | TrainedSequence, path: Path) -> Proved:
+    """Proves the graph, and says how well it agrees."""
+    if isinstance(trained, TrainedSequence):
+        proved = prove_sequences(trained.source, trained.proof, path, trained.tolerance)
+    else:
+        proved = _prove_items(trained, path)
+    parity = proved.parity
+    line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
+    if parity.label_agreement is not None:
+        line += f", labels agree on {100 * parity.label_agreement:.2f} %"
+    run.print(f"{line}.")
+    return proved
+
+
+def _prove_items(trained: Trained, path: Path) -> Proved:
     tensors = {plan.field.name: plan.spec.name for plan in trained.inputs}
     count = min(len(values) for values in trained.proof.values())
     items = [
@@ -170,13 +185,7 @@ def _prove(run: Run, trained: Trained, path: Path) -> Proved:
         labels=dict.fromkeys(shown, _pick_class),
         quanta={each.tensor: SAME_FAMILIARITY * abs(each.threshold) for each in known},
     )
-    proved = prove(trained.source.export(), claim, path, tolerance=trained.tolerance)
-    parity = proved.parity
-    line = f"Parity on {parity.samples:,} items: largest difference {parity.largest_difference:.1e}"
-    if parity.label_agreement is not None:
-        line += f", labels agree on {100 * parity.label_agreement:.2f} %"
-    run.print(f"{line}.")
-    return proved
+    return prove(trained.source.export(), claim, path, tolerance=trained.tolerance)
 
 
 def _list_others(trained: Trained) -> list[TensorSpec]:
@@ -192,7 +201,7 @@ def _pick_class(scores: Array) -> Array:
 
 def _describe(
     run: Run,
-    trained: Trained,
+    trained: Trained | TrainedSequence,
     proved: Proved,
     findings: Findings,
     training: Mapping[str, Json],
@@ -202,14 +211,15 @@ def _describe(
     card = trained.card
     pictures = [figure for figure in findings.figures if figure.in_bundle]
     files |= {figure.path: figure.content for figure in pictures}
+    task, signature = _name_interface(trained)
     files["card.json"] = write_card(card, findings, training, run.history, pictures)
     return Manifest(
         name=run.request.name,
-        task=task_name(trained.inputs, trained.outputs),
+        task=task,
         title=card.title,
         summary=card.summary,
         licence=card.licence,
-        signature=make_signature(trained.inputs, trained.outputs, _list_others(trained)),
+        signature=signature,
         source={
             "framework": trained.source.framework,
             **trained.source.facts,
@@ -218,18 +228,27 @@ def _describe(
         training={**training, **run.request.origin, "python": platform.python_version()},
         metrics=findings.metrics,
         parity=proved.parity.to_dict(),
-        samples=_add_examples(trained, files),
+        samples=_add_examples(trained.examples, files),
+        sequence=trained.source.sequence if isinstance(trained, TrainedSequence) else None,
     )
 
 
-def _add_examples(trained: Trained, files: Files) -> tuple[Sample, ...]:
+def _name_interface(trained: Trained | TrainedSequence) -> tuple[str, Signature]:
+    """The task and the signature."""
+    if isinstance(trained, TrainedSequence):
+        return trained.task, trained.signature
+    signature = make_signature(trained.inputs, trained.outputs, _list_others(trained))
+    return task_name(trained.inputs, trained.outputs), signature
+
+
+def _add_examples(examples: Sequence[Example], files: Files) -> tuple[Sample, ...]:
     """The examples as manifest samples; images are added to `files`."""
     return tuple(
         Sample(
             {name: add_input(number, value, files) for name, value in example.inputs.items()},
             example.expected,
         )
-        for number, example in enumerate(trained.examples)
+        for number, example in enumerate(examples)
     )
 
 

@@ -15,8 +15,13 @@ from modelpad.training.findings import Figure, Findings, join_findings
 from modelpad.training.run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from modelpad.convert import SourceModel
     from modelpad.convert.plans import InputPlan, OutputPlan
+    from modelpad.convert.sequences import SequenceSource
+    from modelpad.fields import Signature
     from modelpad.fields.arrays import Arrays
     from modelpad.foreign_json import Json
     from modelpad.training.card import Card
@@ -40,17 +45,19 @@ class Recipe(Generic[Options]):
     extra: str
     data_sets: tuple[str, ...]
     options: type[Options]
-    train: Callable[[Options, Run], Trained] | str
+    train: Callable[[Options, Run], Trained | TrainedSequence] | str
     examples: tuple[str, ...] = ()
     variant: str | None = None
     named_after_data: bool = False
 
-    def load_train(self) -> Callable[[Options, Run], Trained]:
+    def load_train(self) -> Callable[[Options, Run], Trained | TrainedSequence]:
         """The training function; this imports its framework."""
         if not isinstance(self.train, str):
             return self.train
         module, _, name = self.train.partition(":")
-        function: Callable[[Options, Run], Trained] = getattr(import_module(module), name)
+        function: Callable[[Options, Run], Trained | TrainedSequence] = getattr(
+            import_module(module), name
+        )
         return function
 
     def folder_name(self, name: str, options: Options) -> str:
@@ -67,6 +74,31 @@ class Example:
 
     inputs: Mapping[str, bytes | Json]
     expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSequence:
+    """A trained, tested model of token sequences, and everything its bundle and report need.
+
+    `proof` are token sequences int64 (T,) on which the graph, piece by piece, must match `source`
+    to within `tolerance` of the largest output. `findings` are those of the test.
+    """
+
+    source: SequenceSource
+    task: str
+    signature: Signature
+    proof: Sequence[NDArray[np.int64]]
+    metrics: Mapping[str, float]
+    card: Card
+    findings: Findings = field(default_factory=Findings)
+    examples: Sequence[Example] = ()
+    figures: Sequence[Figure] = ()
+    tolerance: float = TOLERANCE
+
+    def all_findings(self) -> Findings:
+        """The findings with the recipe's own metrics and figures."""
+        own = Findings(metrics=self.metrics, figures=self.figures)
+        return join_findings(self.findings, own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class TrainRequest:
 
     `folder` is the run folder. `epochs` None means the recipe's default; `limit` is how many
     items of each split are used at most. `origin` is for the manifest: what asked for the training,
-    if not a person.
+    if not a person. `store` is where models are that a recipe may start from.
     """
 
     name: str
@@ -67,6 +67,7 @@ class TrainRequest:
     roots: tuple[Path, ...] = ()
     cache: Path | None = None
     origin: Mapping[str, Json] = field(default_factory=dict)
+    store: Path | None = None
 
     def __post_init__(self) -> None:
         minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))
@@ -251,8 +252,17 @@ class Run:
         if not isinstance(lowest, float) or lowest != lowest or loss < lowest:
             kept = {"loss": float(loss), "epoch": len(self.history)}
             write_checkpoint(self.folder / BEST, write_best or write, kept)
-        state = {"facts": self._facts, "pinned": self._pinned, "history": self.history}
-        write_checkpoint(self.folder / CHECKPOINT, write, state)
+        write_checkpoint(self.folder / CHECKPOINT, write, self._state())
+        self.interrupts.release()
+
+    def save_midway(self, write: Write) -> None:
+        """Saves a checkpoint to resume from within an epoch, for epochs that take long.
+
+        What `write` writes must tell how far the epoch is.
+        """
+        self.interrupts.hold()
+        self.begin()
+        write_checkpoint(self.folder / CHECKPOINT, write, self._state())
         self.interrupts.release()
 
     def restore(self, read: Callable[[Path], object]) -> int:
@@ -274,6 +284,9 @@ class Run:
         """The run's facts for the card."""
         epochs: dict[str, Json] = {"epochs": len(self.history)} if self.history else {}
         return {"data": self.data_name, **epochs, "seed": self.seed}
+
+    def _state(self) -> dict[str, object]:
+        return {"facts": self._facts, "pinned": self._pinned, "history": self.history}
 
     def _progress_bar(self) -> ProgressBar:
         if self._bar is None:

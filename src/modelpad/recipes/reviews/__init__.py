@@ -1,0 +1,59 @@
+"""The reviews recipe: its definition and options.
+
+`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; what it shares
+with other recipes for text is in `recipes/text`. This module imports none of them, so that
+`--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelpad.training.options import option
+from modelpad.training.recipe import Recipe
+
+Switch = Literal["auto", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewsOptions:
+    """The options of `modelpad train reviews` beyond those of every recipe."""
+
+    from_: str = option(
+        "writer",
+        "the language model to start from: a model's name, the path of a bundle or of a run;"
+        " none starts from scratch",
+        metavar="NAME_OR_PATH",
+    )
+    text_column: str | None = option(
+        None, "the table's column of texts (default: text)", metavar="NAME"
+    )
+    label_column: str | None = option(
+        None, "the table's column of classes (default: label or class)", metavar="NAME"
+    )
+    adapt: int | None = option(
+        None,
+        "passes of the language model over the texts before the classes are learnt"
+        " (default: 1 if it was trained on other texts, else 0)",
+        metavar="N",
+    )
+    quantize: Switch = option(
+        "auto", "auto stores int8 weights if validation accuracy falls by less than 0.5 points"
+    )
+
+
+RECIPE = Recipe(
+    name="reviews",
+    summary="a classifier of texts, such as film reviews",
+    extra="train",
+    data_sets=("imdb", "a folder with one sub-folder of .txt files per class", "a table"),
+    options=ReviewsOptions,
+    train="modelpad.recipes.reviews.recipe:train",
+    examples=(
+        "modelpad train reviews",
+        "modelpad train reviews tickets.csv --text-column body --label-column team --name tickets",
+        "modelpad train reviews ./mail --from runs/writer-mingru --name mail",
+        "modelpad train reviews --resume",
+    ),
+)

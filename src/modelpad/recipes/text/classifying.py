@@ -1,0 +1,257 @@
+"""Trains a classifier of texts from an encoder that already models language.
+
+Howard & Ruder 2018: the layers are unfrozen one after the other, lower ones learn more slowly, and
+each stage has one cycle of the learning rate. It depends on torch and NumPy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from modelpad.recipes.text.device import Device
+from modelpad.recipes.text.language import CLIP, STAGE, STATE, WEIGHTS, Keeper, Recent, Report
+from modelpad.recipes.text.network import AWD, Classifier
+from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
+from modelpad.recipes.text.tokens import START, Corpus, Numbers
+from modelpad.training.seeding import derive_seed
+
+CLASSES = "classes"  # the stage, in checkpoints
+SLOWER = 2.6  # each layer learns that much more slowly than the one above it
+POOLED = 50  # batches are drawn from so many batches' texts, sorted by length
+AVERAGED, HORIZON = 0.998, 20  # at least a 20th of the steps at full depth are averaged
+HEAD_DROPOUT = 0.2
+READ_AT_ONCE = 64  # texts
+
+Labels = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierPlan:
+    """How a classifier is trained: `batch` texts at a time, the last `longest` tokens of each.
+
+    `frozen` epochs come first, in which one more block is unfrozen each time, starting with none.
+    """
+
+    epochs: int
+    frozen: int = 2
+    batch: int = 32
+    longest: int = 1024
+    rate: float = 2e-3
+    dropout: float = 1.0
+    decay: float = 0.05
+    smoothing: float = 0.05
+    seed: int = 0
+    keep_every: int = 200
+
+
+class ClassifierTrainer:
+    """A classifier in training; a checkpoint within an epoch resumes exactly.
+
+    `average` is the moving average of the weights, which is what is kept in the end.
+    """
+
+    def __init__(
+        self,
+        net: Classifier,
+        corpus: Corpus,
+        labels: Labels,
+        plan: ClassifierPlan,
+        device: Device,
+    ) -> None:
+        self.net, self.corpus, self.labels, self.plan, self.device = (
+            net.to(device.name),
+            corpus,
+            labels,
+            plan,
+            device,
+        )
+        self.steps = -(-len(labels) // plan.batch)
+        deep = self.steps * max(1, plan.epochs - plan.frozen)
+        share = min(AVERAGED, max(0.0, 1 - HORIZON / deep))
+        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(share))
+        self.done, self.epoch = 0, 0
+        self.rate = 0.0
+        self.optimizer = make_optimizer(rank_layers(net, plan.rate), plan.decay)
+
+    def train_epoch(self, epoch: int, report: Report, keeper: Keeper | None = None) -> float:
+        """Trains on all texts once, or on what is left of them; the mean loss of the last steps."""
+        if self.done == 0:
+            self.epoch = epoch
+        recent = Recent()
+        self.net.train()
+        freeze(self.net, self._trainable_blocks())
+        batches = order_batches(self.corpus, self.plan, derive_seed(self.plan.seed, epoch))
+        for chosen in batches[self.done :]:
+            recent.add(self._step(chosen))
+            self.done += 1
+            if self.done % 5 == 0 or self.done == self.steps:
+                report(self.done, self.steps, recent.mean())
+            if keeper and self.done % self.plan.keep_every == 0 and self.done < self.steps:
+                keeper.save_midway(self.write)
+        self.done = 0
+        return recent.mean()
+
+    @property
+    def averaged(self) -> Classifier:
+        """The network with the averaged weights."""
+        net = self.average.module
+        assert isinstance(net, Classifier)
+        return net
+
+    def write(self, folder: Path) -> None:
+        """Writes all that a training needs to go on."""
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "done": self.done,
+            "epoch": self.epoch,
+        }
+        torch.save(state, folder / STATE)
+        (folder / STAGE).write_text(CLASSES, "utf-8")
+
+    def read(self, folder: Path) -> None:
+        """Reads what `write` wrote."""
+        state = torch.load(folder / STATE, map_location=self.device.name, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.done, self.epoch = state["done"], state["epoch"]
+
+    def write_best(self, folder: Path) -> None:
+        """Writes the averaged weights."""
+        torch.save(self.average.module.state_dict(), folder / WEIGHTS)
+
+    def read_best(self, folder: Path) -> None:
+        """Puts the averaged weights into the network."""
+        weights = torch.load(folder / WEIGHTS, map_location=self.device.name, weights_only=True)
+        self.net.load_state_dict(weights)
+
+    def _trainable_blocks(self) -> int:
+        """How many of the upper blocks learn in this epoch; all, and the embedding, at the end."""
+        blocks = self.net.encoder.shape.blocks
+        return self.epoch if self.epoch < self.plan.frozen else blocks + 1
+
+    def _share(self) -> float:
+        """The share of the peak rate: a cycle for each frozen epoch, and one for all others."""
+        plan = self.plan
+        if self.epoch < plan.frozen:
+            return one_cycle(self.done, self.steps)
+        done = (self.epoch - plan.frozen) * self.steps + self.done
+        return one_cycle(done, (plan.epochs - plan.frozen) * self.steps)
+
+    def _step(self, chosen: Labels) -> Tensor:
+        plan = self.plan
+        torch.manual_seed(derive_seed(plan.seed, self.epoch, self.done))
+        self.rate = self._share() * plan.rate
+        set_rates(self.optimizer, self._share())
+        texts = [self.corpus.text(index) for index in chosen.tolist()]
+        tokens, lengths = pad([cut(text, plan.longest) for text in texts])
+        labels = torch.from_numpy(self.labels[chosen]).to(self.device.name)
+        with self.device.products():
+            logits = self.net(
+                tokens.to(self.device.name),
+                lengths.to(self.device.name),
+                AWD.scaled(plan.dropout),
+                HEAD_DROPOUT,
+            )
+        loss = cross_entropy(logits, labels, label_smoothing=plan.smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        self.optimizer.step()
+        self.average.update_parameters(self.net)
+        return loss.detach()
+
+
+def rank_layers(net: Classifier, rate: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """Groups of parameters with their rates, from the head down to the embedding."""
+    yield rate, [*net.first.parameters(), *net.second.parameters()]
+    encoder, depth = net.encoder, 0
+    for depth, block in enumerate(reversed(encoder.layers.blocks)):
+        above = list(encoder.norm.parameters()) if depth == 0 else []
+        yield rate / SLOWER**depth, [*above, *block.parameters()]
+    enter = getattr(encoder.layers, "enter", None)
+    lowest = [] if enter is None else list(enter.parameters())
+    yield rate / SLOWER ** (depth + 1), [*encoder.embedding.parameters(), *lowest]
+
+
+def freeze(net: Classifier, trainable: int) -> None:
+    """Lets only the head and the `trainable` upper blocks learn; with more, everything."""
+    blocks = net.encoder.layers.blocks
+    net.encoder.requires_grad_(trainable > len(blocks))
+    if trainable:
+        net.encoder.norm.requires_grad_(True)
+    for block in list(blocks)[max(0, len(blocks) - trainable) :]:
+        block.requires_grad_(True)
+
+
+def order_batches(corpus: Corpus, plan: ClassifierPlan, seed: int) -> list[Labels]:
+    """All texts in batches of similar lengths, in a random order."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(corpus))
+    lengths = np.minimum(corpus.lengths, plan.longest)
+    pooled = plan.batch * POOLED
+    batches: list[Labels] = []
+    for start in range(0, len(order), pooled):
+        part = order[start : start + pooled]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[at : at + plan.batch] for at in range(0, len(part), plan.batch)]
+    return [batches[index] for index in rng.permutation(len(batches)).tolist()]
+
+
+def cut(text: Numbers, longest: int) -> Numbers:
+    """The start token and the last tokens of a text: a verdict is rather at its end."""
+    if len(text) <= longest:
+        return text
+    return np.concatenate([text[:1], text[1 - longest :]])
+
+
+def pad(texts: list[Numbers]) -> tuple[Tensor, Tensor]:
+    """Tokens int64 (T, B), padded on the right, and lengths int64 (B,)."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    tokens = np.full((int(lengths.max()), len(texts)), START, np.int64)
+    for place, text in enumerate(texts):
+        tokens[: len(text), place] = text
+    return torch.from_numpy(tokens), torch.from_numpy(lengths)
+
+
+@torch.no_grad()
+def predict(net: Classifier, corpus: Corpus, device: Device) -> Logits:
+    """Logits (N, C) of whole texts, however long."""
+    net.eval().to(device.name)
+    order = np.argsort(corpus.lengths, kind="stable")
+    found: Logits = np.empty((len(corpus), net.second.out_features), np.float32)
+    for start in range(0, len(order), READ_AT_ONCE):
+        chosen = order[start : start + READ_AT_ONCE]
+        tokens, lengths = pad([corpus.text(index) for index in chosen.tolist()])
+        with device.products():
+            logits = net(tokens.to(device.name), lengths.to(device.name))
+        found[chosen] = logits.float().cpu().numpy()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The mean log loss and the accuracy on labelled texts."""
+
+    loss: float
+    accuracy: float
+
+
+def measure_classes(net: Classifier, corpus: Corpus, labels: Labels, device: Device) -> Judged:
+    """How well labelled texts are classified."""
+    logits = torch.from_numpy(predict(net, corpus, device))
+    right = torch.from_numpy(labels)
+    loss = float(cross_entropy(logits, right))
+    return Judged(loss, float((logits.argmax(dim=1) == right).float().mean()))

@@ -1,0 +1,41 @@
+"""Where and how precisely the recipes for text compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device, and the type that matrix products are computed in."""
+
+    name: str
+    dtype: torch.dtype
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """Computes matrix products inside the block in the device's type."""
+        with torch.autocast(self.name, self.dtype, enabled=self.dtype != torch.float32):
+            yield
+
+    @property
+    def is_accelerator(self) -> bool:
+        """Whether it is no CPU."""
+        return self.name != "cpu"
+
+
+def choose_device() -> Device:
+    """The GPU if PyTorch has one, else the CPU; in bfloat16 where that is computed in hardware."""
+    if torch.cuda.is_available():
+        return Device("cuda", torch.bfloat16)
+    return Device("cpu", torch.bfloat16 if has_bfloat16() else torch.float32)
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16; without, it is far slower than float32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

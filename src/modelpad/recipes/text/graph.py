@@ -1,0 +1,244 @@
+"""The networks as ONNX graphs that read texts piece by piece and carry explicit states.
+
+Inputs are `tokens` int64 (B, T), padded on the right; `lengths` int64 (B,), which may be 0: then a
+state stays exactly as it is; the states; and for a language model `positions` int64 (R,), the rows
+of the (B * T) hidden vectors that logits are wanted for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from modelpad.recipes.text.graph_builder import Array, Floats, GraphBuilder, Precision
+from modelpad.recipes.text.network import (
+    Classifier,
+    Encoder,
+    LanguageModel,
+    LstmLayers,
+)
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+TOKENS, LENGTHS, POSITIONS = "tokens", "lengths", "positions"
+LOGITS, SCORES = "logits", "probabilities"
+EPSILON = 1e-5
+INT32 = 6  # of ONNX
+GATES = (0, 3, 1, 2)  # ONNX has input, output, forget, cell; PyTorch input, forget, cell, output
+
+
+def export_language(net: LanguageModel, precision: Precision = "float32") -> ModelProto:
+    """The graph of a language model: logits float32 (R, V) of the next tokens."""
+    build = GraphBuilder(precision)
+    weights = read_parameters(net)
+    reader = _Reader(build, net.encoder, weights, "encoder.")
+    values = reader.read_states()
+    positions = build.input(POSITIONS, "int64", "rows")
+    width = net.encoder.shape.width
+    rows = build("Transpose", values, perm=[1, 0, 2])
+    flat = build("Reshape", rows, int64s(-1, width))
+    chosen = build("Gather", flat, positions, axis=0)
+    hidden = reader.normalise(chosen, "norm.weight")
+    left = build.linear(hidden, "leave.weight", weights["leave.weight"])
+    name = "encoder.embedding.weight"
+    bias = build.constant(weights["bias"], "bias")
+    logits = build("Add", build.tied(left, name, weights[name]), bias)
+    build.output(logits, LOGITS, "float32", "rows", net.encoder.shape.vocabulary)
+    reader.finish()
+    return build.build()
+
+
+def export_classifier(
+    net: Classifier, temperature: float = 1.0, precision: Precision = "float32"
+) -> ModelProto:
+    """The graph of a classifier: probabilities float32 (B, C) of all that was read so far.
+
+    Beside the encoder's states it carries the last, largest and summed hidden vectors, and how many
+    there were.
+    """
+    build = GraphBuilder(precision)
+    weights = read_parameters(net)
+    reader = _Reader(build, net.encoder, weights, "encoder.")
+    hidden = reader.normalise(reader.read_states(), "norm.weight")
+    width = net.encoder.shape.width
+    last = reader.state(width)
+    last = reader.after(last, reader.keep_last(last, hidden))
+    inside = build("Where", reader.valid, hidden, np.zeros(1, np.float32))
+    largest = reader.state(width)
+    peak = build("ReduceMax", inside, int64s(0), keepdims=0)
+    largest = reader.after(largest, build("Max", largest, peak))
+    total = reader.state(width)
+    added = build("ReduceSum", inside, int64s(0), keepdims=0)
+    total = reader.after(total, build("Add", total, added))
+    count = reader.state(1)
+    read = build("Unsqueeze", build("Cast", LENGTHS, to=1), int64s(1))
+    count = reader.after(count, build("Add", count, read))
+    mean = build("Div", total, build("Max", count, np.ones(1, np.float32)))
+    pooled = build("Concat", last, largest, mean, axis=1)
+    inner = build.linear(pooled, "first.weight", weights["first.weight"], weights["first.bias"])
+    inner = build("Relu", inner)
+    logits = build.linear(inner, "second.weight", weights["second.weight"], weights["second.bias"])
+    scaled = build("Div", logits, np.full(1, temperature, np.float32))
+    scores = build("Softmax", scaled, axis=-1)
+    build.output(scores, SCORES, "float32", "batch", net.second.out_features)
+    reader.finish()
+    return build.build()
+
+
+def read_parameters(net: nn.Module) -> dict[str, Floats]:
+    """All weights by name, as float32 arrays."""
+    return {name: value.detach().float().cpu().numpy() for name, value in net.state_dict().items()}
+
+
+def int64s(*values: int) -> Array:
+    """A constant of int64."""
+    return np.array(values, np.int64)
+
+
+class _Reader:
+    """Adds an encoder to a graph, with its states."""
+
+    def __init__(
+        self, build: GraphBuilder, encoder: Encoder, weights: dict[str, Floats], prefix: str
+    ) -> None:
+        self.build, self.encoder, self.weights, self.prefix = build, encoder, weights, prefix
+        self._states: list[tuple[str, str, int]] = []
+        tokens = build.input(TOKENS, "int64", "batch", "time")
+        lengths = build.input(LENGTHS, "int64", "batch")
+        self.tokens = build("Transpose", tokens, perm=[1, 0])
+        shape = build("Shape", self.tokens)
+        steps, count = build.several("Split", 2, shape, num_outputs=2)
+        zero, one = np.array(0, np.int64), np.array(1, np.int64)
+        self.batch = count
+        steps = build("Range", zero, build("Squeeze", steps), one)
+        rows = build("Range", zero, build("Squeeze", count), one)
+        inside = build("Less", build("Unsqueeze", steps, int64s(1)), lengths)
+        self.valid = build("Unsqueeze", inside, int64s(2))
+        # Where each text's last valid value is, if one more is put in front of all.
+        self.places = build("Add", build("Mul", lengths, count), rows)
+
+    def state(self, size: int) -> str:
+        """Declares the next state (B, size), float32."""
+        name = f"state_{len(self._states)}"
+        self._states.append((size, ""))
+        return self.build.input(name, "float32", "batch", size)
+
+    def after(self, state: str, value: str) -> str:
+        """Says what a state becomes; returns that."""
+        number = int(state.removeprefix("state_"))
+        self._states[number] = (self._states[number][0], value)
+        return value
+
+    def finish(self) -> None:
+        """Declares the states' outputs, after those of the model."""
+        for number, (size, value) in enumerate(self._states):
+            self.build.output(value, f"next_state_{number}", "float32", "batch", size)
+
+    def read_states(self) -> str:
+        """The values (T, B, D) of all tokens, before the last normalisation."""
+        build, shape = self.build, self.encoder.shape
+        name = f"{self.prefix}embedding.weight"
+        embedded = build.embed(self.tokens, name, self.weights[name])
+        values = build("Mul", embedded, np.full(1, shape.embedding**0.5, np.float32))
+        if isinstance(self.encoder.layers, LstmLayers):
+            for number in range(shape.blocks):
+                values = self._read_lstm(number, values)
+            return values
+        enter = f"{self.prefix}layers.enter.weight"
+        values = build.linear(values, enter, self.weights[enter])
+        for number in range(shape.blocks):
+            values = self._read_gated(number, values)
+        return values
+
+    def normalise(self, values: str, name: str) -> str:
+        """Layer normalisation with a weight of the encoder."""
+        name = f"{self.prefix}{name}"
+        scale = self.build.constant(self.weights[name], name)
+        return self.build("LayerNormalization", values, scale, axis=-1, epsilon=EPSILON)
+
+    def keep_last(self, before: str, values: str) -> str:
+        """The last valid ones of values (T, B, D), or those `before` (B, D) where there is none."""
+        return self._pick_last(self._lead(before, values))
+
+    def _lead(self, before: str, values: str) -> str:
+        """Values (T + 1, B, D) with those before the first in front."""
+        return self.build("Concat", self.build("Unsqueeze", before, int64s(0)), values, axis=0)
+
+    def _pick_last(self, led: str) -> str:
+        width = self.encoder.shape.width
+        flat = self.build("Reshape", led, int64s(-1, width))
+        return self.build("Gather", flat, self.places, axis=0)
+
+    def _read_gated(self, number: int, values: str) -> str:
+        """See `GatedBlock.forward`."""
+        build, width = self.build, self.encoder.shape.width
+        name = f"layers.blocks.{number}."
+        weights = {
+            key: self.weights[f"{self.prefix}{name}{key}"]
+            for key in ("mix", "gates.weight", "gates.bias", "merge.weight")
+        }
+        hidden, last = self.state(width), self.state(width)
+        normal = self.normalise(values, f"{name}norm.weight")
+        led = self._lead(last, normal)
+        self.after(last, self._pick_last(led))
+        before = build("Slice", led, int64s(0), int64s(-1), int64s(0))
+        mix = build.constant(weights["mix"], f"{self.prefix}{name}mix")
+        mixed = build("Add", normal, build("Mul", mix, build("Sub", before, normal)))
+        bias = build.constant(weights["gates.bias"], f"{self.prefix}{name}gates.bias")
+        gates = build.linear(mixed, f"{self.prefix}{name}gates.weight", weights["gates.weight"])
+        new, forget, output = build.several(
+            "Split", 3, build("Add", gates, bias), axis=-1, num_outputs=3
+        )
+        forget = build("Sigmoid", forget)
+        drive = build("Mul", new, build("Sub", np.ones(1, np.float32), forget))
+        decay = build("Where", self.valid, forget, np.ones(1, np.float32))
+        drive = build("Where", self.valid, drive, np.zeros(1, np.float32))
+        states, final = build.recur(decay, drive, hidden)
+        self.after(hidden, final)
+        silu = build("Mul", output, build("Sigmoid", output))
+        merge = f"{self.prefix}{name}merge.weight"
+        merged = build.linear(build("Mul", states, silu), merge, weights["merge.weight"])
+        return build("Add", values, merged)
+
+    def _read_lstm(self, number: int, values: str) -> str:
+        """One LSTM; where a text has no token in this piece, its states stay as they are."""
+        build, width = self.build, self.encoder.shape.width
+        name = f"{self.prefix}layers.blocks.{number}."
+        into, recurrent = (
+            build.stored(f"{name}{key}_l0", reorder(self.weights[f"{name}{key}_l0"]))
+            for key in ("weight_ih", "weight_hh")
+        )
+        biases = [reorder(self.weights[f"{name}{key}_l0"]) for key in ("bias_ih", "bias_hh")]
+        bias = build.constant(np.concatenate(biases)[None], f"{name}bias")
+        states = [self.state(width), self.state(width)]
+        outputs = build.several(
+            "LSTM",
+            3,
+            values,
+            build("Unsqueeze", into, int64s(0)),
+            build("Unsqueeze", recurrent, int64s(0)),
+            bias,
+            build("Cast", LENGTHS, to=INT32),
+            *(build("Unsqueeze", state, int64s(0)) for state in states),
+            hidden_size=width,
+        )
+        some = build("Unsqueeze", build("Greater", LENGTHS, int64s(0)), int64s(1))
+        for state, final in zip(states, outputs[1:], strict=True):
+            last = build("Squeeze", final, int64s(0))
+            self.after(state, build("Where", some, last, state))
+        return build("Squeeze", outputs[0], int64s(1))
+
+
+def reorder(weight: Floats) -> Floats:
+    """The gates of an LSTM's weights (4 D, ...) in the order of ONNX."""
+    parts = np.split(weight, 4)
+    return np.concatenate([parts[gate] for gate in GATES])
+
+
+def restore(weight: Floats) -> Floats:
+    """The inverse of `reorder`."""
+    parts = np.split(weight, 4)
+    return np.concatenate([parts[GATES.index(gate)] for gate in range(4)])

@@ -1,0 +1,205 @@
+"""Builds ONNX graphs node by node, with weights in float32 or in 8 bits.
+
+It knows nothing of networks. Weights keep the names that they have in PyTorch, so that they can be
+read back (`read_weights`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpad.convert.graph import load_onnx
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Precision = Literal["float32", "int8"]
+Floats = NDArray[np.float32]
+Array = NDArray[Any]
+
+OPSET, MICROSOFT = 20, "com.microsoft"
+IR_VERSION = 10
+BLOCK = 64  # weights of a row that share a scale
+ZERO = 128  # stands for 0 in 8 bits without a sign
+CODES, SCALES = ".codes", ".scales"  # what is appended to the names of weights in 8 bits
+SMALL = 1 << 12  # weights; smaller matrices stay float32
+FAST_INT8 = 4  # MatMulNBits quantizes activations, too, each row by itself
+
+
+class GraphBuilder:
+    """A graph in the making. Calls add nodes and return the names of what they compute."""
+
+    def __init__(self, precision: Precision = "float32") -> None:
+        self.precision = precision
+        self._onnx = load_onnx()
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Array] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def input(self, name: str, dtype: str, *sides: int | str) -> str:
+        """Declares an input."""
+        self._inputs.append(self._describe(name, dtype, sides))
+        return name
+
+    def output(self, value: str, name: str, dtype: str, *sides: int | str) -> None:
+        """Declares an output and gives it a value."""
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        self._outputs.append(self._describe(name, dtype, sides))
+
+    def __call__(self, operator: str, *inputs: str | Array, **attributes: Any) -> str:
+        """Adds a node with one output."""
+        return self.several(operator, 1, *inputs, **attributes)[0]
+
+    def several(
+        self, operator: str, count: int, *inputs: str | Array, domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """Adds a node with several outputs."""
+        number = len(self._nodes)
+        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        outputs = [f"{operator}_{number}_{index}" for index in range(count)]
+        node = self._onnx.helper.make_node(operator, names, outputs, domain=domain, **attributes)
+        self._nodes.append(node)
+        return outputs
+
+    def constant(self, value: Array, name: str = "") -> str:
+        """Adds a constant; equal unnamed ones are added once."""
+        name = name or f"{value.dtype}_{list(value.shape)}_{value.tobytes().hex()[:64]}"
+        self._constants.setdefault(name, value)
+        return name
+
+    def linear(self, value: str, name: str, weight: Floats, bias: Floats | None = None) -> str:
+        """value @ weight.T + bias, with `weight` (out, in) stored in the builder's precision."""
+        if self._is_small(weight):
+            transposed = self.constant(np.ascontiguousarray(weight.T), f"{name}.T")
+            product = self("MatMul", value, transposed)
+        else:
+            codes, scales = self._quantized(name, weight)
+            product = self(
+                "MatMulNBits",
+                value,
+                codes,
+                scales,
+                domain=MICROSOFT,
+                K=weight.shape[1],
+                N=weight.shape[0],
+                bits=8,
+                block_size=BLOCK,
+                accuracy_level=FAST_INT8,
+            )
+        return product if bias is None else self("Add", product, bias)
+
+    def tied(self, value: str, name: str, weight: Floats) -> str:
+        """value (R, E) @ weight.T, with a `weight` (V, E) that `embed` uses too."""
+        if self._is_small(weight):
+            return self("Gemm", value, self.constant(weight, name), transB=1)
+        return self.linear(value, name, weight)
+
+    def embed(self, tokens: str, name: str, weight: Floats) -> str:
+        """Rows of `weight` (V, E), float32 (..., E), for tokens (T, B)."""
+        if self._is_small(weight):
+            return self("Gather", self.constant(weight, name), tokens, axis=0)
+        codes, scales = self._quantized(name, weight)
+        blocks = weight.shape[1] // BLOCK
+        shape = np.array([-1, blocks], np.int64)
+        scale = self("Gather", self("Reshape", scales, shape), tokens, axis=0)
+        chosen = self("Cast", self("Gather", codes, tokens, axis=0), to=1)
+        centred = self("Sub", chosen, np.float32(ZERO).reshape(1))
+        wide = self("Mul", centred, self("Unsqueeze", scale, np.array([-1], np.int64)))
+        return self("Reshape", wide, np.array([0, 0, weight.shape[1]], np.int64))
+
+    def stored(self, name: str, weight: Floats) -> str:
+        """A weight for other operators, such as LSTM: computed once, when the graph is loaded."""
+        if self._is_small(weight):
+            return self.constant(weight, name)
+        codes, scales = quantize_rows(weight.reshape(-1, weight.shape[-1]), weight.shape[-1])
+        signed = (codes.astype(np.int16) - ZERO).astype(np.int8).reshape(weight.shape)
+        scale = scales.reshape(*weight.shape[:-1], 1)
+        wide = self("Cast", self.constant(signed, name + CODES), to=1)
+        return self("Mul", wide, self.constant(scale, name + SCALES))
+
+    def recur(self, decay: str, drive: str, initial: str) -> tuple[str, str]:
+        """All states (T, B, D) of a linear recurrence, and the last one (B, D)."""
+        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
+        free = ["batch", "width"]
+        body = helper.make_graph(
+            [
+                helper.make_node("Mul", ["factor", "before"], ["kept"]),
+                helper.make_node("Add", ["kept", "added"], ["after"]),
+                helper.make_node("Identity", ["after"], ["shown"]),
+            ],
+            "step",
+            [
+                helper.make_tensor_value_info(name, kind, free)
+                for name in ("before", "factor", "added")
+            ],
+            [helper.make_tensor_value_info(name, kind, free) for name in ("after", "shown")],
+        )
+        last, states = self.several("Scan", 2, initial, decay, drive, body=body, num_scan_inputs=2)
+        return states, last
+
+    def build(self) -> ModelProto:
+        """The graph."""
+        helper, numpy_helper = self._onnx.helper, self._onnx.numpy_helper
+        constants = [numpy_helper.from_array(each, name) for name, each in self._constants.items()]
+        graph = helper.make_graph(self._nodes, "model", self._inputs, self._outputs, constants)
+        domains = {"": OPSET} | ({MICROSOFT: 1} if self._uses_microsoft() else {})
+        opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+        model: ModelProto = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="modelpad"
+        )
+        return model
+
+    def _uses_microsoft(self) -> bool:
+        return any(node.domain == MICROSOFT for node in self._nodes)
+
+    def _is_small(self, weight: Floats) -> bool:
+        return self.precision == "float32" or weight.size < SMALL or weight.shape[-1] % BLOCK > 0
+
+    def _quantized(self, name: str, weight: Floats) -> tuple[str, str]:
+        codes, scales = quantize_rows(weight, BLOCK)
+        return self.constant(codes, name + CODES), self.constant(scales, name + SCALES)
+
+    def _describe(self, name: str, dtype: str, sides: Sequence[int | str]) -> Any:
+        helper = self._onnx.helper
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return helper.make_tensor_value_info(name, kind, list(sides))
+
+
+def quantize_rows(weight: Floats, block: int) -> tuple[NDArray[np.uint8], Floats]:
+    """A matrix (N, K) in 8 bits: codes (N, K / block, block), and scales float32, flat.
+
+    A weight is (code - 128) * scale.
+    """
+    rows, columns = weight.shape
+    blocks = weight.reshape(rows, columns // block, block)
+    scales = np.abs(blocks).max(axis=-1, keepdims=True) / 127
+    scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
+    codes = (np.rint(blocks / scales) + ZERO).astype(np.uint8)
+    return codes, scales.reshape(-1)
+
+
+def read_weights(constants: Mapping[str, Array]) -> dict[str, Floats]:
+    """The weights of a graph by the names that the network has for them, as float32.
+
+    `constants` are the graph's initializers. Weights that `linear` transposed are turned back.
+    """
+    found: dict[str, Floats] = {}
+    for name, value in constants.items():
+        if name.endswith(CODES):
+            base = name.removesuffix(CODES)
+            scales = constants[base + SCALES]
+            if value.dtype == np.int8:
+                found[base] = value.astype(np.float32) * scales
+            else:
+                wide = (value.astype(np.float32) - ZERO) * scales.reshape(*value.shape[:2], 1)
+                found[base] = wide.reshape(len(value), -1)
+        elif name.endswith(".T"):
+            found[name.removesuffix(".T")] = np.ascontiguousarray(value.T)
+        elif not name.endswith(SCALES) and value.dtype == np.float32:
+            found[name] = value
+    return found

@@ -1,0 +1,224 @@
+"""The networks of the recipes for text: their recurrence, their loss, and their graphs."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from modelpad.bundle import SequenceModel
+from modelpad.convert.sequences import GraphReader, Tokens
+from modelpad.recipes.text.graph import export_classifier, export_language, reorder, restore
+from modelpad.recipes.text.graph_builder import Precision, quantize_rows, read_weights
+from modelpad.recipes.text.network import ArchitectureName, Classifier, LanguageModel, Shape
+from modelpad.recipes.text.recurrence import recur, solve_chunked, solve_stepwise
+from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy, spread_chances
+from modelpad.recipes.text.source import ClassifierSource, LanguageSource
+
+ARCHITECTURES: tuple[ArchitectureName, ...] = ("mingru", "lstm")
+PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
+LARGEST = {"float32": 1e-4, "int8": 0.08}  # difference, relative to the largest output
+
+
+def small(arch: ArchitectureName) -> Shape:
+    return Shape(arch, vocabulary=90, embedding=64, width=64, blocks=2)
+
+
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+def read_all(source: LanguageSource | ClassifierSource, pieces: list[list[Tokens]]) -> list[Tokens]:
+    """The graph's output after each piece; `pieces` has one list per step, one entry per text."""
+    session = open_session(source.export().SerializeToString())
+    reader = GraphReader.start(session, source.sequence, len(pieces[0]))
+    return [reader.read(step) for step in pieces]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 16, 37])
+def test_the_recurrence_in_chunks_equals_the_one_step_by_step(steps: int) -> None:
+    torch.manual_seed(steps)
+    decay, drive, initial = torch.rand(steps, 2, 3), torch.randn(steps, 2, 3), torch.randn(2, 3)
+    one, other = (solve(decay, drive, initial) for solve in (solve_stepwise, solve_chunked))
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_gradient_of_the_recurrence_is_that_of_its_definition() -> None:
+    torch.manual_seed(0)
+    inputs = [torch.rand(9, 2, 3), torch.randn(9, 2, 3), torch.randn(2, 3)]
+    for each in inputs:
+        each.requires_grad_()
+    decay, drive, initial = inputs
+
+    def define() -> torch.Tensor:
+        states, state = [], initial
+        for factor, added in zip(decay, drive, strict=True):
+            state = factor * state + added
+            states.append(state)
+        return torch.stack(states)
+
+    weights = torch.randn(9, 2, 3)
+    found = torch.autograd.grad((recur(*inputs) * weights).sum(), inputs)
+    expected = torch.autograd.grad((define() * weights).sum(), inputs)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_fused_loss_and_its_gradients_are_those_of_cross_entropy() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(700, 8), torch.randn(50, 8)
+    bias, targets = torch.randn(50), torch.randint(0, 50, (700,))
+    inputs = [each.requires_grad_() for each in (hidden, weight, bias)]
+    fused = linear_cross_entropy(hidden, weight, bias, targets)
+    plain = torch.nn.functional.cross_entropy(hidden @ weight.T + bias, targets)
+    assert torch.allclose(fused, plain, atol=1e-5)
+    found, expected = (torch.autograd.grad(loss, inputs) for loss in (fused, plain))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_sampled_vocabulary_estimates_the_loss_without_bias() -> None:
+    torch.manual_seed(0)
+    hidden, weight, bias = 0.3 * torch.randn(40, 8), torch.randn(300, 8), torch.zeros(300)
+    targets = torch.randint(0, 300, (40,))
+    sampler = Sampler(torch.randint(0, 1000, (300,)), 150)
+    losses = []
+    for seed in range(200):
+        drawn = sampler.draw(targets, torch.Generator().manual_seed(seed))
+        assert drawn.tokens[drawn.places].equal(targets)
+        rows = weight[drawn.tokens], bias[drawn.tokens]
+        losses.append(linear_cross_entropy(hidden, *rows, drawn.places, drawn.correction).item())
+    full = torch.nn.functional.cross_entropy(hidden @ weight.T, targets).item()
+    assert abs(np.mean(losses) - full) < 0.02
+    plain = [
+        torch.nn.functional.cross_entropy(hidden @ weight[:150].T, targets % 150).item()
+        for _ in range(1)
+    ]
+    assert abs(plain[0] - full) > 0.3  # what leaving out the correction would give
+
+
+def test_chances_add_up_and_none_is_above_one() -> None:
+    chances = spread_chances(torch.tensor([1000.0, 500.0, 1.0, 1.0, 1.0, 1.0]), 3)
+    assert float(chances.sum()) == pytest.approx(3)
+    assert chances[:2].tolist() == [1, 1]
+    assert spread_chances(torch.ones(4), 9).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("arch", "precision"), [*product(ARCHITECTURES, PRECISIONS)])
+def test_the_graph_of_a_language_model_reads_pieces_as_the_network_reads_texts(
+    arch: ArchitectureName, precision: Precision
+) -> None:
+    torch.manual_seed(0)
+    source = LanguageSource(LanguageModel(small(arch)), "{}", precision)
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, 90, 12), rng.integers(0, 90, 7)]
+    sizes = [(5, 0), (0, 3), (1, 1), (6, 3)]
+    places, pieces = np.zeros(2, np.int64), []
+    for step in sizes:
+        pieces.append(
+            [text[at : at + size] for text, at, size in zip(texts, places, step, strict=True)]
+        )
+        places += step
+    outputs = read_all(source, pieces)
+    rows: list[list[Tokens]] = [[], []]
+    for output, (first, _) in zip(outputs, sizes, strict=True):
+        rows[0] += [*output[:first]]
+        rows[1] += [*output[first:]]
+    for text, found in zip(texts, rows, strict=True):
+        expected = source.run(text)
+        assert np.abs(np.stack(found) - expected).max() < LARGEST[precision] * expected.max()
+
+
+@pytest.mark.parametrize(("arch", "precision"), [*product(ARCHITECTURES, PRECISIONS)])
+def test_a_text_without_a_token_in_a_piece_keeps_its_state_exactly(
+    arch: ArchitectureName, precision: Precision
+) -> None:
+    torch.manual_seed(0)
+    classifier = ClassifierSource(Classifier(small(arch), 3), "{}", 1.5, precision)
+    for source in (LanguageSource(LanguageModel(small(arch)), "{}", precision), classifier):
+        session = open_session(source.export().SerializeToString())
+        reader = GraphReader.start(session, source.sequence, 2)
+        reader.read([np.array([3, 1, 4]), np.array([1, 5])])
+        before = {name: value.copy() for name, value in reader.states.items()}
+        reader.read([np.array([9, 2, 6, 5]), np.array([], np.int64)])
+        for name, value in before.items():
+            assert np.array_equal(value[1], reader.states[name][1]), name
+            assert not np.array_equal(value[0], reader.states[name][0]), name
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@settings(max_examples=10, deadline=None)
+@given(cuts=some.lists(some.integers(1, 19), max_size=4, unique=True))
+def test_a_classifier_judges_a_text_in_pieces_as_in_one(
+    arch: ArchitectureName, cuts: list[int]
+) -> None:
+    torch.manual_seed(0)
+    source = ClassifierSource(Classifier(small(arch), 3), "{}", 1.5)
+    text = np.random.default_rng(0).integers(0, 90, 20)
+    ends = [0, *sorted(cuts), 20]
+    pieces = [[text[start:end]] for start, end in pairwise(ends)]
+    assert np.allclose(read_all(source, pieces)[-1][0], source.run(text), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_other_texts_in_the_batch_change_nothing(precision: Precision) -> None:
+    torch.manual_seed(0)
+    source = LanguageSource(LanguageModel(small("mingru")), "{}", precision)
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, 90, 9) for _ in range(5)]
+    together = np.split(read_all(source, [texts])[0], 5)
+    for text, found in zip(texts, together, strict=True):
+        alone = read_all(source, [[text]])[0]
+        assert np.abs(alone - found).max() < 1e-5
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_weights_of_a_graph_can_be_read_back(arch: ArchitectureName) -> None:
+    import onnx
+
+    torch.manual_seed(0)
+    net = LanguageModel(small(arch))
+    graph = export_language(net, "float32").graph
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    weights = read_weights(constants)
+    for name, value in net.state_dict().items():
+        if "bias_" in name:  # both biases of an LSTM are stored as one
+            continue
+        found = restore(weights[name]) if "_l0" in name else weights[name]
+        assert np.array_equal(found, value.numpy()), name
+
+
+def test_weights_in_8_bits_are_close() -> None:
+    weight = np.random.default_rng(0).normal(0, 1, (10, 128)).astype(np.float32)
+    codes, scales = quantize_rows(weight, 64)
+    found = read_weights({"w.codes": codes, "w.scales": scales})["w"]
+    assert np.abs(found - weight).max() <= scales.max() / 2 + 1e-6
+    assert np.array_equal(restore(reorder(weight[:8])), weight[:8])
+
+
+def test_the_sequence_describes_the_graph() -> None:
+    for source in (
+        LanguageSource(LanguageModel(small("mingru")), "{}"),
+        ClassifierSource(Classifier(small("lstm"), 3), "{}"),
+    ):
+        graph = source.export().graph
+        sequence = SequenceModel.from_dict(source.sequence.to_dict())
+        assert {*sequence.input_names} == {each.name for each in graph.input}
+        assert sequence.output_names == [each.name for each in graph.output]
+
+
+def test_a_larger_temperature_makes_scores_more_even() -> None:
+    torch.manual_seed(0)
+    net = Classifier(small("mingru"), 3)
+    text = np.arange(9)
+    spread = [
+        float(np.ptp(read_all(ClassifierSource(net, "{}", each), [[text]])[0]))
+        for each in (0.1, 1.0, 10.0)
+    ]
+    assert spread == sorted(spread, reverse=True)
+    assert export_classifier(net).graph.output[0].name == "probabilities"
