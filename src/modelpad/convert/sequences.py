@@ -96,7 +96,7 @@ class GraphReader:
         found = self.session.run(self.sequence.output_names, self.feeds(pieces))
         names = [each.input for each in self.sequence.states]
         self.states = dict(zip(names, found[1:], strict=True))
-        output: Outputs = found[0]
+        output: Outputs = found[0].astype(np.float32, copy=False)
         return output
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from modelpad.bundle import SequenceModel
-from modelpad.convert.sequences import GraphReader, Tokens
+from modelpad.convert.sequences import GraphReader, Outputs, Tokens
 from modelpad.recipes.text.graph import export_classifier, export_language, reorder, restore
 from modelpad.recipes.text.graph_builder import Precision, quantize_rows, read_weights
 from modelpad.recipes.text.network import ArchitectureName, Classifier, LanguageModel, Shape
@@ -33,7 +33,9 @@ def open_session(content: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
-def read_all(source: LanguageSource | ClassifierSource, pieces: list[list[Tokens]]) -> list[Tokens]:
+def read_all(
+    source: LanguageSource | ClassifierSource, pieces: list[list[Tokens]]
+) -> list[Outputs]:
     """The graph's output after each piece; `pieces` has one list per step, one entry per text."""
     session = open_session(source.export().SerializeToString())
     reader = GraphReader.start(session, source.sequence, len(pieces[0]))

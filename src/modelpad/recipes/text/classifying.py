@@ -78,7 +78,8 @@ class ClassifierTrainer:
         self.steps = -(-len(labels) // plan.batch)
         deep = self.steps * max(1, plan.epochs - plan.frozen)
         share = min(AVERAGED, max(0.0, 1 - HORIZON / deep))
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(share))
+        average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(net, multi_avg_fn=average)
         self.done, self.epoch = 0, 0
         self.rate = 0.0
         self.optimizer = make_optimizer(rank_layers(net, plan.rate), plan.decay)
@@ -167,7 +168,7 @@ class ClassifierTrainer:
             )
         loss = cross_entropy(logits, labels, label_smoothing=plan.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
         self.average.update_parameters(self.net)

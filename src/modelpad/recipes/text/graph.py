@@ -105,7 +105,7 @@ class _Reader:
         self, build: GraphBuilder, encoder: Encoder, weights: dict[str, Floats], prefix: str
     ) -> None:
         self.build, self.encoder, self.weights, self.prefix = build, encoder, weights, prefix
-        self._states: list[tuple[str, str, int]] = []
+        self._states: list[tuple[int, str]] = []
         tokens = build.input(TOKENS, "int64", "batch", "time")
         lengths = build.input(LENGTHS, "int64", "batch")
         self.tokens = build("Transpose", tokens, perm=[1, 0])

@@ -144,7 +144,7 @@ class LstmLayers(nn.Module):
         for number, block in enumerate(self.blocks):
             if number:
                 values = drop_locked(values, drop.hidden, self.training)
-            weights = dict(block.named_parameters())
+            weights: dict[str, Tensor] = dict(block.named_parameters())
             recurrent = weights["weight_hh_l0"]
             weights["weight_hh_l0"] = functional.dropout(recurrent, drop.weights, self.training)
             hidden, cell = (each[None].contiguous() for each in states[2 * number : 2 * number + 2])

@@ -15,7 +15,7 @@ from modelpad.errors import BundleInvalid, UsageError
 from modelpad.foreign_json import Json, integer_at, text_at
 from modelpad.recipes.text.graph import restore
 from modelpad.recipes.text.graph_builder import Floats, read_weights
-from modelpad.recipes.text.network import LanguageModel, Shape
+from modelpad.recipes.text.network import ArchitectureName, LanguageModel, Shape
 from modelpad.store import resolve_bundle
 from modelpad.training.run import BUNDLE
 
@@ -86,10 +86,9 @@ def load_pretrained(reference: str, store: Path | None) -> Pretrained:
 
 def read_shape(facts: Mapping[str, Json]) -> Shape:
     """The shape that a manifest's facts describe."""
-    arch = text_at(facts, "arch")
-    assert arch == "mingru" or arch == "lstm"
+    name: ArchitectureName = "lstm" if text_at(facts, "arch") == "lstm" else "mingru"
     sizes = ("vocabulary", "embedding", "width", "blocks")
-    return Shape(arch, *(integer_at(facts, name) for name in sizes))
+    return Shape(name, *(integer_at(facts, size) for size in sizes))
 
 
 def read_graph(bundle: Bundle, shape: Shape) -> dict[str, Floats]:

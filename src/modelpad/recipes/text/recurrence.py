@@ -15,7 +15,9 @@ from torch import Tensor
 
 def recur(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
     """All states (T, B, D), float32, of `decay` and `drive` (T, B, D) from `initial` (B, D)."""
-    states: Tensor = _Recurrence.apply(decay.float(), drive.float(), initial.float())
+    states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        decay.float(), drive.float(), initial.float()
+    )
     return states
 
 

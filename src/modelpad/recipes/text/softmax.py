@@ -30,7 +30,9 @@ def linear_cross_entropy(
     `hidden` (N, E), `weight` (V, E), `bias` (V,), `targets` int64 (N,). `correction` (V,) is added
     to the logits of all tokens but a row's own target. Matrix products are computed in `dtype`.
     """
-    loss: Tensor = _FusedLoss.apply(hidden, weight, bias, targets, correction, dtype)
+    loss: Tensor = _FusedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, correction, dtype
+    )
     return loss
 
 

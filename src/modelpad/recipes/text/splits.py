@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.datasets import DataSet, LoadOptions, Split, TableOptions, Texts
+from modelpad.datasets import DataSet, LoadOptions, Split, TableOptions, Task, Texts
 from modelpad.errors import DataSetInvalid
 from modelpad.training.run import Run
 from modelpad.training.splits import hold_out, validation_share
@@ -152,7 +152,7 @@ def load_labelled(run: Run, text_column: str | None, label_column: str | None) -
     Raises DataSetInvalid when it does not hold texts with one class each.
     """
     targets = (label_column,) if label_column else ()
-    task = "classification" if label_column else None
+    task: Task | None = "classification" if label_column else None
     data = run.load_data(LoadOptions(table=TableOptions(text_column, targets, task)))
     texts = read_texts(data, data.train)
     if data.task != "classification":
