@@ -97,7 +97,7 @@ def test_film_reviews(data_root: Path) -> None:
     data = load_data("imdb", roots=[data_root])
     assert data.test is not None
     assert data.train.kind == TextInput()
-    assert data.count_classes(data.test) == {"neg": 12_500, "pos": 12_500}
+    assert data.count_classes(data.test) == {"negative": 12_500, "positive": 12_500}
 
 
 def test_a_column_of_groups(tmp_path: Path) -> None:

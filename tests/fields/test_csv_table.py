@@ -85,7 +85,7 @@ def test_columns_with_a_default_may_be_missing() -> None:
     signature = Signature((Number("age"), style, strength), (Score("risk"),))
     table = CsvTable.open("strength,age", signature)
     assert table.read(["0.25", "30"]) == {"strength": "0.25", "age": "30"}
-    with pytest.raises(InvalidInput, match="Missing columns: age"):
+    with pytest.raises(InvalidInput, match="Missing columns: 'age'"):
         CsvTable.open("style", signature)
 
 

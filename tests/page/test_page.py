@@ -121,7 +121,7 @@ FINDINGS: dict[str, Any] = {
     ],
     "pictures": [
         {
-            **{"title": "Worst mistakes", "file": "report/mistakes.png"},
+            **{"title": "Worst mistakes", "file": "samples/7.png"},
             **{"caption": f"{number}, predicted 7", "alt": f"{number}.jpg"},
         }
         for number in range(3)

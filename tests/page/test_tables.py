@@ -259,4 +259,4 @@ def test_no_card_blocks_the_page(page: Page, tables: Server, text: str) -> None:
     models["models"][0]["card"] = {"text": text}
     page.route("**/models", lambda route: route.fulfill(json=models))
     page.reload()
-    page.wait_for_selector("#card .markdown", timeout=5000, state="attached")
+    page.wait_for_selector("#card .markdown", timeout=20_000, state="attached")

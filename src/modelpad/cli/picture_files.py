@@ -103,7 +103,7 @@ def name_target(folder: Path, given: str, wanted: str | None, quality: int) -> T
 
 def paint_files(session: Session, args: argparse.Namespace, targets: Sequence[Target]) -> bool:
     """Writes a picture for each input, with progress on stderr. Returns whether some failed."""
-    from modelpad.cli.predict import read_values
+    from modelpad.cli.input_values import read_values
 
     failed, count, live = 0, len(targets), sys.stderr.isatty()
     for number, (given, target) in enumerate(zip(args.inputs, targets, strict=True), start=1):

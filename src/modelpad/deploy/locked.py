@@ -18,7 +18,7 @@ DIRECT = ("httptools", "msgspec", "numpy", "onnxruntime", "pillow", "python-mult
 EXTRAS = {
     "grpc": ("grpcio", "protobuf"),
     "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
-    "text": ("tokenizers",),
+    "text": ("tokenizers", "jinja2"),
 }
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==.*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)
 PARENT = re.compile(r"^ +#(?: via)? +(?:via )?([A-Za-z0-9._-]+)", re.MULTILINE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise, product
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +18,7 @@ from modelpad.recipes.text.network import ArchitectureName, Classifier, Language
 from modelpad.recipes.text.recurrence import recur, solve_chunked, solve_stepwise
 from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy, spread_chances
 from modelpad.recipes.text.source import ClassifierSource, LanguageSource
+from modelpad.runtime import InferenceSession, load_onnxruntime
 
 ARCHITECTURES: tuple[ArchitectureName, ...] = ("mingru", "lstm")
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
@@ -29,8 +29,9 @@ def small(arch: ArchitectureName) -> Shape:
     return Shape(arch, vocabulary=90, embedding=64, width=64, blocks=2)
 
 
-def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+def open_session(content: bytes) -> InferenceSession:
+    session: InferenceSession = load_onnxruntime().InferenceSession(content)
+    return session
 
 
 def read_all(
