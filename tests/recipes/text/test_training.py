@@ -189,7 +189,7 @@ def test_a_classifier_learns_from_whole_texts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Classifier(SHAPE, 2)
     train, validation = Labelled(corpus, labels), Labelled(other, truth)
-    fit_classifier(net, train, validation, make_run(tmp_path, 8), CPU)
+    fit_classifier(net, train, validation, make_run(tmp_path, 16), CPU)
     logits = predict(net, other, CPU)
     assert (logits.argmax(axis=1) == truth).mean() > 0.8
     alone = np.concatenate([predict(net, other.take(np.array([n])), CPU) for n in range(5)])
