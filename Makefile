@@ -1,6 +1,7 @@
 # make demo    set up, train on real digits, serve the page
 # make test    set up, run the tests in parallel, without the slow ones
 # make test-slow   run the tests that train, attack or measure for seconds
+# make test-long   run the tests that train for minutes, on the page
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
@@ -18,7 +19,7 @@ PORT ?= 8080
 # Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo environments test test-slow test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
+.PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
   test-deploy check bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
@@ -36,8 +37,12 @@ test: $(VENV)/.dev
 MEASURING := tests/security/test_engine.py tests/security/test_http_memory.py tests/security/grpc \
   tests/server/test_faults.py tests/server/lifecycle tests/server/workers
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(addprefix --ignore=,$(MEASURING))
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" $(addprefix --ignore=,$(MEASURING))
 	$(BIN)/python -m pytest -m slow $(MEASURING)
+
+# From pictures or corrections on the page to the next version that is served.
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long
 
 # Frameworks that are too large, or too picky about versions, for the main environment.
 test-frameworks: test-tensorflow test-fastai test-kserve test-text-clients
@@ -99,8 +104,7 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 # All environments; pip installs several at a time with `make -j`.
-environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready \
-  $(VENV)-deploy/.ready
+environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \

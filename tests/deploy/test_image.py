@@ -195,19 +195,6 @@ def test_the_bill_of_materials_lists_what_is_installed(engine: Engine, image: st
     assert not {"pip", "setuptools", "torch"} & names
 
 
-def test_a_second_build_is_the_same(
-    engine: Engine, image: str, run_deploy: Any, tmp_path: Path
-) -> None:
-    slim = ["--slim"] if image.endswith("slim") else []
-    run_deploy("digits", "second=digits", "--to", "docker", str(tmp_path / "again"), *slim)
-    engine.build(tmp_path / "again", f"{image}-again", "--no-cache")
-    first, second = (
-        engine.run("image", "inspect", "--format", "{{.Id}}", name)
-        for name in (image, f"{image}-again")
-    )
-    assert first == second
-
-
 def test_kubernetes_manifest_runs(
     engine: Engine, deployment: Deployment, tmp_path: Path, image: str
 ) -> None:

@@ -108,9 +108,8 @@ def test_compose_file_and_workflow(write_target: Write) -> None:
 
 def test_makefile(write_target: Write) -> None:
     plan, folder = write_target("docker")
-    done = subprocess.run(
-        ["make", "--dry-run", "build", "run"], cwd=folder, capture_output=True, text=True
-    )
+    command = ["make", "--dry-run", "--no-print-directory", "build", "run"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.stdout.splitlines() == list(plan.commands)
 
 

@@ -16,7 +16,7 @@ from modelpad.feedback import Correction, Item
 from modelpad.feedback.corrections import HELD_OUT, TRAINING, choose_part
 from tests.conftest import Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.long]
 
 SIDE = 64
 RED, BLUE, ORANGE = (200, 30, 30), (30, 30, 200), (220, 90, 30)

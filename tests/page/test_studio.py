@@ -94,6 +94,7 @@ def train(page: Page) -> Locator:
     return job
 
 
+@pytest.mark.long
 def test_pictures_become_a_model_that_is_served(page: Page, folder: Path) -> None:
     fill_both(page, "My Paints", 0)
     expect(page.get_by_text("It will be called my-paints.")).to_be_visible()

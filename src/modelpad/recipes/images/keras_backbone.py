@@ -80,6 +80,7 @@ def load_network(name: str, build: Callable[..., keras.Model], size: int) -> Ker
         UsageError: it does not take pictures of this size.
         TrainingFailed: its weights are not on this machine and cannot be downloaded.
     """
+    keras.config.set_image_data_format("channels_last")  # a recipe before may have set another
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # the progress of a download
             warnings.simplefilter("ignore")  # about sizes other than those of the weights
