@@ -34,7 +34,7 @@ class SlowSession(Session):
 
 def test_a_full_queue_and_a_late_prediction_are_errors(digits: Bundle, until: Until) -> None:
     session = SlowSession(digits)
-    values = session.sample_values(digits.manifest.samples[3].inputs)
+    values = session.bundle.sample_values(digits.manifest.samples[3].inputs)
     batcher = Batcher(session, limits=QueueLimits(max_length=2, timeout_s=0.2))
 
     async def ask() -> None:
@@ -59,7 +59,7 @@ def label_of(answer: Any) -> str:
 
 
 def read_samples(session: Session) -> list[dict[str, object]]:
-    return [session.sample_values(each.inputs) for each in session.bundle.manifest.samples]
+    return [session.bundle.sample_values(each.inputs) for each in session.bundle.manifest.samples]
 
 
 def test_under_load_requests_run_together(digits: Bundle, until: Until) -> None:

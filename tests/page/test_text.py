@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -34,18 +35,25 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     stop_server(server)
 
 
-@pytest.fixture
-def page(browser: Browser, reviews: Server) -> Iterator[Page]:
+@contextmanager
+def visit(browser: Browser, server: Server) -> Iterator[Page]:
+    """The server's page, which must log no problem."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(reviews.url)
+    page.goto(server.url)
     page.wait_for_selector("textarea")
     yield page
     context.close()
     assert problems == []
+
+
+@pytest.fixture
+def page(browser: Browser, reviews: Server) -> Iterator[Page]:
+    with visit(browser, reviews) as page:
+        yield page
 
 
 def test_words_are_marked_by_what_they_do(page: Page) -> None:
@@ -96,16 +104,8 @@ def writers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def desk(browser: Browser, writers: Server) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(writers.url)
-    page.wait_for_selector("#prompt")
-    yield page
-    context.close()
-    assert problems == []
+    with visit(browser, writers) as page:
+        yield page
 
 
 # In the page itself: a model as small as this one is done before a click from outside arrives.

@@ -45,7 +45,7 @@ def test_a_trained_network_paints_in_every_style(trained: Outcome) -> None:
     session = Session(trained.bundle)
     style = session.signature.inputs[1]
     assert getattr(style, "choices", ()) == ("paintings-1", "waves")
-    values = session.sample_values(trained.bundle.manifest.samples[0].inputs)
+    values = session.bundle.sample_values(trained.bundle.manifest.samples[0].inputs)
     painted = {name: session.answer(values | {"style": name}) for name in ("paintings-1", "waves")}
     assert painted["waves"] != painted["paintings-1"]
     assert trained.metrics["loss_ratio"] > 0

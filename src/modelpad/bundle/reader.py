@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +55,13 @@ class Bundle:
                 other.graph,
             )
             for name, other in self.manifest.other_signatures.items()
+        }
+
+    def sample_values(self, inputs: Mapping[str, Mapping[str, Json]]) -> dict[str, object]:
+        """The values of a manifest's sample, which are inline or in files."""
+        return {
+            name: self.path(str(value["file"])).read_bytes() if "file" in value else value["value"]
+            for name, value in inputs.items()
         }
 
     def read_json(self, name: str) -> Json:

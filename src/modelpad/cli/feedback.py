@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.actions import start_actions
 from modelpad.cli.listing import make_printable, print_table
-from modelpad.cli.main import DONE, Parser, add_common_options, add_feedback_option
+from modelpad.cli.main import DONE, add_common_options, add_feedback_option
 from modelpad.cli.settings import find_feedback
 from modelpad.errors import ModelNotFound, UsageError, suggest_name
 
@@ -29,22 +29,7 @@ MAX_TEXT_CHARS = 2000  # of an item, as shown
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the actions, each with the same options."""
     parser.epilog = EXAMPLE
-    parser.set_defaults(action=list_entries)
-    add_options(parser)
-    actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)
-
-    def add(name: str, action: Callable[..., int], words: str) -> argparse.ArgumentParser:
-        command = actions.add_parser(
-            name,
-            help=words,
-            description=f"{words[0].upper()}{words[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,  # keeps what was given before the action
-        )
-        add_options(command, suppress=True)
-        command.set_defaults(action=action)
-        return command
-
+    add = start_actions(parser, add_options, list_entries)
     listing = add("list", list_entries, "list the corrections")
     listing.epilog = "example:\n  modelpad feedback list --model digits"
     show = add("show", show_entry, "show one correction; its input goes to a file with -o")
@@ -59,14 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     delete.add_argument("ids", metavar="ID", nargs="+", help="the corrections' ids, as listed")
 
 
-def add_options(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--feedback`, `--model` and the common options."""
     add_feedback_option(parser)
     parser.add_argument("--model", metavar="NAME", help="only this model's (default: all)")
     add_common_options(parser)
-    if suppress:
-        for action in parser._actions:
-            action.default = argparse.SUPPRESS
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,12 +6,12 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.actions import start_actions
 from modelpad.cli.listing import make_printable, print_table
-from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_jobs_option
+from modelpad.cli.main import DONE, FAILED, add_common_options, add_jobs_option
 from modelpad.locations import locate_jobs
 
 if TYPE_CHECKING:
@@ -28,22 +28,7 @@ POLL_S = 0.3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the actions, each with the same options."""
     parser.epilog = EXAMPLE
-    parser.set_defaults(action=list_jobs)
-    add_options(parser)
-    actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)
-
-    def add(name: str, action: Callable[..., int], words: str) -> argparse.ArgumentParser:
-        command = actions.add_parser(
-            name,
-            help=words,
-            description=f"{words[0].upper()}{words[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,  # keeps what was given before the action
-        )
-        add_options(command, suppress=True)
-        command.set_defaults(action=action)
-        return command
-
+    add = start_actions(parser, add_options, list_jobs)
     listing = add("list", list_jobs, "list the jobs, the newest first")
     listing.epilog = "example:\n  modelpad jobs list --json"
     show = add("show", show_job, "show one job")
@@ -59,13 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         command.add_argument("id", metavar="ID", help="the job's id, as listed")
 
 
-def add_options(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--jobs` and the common options."""
     add_jobs_option(parser)
     add_common_options(parser)
-    if suppress:
-        for action in parser._actions:
-            action.default = argparse.SUPPRESS
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def measure_batch(model: ResolvedBundle) -> int:
         return 1
     try:
         session = Session(model.bundle)
-        values = session.sample_values(samples[0].inputs)
+        values = session.bundle.sample_values(samples[0].inputs)
         limits, _ = find_best_batch(session, session.typed.inputs.decode(values))
     except (ModelpadError, OSError):
         return 1

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from modelpad.engine.batching import BatchLimits, decide
+from modelpad.engine.draining import Holds
 from modelpad.engine.request import InferenceRequest
 from modelpad.engine.running import BatchRecord, RunningBatch
 from modelpad.errors import DeadlineExceeded, NotReady, Overloaded
@@ -72,7 +73,7 @@ class Batcher:
         self.inline = False
         self._queue: list[InferenceRequest] = []
         self._unfinished: set[InferenceRequest] = set()
-        self._held = 0
+        self._holds = Holds()
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
@@ -175,21 +176,13 @@ class Batcher:
         for thread in self._threads:
             thread.join(STOP_S)
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> AbstractContextManager[None]:
         """Keeps `drain` waiting while the rest of a request is still being received."""
-        self._held += 1
-        try:
-            yield
-        finally:
-            self._held -= 1
+        return self._holds.hold()
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until no request is queued, running or held. Returns False on time-out."""
-        end = time.monotonic() + timeout_s
-        while (self._held or self._unfinished) and time.monotonic() < end:
-            await asyncio.sleep(0.005)
-        return not (self._held or self._unfinished)
+        return await self._holds.drain(lambda: not self._unfinished, timeout_s)
 
     async def _enqueue(
         self,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from modelpad.engine.typed import TypedAccess
     from modelpad.fields import Signature
     from modelpad.fields.arrays import Arrays
-    from modelpad.foreign_json import Json
 
 
 class ModelSession(Protocol):
@@ -49,9 +48,6 @@ class ModelSession(Protocol):
 
     def answer(self, values: Mapping[str, object]) -> dict[str, object]:
         """The encoded outputs for one item's values, without an engine."""
-
-    def sample_values(self, inputs: Mapping[str, Mapping[str, Json]]) -> dict[str, object]:
-        """The values of a manifest's sample."""
 
     def close(self) -> None:
         """Unloads the graph permanently."""

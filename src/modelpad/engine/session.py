@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelpad.bundle import open_bundle
 from modelpad.engine.operators import is_bounded
+from modelpad.engine.residency import Residence
 from modelpad.engine.tensors import KnownShapes, TensorInfo
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from modelpad.engine.memory import MemoryBudget
     from modelpad.engine.native import NativeGraph
     from modelpad.fields.arrays import Array, Arrays
-    from modelpad.foreign_json import Json
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this container, with cgroups v2
 # ONNX Runtime's execution providers, fastest first.
@@ -114,22 +111,21 @@ class Session:
         self.bundle = bundle
         self.signature = bundle.manifest.signature
         self.settings = settings or SessionSettings()
-        self.memory = memory
         self.typed = TypedAccess(self.signature, lambda name: bundle.path(name).read_bytes())
         self._output_names = [*self.typed.outputs.axes]
         self._tensors: tuple[list[TensorInfo], list[TensorInfo]] | None = None
         self._shapes = KnownShapes()
         self._splits = False
-        self._graph: InferenceSession | None = None
-        self._native: NativeGraph | None = None  # the same, if it is one
-        self._users = 0
-        self._lock = threading.Lock()
+        self._native: NativeGraph | None = None  # the graph, if it is one
+        self._graph: Residence[InferenceSession] = Residence(
+            self, bundle.folder, self._load, memory, release=self._close_native
+        )
         self._others = {
             name: self if self._is_same(other) else Session(other, settings, memory)
             for name, other in bundle.split_signatures().items()
         }
         if memory is None:
-            self._load()
+            self._graph.open()
 
     def find_signature(self, name: str) -> Session:
         """The session of a signature: this one for "", and for the main signature's own name.
@@ -178,7 +174,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether the graph is loaded."""
-        return self._graph is not None
+        return self._graph.graph is not None
 
     @property
     def is_described(self) -> bool:
@@ -213,56 +209,28 @@ class Session:
     def describe_tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
         """The graph's inputs and outputs, in their order in it. Raises like the constructor."""
         if self._tensors is None:
-            with self._use():
+            with self._graph.use():
                 pass
         assert self._tensors is not None
         return self._tensors
 
     def evict(self) -> bool:
         """Unloads the graph; returns False if it is in use, or about to be."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self._users:
-                return False
-            if self._native is not None:
-                self._native.close()
-            self._graph = self._native = None
-            return True
-        finally:
-            self._lock.release()
+        return self._graph.evict()
 
     def close(self) -> None:
         """Unloads the graph permanently; a run that has begun finishes."""
-        if self.memory is not None:
-            self.memory.remove(self)
-        if self._native is not None and not self._users:
-            self._native.close()
-        self._graph = self._native = None
+        self._graph.close()
+        self._native = None
         for other in {*self._others.values()} - {self}:
             other.close()
 
-    @contextmanager
-    def _use(self) -> Iterator[InferenceSession]:
-        """The loaded graph, which is not evicted meanwhile."""
-        with self._lock:
-            graph = self._graph
-            if graph is None:
-                if self.memory is not None:
-                    self.memory.evict_for(self)
-                graph = self._load()
-            self._users += 1
-        try:
-            yield graph
-        finally:
-            with self._lock:
-                self._users -= 1
-            if self.memory is not None:
-                self.memory.mark_used(self)
+    def _close_native(self) -> None:
+        if self._native is not None:
+            self._native.close()
+        self._native = None
 
     def _load(self) -> InferenceSession:
-        if self.memory is not None:
-            open_bundle(self.bundle.folder)  # verify again: it may have changed
         graph = self._open()
         self._check_names(graph)
         bound = {*self._output_names}
@@ -278,7 +246,6 @@ class Session:
             [_describe(value, output_axes[value.name]) for value in outputs],
         )
         self._shapes.watch(self._tensors[0])
-        self._graph = graph
         return graph
 
     def _open(self) -> InferenceSession:
@@ -300,7 +267,7 @@ class Session:
             BundleInvalid: the graph cannot be loaded again.
         """
         try:
-            with self._use() as graph:
+            with self._graph.use() as graph:
                 options = None if run is None else run.options
                 outputs = graph.run(self._output_names, dict(batch), options)
         except ModelpadError:
@@ -321,16 +288,7 @@ class Session:
     def warm_up(self) -> None:
         """Runs the bundle's first sample, so that the first request is not slower than others."""
         for sample in self.bundle.manifest.samples[:1]:
-            self.answer(self.sample_values(sample.inputs))
-
-    def sample_values(self, inputs: Mapping[str, Mapping[str, Json]]) -> dict[str, object]:
-        """The values of a manifest's sample, which are inline or in files."""
-        return {
-            name: self.bundle.path(str(value["file"])).read_bytes()
-            if "file" in value
-            else value["value"]
-            for name, value in inputs.items()
-        }
+            self.answer(self.bundle.sample_values(sample.inputs))
 
     def _check_names(self, graph: InferenceSession) -> None:
         graph_inputs = sorted(value.name for value in graph.get_inputs())

@@ -6,8 +6,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-GB = 1 << 30
-
 
 @dataclass(frozen=True, slots=True)
 class WorkSettings:

@@ -257,7 +257,7 @@ def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIEN
         batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, inline, patience - 1))
         return
     try:
-        sample = session.typed.inputs.decode(session.sample_values(samples[0].inputs))
+        sample = session.typed.inputs.decode(session.bundle.sample_values(samples[0].inputs))
     except (ModelpadError, OSError):
         return
     limits, costs = find_best_batch(session, sample)

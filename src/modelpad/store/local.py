@@ -30,6 +30,7 @@ from modelpad.store.aliases import ALIASES, LATEST, PRODUCTION, AliasState, Desi
 from modelpad.store.staging import remove_leftovers, replace_file, staged_name
 
 LOCK = ".lock"
+FAILED, DATA = "failed", "data"  # notes about a version, in files beside it
 MAX_DIGITS = 18
 
 
@@ -243,37 +244,31 @@ class LocalStore:
 
         Nothing is recorded for a version that has been removed.
         """
-        path = self._failure_path(name, version)
+        path = self._note_path(name, version, FAILED)
         if not (path.exists() if reason is None else self.versions(name)):
             return
-        with self._changing(name) as folder:
-            if reason is None:
-                path.unlink(missing_ok=True)
-            elif version in self.versions(name):
-                replace_file(folder, path.name, reason.encode())
+        if reason is not None:
+            self._write_note(name, version, FAILED, reason.encode())
+            return
+        with self._changing(name):
+            path.unlink(missing_ok=True)
 
     def read_failure(self, name: str, version: int) -> str | None:
         """Why a server last failed to load a version; None if it did not fail."""
-        try:
-            return self._failure_path(name, version).read_text("utf-8")
-        except OSError:
-            return None
+        note = self._read_note(name, version, FAILED)
+        return None if note is None else note.decode()
 
     def record_data(self, name: str, version: int, path: Path) -> None:
         """Records where on this machine the data of a version is; its bundle does not say.
 
         Nothing is recorded for a version that has been removed.
         """
-        with self._changing(name) as folder:
-            if version in self.versions(name):
-                replace_file(folder, self._data_path(name, version).name, os.fsencode(path))
+        self._write_note(name, version, DATA, os.fsencode(path))
 
     def read_data(self, name: str, version: int) -> Path | None:
         """Where the data of a version was when it was trained here; None if that is unknown."""
-        try:
-            return Path(os.fsdecode(self._data_path(name, version).read_bytes()))
-        except OSError:
-            return None
+        note = self._read_note(name, version, DATA)
+        return None if note is None else Path(os.fsdecode(note))
 
     def verify(self, reference: str | None = None) -> list[str]:
         """One line for each damaged version; checks all versions without a reference."""
@@ -299,8 +294,8 @@ class LocalStore:
             entry = self.resolve(reference)
             self._check_unused(entry)
             self._write_state(name, self._read_state(name))  # remembers the highest version
-            for note in (self._failure_path, self._data_path):
-                note(name, entry.version).unlink(missing_ok=True)
+            for kind in (FAILED, DATA):
+                self._note_path(name, entry.version, kind).unlink(missing_ok=True)
             if entry.folder.is_symlink():
                 entry.folder.unlink()
                 sync_folder(folder)
@@ -335,11 +330,20 @@ class LocalStore:
     def _entry(self, name: str, version: int) -> Entry:
         return Entry(name, version, self.root / name / str(version))
 
-    def _failure_path(self, name: str, version: int) -> Path:
-        return self.root / name / f".failed-{version}"
+    def _note_path(self, name: str, version: int, kind: str) -> Path:
+        return self.root / name / f".{kind}-{version}"
 
-    def _data_path(self, name: str, version: int) -> Path:
-        return self.root / name / f".data-{version}"
+    def _write_note(self, name: str, version: int, kind: str, content: bytes) -> None:
+        """Writes a note, unless the version has been removed."""
+        with self._changing(name) as folder:
+            if version in self.versions(name):
+                replace_file(folder, self._note_path(name, version, kind).name, content)
+
+    def _read_note(self, name: str, version: int, kind: str) -> bytes | None:
+        try:
+            return self._note_path(name, version, kind).read_bytes()
+        except OSError:
+            return None
 
     def _next_version(self, name: str) -> int:
         version = max([self._read_state(name).highest, *self.versions(name)]) + 1

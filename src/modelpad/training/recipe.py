@@ -95,11 +95,6 @@ class TrainedSequence:
     figures: Sequence[Figure] = ()
     tolerance: float = TOLERANCE
 
-    def all_findings(self) -> Findings:
-        """The findings with the recipe's own metrics and figures."""
-        own = Findings(metrics=self.metrics, figures=self.figures)
-        return join_findings(self.findings, own)
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:
@@ -121,7 +116,8 @@ class Trained:
     figures: Sequence[Figure] = ()
     tolerance: float = TOLERANCE
 
-    def all_findings(self) -> Findings:
-        """The findings with the recipe's own metrics and figures."""
-        own = Findings(metrics=self.metrics, figures=self.figures)
-        return join_findings(self.findings, own)
+
+def all_findings(trained: Trained | TrainedSequence) -> Findings:
+    """The findings of the test with the recipe's own metrics and figures."""
+    own = Findings(metrics=trained.metrics, figures=trained.figures)
+    return join_findings(trained.findings, own)

@@ -9,11 +9,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from modelpad.engine.batcher import CLOSING, QueueLimits
+from modelpad.engine.draining import Holds
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import Run
 from modelpad.engine.text.jobs import Emitted, TextJob
@@ -86,7 +87,7 @@ class TextEngine:
         self._queue: list[TextRequest] = []
         self._unfinished: dict[int, TextRequest] = {}
         self._held_tokens = 0
-        self._held = 0
+        self._holds = Holds()
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
@@ -304,21 +305,13 @@ class TextEngine:
 
     # The end.
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> AbstractContextManager[None]:
         """Keeps `drain` waiting while the rest of a request is still being received."""
-        self._held += 1
-        try:
-            yield
-        finally:
-            self._held -= 1
+        return self._holds.hold()
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until no request is unfinished or held. Returns False on time-out."""
-        end = time.monotonic() + timeout_s
-        while (self._held or self._unfinished) and time.monotonic() < end:
-            await asyncio.sleep(0.005)
-        return not (self._held or self._unfinished)
+        return await self._holds.drain(lambda: not self._unfinished, timeout_s)
 
     def close(self) -> None:
         """Stops the engine. Unfinished requests fail with `NotReady`."""

@@ -6,12 +6,12 @@ tensors are pieces of texts and states, of which one without the others has no m
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from modelpad.engine.residency import Residence
 from modelpad.engine.session import SessionSettings
 from modelpad.engine.tensors import TensorInfo
 from modelpad.engine.text.graph import TextGraph
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from modelpad.bundle import Bundle, SequenceModel
     from modelpad.engine.memory import MemoryBudget
-    from modelpad.foreign_json import Json
 
 CACHE_BYTES = 32 * 1024 * 1024
 WARM_UP_TOKENS = 2
@@ -58,7 +57,6 @@ class TextSession:
         self.sequence: SequenceModel = sequence
         self.signature = bundle.manifest.signature
         self.settings = settings or SessionSettings()
-        self.memory = memory
         self.typed = TypedAccess(self.signature)
         self.tokenizer: ByteLevelTokenizer = load_tokenizer(
             bundle.path(sequence.tokenizer).read_bytes(), sequence.tokenizer
@@ -69,11 +67,11 @@ class TextSession:
             if not content or (token in self.tokenizer.special and token not in sequence.end)
         )
         self._cache_bytes = cache_bytes
-        self._stepper: Stepper | None = None
-        self._users = 0
-        self._lock = threading.Lock()
+        self._stepper: Residence[Stepper] = Residence(
+            self, bundle.folder, self._load, memory, is_busy=lambda stepper: bool(stepper.jobs)
+        )
         if memory is None:
-            self._load()
+            self._stepper.open()
 
     # What a session is to the server.
 
@@ -95,7 +93,7 @@ class TextSession:
     @property
     def is_open(self) -> bool:
         """Whether the graph is loaded."""
-        return self._stepper is not None
+        return self._stepper.graph is not None
 
     @property
     def is_described(self) -> bool:
@@ -132,46 +130,21 @@ class TextSession:
 
     def evict(self) -> bool:
         """Unloads the graph; returns False if it is in use, or has unfinished texts."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self._users or (self._stepper is not None and self._stepper.jobs):
-                return False
-            self._stepper = None
-            return True
-        finally:
-            self._lock.release()
+        return self._stepper.evict()
 
     def close(self) -> None:
         """Unloads the graph permanently."""
-        if self.memory is not None:
-            self.memory.remove(self)
-        self._stepper = None
+        self._stepper.close()
 
-    @contextmanager
-    def use(self) -> Iterator[Stepper]:
+    def use(self) -> AbstractContextManager[Stepper]:
         """The stepper with its loaded graph, which is not evicted meanwhile."""
-        with self._lock:
-            stepper = self._stepper
-            if stepper is None:
-                if self.memory is not None:
-                    self.memory.evict_for(self)
-                stepper = self._load()
-            self._users += 1
-        try:
-            yield stepper
-        finally:
-            with self._lock:
-                self._users -= 1
-            if self.memory is not None:
-                self.memory.mark_used(self)
+        return self._stepper.use()
 
     def _load(self) -> Stepper:
         graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, self.settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
-        self._stepper = Stepper(graph, cache)
-        return self._stepper
+        return Stepper(graph, cache)
 
     # Jobs.
 
@@ -269,13 +242,4 @@ class TextSession:
         """Runs a text, so that the first request is not slower than others; writes hardly any."""
         few = {"max_tokens": WARM_UP_TOKENS} if self.sequence.generates else {}
         for sample in self.bundle.manifest.samples[:1]:
-            self.answer({**self.sample_values(sample.inputs), **few})
-
-    def sample_values(self, inputs: Mapping[str, Mapping[str, Json]]) -> dict[str, object]:
-        """The values of a manifest's sample, which are inline or in files."""
-        return {
-            name: self.bundle.path(str(value["file"])).read_bytes()
-            if "file" in value
-            else value["value"]
-            for name, value in inputs.items()
-        }
+            self.answer({**self.bundle.sample_values(sample.inputs), **few})

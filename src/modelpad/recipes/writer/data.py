@@ -30,8 +30,6 @@ class WriterData:
     tokenizer: Tokenizer
     corpora: Corpora
     test: Corpus
-    train_texts: list[str]
-    test_texts: list[str]
     sources: tuple[DataRow, ...]
     notes: tuple[str, ...]
 
@@ -69,8 +67,6 @@ def load_writer_data(options: WriterOptions, run: Run) -> WriterData:
         tokenizer,
         corpora,
         encode(tokenizer, splits.test),
-        splits.train,
-        splits.test,
         tuple(sources),
         (*splits.notes, *notes),
     )

@@ -166,6 +166,19 @@ class Request:
         self.reservation.grow(estimate_json(body))
         return parse_json(body)
 
+    async def read_object(
+        self, hint: str, problem: str = "The request must be a JSON object."
+    ) -> dict[str, Json]:
+        """Reads a body that is a JSON object.
+
+        Raises as `body` and `parse_json`, and `InvalidInput` with `problem` and `hint` for JSON of
+        another type.
+        """
+        record = self.parse_json(await self.body())
+        if not isinstance(record, dict):
+            raise InvalidInput(problem, hint=hint, expected="an object", got=type(record).__name__)
+        return record
+
     async def lines(self, max_bytes: int, *, keep_empty: bool = False) -> AsyncIterator[bytes]:
         """Yields the body line by line, in constant memory; skips empty lines by default.
 

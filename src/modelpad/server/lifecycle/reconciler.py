@@ -271,7 +271,7 @@ def check_samples(model: ServedModel) -> None:
     labels = [field.name for field in session.signature.outputs if field.kind == "label"]
     checked = wrong = 0
     for sample in model.bundle.manifest.samples:
-        prediction = session.answer(session.sample_values(sample.inputs))
+        prediction = session.answer(session.bundle.sample_values(sample.inputs))
         if labels and sample.expected is not None:
             checked += 1
             label = prediction[labels[0]]

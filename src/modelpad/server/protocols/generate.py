@@ -97,15 +97,8 @@ def find_writer(model: ServedModel) -> TextBatcher | None:
 
 
 async def _read_object(request: Request) -> dict[str, Json]:
-    record = request.parse_json(await request.body())
+    record = await request.read_object(hint='Send {"text_input": "..."}.')
     request.stops_with_client = True
-    if not isinstance(record, dict):
-        raise InvalidInput(
-            "The request must be a JSON object.",
-            hint='Send {"text_input": "..."}.',
-            expected="an object",
-            got=type(record).__name__,
-        )
     return record
 
 

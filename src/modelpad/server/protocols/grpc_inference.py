@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from modelpad.server.grpc.calls import run_large
 from modelpad.server.lifecycle.overrides import LOAD, UNLOAD
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.generate import find_writer
-from modelpad.server.protocols.generate_text import OUTPUT, stream_pieces
+from modelpad.server.protocols.generate_text import stream_pieces
+from modelpad.server.protocols.grpc_text import read_text_record, stream_text, write_text
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     DTYPES,
@@ -40,12 +41,11 @@ from modelpad.server.protocols.openinference.descriptions import (
     describe_stats,
     select_models,
 )
-from modelpad.server.protocols.protobuf import load_message, write_field, write_values
+from modelpad.server.protocols.protobuf import make_inference, write_field, write_values
 from modelpad.server.protocols.repository import list_entries, override
 from modelpad.server.protocols.tensors import check_batch, count_elements
 
 if TYPE_CHECKING:
-    from modelpad.engine.text import TextBatcher
     from modelpad.server.grpc.calls import Call
     from modelpad.server.host import ModelHost
     from modelpad.server.inference import Inference
@@ -76,23 +76,8 @@ CONTENTS = {
 WIDEST = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 # Field numbers of what is written by hand.
 OUTPUTS, RAW_OUTPUT_CONTENTS, CONTENTS_OF_OUTPUT, INFER_RESPONSE = 5, 6, 5, 2
-# Parameters of the protocol itself; others are options of a text.
-OWN_PARAMETERS = (
-    "timeout",
-    "sequence_id",
-    "sequence_start",
-    "sequence_end",
-    "priority",
-    "triton_enable_empty_final_response",
-)
 # An element of BYTES as a Python object, beside its bytes.
 ELEMENT_BYTES = 64
-
-
-def make(kind: str, /, **fields: object) -> Message:
-    """A message of this protocol."""
-    made: Message = load_message(f"inference.{kind}")(**fields)
-    return made
 
 
 class InferenceService:
@@ -105,48 +90,50 @@ class InferenceService:
 
     async def ServerLive(self, request: object, call: Call) -> Message:
         """The process answers."""
-        return make("ServerLiveResponse", live=True)
+        return make_inference("ServerLiveResponse", live=True)
 
     async def ServerReady(self, request: object, call: Call) -> Message:
         """Readiness: the models are loaded, and the server is not stopping."""
-        return make("ServerReadyResponse", ready=self._host.is_ready)
+        return make_inference("ServerReadyResponse", ready=self._host.is_ready)
 
     async def ModelReady(self, request: ModelRequest, call: Call) -> Message:
         """Whether a model is ready; an unknown one is not, which is no error."""
         try:
             self._host.require_models().find(request.name, request.version)
         except ModelpadError:
-            return make("ModelReadyResponse", ready=False)
-        return make("ModelReadyResponse", ready=self._host.is_ready)
+            return make_inference("ModelReadyResponse", ready=False)
+        return make_inference("ModelReadyResponse", ready=self._host.is_ready)
 
     async def ServerMetadata(self, request: object, call: Call) -> Message:
         """Name, version and extensions."""
-        return make("ServerMetadataResponse", **describe_server(admin=self._has_admins))
+        return make_inference("ServerMetadataResponse", **describe_server(admin=self._has_admins))
 
     async def ModelMetadata(self, request: ModelRequest, call: Call) -> Message:
         """A model's tensors."""
         model = await self._find(request.name, request.version, call)
         served = self._host.require_models().find_versions(model.name)
-        return make("ModelMetadataResponse", **describe_model(served, model))
+        return make_inference("ModelMetadataResponse", **describe_model(served, model))
 
     async def ModelConfig(self, request: ModelRequest, call: Call) -> Message:
         """A model's configuration, as Triton's clients read it."""
         model = await self._find(request.name, request.version, call)
-        return make("ModelConfigResponse", config=describe_config(model))
+        return make_inference("ModelConfigResponse", config=describe_config(model))
 
     async def ModelStatistics(self, request: ModelRequest, call: Call) -> Message:
         """Statistics of a version, of all versions of a model or, without a name, of all models."""
         with explain_unknown():
             models = select_models(self._host.require_models(), request.name, request.version)
         metrics = await self._host.aggregate_metrics()
-        return make("ModelStatisticsResponse", **describe_stats(models, metrics))
+        return make_inference("ModelStatisticsResponse", **describe_stats(models, metrics))
 
     async def ModelInfer(self, request: InferRequest, call: Call) -> bytes:
         """Inference, with typed contents or raw ones; the response as bytes."""
         model = await self._find(request.model_name, request.model_version, call)
         text = find_writer(model)
         if text is not None and {each.name for each in request.inputs} - {model.inputs[0].name}:
-            async with aclosing(stream_pieces(text, read_text_record(request))) as pieces:
+            async with aclosing(
+                stream_pieces(text, read_text_record(request, read_tensors(request)))
+            ) as pieces:
                 whole = "".join([piece.text async for piece in pieces])
             return write_text(model, request, whole).SerializeToString()
         return await self._inference.predict(model, INFER, request, call)
@@ -154,17 +141,17 @@ class InferenceService:
     async def RepositoryIndex(self, request: IndexRequest, call: Call) -> Message:
         """Every version and its state."""
         entries = await list_entries(self._host, ready=request.ready)
-        return make("RepositoryIndexResponse", models=[asdict(each) for each in entries])
+        return make_inference("RepositoryIndexResponse", models=[asdict(each) for each in entries])
 
     async def RepositoryModelLoad(self, request: OverrideRequest, call: Call) -> Message:
         """Loads a model, for admins."""
         await override(self._host, LOAD, request.model_name, request.parameters)
-        return make("RepositoryModelLoadResponse")
+        return make_inference("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: OverrideRequest, call: Call) -> Message:
         """Unloads a model, for admins."""
         await override(self._host, UNLOAD, request.model_name)
-        return make("RepositoryModelUnloadResponse")
+        return make_inference("RepositoryModelUnloadResponse")
 
     async def TraceSetting(self, request: object, call: Call) -> Message:
         """Declined."""
@@ -194,14 +181,16 @@ class InferenceService:
                 model = await self._find(request.model_name, request.model_version, call)
                 text = find_writer(model)
                 if text is not None:
-                    async with aclosing(stream_text(model, text, request)) as responses:
+                    async with aclosing(
+                        stream_text(model, text, request, read_tensors(request))
+                    ) as responses:
                         async for each in responses:
                             yield each
                     continue
                 response = await self.ModelInfer(request, call)
                 yield b"".join(write_field(INFER_RESPONSE, response))
             except ModelpadError as error:
-                yield make("ModelStreamInferResponse", error_message=error.words)
+                yield make_inference("ModelStreamInferResponse", error_message=error.words)
 
     async def _find(self, name: str, version: str, call: Call) -> ServedModel:
         with explain_unknown():
@@ -253,76 +242,6 @@ async def write(
 
 
 INFER = Codec(read, write)
-
-FINAL = "triton_final_response"
-
-
-def read_text_record(request: InferRequest) -> dict[str, object]:
-    """The inputs of a request to a language model, each one string or number, as JSON values.
-
-    Its parameters are options of the text too. Raises `InvalidInput`, `TooLarge`, `Unsupported`.
-    """
-    record: dict[str, object] = {}
-    for name, value in request.parameters.items():
-        kind = value.WhichOneof("parameter_choice")
-        if kind is not None and name not in OWN_PARAMETERS:
-            record[name] = getattr(value, kind)
-    for name, array in read_tensors(request).items():
-        if array.size != 1:
-            raise InvalidInput(
-                f"The input {name!r} has {array.size} elements.",
-                hint="Send one.",
-                field=name,
-                expected="one element",
-                got=f"{array.size}",
-            )
-        value = array.reshape(-1)[0]
-        value = value.item() if isinstance(value, np.generic) else value
-        record[name] = read_utf8(value, name) if isinstance(value, bytes) else value
-    return record
-
-
-def read_utf8(value: bytes, name: str) -> str:
-    """A string input. Raises `InvalidInput` if it is not UTF-8."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"The input {name!r} is not UTF-8.", hint="Send UTF-8.", field=name, expected="UTF-8"
-        ) from error
-
-
-async def stream_text(
-    model: ServedModel, text: TextBatcher, request: InferRequest
-) -> AsyncGenerator[Message, None]:
-    """A response for each piece of a text; the last is marked. Raises as the engine."""
-    async with aclosing(stream_pieces(text, read_text_record(request))) as pieces:
-        async for piece in pieces:
-            response = write_text(model, request, piece.text, piece.finish_reason is not None)
-            yield make("ModelStreamInferResponse", infer_response=response)
-
-
-def write_text(model: ServedModel, request: InferRequest, text: str, final: bool = True) -> Message:
-    """A response with a piece of text, by the name that Triton's vLLM backend has for it."""
-    names = {each.name for each in request.inputs}
-    own = model.inputs[0].name in names
-    content = text.encode()
-    return make(
-        "ModelInferResponse",
-        model_name=model.name,
-        model_version=str(model.version),
-        id=request.id,
-        parameters={FINAL: make("InferParameter", bool_param=final)},
-        outputs=[
-            make(
-                "ModelInferResponse.InferOutputTensor",
-                name=model.outputs[0].name if own else OUTPUT,
-                datatype="BYTES",
-                shape=[1],
-            )
-        ],
-        raw_output_contents=[len(content).to_bytes(4, "little") + content],
-    )
 
 
 def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
@@ -420,7 +339,7 @@ def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) 
         if "classification" in each.parameters
     }
     raw = bool(request.raw_input_contents)
-    head = make(
+    head = make_inference(
         "ModelInferResponse",
         model_name=model.name,
         model_version=str(model.version),
@@ -440,8 +359,11 @@ def write_response(model: ServedModel, request: InferRequest, outputs: Outputs) 
             array = classify_output(model, name, array, counts[name])
         datatype = "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)]
         shape = list(array.shape)
-        tensor = make(
-            "ModelInferResponse.InferOutputTensor", name=name, datatype=datatype, shape=shape
+        tensor = make_inference(
+            "ModelInferResponse.InferOutputTensor",
+            name=name,
+            datatype=datatype,
+            shape=shape,
         ).SerializeToString()
         contents = []
         if not raw and datatype in CONTENTS:

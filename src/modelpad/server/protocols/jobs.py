@@ -42,14 +42,10 @@ async def submit_job(backend: Backend, request: Request, names: Names) -> Respon
     from modelpad.server.job_views import describe_job  # not of the cold start
 
     studio = require_studio(backend)
-    params = request.parse_json(await request.body())
-    if not isinstance(params, dict):
-        raise InvalidInput(
-            "A job's parameters are a JSON object.",
-            hint='For example: {"collection": "...", "name": "pets"}',
-            expected="an object",
-            got=type(params).__name__,
-        )
+    params = await request.read_object(
+        hint='For example: {"collection": "...", "name": "pets"}',
+        problem="A job's parameters are a JSON object.",
+    )
     key = request.headers.get(KEY)
     if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
         raise InvalidInput(

@@ -65,6 +65,12 @@ def load_message(name: str) -> MessageClass:
     return found
 
 
+def make_inference(kind: str, /, **fields: object) -> Message:
+    """A message of the Open Inference Protocol."""
+    made: Message = load_message(f"inference.{kind}")(**fields)
+    return made
+
+
 def parse_message(name: str, data: bytes) -> Any:
     """A message from its bytes; see `grpc_messages`. Raises `InvalidInput` for other bytes."""
     from google.protobuf.message import DecodeError

@@ -13,12 +13,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from modelpad.convert import SourceModel
 from modelpad.convert.plans import OutputPlan
 from modelpad.datasets.split import Targets
-from modelpad.fields import Label
 from modelpad.recipes.images import LossName
 from modelpad.recipes.images.head import STRENGTHS, Features, Head, fit_head
 from modelpad.recipes.images.objectives.losses import Loss, sigmoid_focal
 from modelpad.recipes.images.objectives.objective import Companions, Scores
-from modelpad.recipes.images.objectives.one_class import OUTPUT, list_some
+from modelpad.recipes.images.objectives.one_class import OUTPUT, list_some, plan_label
 from modelpad.training.calibration import fit_temperature
 from modelpad.training.evaluated import EvaluatedItems, pick_first
 from modelpad.training.findings import Findings
@@ -111,15 +110,7 @@ class Labels:
         return evaluate_multi_label(items, targets.astype(np.bool_), scores, self.classes)
 
     def plan(self, source: SourceModel, companions: Companions) -> list[OutputPlan]:
-        spec = next(spec for spec in source.outputs if spec.name == OUTPUT)
-        label = Label(
-            OUTPUT,
-            self.classes,
-            familiarity=companions.familiarity,
-            heatmap=companions.heatmap,
-            multiple=True,
-        )
-        return [OutputPlan(label, spec)]
+        return [plan_label(source, companions, self.classes, multiple=True)]
 
     def pick_examples(self, items: EvaluatedItems, targets: Targets) -> list[Example]:
         """The first picture of each set of labels."""

@@ -88,17 +88,25 @@ class OneClass:
         return evaluate_classifier(items, labels, scores, self.classes, uncalibrated=uncalibrated)
 
     def plan(self, source: SourceModel, companions: Companions) -> list[OutputPlan]:
-        spec = next(spec for spec in source.outputs if spec.name == OUTPUT)
-        label = Label(
-            OUTPUT,
-            self.classes,
-            familiarity=companions.familiarity,
-            heatmap=companions.heatmap,
-        )
-        return [OutputPlan(label, spec)]
+        return [plan_label(source, companions, self.classes)]
 
     def pick_examples(self, items: EvaluatedItems, targets: Targets) -> list[Example]:
         return pick_examples(items, targets.astype(np.int64), self.classes)
+
+
+def plan_label(
+    source: SourceModel, companions: Companions, classes: tuple[str, ...], *, multiple: bool = False
+) -> OutputPlan:
+    """The field of the scores of `classes`."""
+    spec = next(spec for spec in source.outputs if spec.name == OUTPUT)
+    label = Label(
+        OUTPUT,
+        classes,
+        familiarity=companions.familiarity,
+        heatmap=companions.heatmap,
+        multiple=multiple,
+    )
+    return OutputPlan(label, spec)
 
 
 def as_labels(targets: Targets) -> torch.Tensor:

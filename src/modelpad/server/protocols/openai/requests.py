@@ -34,14 +34,7 @@ class Completion:
 
 async def read_record(request: Request) -> dict[str, Json]:
     """The body, as a JSON object. Raises `InvalidInput` and `TooLarge`."""
-    record = request.parse_json(await request.body())
-    if not isinstance(record, dict):
-        raise InvalidInput(
-            "The request must be a JSON object.",
-            hint='Send {"model": ..., "prompt": ...}.',
-            expected="an object",
-            got=type(record).__name__,
-        )
+    record = await request.read_object(hint='Send {"model": ..., "prompt": ...}.')
     return {name: value for name, value in record.items() if name not in IGNORED}
 
 
