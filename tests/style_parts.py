@@ -77,4 +77,4 @@ def write_styles(folder: Path) -> Path:
         examples=[Example({"image": PictureFormat().encode(photo), "style": "scream"})],
     )
     run = Run(TrainRequest("styles", "photos", folder), {}, io.StringIO())
-    return finish(run, trained, 0.0).folder
+    return finish(run, trained).folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 from dataclasses import replace
@@ -54,6 +55,16 @@ def test_the_lowest_loss_is_kept_and_the_last_epoch_resumed(tmp_path: Path) -> N
     train_epochs(resumed, [0.5])
     resumed.restore_best(lambda folder: words.append(read_word(folder)))
     assert words[-1] == "epoch 3"
+
+
+def test_a_resumed_run_has_taken_what_it_took_before_too(tmp_path: Path) -> None:
+    train_epochs(make_run(tmp_path), [1.0])
+    state = tmp_path / "checkpoint" / "state.json"
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps(kept | {"seconds": kept["seconds"] + 1000}))
+    seconds = make_run(tmp_path, resume=True).describe()["seconds"]
+    assert isinstance(seconds, float)
+    assert 1000 <= seconds < 1100
 
 
 def test_a_loss_that_is_no_number_gives_way_to_one_that_is(tmp_path: Path) -> None:

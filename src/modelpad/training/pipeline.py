@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,7 +32,7 @@ from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
-from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence
+from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence, all_findings
 from modelpad.training.report import Report, write_report
 from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
 
@@ -89,13 +88,12 @@ def train(
         **_flatten(asdict(options)),  # type: ignore[call-overload]
     }
     run = Run(request, facts, out, data_progress, watch)
-    start = time.monotonic()
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
         run.end_training()
         run.report(1.0, "Testing the model")
-        bundle = finish(run, trained, time.monotonic() - start)
+        bundle = finish(run, trained)
         warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
             run.print(f"Warning: {warning}")
@@ -103,17 +101,17 @@ def train(
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
-def finish(run: Run, trained: Trained | TrainedSequence, seconds: float) -> Bundle:
+def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
     """Checks parity, then writes the report and the bundle into the run folder."""
     scratch = run.folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     proved = _prove(run, trained, scratch / "model.onnx")
-    findings = trained.all_findings()
+    findings = all_findings(trained)
     if run.history:
         from modelpad.training.figures import draw_curves
 
         findings = join_findings(findings, Findings(figures=draw_curves(run.history)))
-    settings = {**trained.card.training, **run.describe(), "seconds": round(seconds, 1)}
+    settings = {**trained.card.training, **run.describe()}
     shown = settings | describe_hardware() | _list_versions()
     write_report(run.folder, Report(run.request.name, trained.card, findings, shown))
     files: Files = {path.name: path for path in proved.paths}

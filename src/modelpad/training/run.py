@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,6 +105,9 @@ class Run:
         state = self._checkpoint.state if self._checkpoint else {}
         self.history: list[dict[str, float]] = list(state.get("history", ()))  # type: ignore[call-overload]
         self._pinned: dict[str, object] = dict(state.get("pinned", {}))  # type: ignore[call-overload]
+        before = state.get("seconds", 0.0)
+        self._seconds_before = before if isinstance(before, int | float) else 0.0
+        self._start = time.monotonic()
         self._begun = False
         self._bar: ProgressBar | None = None
         self._tracker: Tracker | None = None
@@ -283,10 +287,20 @@ class Run:
     def describe(self) -> dict[str, Json]:
         """The run's facts for the card."""
         epochs: dict[str, Json] = {"epochs": len(self.history)} if self.history else {}
-        return {"data": self.data_name, **epochs, "seed": self.seed}
+        seconds = round(self._count_seconds(), 1)
+        return {"data": self.data_name, **epochs, "seed": self.seed, "seconds": seconds}
+
+    def _count_seconds(self) -> float:
+        """How long the run has taken, with what it took before it was resumed."""
+        return self._seconds_before + time.monotonic() - self._start
 
     def _state(self) -> dict[str, object]:
-        return {"facts": self._facts, "pinned": self._pinned, "history": self.history}
+        return {
+            "facts": self._facts,
+            "pinned": self._pinned,
+            "history": self.history,
+            "seconds": self._count_seconds(),
+        }
 
     def _progress_bar(self) -> ProgressBar:
         if self._bar is None:
