@@ -116,7 +116,7 @@ def test_a_name_is_quoted_in_urls(digits: Bundle) -> None:
 
 
 def test_samples_and_reports_can_be_read(lazy: ServedModel, digits: Bundle) -> None:
-    for path in ("samples/7.png", "report/mistakes.png", "card.json"):
+    for path in ("samples/7.png", "report/mistakes/01.png", "card.json"):
         assert lazy.read_file(path) == digits.path(path).read_bytes()
 
 

@@ -45,7 +45,7 @@ def test_the_page_and_its_resources(client: httpx.Client) -> None:
     model = client.get("/models").json()["models"][0]
     assert model["inputs"][0]["widget"] == "drawing-pad"
     assert client.get(model["samples"][0]["inputs"]["image"]["url"]).content[:4] == b"\x89PNG"
-    assert client.get("/models/digits/files/report/mistakes.png").status_code == 200
+    assert client.get("/models/digits/files/report/mistakes/01.png").status_code == 200
     assert client.head("/").content == b""
 
 

@@ -17,9 +17,9 @@ from modelpad.fields import Familiarity
 from modelpad.training.familiarity import TENSOR, Likeness, fit_likeness, fit_threshold
 from modelpad.training.seeding import derive_seed
 
-HIDDEN = 64
-EPOCHS, BATCH, RATE, DECAY = 8, 256, 2e-3, 0.05
-DROPOUT, SMOOTHING = 0.3, 0.02
+CHANNELS, HIDDEN = 16, 24
+EPOCHS, BATCH, RATE, DECAY = 16, 256, 5e-3, 0.05
+DROPOUT, SMOOTHING = 0.1, 0.02
 FLOOR = 0.1  # of the mean spread: a rare feature does not become a loud one
 
 Numbers = NDArray[np.float32]
@@ -61,46 +61,59 @@ def add_recogniser(
 ) -> tuple[keras.Model, Familiarity]:
     """The model with an output `familiarity` (N, 1) that is high for known items, low for `others`.
 
-    Two dense layers read what the last layer reads, before it is pooled, and learn the difference
-    between the training items and `others` (M, ...).
+    Three dense layers learn the difference between the training items and `others` (M, ...). They
+    read what the last layer reads, before it is pooled; the first of them reads each place alike,
+    which takes few weights.
     """
     keras.utils.set_random_seed(derive_seed(seed, 7))
     features = _find_features(model)
-    read = keras.Model(model.inputs, layers.Flatten()(features))
+    read = keras.Model(model.inputs, features)
     inputs = np.concatenate([_predict(read, known.items), _predict(read, others)])
     targets = np.repeat(np.array([1, 0], np.float32), [len(known.items), len(others)])[:, None]
-    mean, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    places = tuple(range(inputs.ndim - 1))
+    mean, spread = inputs.mean(axis=places), inputs.std(axis=places)
     spread += FLOOR * float(spread.mean()) + np.float32(1e-6)
     inputs -= mean
     inputs /= spread
 
+    narrow = layers.Dense(CHANNELS, activation="relu", name="narrowed")
+    hidden = layers.Dense(HIDDEN, activation="relu", name="recogniser")
+    output = layers.Dense(1, name=TENSOR)
     head = keras.Sequential(
         [
-            layers.Dense(HIDDEN, activation="relu"),
+            narrow,
+            layers.Flatten(),
             layers.Dropout(DROPOUT),
-            layers.Dense(1),
+            hidden,
+            layers.Dropout(DROPOUT),
+            output,
         ]
     )
+    rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * -(-len(inputs) // BATCH))
     loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-    head.compile(keras.optimizers.AdamW(RATE, weight_decay=DECAY), loss)
+    head.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), loss)
     head.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0)
 
-    kernel, bias, *last = head.get_weights()
-    first = [kernel / spread[:, None], bias - (mean / spread) @ kernel]  # reads plain features
-    flat = layers.Flatten(name="unpooled")(features)
-    hidden = layers.Dense(HIDDEN, activation="relu", trainable=False, name="recogniser")
-    output = layers.Dense(1, trainable=False, name=TENSOR)
+    kernel, bias = narrow.get_weights()  # made to read features as they are
+    narrow.set_weights([kernel / spread[:, None], bias - (mean / spread) @ kernel])
+    head.trainable = False
+    flat = layers.Flatten(name="unpooled")(narrow(features))
     served = keras.Model(model.inputs, [*model.outputs, output(hidden(flat))], name=model.name)
-    hidden.set_weights(first)
-    output.set_weights(last)
     held_out = _predict(keras.Model(model.inputs, served.outputs[-1]), known.validation)
     return served, Familiarity(TENSOR, fit_threshold(held_out[:, 0]))
 
 
 def _find_features(model: keras.Model) -> keras.KerasTensor:
-    """What the last layer reads, or, if that is pooled over the image, what is pooled."""
+    """What the last layer reads, or, if that is pooled over the image, what is pooled.
+
+    The channels come last.
+    """
     last = model.layers[-2]
-    return last.input if isinstance(last, layers.GlobalAveragePooling2D) else last.output
+    if not isinstance(last, layers.GlobalAveragePooling2D):
+        return last.output
+    if last.data_format == "channels_last":
+        return last.input
+    return layers.Permute((2, 3, 1), name="channels_last")(last.input)
 
 
 def _predict(model: keras.Model, items: Numbers) -> Numbers:
