@@ -1,32 +1,72 @@
 """modelpad: your trained model, live in one command.
 
     import modelpad
-    modelpad.save(model, "digits", inputs="sketch:28x28")
+    model = modelpad.load("digits")
+    print(model("seven.png").label)
 
-Importing this package loads nothing else; import the subpackages that you need
-(`modelpad.bundle`, `modelpad.store`, `modelpad.engine`, ...).
+`save` puts a trained model into the store, `train` trains one, `load` predicts in this process,
+`serve` starts a server with a page, and `Client` calls one. Importing this package loads nothing
+else: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelpad.api import save as save
+    from modelpad.api.models import Model as Model
+    from modelpad.api.models import load as load
+    from modelpad.api.saving import save as save
+    from modelpad.api.serving import Server as Server
+    from modelpad.api.serving import serve as serve
+    from modelpad.api.training import Training as Training
+    from modelpad.api.training import train as train
     from modelpad.client import AsyncClient as AsyncClient
     from modelpad.client import Client as Client
+    from modelpad.errors import ModelpadError as ModelpadError
+    from modelpad.prediction import Prediction as Prediction
 
 __version__ = "0.1.0"
-__all__ = ["AsyncClient", "Client", "__version__", "save"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Model",
+    "ModelpadError",
+    "Prediction",
+    "Server",
+    "Training",
+    "__version__",
+    "load",
+    "save",
+    "serve",
+    "train",
+]
+
+_MODULES = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "Model": "api.models",
+    "ModelpadError": "errors",
+    "Prediction": "prediction",
+    "Server": "api.serving",
+    "Training": "api.training",
+    "load": "api.models",
+    "save": "api.saving",
+    "serve": "api.serving",
+    "train": "api.training",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'modelpad' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"modelpad.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
-def __getattr__(name: str) -> Any:
-    if name == "save":
-        from modelpad.api import save
-
-        return save
-    if name in ("AsyncClient", "Client"):
-        from modelpad import client
-
-        return getattr(client, name)
-    raise AttributeError(f"module 'modelpad' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({name for name in globals() if name.startswith("__")}.union(__all__))

@@ -26,7 +26,7 @@ pytest.importorskip("catboost")
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
 
-from modelpad.api import push_conversion
+from modelpad.api.saving import push_conversion
 from modelpad.convert import ImportRequest, SourceModel, convert_model
 from modelpad.convert.objects import open_object
 from modelpad.convert.sklearn_samples import stack

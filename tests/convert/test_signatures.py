@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from modelpad.api import push_conversion
+from modelpad.api.saving import push_conversion
 from modelpad.convert import ImportRequest, SourceModel, convert_model
 from modelpad.convert.onnx import OnnxSource
 from modelpad.store import LocalStore

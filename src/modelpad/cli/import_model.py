@@ -188,7 +188,7 @@ def import_all(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
 
 def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore) -> None:
     """Imports one model and prints the result."""
-    from modelpad.api import push_conversion
+    from modelpad.api.saving import push_conversion
     from modelpad.convert import ImportRequest, convert_model
     from modelpad.convert.card import read_card
     from modelpad.convert.folders import build_request, open_model

@@ -72,12 +72,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one prediction per line. An input that fails is reported on standard error."""
+    from modelpad.engine import open_session
+
     found = find_model(args.model, Settings.from_environment(args))
     if found.bundle.manifest.signature.is_picture and not is_table(args.inputs[0]):
         return paint(found, args)
     if args.output and (len(args.inputs) > 1 or not is_table(args.inputs[0])):
         raise UsageError("--output is for the predictions of one CSV file.", hint="Give one .csv.")
-    session = open_session(found)
+    session = open_session(found.bundle)
     writer = find_writer(session)
     if writer is None:
         check_text_options(args)
@@ -98,17 +100,6 @@ def run(args: argparse.Namespace) -> int:
             continue
         print(_write_json(found, given, outputs) if args.json else _write_line(given, outputs))
     return FAILED if failed else DONE
-
-
-def open_session(found: ResolvedBundle) -> Session | TextSession:
-    """The session of a model, without an engine. Raises `BundleInvalid`."""
-    if found.bundle.manifest.sequence is None:
-        from modelpad.engine import Session
-
-        return Session(found.bundle)
-    from modelpad.engine.text import TextSession
-
-    return TextSession(found.bundle)
 
 
 def find_writer(session: Session | TextSession) -> TextSession | None:

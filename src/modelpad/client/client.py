@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
-from modelpad.client.values import Answer, Model, decode_answer, encode_inputs, knows_outputs
+from modelpad.client.values import Model, decode_prediction, encode_inputs, knows_outputs
 from modelpad.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -27,6 +27,8 @@ from modelpad.errors import (
     UnknownHost,
 )
 from modelpad.foreign_json import Json, text_at
+from modelpad.prediction import Prediction
+from modelpad.python_values import split_items
 
 if TYPE_CHECKING:
     import httpx
@@ -158,7 +160,7 @@ class Client(_Session):
     """A client of a server. It reuses connections, and retries on 429 and 503 with backoff.
 
         with modelpad.Client("http://127.0.0.1:8080") as client:
-            client.predict(Path("seven.png")).label
+            client.predict("seven.png").label
 
     It is thread-safe.
     """
@@ -191,11 +193,12 @@ class Client(_Session):
 
     def predict(
         self, value: object = None, *, model: str | None = None, **inputs: object
-    ) -> Answer:
+    ) -> Prediction:
         """One prediction. `value` is the only input, or a dictionary; `inputs` are given by name.
 
-        An image is a `Path`, bytes, a Pillow image or a uint8 array. A tensor is an array or
-        nested lists. Text is a string. A missing number is None or NaN.
+        An image is a path, bytes, a Pillow image or a uint8 array. A tensor is an array or
+        nested lists. Text is a string. A missing number is None or NaN. A row of a data frame names
+        the inputs.
 
         Raises:
             InvalidInput, TooLarge, ModelNotFound, Unauthorized: the server rejects the request.
@@ -208,22 +211,23 @@ class Client(_Session):
         if not knows_outputs(found, record):  # the server has loaded another version
             self.models()
             found = self._pick(text_at(found, "name"))
-        return decode_answer(found, record)
+        return decode_prediction(found, record)
 
     def predict_many(
         self, values: Iterable[object], *, model: str | None = None, concurrency: int = CONCURRENCY
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Prediction]:
         """Predictions in the order of `values`, which are dictionaries for several inputs.
 
-        Values are consumed lazily, so there may be any number of them. A `csv.DictReader` will do.
+        Values are consumed lazily, so there may be any number of them. A `csv.DictReader` will do,
+        and a data frame whose columns are the inputs.
         """
         from concurrent.futures import Future, ThreadPoolExecutor
 
         name = text_at(self._find(model), "name")
-        waiting: deque[Future[Answer]] = deque()
+        waiting: deque[Future[Prediction]] = deque()
         with ThreadPoolExecutor(concurrency) as threads:
             try:
-                for value in values:
+                for value in split_items(values):
                     waiting.append(threads.submit(self.predict, value, model=name))
                     if len(waiting) >= LOOKAHEAD * concurrency:
                         yield waiting.popleft().result()
@@ -286,7 +290,7 @@ class AsyncClient(_Session):
 
     async def predict(
         self, value: object = None, *, model: str | None = None, **inputs: object
-    ) -> Answer:
+    ) -> Prediction:
         """One prediction. See `Client.predict`."""
         found = await self._find(model)
         body = encode_inputs(found, value, inputs)
@@ -294,24 +298,24 @@ class AsyncClient(_Session):
         if not knows_outputs(found, record):
             await self.models()
             found = self._pick(text_at(found, "name"))
-        return decode_answer(found, record)
+        return decode_prediction(found, record)
 
     async def predict_many(
         self, values: Iterable[object], *, model: str | None = None, concurrency: int = CONCURRENCY
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[Prediction]:
         """Predictions in the order of `values`. See `Client.predict_many`."""
         found = await self._find(model)
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
         gate = asyncio.Semaphore(concurrency)
 
-        async def one(value: object) -> Answer:
+        async def one(value: object) -> Prediction:
             async with gate:
                 return await self.predict(value, model=text_at(found, "name"))
 
-        waiting: deque[asyncio.Task[Answer]] = deque()
+        waiting: deque[asyncio.Task[Prediction]] = deque()
         try:
-            for value in values:
+            for value in split_items(values):
                 waiting.append(asyncio.create_task(one(value)))
                 if len(waiting) >= LOOKAHEAD * concurrency:
                     yield await waiting.popleft()

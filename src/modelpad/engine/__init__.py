@@ -5,6 +5,8 @@ from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
 from modelpad.engine.contract import Engine, ModelSession
 from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
+from modelpad.engine.offline import answer_batch
+from modelpad.engine.opening import open_session
 from modelpad.engine.request import CALLER
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import (
@@ -32,8 +34,10 @@ __all__ = [
     "TensorInfo",
     "TypedAccess",
     "allotted_cpus",
+    "answer_batch",
     "batch_first",
     "find_best_batch",
+    "open_session",
     "release_memory",
     "share_arenas",
 ]

@@ -1,4 +1,4 @@
-"""The Python API: `modelpad.save` saves an in-memory model to the store."""
+"""`modelpad.save`: saves an in-memory model to the store."""
 
 from __future__ import annotations
 
