@@ -41,10 +41,15 @@ from collections.abc import Iterable
 
 
 class ModelpadError(Exception):
-    """An error with a message (what is wrong), a hint (what to do) and machine-readable details."""
+    """An error with a message (what is wrong), a hint (what to do) and machine-readable details.
+
+    Tracebacks show the hint below the message.
+    """
 
     def __init__(self, message: str, *, hint: str = "", **details: object) -> None:
         super().__init__(message)
+        if hint:
+            self.add_note(hint)
         self.message = message
         self.hint = hint
         self.details = details

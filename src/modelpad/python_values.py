@@ -113,7 +113,7 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            f"The file cannot be read: {error.strerror}.",
+            f"The file {path} cannot be read: {error.strerror}.",
             hint="Check the path.",
             expected="the path of a file",
             got=str(path),

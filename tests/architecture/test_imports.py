@@ -18,10 +18,11 @@ import modelpad
 
 PACKAGE = Path(modelpad.__file__).parent
 FLOORS = {
-    "__main__": 7,
-    "__init__": 6,  # the public names; the rest of the package takes its `__version__` alone
-    "api": 5,
-    "cli": 6,
+    "__main__": 8,
+    "__init__": 7,  # the public names; the rest of the package takes its `__version__` alone
+    "cli": 7,
+    "pytest_plugin": 7,
+    "api": 6,
     "server": 5,
     "recipes": 5,
     "deploy": 5,
@@ -43,6 +44,8 @@ FLOORS = {
     "locations": 0,
     "statistics": 0,
     "fields": 0,
+    "prediction": 0,
+    "python_values": 0,
     "errors": -1,
     "runtime": -1,
     "foreign_json": -1,

@@ -21,7 +21,6 @@ from modelpad.server.sources import ModelFinder
 
 if TYPE_CHECKING:
     from modelpad.api.serving import Server
-    from modelpad.bundle import Bundle
     from modelpad.engine.text import TextSession
     from modelpad.fields import Field
     from modelpad.fields.arrays import Arrays
@@ -44,8 +43,8 @@ def load(
 
     `model` is what `modelpad predict` takes: `NAME`, `NAME@VERSION_OR_ALIAS`, a bundle's folder, or
     the file of a trained model, which is imported first. `store` is the folder of the model store;
-    without it, the environment's. `device` is that of `modelpad serve --device`; `threads` are those
-    of one prediction, by default one for each CPU.
+    without it, the environment's. `device` is that of `modelpad serve --device`; `threads` is how
+    many a prediction uses, by default one for each CPU.
 
     Raises:
         ModelNotFound, VersionNotFound: there is no such model; the hint suggests the nearest name.
@@ -120,7 +119,8 @@ class Model:
         Each is what `predict` takes, a dictionary for several inputs. A data frame of pandas or
         Polars is a batch of its rows. `values` are consumed lazily.
 
-        Raises as `predict`, and says which item failed: `item` in the error's details counts from 0.
+        Raises as `predict`, for the first item that fails: the message has its number, and so have
+        the details as `item`, counted from 0.
         """
         predictions: list[Prediction] = []
         items = iter(split_items(values))

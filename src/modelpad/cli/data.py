@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(args)
     if args.name is None:
         return list_data_sets(settings, as_json=args.json)
-    from modelpad.cli.progress import ProgressPrinter
     from modelpad.datasets import load_data
+    from modelpad.training.data_progress import ProgressPrinter
 
     with ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json) as progress:
         data = load_data(
@@ -140,8 +140,8 @@ def list_data_sets(settings: Settings, *, as_json: bool) -> int:
 
 def collect_catalogue(settings: Settings) -> dict[str, dict[str, str | None]]:
     """Title, licence, source, folder and state of every named data set."""
-    from modelpad.cli.progress import format_bytes
     from modelpad.datasets import CATALOGUE, find_data_set
+    from modelpad.training.data_progress import format_bytes
 
     facts: dict[str, dict[str, str | None]] = {}
     for name, entry in sorted(CATALOGUE.items()):
@@ -220,7 +220,7 @@ def describe_values(data: DataSet, split: Split) -> dict[str, list[float]]:
 
 def describe_data(data: DataSet, facts: Mapping[str, object]) -> list[str]:
     """The facts of a data set, as lines of text."""
-    from modelpad.cli.progress import format_bytes
+    from modelpad.training.data_progress import format_bytes
 
     lines = [data.title, f"  source: {data.source}", f"  licence: {data.licence}"]
     if data.files:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from modelpad.cli.settings import Settings, find_feedback, read_port
@@ -23,9 +22,7 @@ from modelpad.server.options import (
     StudioOptions,
     WorkerOptions,
 )
-from modelpad.server.security.origins import is_host_pattern, is_loopback
-
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s;,]+")
+from modelpad.server.security.origins import check_origins, is_host_pattern, is_loopback
 
 
 def read_options(
@@ -114,16 +111,6 @@ def read_security_options(
         cors_origins=tuple(args.cors_origin),
         frame_ancestors=tuple(args.frame_ancestor),
     )
-
-
-def check_origins(option: str, origins: Iterable[str]) -> None:
-    """Raises `UsageError` for a value that is not an origin."""
-    for origin in origins:
-        if not ORIGIN.fullmatch(origin):
-            raise UsageError(
-                f"{option} {origin!r} is not an origin.",
-                hint="Give scheme, host and port only: https://example.org",
-            )
 
 
 def read_worker_options(args: argparse.Namespace) -> WorkerOptions:

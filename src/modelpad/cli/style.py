@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.numbers import not_negative, positive
-from modelpad.cli.progress import format_seconds
 from modelpad.cli.settings import Settings
 from modelpad.errors import MissingExtra, ModelpadError, UsageError
 from modelpad.fields.picture_format import SUFFIXES, PictureFormat, read_quality
+from modelpad.training.data_progress import format_seconds
 
 if TYPE_CHECKING:
     import numpy as np

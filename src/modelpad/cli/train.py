@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
+from modelpad.recipes.naming import choose_name, describe_metrics
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    from modelpad.store import LocalStore
-
-MAX_NAME = 40
 EXAMPLE = """examples:
   modelpad recipes               list the recipes
   modelpad train digits          train with the defaults
@@ -111,8 +106,8 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
-    from modelpad.cli.progress import ProgressPrinter
     from modelpad.store import LocalStore
+    from modelpad.training.data_progress import ProgressPrinter
     from modelpad.training.pipeline import train
     from modelpad.training.run import TrainRequest
 
@@ -120,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     recipe: Recipe[Any] = args.recipe
     data = choose_data(args, recipe)
     store = LocalStore(settings.store)
-    name = args.name or (name_after(data, store) if recipe.named_after_data else recipe.name)
+    name = choose_name(recipe, args.name, data, store)
     store.check_writable()
     options = build_options(recipe.options, vars(args))
     folder = Path(args.runs) / recipe.folder_name(name, options)
@@ -157,31 +152,3 @@ def choose_data(args: argparse.Namespace, recipe: Recipe[Any]) -> str:
             f"There are two data sets: {args.place} and --data {args.data}.", hint="Give one."
         )
     return str(args.place or args.data or recipe.data_sets[0])
-
-
-def name_after(data: str, store: LocalStore) -> str:
-    """A model's name from its data: that of the folder or file, as far as names may contain it.
-
-    Raises `UsageError` if a built-in model, or one that was trained on other data, has that name.
-    """
-    from modelpad.zoo import zoo_bundles
-
-    path = Path(data).expanduser()
-    title = (path.resolve() if path.exists() else path).name.partition(".")[0]
-    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:MAX_NAME] or "images"
-    hint = f"Choose another name, for example --name my-{name}"
-    if name in zoo_bundles():
-        raise UsageError(f"{name} is the name of a built-in model.", hint=hint)
-    if name in store.names():
-        trained = store.open(name, verify=False).manifest.training.get("data")
-        if trained != title:
-            raise UsageError(f"The store already has another model called {name}.", hint=hint)
-    return name
-
-
-def describe_metrics(metrics: Mapping[str, float]) -> str:
-    """The metrics on one line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
-    from modelpad.training.report import format_metric, name_metric
-
-    parts = [f"{name_metric(name)} {format_metric(name, n)}" for name, n in metrics.items()]
-    return ", ".join([parts[0], *(each[0].lower() + each[1:] for each in parts[1:])])

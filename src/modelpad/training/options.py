@@ -12,11 +12,15 @@ name, which keeps it apart from a word of Python's, is not part of the flag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from os import PathLike, fspath
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from modelpad.errors import UsageError, suggest_name
+
 T = TypeVar("T")
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
 
 def option(default: T, help: str, *, metavar: str | None = None) -> T:
@@ -76,6 +80,49 @@ def build_options(options: type[T], values: dict[str, object]) -> T:
             value = values[each.name]
             arguments[each.name] = tuple(value) if isinstance(value, list) else value
     return options(**arguments)
+
+
+def check_options(options: type, values: Mapping[str, object]) -> dict[str, object]:
+    """Options that Python code gives by name, as `build_options` takes them.
+
+    Raises `UsageError`, in the words of the command line, for an option that there is not, and for
+    a value of another type or that is not one of the choices.
+    """
+    flags = {flag.name.rstrip("_"): flag for flag in read_flags(options)}
+    checked: dict[str, object] = {}
+    for name, value in values.items():
+        flag = flags.get(name.rstrip("_"))
+        if flag is None:
+            raise UsageError(
+                f"There is no option {name!r}.", hint=suggest_name(name, flags, kind="option")
+            )
+        checked[flag.name] = _check_value(flag, value)
+    return checked
+
+
+def _check_value(flag: Flag, value: object) -> object:
+    if value is None and flag.default is None:
+        return None
+    if flag.repeatable:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_check_item(flag, item) for item in items)
+    return _check_item(flag, value)
+
+
+def _check_item(flag: Flag, value: object) -> object:
+    name = f"--{flag.name.rstrip('_').replace('_', '-')}"
+    if isinstance(value, PathLike) and flag.kind is str:
+        value = fspath(value)
+    if flag.kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not flag.kind:
+        raise UsageError(f"{name} is {value!r}.", hint=f"Give {KINDS[flag.kind]}.")
+    if flag.choices and value not in flag.choices:
+        raise UsageError(
+            f"{name} has no choice {value!r}.",
+            hint=suggest_name(str(value), flag.choices, kind="choice"),
+        )
+    return value
 
 
 def _walk_flags(options: type) -> Iterator[Flag]:

@@ -15,12 +15,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
 
-from modelpad.errors import ForeignOrigin, UnknownHost
+from modelpad.errors import ForeignOrigin, UnknownHost, UsageError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PORTS = {"http": "80", "https": "443"}
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/?#@\s,]+)(?::(\d*))?")
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\s]+)")
+GIVEN_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s;,]+")  # may have a * for any port
 ALLOWED = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 ANY = "*"
 NO_FRAMES = "frame-ancestors 'none'"
@@ -100,6 +101,16 @@ def check_origin(method: str, headers: Mapping[str, str], allowed: Collection[st
         f"A page of another site{f' ({sender})' if sender else ''} may not send this request.",
         hint="Start the server with: --cors-origin ORIGIN",
     )
+
+
+def check_origins(option: str, origins: Iterable[str]) -> None:
+    """Raises `UsageError` for a value of `option` that is not an origin."""
+    for origin in origins:
+        if not GIVEN_ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"{option} {origin!r} is not an origin.",
+                hint="Give scheme, host and port only: https://example.org",
+            )
 
 
 def allow_frames(headers: Mapping[str, str], ancestors: Iterable[str]) -> dict[str, str]:

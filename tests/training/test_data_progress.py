@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from modelpad.cli.progress import ProgressPrinter, format_bytes, format_seconds
 from modelpad.datasets import ProgressUpdate
+from modelpad.training.data_progress import ProgressPrinter, format_bytes, format_seconds
 
 MB = 1_000_000
 
