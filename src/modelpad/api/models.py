@@ -55,22 +55,24 @@ def load(
     finder = ModelFinder(folder, locate_cache(os.environ), _report)
     found = finder.find(os.fspath(model))
     settings = SessionSettings(threads=threads or allotted_cpus(), device=device)
-    return Model(found, open_session(found.bundle, settings), folder)
+    return Model(found, open_session(found.bundle, settings))
 
 
 class Model:
     """A loaded model. Call it with an input; it is thread-safe, and a context manager."""
 
-    def __init__(
-        self, found: ResolvedBundle, session: Session | TextSession, store: Path | None = None
-    ) -> None:
+    def __init__(self, found: ResolvedBundle, session: Session | TextSession) -> None:
         self.name, self.version, self.bundle = found.name, found.version, found.bundle
-        self.store = store
         self._session = session
         self._inputs = {
             field.name: InputKind(field.kind, default_of(field) is not None)
             for field in session.signature.inputs
         }
+
+    @property
+    def folder(self) -> Path:
+        """The bundle's folder."""
+        return self.bundle.folder
 
     @property
     def inputs(self) -> tuple[Field, ...]:

@@ -14,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from modelpad.api.models import Model
-from modelpad.api.training import Training
 from modelpad.bundle import Bundle
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.locations import locate_cache, locate_store
@@ -30,12 +28,29 @@ from modelpad.server.options import (
     WorkerOptions,
 )
 from modelpad.server.security.origins import check_origins
-from modelpad.store import Entry
 
 if TYPE_CHECKING:
     from modelpad.client import Client
 
-Servable = str | os.PathLike[str] | Model | Bundle | Entry | Training
+
+@runtime_checkable
+class Version(Protocol):
+    """A version of a model and its bundle's folder: what `load`, `save` and `train` return."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+
+    @property
+    def folder(self) -> Path:
+        """The bundle's folder."""
+
+
+Servable = str | os.PathLike[str] | Bundle | Version
 
 # Where notebooks are shown, on this machine.
 NOTEBOOKS = ("http://localhost:*", "http://127.0.0.1:*")
@@ -208,15 +223,12 @@ def name_model(model: Servable, store: Path) -> str:
         return os.fspath(model)
     if isinstance(model, Bundle):
         return f"{model.manifest.name}={model.folder.absolute()}"
-    if isinstance(model, Model | Training):
-        name, version, folder = model.name, model.version, model.bundle.folder
-    elif isinstance(model, Entry):
-        name, version, folder = model.name, model.version, model.folder
-    else:
+    if not isinstance(model, Version):
         raise UsageError(
             f"{type(model).__name__} is not a model that can be served.",
             hint='Save it first: modelpad.save(model, "NAME")',
         )
-    if (store / name / str(version)).exists() and folder.parent.parent.absolute() == store:
-        return f"{name}@{version}"
-    return f"{name}={folder.absolute()}"
+    folder = model.folder.absolute()
+    if folder == store / model.name / str(model.version):
+        return f"{model.name}@{model.version}"
+    return f"{model.name}={folder}"

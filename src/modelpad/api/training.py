@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from modelpad.api.serving import Server
     from modelpad.bundle import Bundle
 
+SHOWN_METRICS = 2
+
 
 def train(
     recipe: str,
@@ -87,7 +89,7 @@ def train(
         version=entry.version,
         bundle=target.open(f"{entry.name}@{entry.version}", verify=False),
         data=outcome.data,
-        folder=folder,
+        run_folder=folder,
         store=target.root,
         stopped_early=outcome.stopped_early,
         warnings=outcome.warnings,
@@ -105,10 +107,15 @@ class Training:
     version: int
     bundle: Bundle
     data: str
-    folder: Path
+    run_folder: Path
     store: Path
     stopped_early: bool = False
     warnings: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The bundle's folder."""
+        return self.bundle.folder
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -118,7 +125,7 @@ class Training:
     @property
     def report(self) -> Path:
         """The report: learning curves, mistakes, scores of each class."""
-        return self.folder / f"{REPORT}.html"
+        return self.run_folder / f"{REPORT}.html"
 
     def load(self, **options: Any) -> Model:
         """The model, to predict in this process; the options are those of `modelpad.load`."""
@@ -134,7 +141,7 @@ class Training:
 
     def __repr__(self) -> str:
         stopped = ", stopped early" if self.stopped_early else ""
-        metrics = describe_metrics(self.metrics)
+        metrics = describe_metrics(dict([*self.metrics.items()][:SHOWN_METRICS]))
         return (
             f"<Training of {self.name} version {self.version} on {self.data}: {metrics}{stopped}>"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from modelpad.bundle.sequence import SequenceModel, read_sequence
-from modelpad.errors import BundleInvalid
+from modelpad.errors import BundleInvalid, UsageError
 from modelpad.fields import Signature
 from modelpad.foreign_json import (
     Json,
@@ -26,6 +26,15 @@ FORMAT = 2
 DEFAULT_SIGNATURE = "serving_default"  # TensorFlow's name for a model's main signature
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 REWRITE = "Write the bundle again from its source model."
+
+
+def check_name(name: str) -> None:
+    """Raises `UsageError` unless `name` is a valid model name."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a valid model name.",
+            hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpad.bundle.manifest import check_name
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +18,14 @@ MAX_NAME = 40
 
 
 def choose_name(recipe: Recipe[Any], given: str | None, data: str, store: LocalStore) -> str:
-    """The name that was given, else that of the recipe or of the data. Raises as `name_after`."""
-    return given or (name_after(data, store) if recipe.named_after_data else recipe.name)
+    """The name that was given, else that of the recipe or of the data.
+
+    Raises `UsageError` for a name that is not valid, and as `name_after`.
+    """
+    if given:
+        check_name(given)
+        return given
+    return name_after(data, store) if recipe.named_after_data else recipe.name
 
 
 def name_after(data: str, store: LocalStore) -> str:
@@ -45,5 +52,7 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
     """The metrics on one line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
     from modelpad.training.report import format_metric, name_metric
 
+    if not metrics:
+        return "No metrics"
     parts = [f"{name_metric(name)} {format_metric(name, n)}" for name, n in metrics.items()]
     return ", ".join([parts[0], *(each[0].lower() + each[1:] for each in parts[1:])])

@@ -96,6 +96,8 @@ class ModelFinder(msgspec.Struct, frozen=True):
         assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
         if assigned is None:
             return self._find_path_or_name(given, only_one=only_one)
+        from modelpad.bundle.manifest import check_name
+
         check_name(assigned["name"])
         found = self._find_path_or_name(assigned["what"], assigned["name"], only_one=only_one)
         return [replace(one, name=assigned["name"]) for one in found]
@@ -194,17 +196,6 @@ class ModelFinder(msgspec.Struct, frozen=True):
                 log.warning("%s: version %d failed to load before: %s", given, wanted, reason)
                 return f"{given}@{version}"
         return given
-
-
-def check_name(name: str) -> None:
-    """Raises `UsageError` unless `name` is a valid model name."""
-    from modelpad.bundle.manifest import NAME
-
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid model name.",
-            hint="Use ASCII letters, digits, '.', '_' and '-'; at most 128 characters.",
-        )
 
 
 def check_single(path: Path, models: Sequence[FolderModel], name: str) -> None:
