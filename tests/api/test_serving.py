@@ -63,7 +63,7 @@ def test_models_of_any_origin(
         assert server.models == {"kept": 1}
     with kept.serve(frame_ancestors=["http://localhost:*"]) as server:
         policy = read_policy(server)
-        assert "frame-ancestors http://localhost:*" in policy
+        assert "frame-ancestors 'self' http://localhost:*" in policy
 
 
 def test_errors_are_those_of_the_command_line() -> None:
