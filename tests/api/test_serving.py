@@ -101,23 +101,3 @@ def test_a_server_ends_with_its_program(end: signal.Signals | None, wait_for: An
         return False
 
     wait_for(is_gone)
-
-
-PROGRAM = """
-def test_one(modelpad_serve):
-    server = modelpad_serve("digits")
-    assert server.is_running
-    assert modelpad_serve("digits") is server
-"""
-
-
-def test_the_fixture(tmp_path: Path) -> None:
-    (tmp_path / "test_app.py").write_text(PROGRAM)
-    plugin = ("-p", "no:modelpad", "-p", "modelpad.pytest_plugin")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *plugin, str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
