@@ -30,6 +30,7 @@ DECODES = re.compile(
 )
 # Modules with such functions that need no target, and why.
 EXEMPT = {
+    "api": "the user's own program; bundles are opened by bundle.reader",
     "cli": "the command line of the user's own",
     "collection": "gives files back as they came; the server decodes them by a field",
     "confine": "what our own child process reports",
@@ -69,7 +70,9 @@ EXEMPT = {
     "datasets.split": "asks the inputs",
     "jobs.changes": "a number that SQLite counts",
     "jobs.settings": "the command line of our own process",
+    "prediction": "what the caller's server or model says",
     "promotion": "the command line and files of the user's own",
+    "python_values": "the user's own program; the fields decode what it gives",
     "engine.typed": "asks the fields",
     "convert.sequences": "what the graph itself has computed",
     "datasets.text_folder": "text files of the user's own",
@@ -84,6 +87,7 @@ EXEMPT = {
     "recipes.style.fitting": "what data has read",
     "recipes.style.losses": "tensors in memory",
     "recipes.style.vgg": "files of weights, read by NumPy and h5py without pickles",
+    "server.child": "messages of our own processes",
     "server.lifecycle.catalogue": "asks the store",
     "server.grpc.calls": "reads what the target of its protocol gives it; zlib and a length",
     "server.grpc.listener": "asks the call for its messages",
