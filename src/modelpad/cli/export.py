@@ -1,4 +1,4 @@
-"""`modelpad export MODEL --to FORMAT DIR`: writes a version as files for other tools, or as a page."""
+"""`modelpad export MODEL --to FORMAT DIR`: writes a version for other tools, or as a page."""
 
 from __future__ import annotations
 

@@ -28,18 +28,20 @@ from modelpad.store import ResolvedBundle
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from modelpad.engine import Session
+
 TOLERANCE = 1e-4
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-sync", "--no-first-run")
 # The outputs for many values, from the page's own module.
-PREDICT = """async (items) => {
+PREDICT = """async ([folder, items]) => {
   const within = document.querySelector('script[type="importmap"]');
-  const { load } = await import(within ? "modelpad.js" : new URL("modelpad.js", document.baseURI));
-  const model = await load();
+  const path = within ? "modelpad.js" : new URL("modelpad.js", document.baseURI);
+  const model = await (await import(path)).load(folder ?? undefined);
   await model.ready;
   const found = [], start = performance.now();
   for (const item of items) {
-    try { found.push(await model.predict(item)); } catch (error) { found.push({ error: error.message }); }
+    found.push(await model.predict(item).catch((error) => ({ $error: error.message })));
   }
   return { found, ms: (performance.now() - start) / items.length };
 }"""
@@ -62,49 +64,60 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def check_page(
-    found: ResolvedBundle,
-    files: Mapping[str, bytes],
-    examples: Sequence[Values] | None = None,
-    browser: str | None = None,
-) -> Agreement | None:
+def check_page(found: ResolvedBundle, files: Mapping[str, bytes]) -> Agreement | None:
     """How well a page's predictions agree with modelpad's; None without a browser.
 
-    `examples` are the bundle's samples and generated drawings or pictures by default.
+    Compares the bundle's samples, and generated drawings or pictures. Raises as `compare`.
+    """
+    browser = find_browser()
+    if browser is None:
+        return None
+    with open_page(files, browser) as page:
+        return compare(found, page, make_examples(found.bundle))
+
+
+def compare(
+    found: ResolvedBundle, page: Page, examples: Sequence[Values], folder: str | None = None
+) -> Agreement:
+    """Predicts `examples` in an open page, and by modelpad; the page's model is in `folder`.
 
     Raises `ParityFailed` if a label differs, or a number by more than 1e-4.
     """
     from modelpad.engine import Session
+
+    session = Session(found.bundle)
+    result = page.evaluate(PREDICT, [folder, [encode_values(values) for values in examples]])
+    largest = 0.0
+    for number, (values, got) in enumerate(zip(examples, result["found"], strict=True)):
+        difference = find_difference(_predict(session, values), got)
+        if not difference <= TOLERANCE:
+            problem = got.get("$error") or f"the outputs differ by {difference:.2g}"
+            raise ParityFailed(
+                f"The page of {found.name} does not agree with modelpad:"
+                f" example {number}: {problem}.",
+                hint="Nothing was written; --no-check writes the page as it is.",
+                example=number,
+            )
+        largest = max(largest, difference)
+    return Agreement(len(examples), largest, float(result["ms"]))
+
+
+def _predict(session: Session, values: Values) -> Values:
+    """The outputs, or for an input that is rejected an error, whose words may differ."""
     from modelpad.errors import InvalidInput
 
-    browser = browser or find_browser()
-    if browser is None:
-        return None
-    chosen = make_examples(found.bundle) if examples is None else examples
-    session = Session(found.bundle)
-    with open_page(files, browser) as page:
-        result = page.evaluate(PREDICT, [encode_values(values) for values in chosen])
-    largest = 0.0
-    for number, (values, got) in enumerate(zip(chosen, result["found"], strict=True)):
-        try:
-            expected: Values = session.answer(values)
-        except InvalidInput:
-            if "error" not in got:
-                raise _differ(found, number, "the page accepts what modelpad rejects") from None
-            continue
-        if "error" in got:
-            raise _differ(found, number, got["error"])
-        difference = find_difference(expected, got)
-        if not difference <= TOLERANCE:
-            raise _differ(found, number, f"the outputs differ by {difference:.2g}")
-        largest = max(largest, difference)
-    return Agreement(len(chosen), largest, float(result["ms"]))
+    try:
+        return session.answer(values)
+    except InvalidInput as error:
+        return {"$error": error.message}
 
 
 def find_difference(expected: object, got: object) -> float:
     """The largest difference of two outputs: of numbers absolute, or relative above 1; infinite
     for other values that are not equal."""
     if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        if "$error" in expected and "$error" in got:
+            return 0.0
         if expected.keys() != got.keys():
             return math.inf
         return max((find_difference(expected[key], got[key]) for key in expected), default=0.0)
@@ -184,11 +197,3 @@ def _are_pictures(expected: object, got: object) -> bool:
         for each in both
     )
     return left.shape == right.shape and int(np.abs(left - right).max(initial=0)) <= 1
-
-
-def _differ(found: ResolvedBundle, number: int, problem: str) -> ParityFailed:
-    return ParityFailed(
-        f"The page of {found.name} does not agree with modelpad: example {number}: {problem}.",
-        hint="Nothing was written. Report this, or write the page as it is with --no-check.",
-        example=number,
-    )

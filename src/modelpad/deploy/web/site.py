@@ -14,7 +14,7 @@ from posixpath import dirname, join, normpath
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.store import ResolvedBundle
 
-OWN = Path(__file__).parent / "site"
+OWN = Path(__file__).parent / "browser"
 PAGE = Path(__file__).parents[2] / "server" / "page"
 # Imports and re-exports of a module; ours are written in one way, without comments in between.
 IMPORT = re.compile(r"""^((?:import|export) [^;"]*?(?:from )?")(\.[^"]+)";""", re.MULTILINE)
@@ -39,8 +39,9 @@ POLICY = {
 README = """\
 # {title}
 
-Written by `modelpad export {name} --to web`. Put this folder on any host of static files; a service worker needs HTTPS, or localhost.
-To try it here: `python -m http.server`, and open http://localhost:8000.
+Written by `modelpad export {name} --to web`. Put this folder on any host of static files; use
+without a network needs HTTPS, or localhost. To try it here: `python -m http.server`, and open
+http://localhost:8000.
 
 `modelpad.js` is the model for programs, with types in `modelpad.d.ts`:
 
@@ -50,7 +51,8 @@ const model = await load("./");
 console.log(await model.predict(canvas));
 ```
 
-The page is part of modelpad (Apache-2.0). `runtime/` is ONNX Runtime Web (MIT, see `runtime/LICENSE`). The model's licence: {licence}.
+The page is part of modelpad (Apache-2.0). `runtime/` is ONNX Runtime Web (MIT, see
+`runtime/LICENSE`). The model's licence: {licence}.
 """
 
 

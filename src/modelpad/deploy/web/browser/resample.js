@@ -74,7 +74,11 @@ export const resize = ({ channels = 1, ...pixels }, width, height, filter) => {
 
 const resizeNearest = ({ width: across, height: down, channels = 1, data }, width, height) => {
   const target = new Uint8Array(width * height * channels);
-  const find = (from, to) => Array.from({ length: to }, (_, place) => Math.min(from - 1, Math.floor((place + 0.5) * (from / to))));
+  const find = (from, to) => {
+    const scale = from / to, places = [];
+    for (let at = scale * 0.5; places.length < to; at += scale) places.push(Math.min(from - 1, Math.trunc(at))); // added up, as there
+    return places;
+  };
   const columns = find(across, width);
   find(down, height).forEach((row, y) => columns.forEach((column, x) => {
     for (let channel = 0; channel < channels; channel++) target[(y * width + x) * channels + channel] = data[(row * across + column) * channels + channel];
