@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from modelpad.bundle import Bundle, open_bundle
 from modelpad.deploy.web.check import compare, find_difference, serve_folder
 from modelpad.deploy.web.examples import generate_drawings, make_examples, write_png
-from modelpad.deploy.web.export import plan_page
+from modelpad.deploy.web.export import PageExport, plan_page
+from modelpad.deploy.web.site import write_model
 from modelpad.errors import ParityFailed
 from modelpad.store import ResolvedBundle
 from tests.deploy.web.conftest import FIELDS
@@ -47,14 +48,15 @@ def exported(
     bundles: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, ResolvedBundle]]:
-    """A folder with one model's page in each of its folders, and the models."""
+    """A folder with the digits' page and, in folders beside it, other models; and all models."""
     root = tmp_path_factory.mktemp("pages")
     tables = [open_bundle(path) for path in write_tables(tmp_path_factory.mktemp("tables"))]
     others = [open_bundle(bundles / name) for name in ("mix", "half_plus_two")]
     models = [digits, *pictures.values(), *tables, *others]
     found = {each.manifest.name: ResolvedBundle(each.manifest.name, 1, each) for each in models}
-    for name, model in found.items():
-        plan_page(model, root / name, runtime, one_file=False).write()
+    plan_page(found["digits"], root / "digits", runtime, one_file=False).write()
+    for name in found.keys() - {"digits"}:  # the digits' page runs them, with its runtime
+        PageExport(write_model(found[name]), root / name).write()
     return root, found
 
 
@@ -90,8 +92,8 @@ def test_a_hundred_drawings_are_predicted_as_by_modelpad(page: Page, exported: A
 @pytest.mark.parametrize("name", FIELDS)
 def test_pictures_are_resized_as_by_modelpad(page: Page, exported: Any, name: str) -> None:
     model = exported[1][name]
-    agreement = compare(model, page, make_examples(model.bundle), f"../{name}/")
-    assert agreement.compared == 13
+    agreement = compare(model, page, make_examples(model.bundle)[:6], f"../{name}/")
+    assert agreement.compared == 6
 
 
 @pytest.mark.parametrize(
@@ -114,14 +116,11 @@ def test_a_page_of_another_model_is_noticed(page: Page, exported: Any) -> None:
     with pytest.raises(ParityFailed, match="example 0"):
         compare(exported[1]["cropped"], page, make_examples(exported[1]["cropped"].bundle)[:1])
     digits, examples = exported[1]["digits"], make_examples(exported[1]["digits"].bundle)[3:4]
-    folder = exported[0] / "digits" / "model"
-    description = json.loads((folder / "model.json").read_text("utf-8"))
+    files = write_model(exported[1]["digits"])
+    description = json.loads(files["model/model.json"])
     description["outputs"][0]["classes"].reverse()
-    other = exported[0] / "reversed"
-    other.mkdir()
-    (other / "model").mkdir()
-    (other / "model" / "model.json").write_text(json.dumps(description), "utf-8")
-    (other / "model" / "model.onnx.gz").write_bytes((folder / "model.onnx.gz").read_bytes())
+    files["model/model.json"] = json.dumps(description).encode("utf-8")
+    PageExport(files, exported[0] / "reversed").write()
     with pytest.raises(ParityFailed):
         compare(digits, page, examples, "../reversed/")
 

@@ -15,7 +15,9 @@ export const decodeImage = async (field, value) => {
 
 const takeChannels = ({ width, height, data }, channels) => {
   if (channels === 1) return { width, height, channels, data: toGrey({ width, height, data }) };
-  return { width, height, channels, data: Uint8Array.from({ length: width * height * 3 }, (_, at) => data[Math.floor(at / 3) * 4 + (at % 3)]) };
+  const colours = new Uint8Array(width * height * 3);
+  for (let pixel = 0; pixel < width * height; pixel++) for (let channel = 0; channel < 3; channel++) colours[3 * pixel + channel] = data[4 * pixel + channel];
+  return { width, height, channels, data: colours };
 };
 
 const fit = ({ height, width, fit: how, resize: side, resample }, pixels) => {
