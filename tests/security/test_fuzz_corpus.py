@@ -77,6 +77,7 @@ EXEMPT = {
     "convert.sequences": "what the graph itself has computed",
     "datasets.text_folder": "text files of the user's own",
     "deploy.locked": "a file of the package",
+    "deploy.web.runtime": "an npm package whose files are verified by their SHA-256",
     "recipes.images.data": "asks the splits of datasets",
     "recipes.reviews": "asks recipes.text",
     "recipes.text": "what datasets, bundles and its own graphs hold",

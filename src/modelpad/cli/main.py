@@ -21,7 +21,7 @@ COMMANDS = {
     "train": "train a model from data and save it as a new version",
     "recipes": "list the recipes that train can use",
     "import": "add a trained model of any framework to the store, with a proof of parity",
-    "export": "write a version as ONNX or Keras files for other tools",
+    "export": "write a version as ONNX or Keras files, or as a web page that needs no server",
     "predict": "run a model on files or values, without a server",
     "style": "paint a photograph like a painting, by optimisation",
     "serve": "serve models on a web page and an API",

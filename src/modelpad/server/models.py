@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.engine import (
     Batcher,
     BatchLimits,
@@ -25,7 +26,7 @@ from modelpad.engine import (
 )
 from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
 from modelpad.errors import ModelpadError, NotFound
-from modelpad.foreign_json import Json, text_at
+from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -183,36 +184,12 @@ class ServedModel:
 
     def describe(self) -> dict[str, object]:
         """What the page shows: fields, samples and card."""
-        manifest = self.bundle.manifest
-        return {
-            "name": self.name,
-            "version": self.version,
-            "task": manifest.task,
-            "title": manifest.title,
-            "summary": manifest.summary,
-            "author": manifest.author,
-            "licence": manifest.licence,
-            "backend": manifest.backend,
-            "runs_in": manifest.runs_in,
-            **manifest.signature.to_dict(),
-            "samples": [
-                {
-                    "inputs": {
-                        name: self._describe_value(value) for name, value in sample.inputs.items()
-                    },
-                    "expected": sample.expected,
-                }
-                for sample in manifest.samples
-                if not sample.generated
-            ],
-            "metrics": manifest.metrics,
-            "card": self.card,
-        }
+        url = f"/models/{quote(self.name)}/files/"
+        return describe_bundle(self.bundle, self.name, self.version, self.card, url)
 
     def read_file(self, path: str) -> bytes:
         """A sample or report file of the bundle. Raises `NotFound` for any other path."""
-        public = path.startswith(("samples/", "report/")) or path == "card.json"
-        if not public or path not in self.bundle.manifest.files:
+        if not is_public(self.bundle, path):
             raise NotFound(
                 f"The model {self.name!r} has no public file {path!r}.",
                 hint="GET /models lists samples and report figures.",
@@ -224,14 +201,6 @@ class ServedModel:
                 f"The file {path} of {self.name!r} cannot be read: {error.strerror}.",
                 hint="The model is still served, from memory.",
             ) from error
-
-    def _describe_value(self, value: Mapping[str, Json]) -> dict[str, object]:
-        if "file" in value:
-            return {"url": self._file_url(text_at(value, "file"))}
-        return {"value": value["value"]}  # nothing else: a bundle must not inject a URL
-
-    def _file_url(self, path: str) -> str:
-        return f"/models/{quote(self.name)}/files/{quote(path)}"
 
 
 def load_text(bundle: Bundle, options: LoadOptions) -> Engine:

@@ -1,46 +1,11 @@
 // The part of the server's API that the page uses.
 
-import { currentKey, keyHeader, obtainKey, wantsKey } from "./key.js";
+import { ApiError, ask } from "./transport.js";
+
+export { ApiError };
 
 // Bitmaps cannot run scripts; an SVG opened by its blob: URL would be a page on this origin.
 const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
-
-export class ApiError extends Error {
-  constructor(message, hint, needsKey = false, status = 0) {
-    super(message);
-    this.status = status;
-    this.hint = hint ?? "";
-    this.needsKey = needsKey;
-  }
-}
-
-const fail = async (response) => {
-  const { error } = await response.json().catch(() => ({}));
-  const needsKey = wantsKey(response);
-  throw new ApiError(error?.message ?? `The server responded with status ${response.status}.`, needsKey ? "" : error?.hint, needsKey, response.status);
-};
-
-const reach = (request) => request.catch((error) => {
-  if (error.name === "AbortError") throw error;
-  throw new ApiError("The server cannot be reached.", "Is it still running?");
-});
-
-// A URL from a bundle could be anything, but the key must be sent to this server only.
-const own = (url) => {
-  const target = new URL(url, location.origin);
-  if (target.origin !== location.origin) throw new ApiError("This URL is not on this server.", target.origin);
-  return target;
-};
-
-const ask = async (url, options = {}) => {
-  const target = own(url);
-  for (;;) {
-    const used = currentKey();
-    const response = await reach(fetch(target, { ...options, headers: { ...options.headers, ...keyHeader(used) } }));
-    if (response.ok) return response;
-    if (!wantsKey(response) || !(await obtainKey(used))) return fail(response);
-  }
-};
 
 export const readJson = async (url, options) => (await ask(url, options)).json();
 

@@ -7,7 +7,7 @@ import { make } from "./dom.js";
 const MAX_SHOWN = 10, MAX_LISTED = 12;
 const KINDS = new Set(["number", "choice", "text"]);
 
-export const takesCsv = (model) => model.inputs.every(({ kind }) => KINDS.has(kind));
+export const takesCsv = (model) => !model.local && model.inputs.every(({ kind }) => KINDS.has(kind));
 
 const save = (name, parts) => {
   const url = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));

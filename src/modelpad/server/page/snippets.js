@@ -65,7 +65,9 @@ const write = (model) => {
   };
 };
 
+// Empty for a model that runs in the page itself.
 export const snippets = (model) => {
+  if (model.local) return "";
   const texts = write(model);
   const code = make("pre", { id: "snippet", tabindex: 0, role: "tabpanel" });
   const tabs = Object.keys(texts).map((name) => make("button", { type: "button", role: "tab", onclick: () => select(name) }, name));

@@ -1,0 +1,88 @@
+"""Inputs on which an exported page is compared with modelpad: samples, drawings and pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from modelpad.bundle import Bundle
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as Picture
+
+DRAWINGS, PICTURES = 100, 12
+SIDES = (24, 28, 60, 140, 280, 500, 700)  # of drawings, in pixels
+
+
+def make_examples(bundle: Bundle) -> list[dict[str, object]]:
+    """The samples of a bundle; for a sketch or image also generated ones, always the same."""
+    signature = bundle.manifest.signature
+    samples = [bundle.sample_values(sample.inputs) for sample in bundle.manifest.samples]
+    kinds = {field.kind: field.name for field in signature.required_inputs}
+    if len(signature.required_inputs) != 1:
+        return samples
+    drawings: Iterator[Picture] = iter(())
+    if "sketch" in kinds:
+        drawings = generate_drawings(DRAWINGS)
+    elif "image" in kinds:
+        drawings = generate_pictures(PICTURES)
+    name = next(iter(kinds.values()))
+    return [*samples, *({name: write_png(picture)} for picture in drawings)]
+
+
+def generate_drawings(number: int, seed: int = 0) -> Iterator[Picture]:
+    """Strokes of random places and widths: dark on light, light on dark, and photographed."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    random = np.random.default_rng(seed)
+    for index in range(number):
+        side = SIDES[index % len(SIDES)]
+        paper, ink = ((255, 17), (0, 255), (236, 60))[index % 3]
+        sheet = Image.new("L", (side, side), paper)
+        pen = ImageDraw.Draw(sheet)
+        for _ in range(random.integers(1, 4)):
+            points = (random.random((random.integers(2, 6), 2)) * 0.8 + 0.1) * side
+            width = max(1, round(side * random.uniform(0.03, 0.12)))
+            pen.line([(x, y) for x, y in points.tolist()], ink, width, joint="curve")
+        yield photograph(sheet, random) if index % 5 == 4 and side >= 140 else sheet
+
+
+def photograph(sheet: Picture, random: np.random.Generator) -> Picture:
+    """A drawing under uneven light, with grain."""
+    import numpy as np
+    from PIL import Image
+
+    levels = np.asarray(sheet.convert("RGB"), np.float64)
+    light = np.linspace(random.uniform(0.5, 0.8), 1, levels.shape[1])[None, :, None]
+    grain = random.normal(0, 3, levels.shape)
+    return Image.fromarray(np.clip(levels * light * 0.85 + grain, 0, 255).astype(np.uint8))
+
+
+def generate_pictures(number: int, seed: int = 0) -> Iterator[Picture]:
+    """Pictures of coloured shapes and grain, of several sizes and proportions."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    random = np.random.default_rng(seed)
+    for index in range(number):
+        width, height = (int(side) for side in random.integers(40, 640, 2))
+        picture = Image.new("RGB", (width, height), tuple(random.integers(0, 256, 3).tolist()))
+        pen = ImageDraw.Draw(picture)
+        for _ in range(8):
+            left, top = random.random(2) * (width, height)
+            box = (left, top, left + random.random() * width, top + random.random() * height)
+            pen.ellipse(box, tuple(random.integers(0, 256, 3).tolist()))
+        grain = random.normal(0, 6, (height, width, 3))
+        noisy = np.clip(np.asarray(picture, np.float64) + grain, 0, 255).astype(np.uint8)
+        picture = Image.fromarray(noisy)
+        yield picture.convert("L") if index % 6 == 5 else picture
+
+
+def write_png(picture: Picture) -> bytes:
+    """A picture as a PNG file."""
+    body = io.BytesIO()
+    picture.save(body, "PNG", compress_level=1)
+    return body.getvalue()

@@ -1,0 +1,98 @@
+"""`modelpad export --to web`, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from modelpad.bundle import Bundle
+from modelpad.cli.main import main
+from modelpad.deploy.web.runtime import BINARY, MODULE, load_runtime
+from modelpad.deploy.web.site import IMPORT, POLICY, write_site
+from modelpad.errors import ChecksumMismatch, NotFound
+from modelpad.locations import locate_cache
+from modelpad.store import ResolvedBundle
+
+
+@pytest.fixture
+def kept(runtime: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose cache has the runtime, and that has no network."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MODELPAD_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr("modelpad.deploy.web.runtime.URL", "http://127.0.0.1:9/none.tgz")
+    shutil.copytree(locate_cache(os.environ) / "onnxruntime-web", cache / "onnxruntime-web")
+    monkeypatch.setenv("MODELPAD_CACHE", str(cache))
+
+
+def test_a_folder_and_a_file_are_written(
+    kept: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, page = tmp_path / "site", tmp_path / "digits.html"
+    assert main(["export", "digits", "--to", "web", str(folder), "--no-check", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written["checked"] is None
+    assert written["bytes"] == sum(Path(name).stat().st_size for name in written["files"])
+    assert {"index.html", "modelpad.js", "service-worker.js"} <= {p.name for p in folder.iterdir()}
+    assert main(["export", "digits", "--to", "web", str(page), "--one-file", "--no-check"]) == 0
+    assert "open " in capsys.readouterr().out
+    for taken in ([str(folder)], [str(page), "--one-file"], [str(tmp_path / "x"), "--one-file"]):
+        assert main(["export", "digits", "--to", "web", *taken]) == 2
+
+
+@pytest.mark.parametrize("model", ["writer", "reviews"])
+def test_models_of_text_are_refused(
+    kept: None, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", model, "--to", "web", str(tmp_path / "site")]) == 1
+    error = capsys.readouterr().err
+    assert "token by token" in error
+    assert "pictures, arrays and tables can be exported" in error
+    assert not (tmp_path / "site").exists()
+
+
+def test_options_of_pages_need_the_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "digits", "--to", "onnx", "x", "--one-file"]) == 2
+    assert "--to web" in capsys.readouterr().err
+
+
+def test_the_page_loads_nothing_from_elsewhere(
+    runtime: Mapping[str, bytes], digits: Bundle
+) -> None:
+    files = write_site(ResolvedBundle("digits", 1, digits), runtime)
+    assert not re.search(rb'(src|href)="(https?:)?//', files["index.html"])
+    assert POLICY["connect-src"] == "'self'"
+    modules = [name for name in files if name.endswith((".js", ".mjs")) and "runtime" not in name]
+    for name in modules:
+        text = re.sub(r"^//.*$", "", files[name].decode("utf-8"), flags=re.MULTILINE)
+        # Every import is found by the pattern that one_file rewrites.
+        assert len(re.findall(r'(?:from|^import) "\.', text, re.MULTILINE)) == len(
+            IMPORT.findall(text)
+        ), name
+    worker = files["service-worker.js"].decode("utf-8")
+    assert '"runtime/ort-wasm-simd-threaded.wasm.gz"' in worker
+    assert '"model/model.onnx.gz"' in worker
+
+
+def test_a_runtime_is_verified_and_its_absence_explained(
+    runtime: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelpad.deploy.web.runtime.URL", "http://127.0.0.1:9/none.tgz")
+    with pytest.raises(NotFound, match="cannot be downloaded") as offline:
+        load_runtime(None, tmp_path / "cache")
+    assert "--runtime" in offline.value.hint
+    for name in (MODULE, BINARY):
+        (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(ChecksumMismatch, match=re.escape(MODULE)):
+        load_runtime(tmp_path, tmp_path)
+    with tarfile.open(tmp_path / "other.tgz", "w:gz") as package:
+        package.add(tmp_path / MODULE, "package/README.md")
+    for absent in (tmp_path / "other.tgz", tmp_path / "none.tgz", tmp_path / MODULE):
+        with pytest.raises(NotFound, match="does not contain ONNX Runtime Web"):
+            load_runtime(absent, tmp_path)
