@@ -1,14 +1,25 @@
-"""The page's files, served unchanged from this folder, without a build step."""
+"""The page's files, served from this folder without a build step.
+
+HTML gets one generated part: the list of modules to preload. Everything else is sent unchanged.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import structs
+
 from modelpad.errors import NotFound
 from modelpad.server.http.messages import Request, Response
 
+START = "app.js"
+IMPORT = re.compile(r'^import (?:[^"]* from )?"\./([\w-]+\.js)";$', re.MULTILINE)
+PRELOADS = b"<!-- modules -->"
+# Without keys, the list of models is on its way before the first module runs.
+MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
 FOLDER = Path(__file__).parent
 
 # A short table rather than `mimetypes`, whose results depend on the machine's files.
@@ -70,6 +81,22 @@ def respond_file(path: str, request: Request) -> Response:
     return Response(body, content_type_of(path), headers=headers)
 
 
+def respond_index(request: Request, *, is_open: bool) -> Response:
+    """The page itself. If the server `is_open`, to anyone without a key, models are preloaded."""
+    response = respond_file("index.html", request)
+    links = {"link": MODELS_PRELOAD} if is_open else {}
+    return structs.replace(response, headers={**response.headers, **links})
+
+
+def list_modules(start: str = START) -> list[str]:
+    """The modules that `start` imports before it runs, itself included, each once."""
+    found = [start]
+    for name in found:  # grows while it is read
+        text = (FOLDER / name).read_text("utf-8")
+        found += [each for each in IMPORT.findall(text) if each not in found]
+    return found
+
+
 def respond_bundle_file(path: str, body: bytes) -> Response:
     """A file of a bundle, as content that no browser executes."""
     kind = content_type_of(path)
@@ -96,6 +123,9 @@ def _files() -> frozenset[str]:
 @cache
 def _read_known(path: str) -> tuple[bytes, str]:
     body = (FOLDER / path).read_bytes()
+    if PRELOADS in body:
+        links = (f'<link rel="modulepreload" href="/static/{name}">' for name in list_modules())
+        body = body.replace(PRELOADS, "\n".join(links).encode("ascii"))
     return body, f'"{sha256(body).hexdigest()[:16]}"'
 
 
