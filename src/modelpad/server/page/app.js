@@ -11,6 +11,8 @@ import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { predictionView } from "./prediction.js";
 import { readFragment } from "./share.js";
 import { snippets } from "./snippets.js";
+import { showStudio } from "./studio.js";
+import { writerView } from "./writer.js";
 
 const main = document.querySelector("#main");
 const nav = document.querySelector("#models");
@@ -34,9 +36,9 @@ const safeCard = (model) => {
 const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, warningsView(model));
 
-const modelView = async (model, takesFeedback) => {
+const modelView = (model, takesFeedback) => {
   const view = model.task === "text-generation"
-    ? (await import("./writer.js")).writerView(model, showError)
+    ? writerView(model, showError)
     : predictionView(model, takesFeedback, showError);
   const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null, snippets(model), safeCard(model)];
   return { ...view, elements: elements.filter(Boolean) };
@@ -58,7 +60,6 @@ const inputsFor = (model) => {
 const start = async () => {
   let served = await listModels();
   let leave = null; // stops what the view before this one does
-  let current = 0; // the number of the latest route
   const views = new Map();
   const link = (href, words, isCurrent) => make("a", { href, "aria-current": isCurrent ? "page" : null }, words);
 
@@ -69,12 +70,11 @@ const start = async () => {
       ...(studio ? [link(`/${STUDIO}`, "New model", makes)] : []));
     nav.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   };
-  const showModel = async (model, number) => {
+  const showModel = (model) => {
     const key = `${model.name} ${model.version}`;
     const isNew = !views.has(key);
     if (isNew) views.set(key, modelView(model, served.feedback));
-    const view = await views.get(key);
-    if (number !== current) return;
+    const view = views.get(key);
     document.title = `${model.title || model.name} · modelpad`;
     main.replaceChildren(...view.elements);
     leave = view.leave;
@@ -84,8 +84,7 @@ const start = async () => {
       view.reject?.({ message: "The input in this link cannot be read.", hint: "The link may be cut off." });
     }
   };
-  const route = async () => {
-    const number = ++current;
+  const route = () => {
     leave?.();
     leave = null;
     const { models, studio } = served;
@@ -96,10 +95,8 @@ const start = async () => {
     const makes = studio && location.hash === STUDIO;
     const model = makes ? null : models.find(({ name }) => name === wanted) ?? (!wanted && models.length === 1 ? models[0] : null);
     showNav(model, makes);
-    if (makes) {
-      const { showStudio } = await import("./studio.js");
-      if (number === current) leave = showStudio(main, { showError, findModel });
-    } else if (model) await showModel(model, number);
+    if (makes) leave = showStudio(main, { showError, findModel });
+    else if (model) showModel(model);
     else {
       document.title = "modelpad";
       main.replaceChildren(...(wanted ? unknownView(models, wanted) : galleryView(models)));
@@ -122,7 +119,7 @@ const start = async () => {
     route();
     main.focus({ preventScroll: true });
   });
-  await route();
+  route();
 };
 const open = () => start().catch((error) => main.replaceChildren(showError(error, open)));
 open();
