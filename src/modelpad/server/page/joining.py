@@ -1,9 +1,9 @@
 """Joins the page's modules into one, and its style sheets, when they are first requested.
 
-Browsers open six connections to a server, so thirty small files cost five round trips instead of one.
-The modules stay what a person reads and edits; they are written so that joining needs no parser: an
-import is one line at the top, of names that the other module declares with `export`, and no two
-modules import each other.
+Browsers open six connections to a server, so thirty small files cost five round trips instead of
+one. The modules stay what a person reads and edits; they are written so that joining needs no
+parser: an import is one line at the top, of names that the other module declares with `export`,
+and no two modules import each other.
 """
 
 from __future__ import annotations
