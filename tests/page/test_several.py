@@ -1,4 +1,4 @@
-"""A server of several models in real Chromium: the gallery, links, what is kept, and accessibility."""
+"""Several models in real Chromium: the gallery, links, what is kept, and accessibility."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.promotion.bright import write_bright
 from tests.table_bundles import write_tables
 
 pytestmark = pytest.mark.browser
-LINES = {"income (k)": "80.5", "age": "30"}
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +91,10 @@ def test_a_link_shares_the_input(page: Page, context: BrowserContext, several: S
     other = context.new_page()
     other.goto(link)
     expect(other.locator("#label")).to_have_text("4")
-    for broken in (
-        link[:-40],
-        f"{several.url}/m/digits#in=e30x",
-        link.replace("digits", "reviews"),
-    ):
+    for broken in (link[:-40], f"{several.url}/m/digits#in=!"):
         other.goto("about:blank")
         other.goto(broken)
-        if "reviews" in broken:
-            expect(other.locator("#answer")).to_contain_text("waiting")
-        else:
-            expect(other.get_by_role("alert")).to_contain_text("input")
+        expect(other.get_by_role("alert")).to_contain_text("cannot be read")
 
 
 def test_earlier_inputs_are_shown_again(page: Page, several: Server) -> None:
@@ -153,7 +145,8 @@ def axe() -> str:
 
 
 RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
-  .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`)"""
+  .flatMap(({ id, nodes }) => nodes.slice(0, 3)
+    .map(({ target, failureSummary }) => `${id}: ${target}: ${failureSummary}`))"""
 
 
 def fill_in(page: Page, name: str) -> None:
@@ -180,4 +173,4 @@ def test_axe_finds_nothing(browser: Browser, several: Server, axe: str, scheme: 
         page.evaluate(axe)
         found[name] = page.evaluate(RUN_AXE)
     context.close()
-    assert found == dict.fromkeys(found, [])
+    assert found == {name: [] for name in found}
