@@ -37,7 +37,7 @@ const labelView = (field) => {
   const rows = Array.from({ length: Math.min(field.classes.length, MAX_BARS) }, barRow);
   const isLong = field.multiple || field.classes.some((name) => name.length > LONG);
   const label = make("strong"), side = make("span");
-  const verdict = make("p", { class: isLong ? "verdict long" : "verdict" }, label, side);
+  const verdict = make("p", { class: `verdict${isLong ? " long" : ""}${field.familiarity ? " doubts" : ""}` }, label, side);
   const bars = make("ol", { class: rows.length > MAX_BARS / 2 ? "bars many" : "bars", "aria-label": "Confidence by class" }, rows.map(({ row }) => row));
   const element = make("div", { class: "label-view" }, verdict, bars);
   const wait = () => {
@@ -57,7 +57,7 @@ const labelView = (field) => {
     label.id = "label";
     label.removeAttribute("aria-hidden");
     label.textContent = verdictOf(answer);
-    side.replaceChildren(answer.labels ? "" : make("span", { id: "confidence" }, percent(answer.confidence)), answer.unknown ? make("span", { class: "unsure" }, UNSURE) : "");
+    side.replaceChildren(answer.unknown ? make("span", { class: "unsure" }, UNSURE) : answer.labels ? "" : make("span", { id: "confidence" }, percent(answer.confidence)));
     rows.forEach((each, index) => {
       const [name, share] = keeps ? [field.classes[index], answer.scores[field.classes[index]]] : ranked[index] ?? [NONE, undefined];
       each.show(name, share, isFound(name));
