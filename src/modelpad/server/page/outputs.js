@@ -35,9 +35,10 @@ const barRow = () => {
 const labelView = (field) => {
   const keeps = field.classes.length <= MAX_BARS;
   const rows = Array.from({ length: Math.min(field.classes.length, MAX_BARS) }, barRow);
-  const isLong = field.multiple || field.classes.some((name) => name.length > LONG);
+  const letters = field.multiple ? Infinity : Math.max(...field.classes.map((name) => name.length));
+  const size = letters > LONG ? "long" : `letters-${letters}`;
   const label = make("strong"), side = make("span");
-  const verdict = make("p", { class: `verdict${isLong ? " long" : ""}${field.familiarity ? " doubts" : ""}` }, label, side);
+  const verdict = make("p", { class: `verdict ${size}${field.familiarity ? " doubts" : ""}` }, label, side);
   const bars = make("ol", { class: rows.length > MAX_BARS / 2 ? "bars many" : "bars", "aria-label": "Confidence by class" }, rows.map(({ row }) => row));
   const element = make("div", { class: "label-view" }, verdict, bars);
   const wait = () => {
