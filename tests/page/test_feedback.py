@@ -42,7 +42,7 @@ def page(browser: Browser, collecting: Server) -> Iterator[Page]:
         lambda message: None if "404" in message.text else problems.append(message.text),
     )
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(collecting.url)
+    page.goto(f"{collecting.url}/m/digits")
     page.wait_for_selector("canvas.pad")
     yield page
     context.close()
@@ -100,7 +100,7 @@ def test_it_works_with_the_keyboard_alone(page: Page, store: FeedbackStore) -> N
 
 
 def test_rows_can_be_corrected_too(page: Page, collecting: Server, store: FeedbackStore) -> None:
-    page.goto(f"{collecting.url}/#loan")
+    page.goto(f"{collecting.url}/m/loan")
     expect(page.locator("#label")).to_have_text("accept")
     page.get_by_label("Wrong, it is").select_option("reject")
     page.get_by_role("button", name="Send").click()
@@ -118,7 +118,7 @@ def test_rows_can_be_corrected_too(page: Page, collecting: Server, store: Feedba
 def test_a_phone_shows_it_whole(browser: Browser, collecting: Server, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(collecting.url)
+    page.goto(f"{collecting.url}/m/digits")
     page.get_by_role("button", name="Try an example: 3").click()
     panel = page.get_by_role("group", name="Is this right?")
     panel.scroll_into_view_if_needed()

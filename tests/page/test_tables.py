@@ -62,7 +62,7 @@ def page(browser: Browser, tables: Server) -> Iterator[Page]:
         lambda message: None if " 422 " in message.text else problems.append(message.text),
     )
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(f"{tables.url}#loan")
+    page.goto(f"{tables.url}/m/loan")
     page.wait_for_selector(".cells")
     yield page
     context.close()
@@ -213,7 +213,7 @@ def test_the_snippets_hold_real_values(page: Page) -> None:
 def test_it_fits_the_screen(browser: Browser, tables: Server, width: int, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(f"{tables.url}#loan")
+    page.goto(f"{tables.url}/m/loan")
     give(page, HEADER + "80,30,Bern\n80,30,Genf\n")
     expect(page.locator("#csv tbody tr")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

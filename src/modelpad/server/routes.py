@@ -26,7 +26,12 @@ async def show_page(backend: Backend, request: Request, names: Names) -> Respons
     """`GET /`: the page; a status in JSON for KServe's clients."""
     if _wants_status(request.headers):
         return respond_json({"status": "alive"})
-    return page.respond_file("index.html", request)
+    return page.respond_index(request, is_open=not backend.access.wants_keys)
+
+
+async def show_model_page(backend: Backend, request: Request, names: Names) -> Response:
+    """`GET /m/{model}`: the page, at one model; it reports unknown names itself."""
+    return page.respond_index(request, is_open=not backend.access.wants_keys)
 
 
 def _wants_status(headers: Mapping[str, str]) -> bool:
@@ -114,6 +119,13 @@ ROUTES: tuple[Route, ...] = (
             failures=("304",),
             needs_models=False,
         ),
+        guarded=False,
+    ),
+    Route(
+        "GET",
+        "/m/{model}",
+        show_model_page,
+        Operation("The page, at one model", HTML, failures=("304",), needs_models=False),
         guarded=False,
     ),
     Route(

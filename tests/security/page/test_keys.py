@@ -157,7 +157,7 @@ def test_any_asgi_server_tells_who_the_client_is() -> None:
 @pytest.mark.browser
 def test_the_key_stays_in_its_tab(keyed: Any, open_tab: Any, foreign_site: Any) -> None:
     tab = open_tab()
-    tab.page.goto(f"{keyed.url}/#digits")
+    tab.page.goto(f"{keyed.url}/m/digits")
     enter_key(tab.page, KEY)
     tab.page.wait_for_selector("canvas.pad")
     assert tab.page.context.cookies() == []
@@ -179,7 +179,7 @@ def test_the_key_stays_in_its_tab(keyed: Any, open_tab: Any, foreign_site: Any) 
 @pytest.mark.browser
 def test_pictures_are_fetched_with_the_key(keyed: Any, open_tab: Any, wait_for: Any) -> None:
     tab = open_tab()
-    tab.page.goto(f"{keyed.url}/#digits")
+    tab.page.goto(f"{keyed.url}/m/digits")
     enter_key(tab.page, KEY)
     tab.page.wait_for_selector("canvas.pad")
     pictures = "[...document.querySelectorAll('.samples img, #card img.picture')]"
@@ -194,7 +194,7 @@ def test_pictures_are_fetched_with_the_key(keyed: Any, open_tab: Any, wait_for: 
 @pytest.mark.browser
 def test_a_wrong_key_is_told_and_another_can_be_typed(keyed: Any, open_tab: Any) -> None:
     tab = open_tab()
-    tab.page.goto(f"{keyed.url}/#digits")
+    tab.page.goto(f"{keyed.url}/m/digits")
     enter_key(tab.page, "not-the-key")
     alert = tab.page.get_by_role("alert")
     alert.get_by_text("Unknown API key").wait_for()

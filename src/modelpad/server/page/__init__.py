@@ -1,14 +1,26 @@
-"""The page's files, served unchanged from this folder, without a build step."""
+"""The page's files, served from this folder without a build step, compressed where a client can.
+
+The page loads its modules and style sheets joined, as `page.js` and `page.css`; see `joining.py`.
+"""
 
 from __future__ import annotations
 
+import gzip
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import structs
+
 from modelpad.errors import NotFound
 from modelpad.server.http.messages import Request, Response
+from modelpad.server.page.joining import join_modules, join_styles
 
+START = "app"
+STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css")
+JOINED = frozenset({"page.js", "page.css"})
+# Without keys, the list of models is on its way before the first module runs.
+MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
 FOLDER = Path(__file__).parent
 
 # A short table rather than `mimetypes`, whose results depend on the machine's files.
@@ -63,11 +75,22 @@ def content_type_of(path: str) -> str:
 
 def respond_file(path: str, request: Request) -> Response:
     """One of the page's files, or 304 when the client has it. Raises `NotFound`."""
-    body, tag = _read(path)
-    headers = {"cache-control": "no-cache", "etag": tag, **HEADERS}
+    plain, packed, tag = _read(path)
+    headers = {"cache-control": "no-cache", "etag": tag, "vary": "accept-encoding", **HEADERS}
     if request.headers.get("if-none-match") == tag:
         return Response(b"", content_type_of(path), 304, headers)
-    return Response(body, content_type_of(path), headers=headers)
+    if _accepts_gzip(request.headers.get("accept-encoding", "")):
+        return Response(
+            packed, content_type_of(path), headers={**headers, "content-encoding": "gzip"}
+        )
+    return Response(plain, content_type_of(path), headers=headers)
+
+
+def respond_index(request: Request, *, is_open: bool) -> Response:
+    """The page itself. If the server `is_open`, to anyone without a key, models are preloaded."""
+    response = respond_file("index.html", request)
+    links = {"link": MODELS_PRELOAD} if is_open else {}
+    return structs.replace(response, headers={**response.headers, **links})
 
 
 def respond_bundle_file(path: str, body: bytes) -> Response:
@@ -93,13 +116,24 @@ def _files() -> frozenset[str]:
     )
 
 
+def _accepts_gzip(accepted: str) -> bool:
+    codings = {part.partition(";")[0].strip(): part for part in accepted.lower().split(",")}
+    return "gzip" in codings and "q=0" not in codings["gzip"].replace(" ", "")
+
+
 @cache
-def _read_known(path: str) -> tuple[bytes, str]:
-    body = (FOLDER / path).read_bytes()
-    return body, f'"{sha256(body).hexdigest()[:16]}"'
+def _read_known(path: str) -> tuple[bytes, bytes, str]:
+    if path == "page.js":
+        body = join_modules(FOLDER, START)
+    elif path == "page.css":
+        body = join_styles(FOLDER, STYLES)
+    else:
+        body = (FOLDER / path).read_bytes()
+    packed = gzip.compress(body, mtime=0)
+    return body, packed, f'W/"{sha256(body).hexdigest()[:16]}"'  # weak: the same for both
 
 
-def _read(path: str) -> tuple[bytes, str]:
-    if path not in _files():
+def _read(path: str) -> tuple[bytes, bytes, str]:
+    if path not in _files() | JOINED:
         raise NotFound(f"The page has no file {path!r}.", hint="The page is at /.")
     return _read_known(path)

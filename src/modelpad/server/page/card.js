@@ -4,6 +4,7 @@ import { fileUrl, showPicture } from "./api.js";
 import { make, percent, svg } from "./dom.js";
 import { markdown } from "./markdown.js";
 
+const MAX_TICKS = 12; // on the axis of epochs
 const WIDTH = 380, HEIGHT = 200, LEFT = 44, BOTTOM = 24;
 
 const short = (value) => (typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value));
@@ -13,19 +14,23 @@ const ends = ([low, high], format) => `${format(low)} to ${format(high)}`;
 
 const chart = (history, metric) => {
   const series = [[metric, "line-a"], [`val_${metric}`, "line-b"]].filter(([name]) => history.every((row) => name in row));
+  if (!series.length) return null;
   const values = series.flatMap(([name]) => history.map((row) => row[name]));
   let low = Math.min(...values), high = Math.max(...values);
   if (high - low < 1e-6) { low -= 0.5; high += 0.5; }
   const x = (index) => LEFT + (index * (WIDTH - LEFT - 10)) / Math.max(1, history.length - 1);
   const y = (value) => 10 + ((high - value) * (HEIGHT - BOTTOM - 10)) / (high - low);
   const ticks = [low, (low + high) / 2, high];
+  const every = Math.ceil(history.length / MAX_TICKS);
+  const story = series.map(([name]) => `${name === metric ? "training" : "validation"} from ${short(history[0][name])} to ${short(history.at(-1)[name])}`).join(", ");
   return make("figure", { class: "plain" }, make("h3", {}, words(metric)),
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${metric} by epoch, from ${values[0].toFixed(3)} to ${values.at(-1).toFixed(3)}` },
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${metric} by epoch: ${story}` },
       ticks.map((tick) => svg("line", { class: "grid", x1: LEFT, x2: WIDTH - 10, y1: y(tick), y2: y(tick) })),
       ticks.map((tick) => svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(3))),
-      history.map((row, index) => svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": "middle" }, String(row.epoch))),
+      history.filter((_, index) => index % every === 0).map((row, index) => svg("text", { x: x(index * every), y: HEIGHT - 6, "text-anchor": "middle" }, String(row.epoch))),
       series.map(([name, style]) => svg("polyline", { class: style, points: history.map((row, index) => `${x(index)},${y(row[name])}`).join(" ") })),
-      series.map(([name]) => history.map((row, index) => svg("circle", { class: "cell", r: name === metric ? 0 : 3, cx: x(index), cy: y(row[name]) })))),
+      series.map(([name, style]) => history.map((row, index) => svg("circle", { class: `point ${style}`, r: 3, cx: x(index), cy: y(row[name]) },
+        svg("title", {}, `${name.startsWith("val_") ? "Validation" : "Training"}, epoch ${row.epoch}: ${short(row[name])}`))))),
     make("div", { class: "legend" }, make("span", {}, "┄ training"), make("span", {}, "━ validation")));
 };
 
@@ -44,13 +49,17 @@ const confusionChart = ({ labels, matrix }) => {
       svg("text", { class: strength > 0.6 ? "on" : "off", x: at.x + size / 2 - 1, y: at.y + size / 2 + 3, "text-anchor": "middle" }, String(number)),
     ];
   })).flat();
+  const wrong = matrix.flatMap((row, truth) => row.map((number, answer) => [number, labels[truth], labels[answer]])).filter(([number, truth, answer]) => number && truth !== answer);
+  const worst = wrong.sort(([one], [other]) => other - one).slice(0, 3).map(([number, truth, answer]) => `${truth} taken for ${answer} (${number})`);
+  const mistakes = worst.length ? `Most frequent mistakes: ${worst.join(", ")}.` : "There are no mistakes.";
   return make("figure", { class: "plain" }, make("h3", {}, "Confusion matrix: rows are true classes, columns are predictions"),
     svg("svg", { viewBox: `0 0 ${width} ${edge}`, role: "img", "aria-label": "Confusion matrix: how often each class was predicted as each other class" },
       names.map((name, index) => {
         const x = left + index * size + size / 2, y = left - 8;
         return svg("text", slanted ? { transform: `translate(${x} ${y}) rotate(-45)` } : { x, y, "text-anchor": "middle" }, name);
       }),
-      names.map((name, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, name)), cells));
+      names.map((name, index) => svg("text", { x: left - 8, y: left + index * size + size / 2 + 4, "text-anchor": "end" }, name)), cells),
+    make("figcaption", { class: "hint" }, mistakes));
 };
 
 const list = (title, rows) => (rows?.length ? [make("h3", {}, title), make("ul", { class: "rows" }, rows.map((row) => make("li", {}, row)))] : []);
@@ -75,7 +84,7 @@ const galleries = (model, pictures) => {
 const share = (value) => (value == null ? "" : value.toFixed(3));
 const COLUMNS = ["class", "precision", "recall", "F1", "AUC", "95 % interval", "items"];
 
-const classTable = (classes) => make("div", { class: "scroll" }, make("table", { class: "scores" },
+const classTable = (classes) => make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Scores by class" }, make("table", { class: "scores" },
   make("caption", {}, "Scores by class"),
   make("thead", {}, make("tr", {}, COLUMNS.map((name) => make("th", { scope: "col" }, name)))),
   make("tbody", {}, classes.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name),
@@ -88,19 +97,35 @@ export const warningsView = (model) => {
   return warnings.length ? make("div", { class: "warnings", role: "note", "aria-label": "Warning" }, warnings.map((line) => make("p", {}, String(line)))) : null;
 };
 
+const NOUNS = { image: "pictures", sketch: "drawings", text: "texts", number: "rows", choice: "rows" };
+
+// How good it is, in a sentence: for people who do not read metrics.
+const inPlainWords = (model, { test_accuracy: tested, cross_validated_accuracy: validated }) => {
+  const items = NOUNS[model.inputs[0]?.kind] ?? "items";
+  if (typeof tested === "number") return `It was right for ${percent(tested)} of test ${items} that it was not trained on.`;
+  if (typeof validated === "number") return `It was right for ${percent(validated)} of ${items}, each predicted by a model that was not trained on it.`;
+  return null;
+};
+
+const factList = (facts, intervals = {}) => make("dl", { class: "facts" },
+  Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object").map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value)),
+    intervals[name] ? make("dd", { class: "interval" }, `95 %: ${ends(intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null)));
+
 export const cardView = (model) => {
   const card = model.card;
   if (!card) return null;
-  const facts = { ...card.metrics, parameters: card.parameters?.toLocaleString("en"), ...card.training };
-  const shown = Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object");
+  const plain = inPlainWords(model, card.metrics ?? {});
+  const training = { parameters: card.parameters?.toLocaleString("en"), ...card.training };
   return make("section", { class: "panel wide", id: "card" },
     make("h2", {}, "Model card"),
+    plain ? make("p", { class: "lead" }, plain) : null,
     card.text ? markdown(card.text) : null,
-    make("dl", { class: "facts" }, shown.map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value)),
-      card.intervals?.[name] ? make("dd", { class: "interval" }, `95 %: ${ends(card.intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null))),
+    list("Limitations", card.limits),
+    factList(card.metrics ?? {}, card.intervals),
     card.classes?.length > 1 ? classTable(card.classes) : null,
     list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
-    list("Limitations", card.limits), list("Notes", card.notes),
+    list("Notes", card.notes),
+    Object.keys(card.training ?? {}).length ? make("details", { class: "trained" }, make("summary", {}, "How it was trained"), factList(training)) : null,
     make("div", { class: "charts" },
       card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
       card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null),

@@ -30,7 +30,7 @@ const toBlob = (dataUrl) => {
 
 // A dialog with a pad: each drawing is added, until it is closed.
 const openPad = (title, add) => {
-  const pad = drawingPad({ name: "drawing" }, () => { ok.disabled = pad.read() === undefined; });
+  const pad = drawingPad({ name: "drawing" }, (isDrawing) => { if (!isDrawing) ok.disabled = pad.read() === undefined; });
   const ok = make("button", { type: "button", class: "main", disabled: true, onclick: () => {
     add(toBlob(pad.read()));
     added.textContent = `Added ${++drawn}.`;
@@ -39,7 +39,7 @@ const openPad = (title, add) => {
   const added = make("span", { class: "hint", role: "status" });
   let drawn = 0;
   const dialog = make("dialog", { class: "draw", "aria-label": `Draw ${title}` },
-    make("h2", {}, `Draw “${title}”`), pad.element,
+    make("h2", {}, `Draw “${title}”`), pad.element, pad.hint,
     make("div", { class: "draw-actions" }, added, make("button", { type: "button", onclick: () => dialog.close() }, "Close"), ok));
   dialog.addEventListener("close", () => { pad.stop(); dialog.remove(); });
   document.body.append(dialog);

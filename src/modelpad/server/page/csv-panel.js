@@ -3,6 +3,7 @@
 import { ApiError, predictCsv } from "./api.js";
 import { readPieces, readRows, writeRow } from "./csv.js";
 import { make } from "./dom.js";
+import { acceptDrops } from "./drops.js";
 
 const MAX_SHOWN = 10, MAX_LISTED = 12;
 const KINDS = new Set(["number", "choice", "text"]);
@@ -85,13 +86,7 @@ export const csvPanel = (model, showError) => {
     make("div", { class: "tools" },
       make("button", { type: "button", onclick: () => file.click() }, "Choose a CSV file"),
       make("button", { type: "button", class: "quiet", onclick: () => save(`${model.name}-template.csv`, template(model)) }, "Download a template")));
-  drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
-  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.classList.remove("over");
-    if (event.dataTransfer.files[0]) predictFile(event.dataTransfer.files[0]);
-  });
+  acceptDrops(drop, ({ type, name }) => type === "text/csv" || name.endsWith(".csv"), ([dropped]) => predictFile(dropped));
   return make("section", { class: "panel wide", id: "csv", "aria-labelledby": "csv-title" },
     make("h2", { id: "csv-title" }, "Predict a CSV file"),
     describe(model.inputs),

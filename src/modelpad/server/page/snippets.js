@@ -70,7 +70,15 @@ export const snippets = (model) => {
   if (model.local) return "";
   const texts = write(model);
   const code = make("pre", { id: "snippet", tabindex: 0, role: "tabpanel" });
-  const tabs = Object.keys(texts).map((name) => make("button", { type: "button", role: "tab", onclick: () => select(name) }, name));
+  const tabs = Object.keys(texts).map((name) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "snippet", onclick: () => select(name) }, name));
+  const move = (event) => {
+    const to = { ArrowRight: 1, ArrowLeft: -1, Home: -tabs.indexOf(event.target), End: -1 - tabs.indexOf(event.target) }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const tab = tabs.at((tabs.indexOf(event.target) + to) % tabs.length);
+    tab.focus();
+    select(tab.textContent);
+  };
   const copy = make("button", { type: "button", class: "copy", onclick: async () => {
     try {
       await navigator.clipboard.writeText(code.textContent);
@@ -83,9 +91,13 @@ export const snippets = (model) => {
   } }, "Copy");
   const select = (name) => {
     code.textContent = texts[name];
-    for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.textContent === name));
+    code.setAttribute("aria-labelledby", `tab-${name}`);
+    for (const tab of tabs) {
+      tab.setAttribute("aria-selected", String(tab.textContent === name));
+      tab.tabIndex = tab.textContent === name ? 0 : -1;
+    }
   };
   select("curl");
   return make("section", { class: "panel wide" }, make("h2", {}, "Use the API"),
-    make("div", { class: "tabs" }, make("div", { role: "tablist", class: "tabs", "aria-label": "Language" }, tabs), copy), code);
+    make("div", { class: "tabs" }, make("div", { role: "tablist", class: "tabs", "aria-label": "Language", onkeydown: move }, tabs), copy), code);
 };

@@ -124,7 +124,7 @@ export const showStudio = (main, { showError, findModel }) => {
   // Waits until the new version is served, and links to it.
   const celebrate = async (panel, job) => {
     const { model, version, metrics } = job.result;
-    const link = make("a", { class: "button main", href: `#${encodeURIComponent(model)}` }, `Try ${model}`);
+    const link = make("a", { class: "button main", href: `/m/${encodeURIComponent(model)}` }, `Try ${model}`);
     const waiting = make("p", { class: "hint" }, "The server is loading it …");
     const accuracy = accuracyOf(metrics);
     const words = `${model}, version ${version}, is ready.`;

@@ -23,7 +23,7 @@ const cell = (field, control, more = []) => {
 
 const later = (check, onChange) => {
   let timer = 0;
-  return () => { check(); clearTimeout(timer); timer = setTimeout(onChange, DELAY_MS); };
+  return () => { check(); clearTimeout(timer); timer = setTimeout(() => onChange(), DELAY_MS); };
 };
 
 export const numberInput = (field, onChange) => {
@@ -52,7 +52,7 @@ const closedChoice = (field, onChange) => {
   const select = make("select", { id: `cell-${count++}` }, first === undefined ? make("option", { value: "" }, "Choose …") : null,
     field.choices.map((choice, index) => make("option", { value: index }, choice === "" ? "(empty)" : String(choice))));
   const { element } = cell(field, select);
-  select.addEventListener("change", onChange);
+  select.addEventListener("change", () => onChange());
   return {
     element,
     read: () => (select.value === "" ? undefined : field.choices[Number(select.value)]),

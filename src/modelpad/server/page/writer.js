@@ -44,8 +44,8 @@ const controls = () => ({
   temperature: slider("Temperature", { min: 0, max: 1.5, step: 0.05, value: 0.8 }),
 });
 
-// The content of both panels, and what stops the writing.
-export const writerPanels = (model, showError) => {
+// { element, leave() }: what stops the writing.
+export const writerView = (model, showError) => {
   const field = model.inputs[0];
   const prompt = make("textarea", { id: "prompt", maxlength: field.max_length, placeholder: "The beginning of a text …", "aria-describedby": "prompt-hint" });
   const { length, temperature } = controls();
@@ -112,10 +112,15 @@ export const writerPanels = (model, showError) => {
   const samples = model.samples.map(({ inputs }) => inputs[field.name]?.value).filter((words) => typeof words === "string");
   const input = [
     make("div", { class: "field" }, make("label", { for: "prompt" }, "Prompt"), prompt, make("p", { id: "prompt-hint", class: "hint" }, "The model continues it. Ctrl+Enter writes.")),
-    samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, samples.map((words) =>
-      make("button", { type: "button", class: "words", onclick: () => { prompt.value = words; write(last); } }, words.length > 60 ? `${words.slice(0, 59)}…` : words))) : "",
-    length.element, temperature.element,
     make("div", { class: "tools wide-tools" }, starts, stop)];
+  const more = [
+    samples.length ? make("div", { class: "samples", role: "group", "aria-label": "Examples" }, samples.map((words) =>
+      make("button", { type: "button", class: "words", onclick: () => { prompt.value = words; write(last); } }, words.length > 60 ? `${words.slice(0, 59)}…` : words))) : null,
+    length.element, temperature.element];
   const output = [sheets, status, make("div", { class: "tools wide-tools" }, retry, make("label", { class: "switch" }, colours, "Colour by surprise")), key];
-  return { input, output, stop: () => running?.abort() };
+  const element = make("div", { class: "try writing" },
+    make("section", { class: "panel input", "aria-label": "Input" }, input),
+    make("section", { class: "panel answer", "aria-label": "Text" }, make("h2", {}, "Text"), output),
+    make("div", { class: "more" }, more));
+  return { element, leave: () => running?.abort() };
 };
