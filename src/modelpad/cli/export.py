@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_web(args: argparse.Namespace) -> int:
     """Writes the page once its predictions agree with modelpad's, and prints how to open it."""
-    from modelpad.cli.progress import ProgressPrinter
+    from modelpad.training.data_progress import ProgressPrinter
     from modelpad.deploy.web.export import check_export, check_target, plan_page
     from modelpad.deploy.web.runtime import load_runtime
     from modelpad.deploy.web.support import check_exportable
