@@ -25,7 +25,7 @@ FLOORS = {
     "api": 6,
     "server": 5,
     "recipes": 5,
-    "deploy": 5,
+    "deploy": 6,
     "cluster": 5,
     "training": 4,
     "promotion": 4,

@@ -28,8 +28,7 @@ def write_page(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> bytes:
     """The file. Modules are in an import map, as data: URLs; other files as base64 in scripts that
     run nothing."""
     files = collect_files(found, runtime)
-    styles = [files.pop(f"page/{name}").decode("utf-8") for name in STYLE.findall(adapt_index())]
-    style = "\n".join(styles)
+    style = files.pop(STYLE).decode("utf-8")
     modules = {path: body for path, body in files.items() if path.endswith(MODULES)}
     modules.pop("start.js")
     imports = {path: _write_module(path, body) for path, body in modules.items()}
@@ -53,7 +52,7 @@ def write_page(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> bytes:
         f'<script type="module">{START}</script>\n'
     )
     text = name_page(adapt_index(), found)
-    text = re.sub(r'<link rel="(stylesheet|modulepreload)"[^>]*>\n', "", text)
+    text = re.sub(r'<link rel="stylesheet"[^>]*>\n', "", text)
     text = re.sub(r'<script [^>]*src="page/app.js"[^>]*></script>\n', "", text)
     text = text.replace("page/icon.svg", icon).replace('href="./"', 'href="#"')
     text = text.replace("<link rel=", head + "<link rel=", 1)

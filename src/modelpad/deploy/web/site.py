@@ -12,13 +12,15 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from modelpad.bundle.description import describe_bundle, is_public
+from modelpad.server.page import STYLES
+from modelpad.server.page.joining import join_styles
 from modelpad.store import ResolvedBundle
 
 OWN = Path(__file__).parent / "browser"
 PAGE = Path(__file__).parents[2] / "server" / "page"
 # Imports and re-exports of a module; ours are written in one way, without comments in between.
 IMPORT = re.compile(r"""^((?:import|export) [^;"]*?(?:from )?")(\.[^"]+)";""", re.MULTILINE)
-STYLE = re.compile(r'<link rel="stylesheet" href="page/([^"]+)">')
+STYLE = "page/page.css"  # the page's style sheets, joined
 ROOT_FILES = ("modelpad.js", "modelpad.d.ts", "start.js")
 FOOTER = "Runs in this browser, with modelpad. Your inputs stay on this device."
 # Nothing but this page's own files is loaded, and nothing is sent.
@@ -73,9 +75,9 @@ def write_site(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> dict[str,
 
 def collect_files(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files that a folder and a single file share: modules, styles, runtime and model."""
-    page = {f"page/{name}": PAGE / name for name in ("icon.svg", *STYLE.findall(adapt_index()))}
-    own = {name: OWN / name for name in ROOT_FILES}
-    files = {path: source.read_bytes() for path, source in {**page, **own}.items()}
+    files = {name: (OWN / name).read_bytes() for name in ROOT_FILES}
+    files["page/icon.svg"] = (PAGE / "icon.svg").read_bytes()
+    files[STYLE] = join_styles(PAGE, STYLES)
     files |= {f"runtime/{name}": body for name, body in runtime.items()}
     for path in [*find_modules("page/app.js"), *find_modules("modelpad.js")]:
         files.setdefault(path, b"")
@@ -132,9 +134,13 @@ def write_model(found: ResolvedBundle) -> dict[str, bytes]:
 
 
 def adapt_index() -> str:
-    """The server's page, for a folder: relative paths, and nothing that needs a server."""
+    """The server's page, for a folder: relative paths, and nothing that needs a server.
+
+    Its modules are not joined, as one of them is another.
+    """
     text = (PAGE / "index.html").read_text("utf-8")
     text = text.replace('"/static/', '"page/').replace('href="/"', 'href="./"')
+    text = text.replace("page/page.js", "page/app.js")
     text = re.sub(r' *<a [^>]*href="/docs">[^<]*</a>\n', "", text)
     text = re.sub(r"<footer>.*?</footer>", f"<footer>{FOOTER}</footer>", text, flags=re.DOTALL)
     needed = '<noscript><p class="loading">This page needs JavaScript.</p></noscript>'

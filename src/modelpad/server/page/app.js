@@ -93,7 +93,7 @@ const start = async () => {
     if (named === undefined && models.some(({ name }) => name === old)) history.replaceState(null, "", `/m/${encodeURIComponent(old)}`);
     const wanted = decode(MODEL_PATH.exec(location.pathname)?.[1] ?? "");
     const makes = studio && location.hash === STUDIO;
-    const model = makes ? null : models.find(({ name }) => name === wanted) ?? (!wanted && models.length === 1 ? models[0] : null);
+    const model = makes ? null : models.find(({ name }) => name === wanted) ?? (models.length === 1 && (!wanted || models[0].local) ? models[0] : null);
     showNav(model, makes);
     if (makes) leave = showStudio(main, { showError, findModel });
     else if (model) showModel(model);
