@@ -1,7 +1,7 @@
 # make demo    set up, train on real digits, serve the page
 # make test    set up, run the tests in parallel, without the slow ones
 # make test-slow   run the tests that train, attack or measure for seconds
-# make test-long   run the tests that train for minutes, on the page
+# make test-long   run the slow tests that take minutes
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
@@ -40,7 +40,7 @@ test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" $(addprefix --ignore=,$(MEASURING))
 	$(BIN)/python -m pytest -m slow $(MEASURING)
 
-# From pictures or corrections on the page to the next version that is served.
+# Whole trainings, the story of a correction on the page, and more models of each family.
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
 

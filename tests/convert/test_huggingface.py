@@ -52,9 +52,11 @@ sys.exit(main())
 
 
 def mark_slow(names: Sequence[str]) -> list[Any]:
-    """All but one model of each kind take part only in `make test-slow`."""
-    slow = pytest.mark.slow
-    return [name if name in QUICK else pytest.param(name, marks=slow) for name in names]
+    """One model of each kind takes part in `make test`, a second in `make test-slow`."""
+    slow, long = (pytest.mark.slow,), (pytest.mark.slow, pytest.mark.long)
+    rest = [name for name in names if name not in QUICK]
+    marks = {name: slow if name == rest[0] else long for name in rest}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
 
 
 @dataclass(frozen=True)

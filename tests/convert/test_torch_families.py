@@ -63,7 +63,13 @@ TEXT_MODELS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TEXT_MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("bert", "llama") else pytest.mark.long)
+        for name in TEXT_MODELS
+    ],
+)
 def test_a_program_of_hugging_face_reads_text(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     ids = {

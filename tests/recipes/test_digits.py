@@ -73,6 +73,7 @@ def test_the_classics_are_as_described(name: ArchitectureName) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_compact_learns_from_few_images_too(tmp_path: Path) -> None:
     """The averaged weights must not remember the untrained ones after a hundred steps."""
     result = train(tmp_path / "run", architecture="compact", epochs=12)
@@ -179,7 +180,7 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ["epoch 1/1", "Parity"])
+@pytest.mark.parametrize("line", ["epoch 1/1", pytest.param("Parity", marks=pytest.mark.long)])
 def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) -> None:
     process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
     stop_after(process, line, signal.SIGINT)
@@ -190,6 +191,7 @@ def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     process = start_training(tmp_path, "--name", "stopped")
     stop_after(process, "epoch 2/", signal.SIGINT)

@@ -65,6 +65,7 @@ def test_the_report_shows_every_epoch(trained: Outcome) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_training_ends_with_the_same_weights(
     data: Path, trained: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,7 +138,13 @@ def list_hidden(store: LocalStore, prefix: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rival", ["promote", "alias", "traffic", "shadow"])
+@pytest.mark.parametrize(
+    "rival",
+    [
+        "promote",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("alias", "traffic", "shadow")),
+    ],
+)
 def test_remove_and_its_rival_are_never_both_acknowledged(
     store: LocalStore, digits: Bundle, start: Any, rival: str
 ) -> None:

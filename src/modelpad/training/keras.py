@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -100,6 +101,17 @@ def cross_validate(
 def predict(model: keras.Model, items: NDArray[np.float32]) -> NDArray[np.float32]:
     """The model's outputs for items (N, ...), without a progress bar: float32."""
     return np.asarray(model.predict(items, batch_size=500, verbose=0), dtype=np.float32)
+
+
+@contextmanager
+def image_data_format(name: str) -> Iterator[None]:
+    """Keras's `channels_first` or `channels_last` for layers made in the context, not after it."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(name)
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def averaged_adamw(steps: int) -> keras.optimizers.Optimizer:

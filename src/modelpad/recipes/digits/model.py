@@ -13,7 +13,7 @@ import keras
 from keras import layers, losses, optimizers
 
 from modelpad.recipes.digits import ArchitectureName
-from modelpad.training.keras import FusedBatchNormalization, averaged_adamw
+from modelpad.training.keras import FusedBatchNormalization, averaged_adamw, image_data_format
 
 Body = Callable[[type[layers.Layer]], list[layers.Layer]]
 """The layers, from the batch normalisation layer to use."""
@@ -39,18 +39,18 @@ def build_model(
 
     `for_training` builds it with faster layers and the same weights in the same order.
     """
-    keras.config.set_image_data_format("channels_first")
     normalization = FusedBatchNormalization if for_training else layers.BatchNormalization
     first = layers.Reshape((1, *shape)) if len(shape) == 2 else layers.Permute((3, 1, 2))
-    stack = keras.Sequential(
-        [
-            layers.Input(shape, name="image"),
-            layers.Rescaling(1 / 255, name="scale"),
-            first,
-            *ARCHITECTURES[name].body(normalization),
-            layers.Dense(classes, activation="softmax", name="label"),
-        ]
-    )
+    with image_data_format("channels_first"):
+        stack = keras.Sequential(
+            [
+                layers.Input(shape, name="image"),
+                layers.Rescaling(1 / 255, name="scale"),
+                first,
+                *ARCHITECTURES[name].body(normalization),
+                layers.Dense(classes, activation="softmax", name="label"),
+            ]
+        )
     return keras.Model(stack.inputs, stack.outputs, name=name)  # which names its output
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from modelpad.errors import TrainingFailed, UsageError, first_line, suggest_name
 from modelpad.recipes.images.model import CENTRE, SPREAD, Architecture
+from modelpad.training.keras import image_data_format
 
 SIDE = 224
 EPOCHS = 4
@@ -80,9 +81,12 @@ def load_network(name: str, build: Callable[..., keras.Model], size: int) -> Ker
         UsageError: it does not take pictures of this size.
         TrainingFailed: its weights are not on this machine and cannot be downloaded.
     """
-    keras.config.set_image_data_format("channels_last")  # a recipe before may have set another
     try:
-        with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # the progress of a download
+        with (
+            image_data_format("channels_last"),
+            warnings.catch_warnings(),
+            redirect_stdout(sys.stderr),  # the progress of a download
+        ):
             warnings.simplefilter("ignore")  # about sizes other than those of the weights
             network = build(include_top=False, weights="imagenet", input_shape=(size, size, 3))
     except ValueError as error:
