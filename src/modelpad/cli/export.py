@@ -121,7 +121,7 @@ def describe_page(
     if agreement is not None:
         yield (
             f"Checked in Chromium: {agreement.compared} predictions as modelpad's, largest"
-            f" difference {agreement.largest:.1g}."
+            f" difference {agreement.largest:.2g}."
         )
     elif not skipped:
         yield "Not checked: that needs Chromium and Playwright (pip install playwright)."

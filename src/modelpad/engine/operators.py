@@ -73,6 +73,20 @@ def is_bounded(path: Path, inputs: Collection[str]) -> bool:
         return False
 
 
+def list_operators(path: Path) -> set[str]:
+    """The operators of a graph, without those of nested graphs and functions.
+
+    Raises `OSError` or `ValueError` if it cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return {
+            node.operator
+            for number, start, end in walk(data, 0, len(data))
+            if number == MODEL_GRAPH
+            for node in _read_nodes(data, start, end, GRAPH_NODE)
+        }
+
+
 def _is_model_bounded(data: mmap.mmap, inputs: Collection[str]) -> bool:
     nodes: list[Node] = []
     functions: list[tuple[list[Node], list[str]]] = []

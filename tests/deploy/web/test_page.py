@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from modelpad.bundle import Bundle, open_bundle
-from modelpad.deploy.web.check import compare, find_difference, serve_folder
+from modelpad.deploy.web.check import compare, drop_derived, find_difference, serve_folder
 from modelpad.deploy.web.examples import generate_drawings, make_examples, write_png
 from modelpad.deploy.web.export import PageExport, plan_page
 from modelpad.deploy.web.site import write_model
@@ -161,6 +161,11 @@ def test_one_file_opens_from_the_disk(
     assert compare(model, page, drawings).largest < 1e-5
     assert set(asked) <= {"file", "data", "blob"}
     context.close()
+
+
+def test_only_the_scores_of_an_eight_bit_graph_are_compared() -> None:
+    label = {"label": "cat", "confidence": 0.9, "scores": {"cat": 0.9}, "heatmap": [[1.0]]}
+    assert drop_derived({"kind": label, "most": 2}) == {"kind": {"scores": {"cat": 0.9}}, "most": 2}
 
 
 def test_differences_are_found() -> None:

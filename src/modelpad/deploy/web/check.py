@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from modelpad.engine import Session
 
 TOLERANCE = 1e-4
+# Runtimes round an 8-bit graph's steps differently, even ONNX Runtime on two processors. Only
+# scores and numbers are compared, as when such a graph is made: labels follow from them.
+EIGHT_BIT = ("QuantizeLinear", "DynamicQuantizeLinear")
+EIGHT_BIT_TOLERANCE = 0.2
+DERIVED = ("label", "labels", "confidence", "unknown", "heatmap")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-sync", "--no-first-run")
 # The outputs for many values, from the page's own module.
@@ -72,8 +77,12 @@ def check_page(found: ResolvedBundle, files: Mapping[str, bytes]) -> Agreement |
     browser = find_browser()
     if browser is None:
         return None
+    examples = make_examples(found.bundle)
+    samples = examples[: len(found.bundle.manifest.samples)]
+    if is_eight_bit(found) and samples:  # on pictures unlike any, such a graph is mostly noise
+        examples = samples
     with open_page(files, browser) as page:
-        return compare(found, page, make_examples(found.bundle))
+        return compare(found, page, examples)
 
 
 def compare(
@@ -81,16 +90,21 @@ def compare(
 ) -> Agreement:
     """Predicts `examples` in an open page, and by modelpad; the page's model is in `folder`.
 
-    Raises `ParityFailed` if a label differs, or a number by more than 1e-4.
+    Raises `ParityFailed` if a label differs, or a number by more than 1e-4; for a graph of 8 bits,
+    if a number differs by more than 0.2.
     """
     from modelpad.engine import Session
 
-    session = Session(found.bundle)
+    session, is_rough = Session(found.bundle), is_eight_bit(found)
+    tolerance = EIGHT_BIT_TOLERANCE if is_rough else TOLERANCE
     result = page.evaluate(PREDICT, [folder, [encode_values(values) for values in examples]])
     largest = 0.0
     for number, (values, got) in enumerate(zip(examples, result["found"], strict=True)):
-        difference = find_difference(_predict(session, values), got)
-        if not difference <= TOLERANCE:
+        expected = _predict(session, values)
+        if is_rough:
+            expected, got = drop_derived(expected), drop_derived(got)
+        difference = find_difference(expected, got)
+        if not difference <= tolerance:
             problem = got.get("$error") or f"the outputs differ by {difference:.2g}"
             raise ParityFailed(
                 f"The page of {found.name} does not agree with modelpad:"
@@ -110,6 +124,23 @@ def _predict(session: Session, values: Values) -> Values:
         return session.answer(values)
     except InvalidInput as error:
         return {"$error": error.message}
+
+
+def is_eight_bit(found: ResolvedBundle) -> bool:
+    """Whether the graph computes in integers of 8 bits."""
+    from modelpad.engine.operators import list_operators
+
+    return not list_operators(found.bundle.path(found.bundle.graph)).isdisjoint(EIGHT_BIT)
+
+
+def drop_derived(outputs: Values) -> Values:
+    """Outputs with the scores alone of each label."""
+    return {
+        name: {key: each for key, each in value.items() if key not in DERIVED}
+        if isinstance(value, Mapping) and "scores" in value
+        else value
+        for name, value in outputs.items()
+    }
 
 
 def find_difference(expected: object, got: object) -> float:

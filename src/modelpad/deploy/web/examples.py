@@ -29,7 +29,8 @@ def make_examples(bundle: Bundle) -> list[dict[str, object]]:
     elif "image" in kinds:
         drawings = generate_pictures(PICTURES)
     name = next(iter(kinds.values()))
-    return [*samples, *({name: write_png(picture)} for picture in drawings)]
+    generated: list[dict[str, object]] = [{name: write_png(picture)} for picture in drawings]
+    return samples + generated
 
 
 def generate_drawings(number: int, seed: int = 0) -> Iterator[Picture]:
