@@ -94,7 +94,6 @@ def test_a_slow_prediction_is_said_to_be_under_way(browser: Browser, server: Ser
         expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
         delay = "getComputedStyle(document.querySelector('.answer'), '::before').animationDelay"
         assert page.evaluate(delay) == "0.15s"
-        page.unroute("**/predict/**")
         held[-1].continue_()
         expect(page.locator("#label")).to_have_text("1")
         expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")

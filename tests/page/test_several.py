@@ -103,7 +103,7 @@ def test_earlier_inputs_are_shown_again(page: Page, several: Server) -> None:
     expect(page.locator("#label")).to_have_text("7")
     page.get_by_role("button", name="Clear").click()
     draw(page, DIGITS["4"])
-    expect(page.locator("#label")).to_have_text("4")
+    expect(page.locator("#answer")).to_have_attribute("data-state", "done")
     earlier = page.get_by_role("region", name="Earlier in this session").get_by_role("button")
     expect(earlier).to_have_count(2)  # one for each drawing, not for each stroke
     page.get_by_role("button", name="Show again: 7").click()

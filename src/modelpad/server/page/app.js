@@ -9,7 +9,7 @@ import { make } from "./dom.js";
 import { galleryView, pathOf, unknownView } from "./gallery.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
 import { predictionView } from "./prediction.js";
-import { readFragment } from "./share.js";
+import { isShared, readFragment } from "./share.js";
 import { snippets } from "./snippets.js";
 import { showStudio } from "./studio.js";
 import { writerView } from "./writer.js";
@@ -79,7 +79,7 @@ const start = async () => {
     main.replaceChildren(...view.elements);
     leave = view.leave;
     try {
-      if (isNew || location.hash) view.open?.(inputsFor(model));
+      if (isNew || isShared(location.hash)) view.open?.(inputsFor(model));
     } catch {
       view.reject?.({ message: "The input in this link cannot be read.", hint: "The link may be cut off." });
     }

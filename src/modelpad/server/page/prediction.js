@@ -12,6 +12,8 @@ import { shareOn } from "./share.js";
 import { wordMarks } from "./word-marks.js";
 
 const LIVE_MS = 150; // between predictions while something is drawn
+const REST_MS = 10_000; // without such predictions, when the server has too many requests
+const MAX_KEPT = 500_000; // characters of inputs that the history keeps
 
 export const isTable = (model) => model.inputs.every(({ kind }) => kind === "number" || kind === "choice");
 
@@ -19,7 +21,7 @@ export const isTable = (model) => model.inputs.every(({ kind }) => kind === "num
 // fail(error), wait() and begin(isLive). While a drawing goes on there is one request at a time; when it
 // has ended, only the request for its last state counts.
 const makeAsker = (on) => {
-  let running = null, isAsked = false, timer = 0;
+  let running = null, isAsked = false, timer = 0, restUntil = 0;
   const run = async (isLive) => {
     const values = on.read();
     running?.abort();
@@ -32,6 +34,7 @@ const makeAsker = (on) => {
       const answer = await on.send(values, mine.signal);
       if (mine === running) on.show(values, answer, isLive, performance.now() - start);
     } catch (error) {
+      if (error.status === 429) restUntil = performance.now() + REST_MS;
       if (mine === running && !isLive && error.name !== "AbortError") on.fail(error);
     }
     if (mine !== running) return;
@@ -46,7 +49,7 @@ const makeAsker = (on) => {
   };
   return (isLive = false) => {
     if (isLive) {
-      timer ||= setTimeout(askLive, LIVE_MS);
+      if (performance.now() > restUntil) timer ||= setTimeout(askLive, LIVE_MS);
       return;
     }
     clearTimeout(timer);
@@ -109,8 +112,8 @@ export const predictionView = (model, takesFeedback, showError) => {
   };
   const saved = () => Object.fromEntries(model.inputs.map(({ name }) => [name, widgets[name].save?.() ?? widgets[name].read()]));
   const keep = (now) => {
-    const state = { model: model.name, saved: now };
-    try { history.replaceState(state, ""); } catch { /* too large to be kept for the Back button */ }
+    const isSmall = JSON.stringify(now).length <= MAX_KEPT;
+    history.replaceState(isSmall ? { model: model.name, saved: now } : null, "", location.pathname); // a shared input is no longer the present one
   };
 
   const ask = makeAsker({

@@ -11,9 +11,11 @@ export const writeFragment = (saved) => {
   return PREFIX + btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 };
 
+export const isShared = (fragment) => fragment.startsWith(PREFIX);
+
 // The inputs in a fragment; null if it has none. Throws on one that is damaged.
 export const readFragment = (fragment) => {
-  if (!fragment.startsWith(PREFIX)) return null;
+  if (!isShared(fragment)) return null;
   const text = atob(fragment.slice(PREFIX.length).replaceAll("-", "+").replaceAll("_", "/"));
   const saved = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(text, (each) => each.charCodeAt(0))));
   if (saved === null || typeof saved !== "object") throw new TypeError("not inputs");
