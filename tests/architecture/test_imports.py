@@ -45,6 +45,7 @@ FLOORS = {
     "fields": 0,
     "errors": -1,
     "runtime": -1,
+    "installation": -1,
     "foreign_json": -1,
 }
 HEAVY = ("torch", "keras", "sklearn", "matplotlib", "onnxruntime", "PIL", "numpy", "uvicorn")

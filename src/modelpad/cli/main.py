@@ -12,7 +12,7 @@ from typing import NoReturn
 from modelpad import __version__
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.variables import read_variables
-from modelpad.errors import ModelpadError, UsageError, suggest_name
+from modelpad.errors import MissingExtra, ModelpadError, UsageError, suggest_name
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as ONNX or Keras files for other tools",
     "predict": "run a model on files or values, without a server",
+    "samples": "write files to try commands with: pictures, texts, tables",
     "style": "paint a photograph like a painting, by optimisation",
     "serve": "serve models on a web page and an API",
     "deploy": "write a folder that a cloud platform, Docker or Kubernetes takes as it is",
@@ -182,8 +183,18 @@ def _name_unknown(word: str, args: argparse.Namespace) -> UsageError:
     )
 
 
+def describe_hint(error: ModelpadError) -> str:
+    """What to do about an error; a missing extra is installed from where modelpad came from."""
+    if not isinstance(error, MissingExtra):
+        return error.hint
+    from modelpad.installation import install_command
+
+    return f"Install it with: {install_command(str(error.details['extra']))}"
+
+
 def _report(error: ModelpadError) -> int:
     print(f"modelpad: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  {error.hint}", file=sys.stderr)
+    hint = describe_hint(error)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
     return WRONG_USAGE if isinstance(error, UsageError) else FAILED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from modelpad.cli.input_values import read_settings
 from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind
-from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
+from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
 from modelpad.cli.predict_output import (
     FORMATS,
     SUFFIXES,
@@ -145,7 +145,7 @@ class Predictions:
                 raise
             except ModelpadError as error:
                 self.failed += 1
-                print(f"{given}: {error.words}", file=sys.stderr)
+                print(f"{given}: {error.message} {describe_hint(error)}".rstrip(), file=sys.stderr)
         if writer is not None and self.has_output:
             writer.close()
 
@@ -172,7 +172,10 @@ class Predictions:
             if writer.fail(item, error):
                 self.kept += 1
             else:
-                print(f"{item.title}: {error.words}", file=sys.stderr)
+                print(
+                    f"{item.title}: {error.message} {describe_hint(error)}".rstrip(),
+                    file=sys.stderr,
+                )
 
     def _keep_pictures(self, item: Item, outputs: dict[str, object]) -> dict[str, object]:
         shown = self.args.output is None and sys.stdout.isatty()

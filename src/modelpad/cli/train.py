@@ -159,6 +159,17 @@ def choose_data(args: argparse.Namespace, recipe: Recipe[Any]) -> str:
     return str(args.place or args.data or recipe.data_sets[0])
 
 
+def title_data(data: str) -> str:
+    """The name of the data's folder or file, without suffixes."""
+    path = Path(data).expanduser()
+    return (path.resolve() if path.exists() else path).name.partition(".")[0]
+
+
+def name_data(data: str) -> str:
+    """A model's name from the data's title."""
+    return re.sub(r"[^a-z0-9]+", "-", title_data(data).lower()).strip("-")[:MAX_NAME] or "images"
+
+
 def name_after(data: str, store: LocalStore) -> str:
     """A model's name from its data: that of the folder or file, as far as names may contain it.
 
@@ -166,9 +177,7 @@ def name_after(data: str, store: LocalStore) -> str:
     """
     from modelpad.zoo import zoo_bundles
 
-    path = Path(data).expanduser()
-    title = (path.resolve() if path.exists() else path).name.partition(".")[0]
-    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:MAX_NAME] or "images"
+    title, name = title_data(data), name_data(data)
     hint = f"Choose another name, for example --name my-{name}"
     if name in zoo_bundles():
         raise UsageError(f"{name} is the name of a built-in model.", hint=hint)
