@@ -33,6 +33,7 @@ COMMANDS = {
     "jobs": "list, show and cancel the jobs of servers, or print their logs",
     "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
+    "completion": "print a script that completes commands and names in a shell",
     "doctor": "check this machine and report what to install",
 }
 
