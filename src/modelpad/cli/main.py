@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from modelpad import __version__
+from modelpad.cli.config_file import apply_config
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.variables import read_variables
 from modelpad.errors import MissingExtra, ModelpadError, UsageError, suggest_name
@@ -33,6 +34,7 @@ COMMANDS = {
     "jobs": "list, show and cancel the jobs of servers, or print their logs",
     "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
+    "config": "show each setting and where it comes from",
     "completion": "print a script that completes commands and names in a shell",
     "doctor": "check this machine and report what to install",
 }
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
+        files = apply_config(os.environ)
         parser = build_parser(arguments, os.environ)
         if not arguments:
             parser.print_help()
@@ -50,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise _name_unknown(unknown[0], args)
+        args.config = files
         code: int = args.run(args)
         sys.stdout.flush()
         return code
