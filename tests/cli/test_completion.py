@@ -19,7 +19,6 @@ from modelpad.cli.candidates import find_candidates
 from modelpad.cli.completion import SCRIPTS, join_broken, write_candidates
 from modelpad.store import LocalStore
 
-ZSH_FUNCTIONS = os.environ.get("MODELPAD_ZSH_FUNCTIONS", "")  # where zsh is not installed as usual
 STARTS = {
     "bash": ["--norc", "--noprofile", "-i"],
     "zsh": ["-f", "-i"],
@@ -87,7 +86,7 @@ def test_tab_completes_in_a_real_shell(shell: str, variables: dict[str, str]) ->
         return
     with Terminal([program, *STARTS[shell]], variables) as terminal:
         if shell == "zsh":
-            terminal.send(f"fpath+=({ZSH_FUNCTIONS}); autoload -Uz compinit; compinit -u -D\n")
+            terminal.send("autoload -Uz compinit; compinit -u -D\n")
         terminal.send(f"source <(modelpad completion {shell}); echo rea''dy\n")
         terminal.read_until("ready")
         terminal.send("modelpad predict draw\t")

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from modelpad import __version__
+from modelpad.cli.colour import paint_error
 from modelpad.cli.config_file import apply_config
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.variables import read_variables
@@ -198,7 +199,7 @@ def describe_hint(error: ModelpadError) -> str:
 
 
 def _report(error: ModelpadError) -> int:
-    print(f"modelpad: {error.message}", file=sys.stderr)
+    print(f"{paint_error('modelpad:', sys.stderr)} {error.message}", file=sys.stderr)
     hint = describe_hint(error)
     if hint:
         print(f"  {hint}", file=sys.stderr)

@@ -91,10 +91,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="text, json, jsonl or csv; of pictures png, jpeg or webp (default: as the output's"
         " name, else as the input)",
     )
-    parser.add_argument(
+    pictures = parser.add_argument_group("models that make pictures")
+    pictures.add_argument(
         "--quality", metavar="N", default="90", help="of JPEG and WebP (default: %(default)s)"
     )
-    add_text_options(parser)
+    add_text_options(parser.add_argument_group("language models"))
     add_store_option(parser)
     add_common_options(parser)
 

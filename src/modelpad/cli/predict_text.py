@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from modelpad.engine.text import TextSession
 
 OPTIONS = {
-    "words": (int, "N", "language models: how many words to write (default: as many as fit)"),
-    "temperature": (float, "T", "language models: 0 for the likeliest words, 1 for variety"),
-    "seed": (int, "N", "language models: the same seed gives the same text"),
+    "words": (int, "N", "how many words to write (default: as many as fit)"),
+    "temperature": (float, "T", "0 for the likeliest words, 1 for variety"),
+    "seed": (int, "N", "the same seed gives the same text"),
 }
 
 
-def add_text_options(parser: argparse.ArgumentParser) -> None:
+def add_text_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options of text."""
     for name, (kind, metavar, words) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=words)
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, help=words)
 
 
 def check_text_options(args: argparse.Namespace) -> None:
