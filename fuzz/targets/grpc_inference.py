@@ -6,11 +6,13 @@ from google.protobuf.message import DecodeError
 
 from fuzz.models import INFERENCE, MODELS, allow_errors, make_call, run
 from modelpad.server.protocols import grpc_inference
+from modelpad.server.protocols.grpc_text import read_text_record
 from modelpad.server.protocols.message_size import estimate_bytes
 from modelpad.server.protocols.protobuf import load_message
 
 DECODERS = (
     "modelpad.server.protocols.grpc_inference",
+    "modelpad.server.protocols.grpc_text",
     "modelpad.server.protocols.message_size",
     "modelpad.server.protocols.protobuf",
     "modelpad.server.protocols.tensors",
@@ -28,4 +30,5 @@ def fuzz(data: bytes) -> None:
     for model in MODELS:
         with allow_errors():
             run(INFERENCE.predict(model, grpc_inference.INFER, request, make_call()))
-    grpc_inference.read_tensors(request)
+    with allow_errors():
+        read_text_record(request, grpc_inference.read_tensors(request))
