@@ -197,10 +197,11 @@ def start_serving() -> Callable[..., AbstractContextManager[tuple[Server, str]]]
 def run_modelpad(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process, with a store of its own."""
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"MODELPAD_STORE": str(tmp_path / "store")} | variables
         return subprocess.run(
             [sys.executable, "-m", "modelpad", *arguments],
+            input=input,
             capture_output=True,
             text=True,
             env=environment,

@@ -48,6 +48,7 @@ FLOORS = {
     "python_values": 0,
     "errors": -1,
     "runtime": -1,
+    "installation": -1,
     "foreign_json": -1,
 }
 HEAVY = ("torch", "keras", "sklearn", "matplotlib", "onnxruntime", "PIL", "numpy", "uvicorn")

@@ -56,6 +56,13 @@ def test_a_folder_of_images_is_described(run_modelpad: Any, tmp_path: Path, fold
     assert "MB" not in done.stdout + done.stderr
     assert done.stderr == ""
     assert (tmp_path / "sheet.png").is_file()
+    assert f"Next: modelpad train images {folder}\n" in done.stdout
+    (folder / "dog" / "9.png").unlink()
+    folder.rename(folder.with_name("digits"))
+    done = run_modelpad("data", "digits/")
+    assert "Next: modelpad train images digits/ --name my-digits\n" in done.stdout
+    folder.with_name("digits").rename(folder)
+    (folder / "dog" / "9.png").write_text("text")
     facts = json.loads(run_modelpad("data", str(folder), "--skip-unreadable", "--json").stdout)
     assert facts["counts"] == {"train": 6}
     assert facts["input"]["train"] == {

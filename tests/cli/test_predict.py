@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from modelpad.bundle import Bundle
+from modelpad.fields import Image, Score, Signature
 from tests.table_bundles import write_tables
 
 ROWS = 'city,age,income (k)\nBern,30,80\nGenf,30,80\n"Basel",,20\n'
@@ -39,6 +40,36 @@ def test_predict_goes_on_after_a_bad_file(run_modelpad: Any, seven: str, tmp_pat
     assert len(done.stdout.splitlines()) == 1
     assert "no.png" in done.stderr
     assert "missing.png" in done.stderr
+
+
+@pytest.fixture
+def pipe(run_modelpad: Any) -> Any:
+    """Runs the command line with a text on standard input."""
+    return lambda text, *arguments: run_modelpad(*arguments, input=text)
+
+
+@pytest.fixture
+def photo_twice(build_bundle: Any, tmp_path: Path) -> str:
+    """A bundle that returns a picture and a number; `photo.png` is an input."""
+    from onnx import TensorProto, helper
+    from PIL import Image as Picture
+
+    Picture.new("RGB", (4, 4), "red").save(tmp_path / "photo.png")
+    nodes = [
+        helper.make_node("Identity", ["photo"], ["same"]),
+        helper.make_node("ReduceMax", ["photo"], ["brightest"], axes=[1, 2, 3], keepdims=0),
+    ]
+    number = TensorProto.FLOAT
+    return str(
+        build_bundle(
+            tmp_path / "bundles",
+            "twice",
+            nodes,
+            [("photo", number, [4, 4, 3])],
+            [("same", number, [4, 4, 3]), ("brightest", number, [])],
+            Signature((Image("photo", 4, 4),), (Image("same", 4, 4), Score("brightest"))),
+        ).folder
+    )
 
 
 @pytest.fixture
@@ -107,7 +138,85 @@ def test_predict_takes_several_inputs_as_an_object(run_modelpad: Any, loan: str)
     assert "income (k), age, city" in done.stderr
 
 
-def test_an_output_file_is_for_one_csv(run_modelpad: Any, loan: str) -> None:
-    done = run_modelpad("predict", loan, "rows.csv", "{}", "-o", "out.csv")
+PIPED = {
+    "JSON lines": '{"income (k)": 80, "age": null, "city": "Bern"}\n' * 2,
+    "JSON on several lines": '{"income (k)": 80,\n "age": null, "city": "Bern"}\n',
+    "CSV": "city,age,income (k)\nBern,30,80\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [
+        ("JSON lines", '{"input": "-", "model": "loan", "version": 1, "row": 1, "label": "accept"'),
+        ("JSON on several lines", "-  accept  100.0 %"),
+        ("CSV", "city,age,income (k),label,confidence,error\nBern,30,80,accept,1.0,\n"),
+    ],
+)
+def test_standard_input_may_be_csv_or_json(pipe: Any, loan: str, form: str, start: str) -> None:
+    done = pipe(PIPED[form], "predict", loan, "-")
+    assert done.stdout.startswith(start)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_piped_text_is_one_text_unless_said_otherwise(pipe: Any) -> None:
+    whole = json.loads(pipe("a wonderful film\n", "predict", "reviews", "-", "--json").stdout)
+    lines = '{"text": "a wonderful film"}\n"x"\n'
+    done = pipe(lines, "predict", "reviews", "-", "--input-format", "jsonl")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["scores"], second["row"]) == (whole["scores"], 2)
+    done = pipe("no", "predict", "reviews", "-", "-")
+    assert (done.returncode, "only once" in done.stderr) == (2, True)
+
+
+def test_json_lines_go_on_after_a_bad_one(
+    run_modelpad: Any, digits: Bundle, seven: str, tmp_path: Path
+) -> None:
+    lines = [json.dumps({"image": seven}), "{", json.dumps({"image": "missing.png"})]
+    (tmp_path / "items.jsonl").write_text("\n".join(lines))
+    done = run_modelpad("predict", "digits", "items.jsonl")
+    first, second, third = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, first["label"], first["row"]) == (1, "7", 1)
+    assert "not valid JSON" in second["error"]["message"]
+    assert third["error"]["field"] == "image"
+    assert "2 of 3 rows" in done.stderr
+
+
+def test_the_only_input_may_be_named(run_modelpad: Any, bundles: Path, seven: str) -> None:
+    done = run_modelpad("predict", str(bundles / "pick"), '{"row": [0, 5, 0]}')
+    assert done.stdout.split()[-3] == "b"
+    done = run_modelpad("predict", "digits", json.dumps({"image": seven}))
+    assert done.stdout.split()[-3] == "7"
+
+
+def test_any_input_can_be_written_as_csv_or_json(
+    run_modelpad: Any, seven: str, tmp_path: Path
+) -> None:
+    done = run_modelpad("predict", "digits", seven, "no.png", "-o", "out.csv")
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = csv.DictReader((tmp_path / "out.csv").open())
+    assert (first["input"], first["label"], first["error"]) == (seven, "7", "")
+    assert "cannot be read" in second["error"]
+    records = json.loads(run_modelpad("predict", "digits", seven, seven, "--format", "json").stdout)
+    assert [record["label"] for record in records] == ["7", "7"]
+    done = run_modelpad("predict", "digits", seven, "--format", "png")
+    assert (done.returncode, "jsonl" in done.stderr) == (2, True)
+
+
+def test_one_csv_has_the_columns_of_one(run_modelpad: Any, loan: str, tmp_path: Path) -> None:
+    item = '{"income (k)": 80, "age": null, "city": "Bern"}'
+    done = run_modelpad("predict", loan, "rows.csv", item, "-o", "out.csv")
     assert done.returncode == 2
-    assert "one CSV" in done.stderr
+    assert "different columns" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_pictures_among_outputs_go_to_a_folder(
+    run_modelpad: Any, photo_twice: str, tmp_path: Path
+) -> None:
+    done = run_modelpad("predict", photo_twice, "photo.png", "-o", "out/", "--json")
+    assert json.loads(done.stdout)["outputs"]["same"] == "out/photo-same.png"
+    assert (tmp_path / "out/photo-same.png").read_bytes().startswith(b"\x89PNG")
+    shown = run_modelpad("predict", photo_twice, "photo.png").stdout
+    assert "base64" not in shown
+    assert "a picture of" in shown

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.settings import Settings
 from modelpad.errors import UsageError
+from modelpad.recipes import RECIPES, load_recipe
+from modelpad.recipes.naming import name_data
 
 if TYPE_CHECKING:
     from modelpad.datasets import DataSet, InputKind, LoadOptions, Split
@@ -98,9 +101,42 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     if sheet is not None:
         print(f"Samples: {sheet}.")
-    if sheet is not None and data.task == "classification":
-        print(f"Next: modelpad train digits --data {args.name}")
+    command = suggest_training(data, args)
+    if command:
+        print(f"Next: {command}")
     return DONE
+
+
+def suggest_training(data: DataSet, args: argparse.Namespace) -> str:
+    """The command that trains on the data, under a name that no built-in model has; else ""."""
+    from modelpad.datasets import CATALOGUE, TextInput
+    from modelpad.zoo import zoo_bundles
+
+    if args.name in CATALOGUE:
+        recipes = (load_recipe(name) for name in RECIPES)
+        recipe = next((each.name for each in recipes if args.name in each.data_sets), "")
+        return recipe and f"modelpad train {recipe} --data {args.name}"
+    name = name_data(args.name)
+    shadows = name in zoo_bundles()
+    options = {"--name": f"my-{name}" if shadows else ""}
+    recipe = "images"
+    if isinstance(data.train.kind, TextInput):
+        recipe = {"classification": "reviews", "unlabelled": "writer"}.get(data.task, "")
+        options["--name"] = options["--name"] or name
+        options |= {"--text-column": args.input_column, "--label-column": only(args.target_column)}
+    elif data.task == "unlabelled":
+        recipe = ""
+    else:
+        options |= {"--input-column": args.input_column, "--group": args.group}
+        options |= {"--target-column": only(args.target_column)}
+    kind = {"multi-label": " --multi-label", "regression": " --regression"}.get(data.task, "")
+    given = "".join(f" {key} {shlex.quote(value)}" for key, value in options.items() if value)
+    return recipe and f"modelpad train {recipe} {shlex.quote(args.name)}{kind}{given}"
+
+
+def only(names: Sequence[str]) -> str:
+    """The only name, else "": a list that training would not take."""
+    return names[0] if len(names) == 1 else ""
 
 
 def read_options(args: argparse.Namespace) -> LoadOptions:

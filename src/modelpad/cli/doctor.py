@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from modelpad import __version__
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.installation import install_command
 
 EXAMPLE = """example:
   modelpad doctor
@@ -63,9 +64,9 @@ def check_all(settings: Settings) -> Iterator[Finding]:
         f"modelpad {__version__} on Python {python}, {platform.system()} {platform.machine()}",
     )
     for package in BASE:
-        yield _check_package(package, "bad", "pip install modelpad")
+        yield _check_package(package, "bad", install_command())
     for package in TRAINING:
-        yield _check_package(package, "note", "for training: pip install 'modelpad[train]'")
+        yield _check_package(package, "note", f"for training: {install_command('train')}")
     yield from _check_engine()
     yield _check_store(settings)
     yield from check_native_models(settings)
@@ -118,8 +119,7 @@ def check_native_models(settings: Settings) -> Iterator[Finding]:
         what = f"the model {name} version {found.version} runs in {native.framework}"
         package, extra = FRAMEWORKS.get(native.framework, (native.framework, native.framework))
         if find_spec(package) is None:
-            hint = f"pip install 'modelpad[{extra}]'"
-            yield Finding("bad", f"{what}, which is not installed", hint)
+            yield Finding("bad", f"{what}, which is not installed", install_command(extra))
         else:
             yield Finding("ok", what)
 

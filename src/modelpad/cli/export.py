@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 def run_web(args: argparse.Namespace) -> int:
     """Writes the page once its predictions agree with modelpad's, and prints how to open it."""
-    from modelpad.training.data_progress import ProgressPrinter
     from modelpad.deploy.web.export import check_export, check_target, plan_page
     from modelpad.deploy.web.runtime import load_runtime
     from modelpad.deploy.web.support import check_exportable
+    from modelpad.training.data_progress import ProgressPrinter
 
     settings, target = Settings.from_environment(args), Path(args.folder)
     check_target(target, one_file=args.one_file)

@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import NoReturn
 
 from modelpad import __version__
+from modelpad.cli.colour import paint_error
+from modelpad.cli.config_file import apply_config
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.variables import read_variables
-from modelpad.errors import ModelpadError, UsageError, suggest_name
+from modelpad.errors import MissingExtra, ModelpadError, UsageError, suggest_name
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -23,6 +25,7 @@ COMMANDS = {
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as ONNX or Keras files, or as a web page that needs no server",
     "predict": "run a model on files or values, without a server",
+    "samples": "write files to try commands with: pictures, texts, tables",
     "style": "paint a photograph like a painting, by optimisation",
     "serve": "serve models on a web page and an API",
     "deploy": "write a folder that a cloud platform, Docker or Kubernetes takes as it is",
@@ -32,6 +35,8 @@ COMMANDS = {
     "jobs": "list, show and cancel the jobs of servers, or print their logs",
     "promote": "point an alias at a version if it is good enough",
     "data": "list data sets, or describe one",
+    "config": "show each setting and where it comes from",
+    "completion": "print a script that completes commands and names in a shell",
     "doctor": "check this machine and report what to install",
 }
 
@@ -41,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
+        files = apply_config(os.environ)
         parser = build_parser(arguments, os.environ)
         if not arguments:
             parser.print_help()
@@ -48,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise _name_unknown(unknown[0], args)
+        args.config = files
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -182,8 +189,18 @@ def _name_unknown(word: str, args: argparse.Namespace) -> UsageError:
     )
 
 
+def describe_hint(error: ModelpadError) -> str:
+    """What to do about an error; a missing extra is installed from where modelpad came from."""
+    if not isinstance(error, MissingExtra):
+        return error.hint
+    from modelpad.installation import install_command
+
+    return f"Install it with: {install_command(str(error.details['extra']))}"
+
+
 def _report(error: ModelpadError) -> int:
-    print(f"modelpad: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  {error.hint}", file=sys.stderr)
+    print(f"{paint_error('modelpad:', sys.stderr)} {error.message}", file=sys.stderr)
+    hint = describe_hint(error)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
     return WRONG_USAGE if isinstance(error, UsageError) else FAILED

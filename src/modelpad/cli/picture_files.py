@@ -103,12 +103,13 @@ def name_target(folder: Path, given: str, wanted: str | None, quality: int) -> T
 
 def paint_files(session: Session, args: argparse.Namespace, targets: Sequence[Target]) -> bool:
     """Writes a picture for each input, with progress on stderr. Returns whether some failed."""
-    from modelpad.cli.input_values import read_values
+    from modelpad.cli.input_values import read_settings, read_values
 
+    settings = read_settings(args.set)
     failed, count, live = 0, len(targets), sys.stderr.isatty()
     for number, (given, target) in enumerate(zip(args.inputs, targets, strict=True), start=1):
         try:
-            target.write(predict_pixels(session, read_values(session, given, args.set)))
+            target.write(predict_pixels(session, read_values(session, given, settings)))
         except ModelpadError as error:
             failed += 1
             print(f"{given}: {error.words}", file=sys.stderr)

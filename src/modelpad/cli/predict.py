@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
-from modelpad.cli.input_values import read_settings, read_values
-from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option
-from modelpad.cli.predict_text import add_text_options, check_text_options, write_text
+from modelpad.cli.input_values import read_settings
+from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind
+from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
+from modelpad.cli.predict_output import (
+    FORMATS,
+    SUFFIXES,
+    CsvWriter,
+    JsonWriter,
+    LineWriter,
+    Writer,
+    keep_pictures,
+    open_output,
+)
+from modelpad.cli.predict_text import (
+    add_text_options,
+    check_text_options,
+    read_text_options,
+    write_text,
+)
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import find_model
 from modelpad.errors import ModelpadError, UsageError
 
 if TYPE_CHECKING:
-    from modelpad.engine import ModelSession, Session
+    from modelpad.engine import Session
     from modelpad.engine.text import TextSession
     from modelpad.store import ResolvedBundle
 
 EXAMPLE = """example:
   modelpad predict digits seven.png
-  modelpad predict digits@3 *.png --json
+  modelpad predict digits@3 *.png --format csv
   modelpad predict iris '[5.1, 3.5, 1.4, 0.2]'
+  modelpad predict loans '{"age": 41, "city": "Bern"}'
   modelpad predict loans rows.csv -o predictions.csv
+  modelpad predict reviews - --input-format jsonl < reviews.jsonl
   modelpad predict writer "My favorite part was when" --words 50
   modelpad predict styles *.jpg -o painted/ --set style=wave --set strength=0.8
   modelpad predict styles - --format jpeg < cat.jpg > painted.jpg
@@ -44,13 +63,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         nargs="+",
         help="a file, or - for standard input; for text and numbers also the text or the JSON"
-        " itself. Each row of a .csv file is an input; its header names the model's inputs",
+        " itself; for several inputs a JSON object. Each row of a .csv file and each line of a"
+        " .jsonl file is an input",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
-        help="where to write the predictions of a .csv file, or pictures: a folder or one file",
+        help="where to write the predictions: a file, or a folder for pictures",
     )
     parser.add_argument(
         "--set",
@@ -60,46 +80,155 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="another input of the model, the same for each INPUT",
     )
     parser.add_argument(
-        "--format", metavar="png|jpeg|webp", help="of pictures (default: as the output's name)"
+        "--input-format",
+        choices=("csv", "jsonl"),
+        metavar="csv|jsonl",
+        help="what standard input is, if it has a row or a line for each input",
     )
     parser.add_argument(
+        "--format",
+        metavar="FORMAT",
+        help="text, json, jsonl or csv; of pictures png, jpeg or webp (default: as the output's"
+        " name, else as the input)",
+    )
+    pictures = parser.add_argument_group("models that make pictures")
+    pictures.add_argument(
         "--quality", metavar="N", default="90", help="of JPEG and WebP (default: %(default)s)"
     )
-    add_text_options(parser)
+    add_text_options(parser.add_argument_group("language models"))
     add_store_option(parser)
     add_common_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one prediction per line. An input that fails is reported on standard error."""
+    """Prints one prediction per item. An item that fails is reported on standard error."""
     from modelpad.engine import open_session
 
+    check_inputs(args.inputs)
+    settings = read_settings(args.set)
     found = find_model(args.model, Settings.from_environment(args))
-    if found.bundle.manifest.signature.is_picture and not is_table(args.inputs[0]):
+    if found.bundle.manifest.signature.is_picture:
         return paint(found, args)
-    if args.output and (len(args.inputs) > 1 or not is_table(args.inputs[0])):
-        raise UsageError("--output is for the predictions of one CSV file.", hint="Give one .csv.")
+    form, folder = choose_format(args), find_folder(args.output)
     session = open_session(found.bundle)
-    writer = find_writer(session)
-    if writer is None:
+    if find_writer(session) is None:
         check_text_options(args)
-    failed = False
-    for given in args.inputs:
+    with open_output(None if folder else args.output) as out:
+        work = Predictions(session, found, out, folder, args)
+        work.predict_all(ItemReader(session, settings, args.input_format), form)
+    work.report()
+    return FAILED if work.failed else DONE
+
+
+@dataclass(slots=True)
+class Predictions:
+    """Predicts items one after another, and counts them."""
+
+    session: Session | TextSession
+    found: ResolvedBundle
+    out: TextIO
+    folder: Path | None  # of pictures
+    args: argparse.Namespace
+    done: int = 0
+    failed: int = 0
+    kept: int = 0  # errors that are in the output
+
+    def predict_all(self, reader: ItemReader, form: str | None) -> None:
+        """Predicts all arguments, and writes them in a format, by default the first item's.
+
+        It goes on after errors. Raises `UsageError`.
+        """
+        writer = None if form is None else make_writer(form, self.out, self.found)
+        for given in self.args.inputs:
+            try:
+                for item in reader.read(given):
+                    writer = writer or make_writer(find_format(item), self.out, self.found)
+                    self.predict(item, writer)
+            except UsageError:
+                raise
+            except ModelpadError as error:
+                self.failed += 1
+                print(f"{given}: {error.message} {describe_hint(error)}".rstrip(), file=sys.stderr)
+        if writer is not None and self.has_output:
+            writer.close()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything was written; a file without it is not made."""
+        return self.done + self.kept > 0 or not self.failed
+
+    def predict(self, item: Item, writer: Writer) -> None:
+        """Predicts one item."""
         try:
-            if is_table(given):
-                failed |= predict_file(session, found, given, args)
-                continue
-            values = read_values(session, given, args.set)
-            if writer is not None:
-                write_text(writer, found, str(next(iter(values.values()))), args)
-                continue
-            outputs = session.answer(values)
+            values = item.read()
+            writing = find_writer(self.session)
+            if writing is not None and isinstance(writer, LineWriter):
+                write_text(writing, values, self.args, self.out)
+            else:
+                outputs = self.session.answer({**values, **read_text_options(self.args)})
+                writer.write(item, self._keep_pictures(item, outputs))
+            self.done += 1
+        except UsageError:
+            raise
         except ModelpadError as error:
-            failed = True
-            print(f"{given}: {error.words}", file=sys.stderr)
-            continue
-        print(_write_json(found, given, outputs) if args.json else _write_line(given, outputs))
-    return FAILED if failed else DONE
+            self.failed += 1
+            if writer.fail(item, error):
+                self.kept += 1
+            else:
+                print(
+                    f"{item.title}: {error.message} {describe_hint(error)}".rstrip(),
+                    file=sys.stderr,
+                )
+
+    def _keep_pictures(self, item: Item, outputs: dict[str, object]) -> dict[str, object]:
+        shown = self.args.output is None and sys.stdout.isatty()
+        return keep_pictures(outputs, item, self.folder, on_terminal=shown)
+
+    def report(self) -> None:
+        """Says on standard error where the predictions and the errors are."""
+        total = self.done + self.failed
+        if self.kept:
+            print(
+                f"{self.kept:,} of {total:,} rows failed; see 'error' in the output.",
+                file=sys.stderr,
+            )
+        if self.args.output and self.has_output:
+            print(f"Wrote {self.args.output}: {total:,} row{'s' * (total != 1)}.", file=sys.stderr)
+
+
+def choose_format(args: argparse.Namespace) -> str | None:
+    """One of `FORMATS`: as asked for, or as the output's name. Raises `UsageError`."""
+    wanted: str = args.format or ("jsonl" if args.json else "")
+    if wanted and wanted not in FORMATS:
+        from modelpad.fields.picture_format import name_format
+
+        name_format(wanted)  # reports one that does not exist
+        raise UsageError(
+            f"--format {wanted} is for models that make pictures.",
+            hint=f"Choose one of: {', '.join(FORMATS)}.",
+        )
+    return wanted or SUFFIXES.get(Path(args.output or "").suffix.lower())
+
+
+def find_format(item: Item) -> str:
+    """The format of an item's source."""
+    if item.table is not None:
+        return "csv"
+    return "text" if item.row is None else "jsonl"
+
+
+def find_folder(output: str | None) -> Path | None:
+    """The folder that `--output` names."""
+    if output and (output.endswith("/") or Path(output).is_dir()):
+        return Path(output)
+    return None
+
+
+def make_writer(form: str, out: TextIO, found: ResolvedBundle) -> Writer:
+    """The writer of a format."""
+    if form == "csv":
+        return CsvWriter(out, found.bundle.manifest.signature)
+    return LineWriter(out) if form == "text" else JsonWriter(out, found, array=form == "json")
 
 
 def find_writer(session: Session | TextSession) -> TextSession | None:
@@ -118,57 +247,19 @@ def paint(found: ResolvedBundle, args: argparse.Namespace) -> int:
     from modelpad.engine import Session, SessionSettings
     from modelpad.engine.session import allotted_cpus
 
-    read_settings(args.set)  # reports a mistake once, and before a folder is made
-    if args.json:
-        raise UsageError("Pictures are not written as JSON.", hint="Write files: -o FOLDER/")
+    if args.json or args.format in FORMATS:
+        form = "JSON" if args.json else args.format
+        raise UsageError(f"Pictures are not written as {form}.", hint="Write files: -o FOLDER/")
+    for given in rows_among(args):
+        raise UsageError(
+            f"{given} has many rows, and a picture needs a file of its own.",
+            hint="Give each picture as an INPUT, and the other inputs with --set.",
+        )
     targets = plan_files(args)
     session = Session(found.bundle, SessionSettings(threads=allotted_cpus()))
     return FAILED if paint_files(session, args, targets) else DONE
 
 
-def is_table(given: str) -> bool:
-    """Whether an argument is a file of rows."""
-    return given.lower().endswith(".csv")
-
-
-def predict_file(
-    session: ModelSession, found: ResolvedBundle, given: str, args: argparse.Namespace
-) -> bool:
-    """Predicts every row of a CSV file; returns whether some failed.
-
-    Raises `InvalidInput` for a file or a header that cannot be read.
-    """
-    from modelpad.cli.tables import Counts, open_output, predict_rows
-
-    counts = Counts()
-    with open_output(args.output) as output:
-        for row in predict_rows(session, Path(given), counts, as_json=args.json):
-            head = {"input": given, "model": found.name, "version": found.version}
-            output.write(row if isinstance(row, str) else json.dumps(head | row) + "\n")
-    if counts.failed:
-        where = "" if args.json else "; see the column 'error'"
-        print(f"{counts.failed:,} of {counts.rows:,} rows failed{where}.", file=sys.stderr)
-    if args.output:
-        print(f"Wrote {args.output}: {counts.rows:,} rows.", file=sys.stderr)
-    return counts.failed > 0
-
-
-def _write_line(given: str, outputs: dict[str, Any]) -> str:
-    words = []
-    for value in outputs.values():
-        if isinstance(value, dict) and "confidence" in value:
-            unknown = "  (unknown: looks like none of the classes)" if value.get("unknown") else ""
-            found = ", ".join(value["labels"]) or "none" if "labels" in value else value["label"]
-            words.append(f"{found}  {100 * value['confidence']:.1f} %{unknown}")
-        else:
-            words.append(json.dumps(value))
-    return "  ".join([given, *words])
-
-
-def _write_json(found: ResolvedBundle, given: str, outputs: dict[str, Any]) -> str:
-    head = {"input": given, "model": found.name, "version": found.version}
-    if len(outputs) == 1:
-        value = next(iter(outputs.values()))
-        if isinstance(value, dict):
-            return json.dumps(head | value)
-    return json.dumps(head | {"outputs": outputs})
+def rows_among(args: argparse.Namespace) -> Iterator[str]:
+    """The inputs that have rows."""
+    return (each for each in args.inputs if find_kind(each, args.input_format) != "value")

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
     from modelpad.engine.text import TextSession
-    from modelpad.store import ResolvedBundle
 
 OPTIONS = {
-    "words": (int, "N", "language models: how many words to write (default: as many as fit)"),
-    "temperature": (float, "T", "language models: 0 for the likeliest words, 1 for variety"),
-    "seed": (int, "N", "language models: the same seed gives the same text"),
+    "words": (int, "N", "how many words to write (default: as many as fit)"),
+    "temperature": (float, "T", "0 for the likeliest words, 1 for variety"),
+    "seed": (int, "N", "the same seed gives the same text"),
 }
 
 
-def add_text_options(parser: argparse.ArgumentParser) -> None:
+def add_text_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options of text."""
     for name, (kind, metavar, words) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=words)
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, help=words)
 
 
 def check_text_options(args: argparse.Namespace) -> None:
@@ -36,26 +34,23 @@ def check_text_options(args: argparse.Namespace) -> None:
             )
 
 
+def read_text_options(args: argparse.Namespace) -> dict[str, object]:
+    """The options of text that were given."""
+    values = {name: getattr(args, name) for name in OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def write_text(
-    session: TextSession, found: ResolvedBundle, prompt: str, args: argparse.Namespace
+    session: TextSession, values: Mapping[str, object], args: argparse.Namespace, out: TextIO
 ) -> None:
-    """Prints a prompt with its continuation. Raises `InvalidInput`, `TooLarge`."""
+    """Prints a prompt's continuation as it is written. Raises `InvalidInput`, `TooLarge`."""
     from modelpad.engine.text import TextPiece
     from modelpad.engine.text.typed_text import read_prompt
 
-    values: dict[str, object] = {name: getattr(args, name) for name in OPTIONS}
-    values = {name: value for name, value in values.items() if value is not None}
-    _, request = read_prompt(session, {session.signature.inputs[0].name: prompt, **values})
+    _, request = read_prompt(session, {**values, **read_text_options(args)})
     request = replace(request, stream=True)
-    text = ""
     for piece in session.run(lambda emit: session.make_writing(request, emit)):
         assert isinstance(piece, TextPiece)
-        text += piece.text
-        if not args.json:
-            sys.stdout.write(piece.text)
-            sys.stdout.flush()
-    if args.json:
-        head = {"input": prompt, "model": found.name, "version": found.version}
-        print(json.dumps(head | {"outputs": {session.signature.outputs[0].name: text}}))
-    else:
-        print()
+        out.write(piece.text)
+        out.flush()
+    print(file=out)

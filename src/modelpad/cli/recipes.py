@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from modelpad.cli.main import DONE, add_common_options
+from modelpad.installation import install_command
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.training.recipe import Recipe
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     for recipe in recipes:
         print(f"{recipe.name}  {recipe.summary}")
         print(f"  data   {', '.join(recipe.data_sets)}")
-        print(f"  needs  pip install 'modelpad[{recipe.extra}]'")
+        print(f"  needs  {install_command(recipe.extra)}")
     print(f"Next: modelpad train {recipes[0].name} --help")
     return DONE
 

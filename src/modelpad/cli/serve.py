@@ -115,7 +115,7 @@ def add_network_options(group: argparse._ArgumentGroup) -> None:
         "--grpc-port",
         type=port("--grpc-port"),
         metavar="PORT",
-        help="port for gRPC, usually 8081; needs: pip install 'modelpad[grpc]' (default: no gRPC)",
+        help="port for gRPC, usually 8081; needs the extra grpc (default: no gRPC)",
     )
     group.add_argument(
         "--tls-cert",

@@ -79,8 +79,8 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
         metavar="DIR",
         help="folder for logs, checkpoints and reports (default: %(default)s)",
     )
-    add_store_option(parser)
-    add_common_options(parser)
+    add_store_option(shared)
+    add_common_options(shared)
 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:

@@ -44,7 +44,7 @@ def read_variables(parser: argparse.ArgumentParser, variables: Mapping[str, str]
         name = name_variable(action.dest)
         text = variables.get(name, "").strip()
         if text:
-            parser.set_defaults(**{action.dest: _convert(action, name, text)})
+            parser.set_defaults(**{action.dest: convert_value(action, name, text)})
 
 
 def read_names(text: str) -> list[str]:
@@ -52,7 +52,8 @@ def read_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _convert(action: argparse.Action, name: str, text: str) -> Any:
+def convert_value(action: argparse.Action, name: str, text: str) -> Any:
+    """The value of an option in a text; `name` is what an error calls it. Raises `UsageError`."""
     if action.nargs == 0:
         return _read_flag(name, text)
     if action.nargs == "*" or isinstance(action.default, list):

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -104,8 +104,10 @@ class CsvTable:
     outputs: tuple[Field, ...]
 
     @classmethod
-    def open(cls, header: str, signature: Signature) -> CsvTable:
+    def open(cls, header: str, signature: Signature, settings: Collection[str] = ()) -> CsvTable:
         """Reads the header, which names every input field without a default, in any order.
+
+        The inputs in `settings` are given elsewhere and need no column.
 
         Raises:
             InvalidInput: a column is missing, unknown or given twice; the message names it.
@@ -113,7 +115,8 @@ class CsvTable:
         names = tuple(parse_row(header.removeprefix("\ufeff")))
         fields = {each.name: each for each in signature.inputs}
         known = [name if name in fields else name.strip() for name in names]
-        _check_names(known, [*fields], [each.name for each in signature.required_inputs])
+        required = [each.name for each in signature.required_inputs if each.name not in settings]
+        _check_names(known, [*fields], required)
         return cls(names, tuple(fields[name] for name in known), signature.outputs)
 
     def write_header(self) -> str:

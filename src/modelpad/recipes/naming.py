@@ -28,6 +28,17 @@ def choose_name(recipe: Recipe[Any], given: str | None, data: str, store: LocalS
     return name_after(data, store) if recipe.named_after_data else recipe.name
 
 
+def title_data(data: str) -> str:
+    """The name of the data's folder or file, without suffixes."""
+    path = Path(data).expanduser()
+    return (path.resolve() if path.exists() else path).name.partition(".")[0]
+
+
+def name_data(data: str) -> str:
+    """A model's name from the data's title."""
+    return re.sub(r"[^a-z0-9]+", "-", title_data(data).lower()).strip("-")[:MAX_NAME] or "images"
+
+
 def name_after(data: str, store: LocalStore) -> str:
     """A model's name from its data: that of the folder or file, as far as names may contain it.
 
@@ -35,9 +46,7 @@ def name_after(data: str, store: LocalStore) -> str:
     """
     from modelpad.zoo import zoo_bundles
 
-    path = Path(data).expanduser()
-    title = (path.resolve() if path.exists() else path).name.partition(".")[0]
-    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:MAX_NAME] or "images"
+    title, name = title_data(data), name_data(data)
     hint = f"Choose another name, for example --name my-{name}"
     if name in zoo_bundles():
         raise UsageError(f"{name} is the name of a built-in model.", hint=hint)

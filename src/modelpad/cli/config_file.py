@@ -1,0 +1,165 @@
+"""`modelpad.toml`: settings below environment variables and options.
+
+The one in the working folder comes before the user's own. A setting becomes the environment
+variable that it stands for, unless that is set. Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from modelpad.cli.variables import EXCLUDED, convert_value, name_variable
+from modelpad.errors import UsageError, suggest_name
+
+NAME = "modelpad.toml"
+# Settings of all commands. Others are in the table [serve], named as the options.
+GENERAL = {
+    "store": "MODELPAD_STORE",
+    "data": "MODELPAD_DATA",
+    "cache": "MODELPAD_CACHE",
+    "jobs": "MODELPAD_JOBS",
+    "feedback": "MODELPAD_FEEDBACK",
+}
+PATHS = frozenset({*GENERAL, "api-keys", "tls-cert", "tls-key"})
+OTHER_VARIABLES = {"allowed_host", "otlp_endpoint"}  # of serve, read elsewhere
+PORTS = ("AIP_HTTP_PORT", "PORT")  # variables that also set the port of serve
+
+
+@dataclass(frozen=True, slots=True)
+class FileSetting:
+    """A setting of a file: the variable that it stands for, its text, and where it is."""
+
+    variable: str
+    text: str
+    path: Path
+
+
+def apply_config(variables: MutableMapping[str, str]) -> dict[str, Path]:
+    """Sets the variables of all settings in files, and returns those that it set.
+
+    Raises `UsageError` for a file with an unknown setting or a value of the wrong type.
+    """
+    applied: dict[str, Path] = {}
+    for path in find_files(variables):
+        for setting in read_file(path):
+            name = setting.variable
+            is_set = bool(variables.get(name, "").strip())
+            if name == "MODELPAD_PORT":
+                is_set |= any(variables.get(each) for each in PORTS)
+            if not is_set:
+                variables[name] = setting.text
+                applied[name] = path
+    return applied
+
+
+def find_files(variables: Mapping[str, str]) -> list[Path]:
+    """The files that exist, the first of which comes first."""
+    folder = variables.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    candidates = (Path(NAME), Path(folder) / "modelpad" / NAME)
+    return [path for path in candidates if path.is_file()]
+
+
+def read_file(path: Path) -> list[FileSetting]:
+    """The settings in a file. Raises `UsageError`."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}.", hint="It must be TOML: store = '/srv/models'"
+        ) from error
+    serve = content.pop("serve", {})
+    if not isinstance(serve, dict):
+        raise UsageError(f"serve in {path} is no table.", hint="Write [serve] on a line.")
+    settings = []
+    options = list_serve_options() if serve else {}
+    for key, value in content.items():
+        if key not in GENERAL:
+            raise name_unknown(key, path, [*GENERAL, "serve"], options=False)
+        text = write_general(key, value, path)
+        settings.append(FileSetting(GENERAL[key], text, path))
+    for key, value in serve.items():
+        name = key.replace("_", "-")
+        if name not in options:
+            raise name_unknown(key, path, options, options=True)
+        text = write_option(name, value, options[name], path)
+        settings.append(FileSetting(name_setting(options[name]), text, path))
+    return settings
+
+
+def list_serve_options() -> dict[str, argparse.Action]:
+    """The options of `serve` that a file may set, by name."""
+    parser = argparse.ArgumentParser(add_help=False)
+    import_module("modelpad.cli.serve").configure(parser)  # which imports `main`, as all commands
+    return {
+        action.dest.replace("_", "-"): action
+        for action in parser._actions
+        if action.dest not in (EXCLUDED - OTHER_VARIABLES) | {*GENERAL}
+    }
+
+
+def name_setting(action: argparse.Action) -> str:
+    """The variable of an option of `serve`."""
+    return name_variable(action.dest)
+
+
+def name_unknown(key: str, path: Path, known: Any, *, options: bool) -> UsageError:
+    """The error of a setting that does not exist, with the nearest one."""
+    where = "[serve] of " if options else ""
+    hint = suggest_name(key.replace("_", "-"), known, kind="setting")
+    if not options and key.replace("_", "-") in list_serve_options():
+        hint = f"It is a setting of serve: write it below the line [serve]. {hint}"
+    return UsageError(f"There is no setting {key!r} in {where}{path}.", hint=hint)
+
+
+def write_general(key: str, value: object, path: Path) -> str:
+    """The text of a path or, for `data`, of a list of paths. Raises `UsageError`."""
+    if key == "data":
+        values = value if isinstance(value, list) else [value]
+        return os.pathsep.join(resolve(check_text(key, each, path), path) for each in values)
+    return resolve(check_text(key, value, path), path)
+
+
+def write_option(name: str, value: object, action: argparse.Action, path: Path) -> str:
+    """The text of an option's value, as in its variable. Raises `UsageError`."""
+    title = f"{name} in [serve] of {path}"
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise UsageError(f"{title} is {value!r}.", hint="Set it to true or false.")
+        text = str(value).lower()
+    elif action.nargs == "*" or isinstance(action.default, list):
+        values = value if isinstance(value, list) else [value]
+        text = ",".join(check_text(title, each, path) for each in values)
+    elif callable(action.type):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"{title} is {value!r}.", hint="Set it to a number, without quotes.")
+        text = str(value)
+    else:
+        text = check_text(title, value, path)
+    convert_value(action, title, text)
+    return resolve(text, path) if name in PATHS else text
+
+
+def check_text(title: str, value: object, path: Path) -> str:
+    """The value, if it is a string. Raises `UsageError`."""
+    if isinstance(value, str):
+        return value
+    title = title if str(path) in title else f"{title} in {path}"
+    raise UsageError(f"{title} is {value!r}.", hint='Set it to a text in quotes: "...".')
+
+
+def resolve(text: str, path: Path) -> str:
+    """A path relative to the file's folder; URLs and `sqlite:PATH` are kept."""
+    scheme, colon, rest = text.partition(":")
+    if colon and rest.startswith("//"):
+        return text
+    if colon and scheme == "sqlite":
+        return f"sqlite:{path.parent.absolute() / Path(rest).expanduser()}"
+    return str(path.parent.absolute() / Path(text).expanduser())
