@@ -91,7 +91,7 @@ def test_tab_completes_in_a_real_shell(shell: str, variables: dict[str, str]) ->
         terminal.read_until("ready")
         terminal.send("modelpad predict draw\t")
         terminal.read_until("drawings")
-        terminal.send("@pro\t")
+        terminal.send("\x15modelpad predict drawings@pro\t")  # Ctrl-U clears the line
         terminal.read_until("duction")
         terminal.send("--qua\t")
         terminal.read_until("lity")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -83,7 +84,7 @@ class ItemReader:
         if kind == "value" and given == STDIN and self._is_open():
             yield from self._read_stdin()
         elif kind == "value":
-            yield Item(given, lambda: read_values(self._session, given, self._settings))
+            yield Item(given, partial(read_values, self._session, given, self._settings))
         else:
             with open_lines(given) as lines:
                 yield from self._read_rows(given, kind, lines)
@@ -105,14 +106,14 @@ class ItemReader:
                 yield from self._read_rows(STDIN, "jsonl", chain([first], rest))
             else:
                 text = "".join([first, *rest])
-                yield Item(STDIN, lambda: self._read_object(STDIN, text))
+                yield Item(STDIN, partial(self._read_object, STDIN, text))
 
     def _read_rows(self, given: str, kind: str, lines: Iterator[str]) -> Iterator[Item]:
         return self._read_csv(given, lines) if kind == "csv" else self._read_json(given, lines)
 
     def _read_json(self, given: str, lines: Iterator[str]) -> Iterator[Item]:
         for row, line in enumerate(filter(str.strip, lines), start=1):
-            yield Item(given, lambda line=line: self._read_object(given, line), row)  # type: ignore[misc]
+            yield Item(given, partial(self._read_object, given, line), row)
 
     def _read_object(self, given: str, text: str) -> dict[str, object]:
         found = read_json(check_text(text), hint="A line must be an object, or the only input.")
@@ -130,7 +131,7 @@ class ItemReader:
                 continue
             yield Item(
                 given,
-                lambda cells=cells: self._read_cells(given, table, cells),  # type: ignore[misc]
+                partial(self._read_cells, given, table, cells),
                 row,
                 cells,
                 table,

@@ -166,7 +166,7 @@ class Predictions:
                 write_text(writing, values, self.args, self.out)
             else:
                 outputs = self.session.answer({**values, **read_text_options(self.args)})
-                writer.write(item, self._keep_pictures(item, outputs))
+                writer.write(item, self._keep_pictures(item, outputs, writer))
             self.done += 1
         except UsageError:
             raise
@@ -180,8 +180,11 @@ class Predictions:
                     file=sys.stderr,
                 )
 
-    def _keep_pictures(self, item: Item, outputs: dict[str, object]) -> dict[str, object]:
-        shown = self.args.output is None and sys.stdout.isatty()
+    def _keep_pictures(
+        self, item: Item, outputs: dict[str, object], writer: Writer
+    ) -> dict[str, object]:
+        on_terminal = self.out is sys.stdout and sys.stdout.isatty()
+        shown = on_terminal and not isinstance(writer, LineWriter)  # which never shows them
         return keep_pictures(outputs, item, self.folder, on_terminal=shown)
 
     def report(self) -> None:
