@@ -24,7 +24,7 @@ const barRow = () => {
   const row = make("li", {}, name, element, share);
   const show = (title, value, isFound) => {
     name.textContent = name.title = title;
-    share.textContent = value === undefined ? NONE : percent(value);
+    share.replaceChildren(value === undefined ? NONE : percent(value)); // a new text has no place that it moves from
     set(value ?? 0);
     row.classList.toggle("top", isFound);
   };
