@@ -174,16 +174,16 @@ def open_lines(given: str) -> Iterator[TextIO]:
     """The lines of a file, or of standard input. Raises `InvalidInput` if it cannot be read."""
     import io
 
-    settings = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    encoding, errors, newline = "utf-8", "surrogateescape", "\n"
     if given == STDIN:
-        lines = io.TextIOWrapper(sys.stdin.buffer, **settings)
+        lines = io.TextIOWrapper(sys.stdin.buffer, encoding, errors, newline)
         try:
             yield lines
         finally:
             lines.detach()
         return
     try:
-        with Path(given).open(**settings) as file:
+        with Path(given).open(encoding=encoding, errors=errors, newline=newline) as file:
             yield file
     except OSError as error:
         raise InvalidInput(
