@@ -98,6 +98,7 @@ EXEMPT = {
     "server.protocols.openinference.routes": "asks openinference.requests",
     "server.models": "looks a path up in the manifest",
     "server.page": "files of the package",
+    "zoo.example_files": "files of the package",
     "server.workers": "messages of our own processes, and tables of the system",
 }
 
