@@ -30,14 +30,14 @@ demo: $(VENV)/.train
 	PORT=$(PORT) $(BIN)/modelpad serve digits --store demo/store
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not containers"
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=30 -m "not slow and not containers"
 
 # These attack, measure or rely on short deadlines, and would disturb each other; the others run two
 # at a time.
 MEASURING := tests/security/test_engine.py tests/security/test_http_memory.py tests/security/grpc \
   tests/server/test_faults.py tests/server/lifecycle tests/server/workers
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" $(addprefix --ignore=,$(MEASURING))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=30 -m "slow and not long" $(addprefix --ignore=,$(MEASURING))
 	$(BIN)/python -m pytest -m slow $(MEASURING)
 
 # Whole trainings, the story of a correction on the page, and more models of each family.
