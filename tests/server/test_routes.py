@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 
@@ -47,6 +49,8 @@ def test_the_page_and_its_resources(client: httpx.Client) -> None:
     assert client.get(model["samples"][0]["inputs"]["image"]["url"]).content[:4] == b"\x89PNG"
     assert client.get("/models/digits/files/report/mistakes/01.png").status_code == 200
     assert client.head("/").content == b""
+    joined = client.get("/static/page.js").text
+    assert not re.search(r"^(import|export)\b", joined, re.MULTILINE)
 
 
 def test_openapi_describes_the_served_models(client: httpx.Client) -> None:

@@ -2,8 +2,6 @@
 
 import { ApiError, ask } from "./transport.js";
 
-export { ApiError };
-
 // Bitmaps cannot run scripts; an SVG opened by its blob: URL would be a page on this origin.
 const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
 

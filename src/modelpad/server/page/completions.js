@@ -1,6 +1,7 @@
 // Continuations of a text, token by token, from the server's /v1/completions.
 
-import { ApiError, openStream } from "./api.js";
+import { openStream } from "./api.js";
+import { ApiError } from "./transport.js";
 
 // The events of a stream: each one's data, parsed, until "[DONE]".
 async function* readEvents(response) {

@@ -1,6 +1,6 @@
 // CSV as text: its rows, and a file cut into pieces of whole rows.
 
-import { ApiError } from "./api.js";
+import { ApiError } from "./transport.js";
 
 // Larger pieces could block: a browser reads no response before it has sent the whole request.
 const PIECE = 256 * 1024;
