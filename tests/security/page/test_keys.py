@@ -227,7 +227,7 @@ def test_the_question_can_be_left_and_asked_again(keyed: Any, open_tab: Any) -> 
     tab.page.get_by_role("alert").get_by_text("API key").wait_for()
     tab.page.get_by_role("button", name="Enter a key").click()
     enter_key(tab.page, KEY)
-    tab.page.get_by_role("heading", name="pick").wait_for()
+    tab.page.get_by_role("heading", name="Models").wait_for()
 
 
 @pytest.mark.browser
@@ -271,4 +271,4 @@ def test_the_question_fits_and_needs_no_mouse(keyed: Any, open_tab: Any, width: 
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
     tab.page.keyboard.type(KEY)
     tab.page.keyboard.press("Enter")
-    tab.page.get_by_role("heading", name="pick").wait_for()
+    tab.page.get_by_role("heading", name="Models").wait_for()

@@ -215,7 +215,7 @@ def test_every_widget_works_under_the_policy(
     page.wait_for_selector("#label")
     page.wait_for_selector("#card img.picture[src^='blob:']")
     page.get_by_role("tab", name="Python").click()
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
     page.get_by_role("button", name="Copied").wait_for()
     page.get_by_role("button", name="Switch between").click()
     page.get_by_role("link", name="API").click()
