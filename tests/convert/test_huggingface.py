@@ -51,12 +51,10 @@ sys.exit(main())
 """
 
 
-def mark_slow(names: Sequence[str]) -> list[Any]:
-    """One model of each kind takes part in `make test`, a second in `make test-slow`."""
-    slow, long = (pytest.mark.slow,), (pytest.mark.slow, pytest.mark.long)
-    rest = [name for name in names if name not in QUICK]
-    marks = {name: slow if name == rest[0] else long for name in rest}
-    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
+def mark_long(names: Sequence[str]) -> list[Any]:
+    """All but one model of each kind take part only in `make test-long`."""
+    long = (pytest.mark.slow, pytest.mark.long)
+    return [pytest.param(name, marks=() if name in QUICK else long) for name in names]
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def check_raw(served: Served, inputs: dict[str, Any]) -> None:
         np.testing.assert_allclose(result.as_numpy(key), value, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", mark_slow(TEXT_CASES))
+@pytest.mark.parametrize("name", mark_long(TEXT_CASES))
 def test_text(open_served: Callable[[str], Served], name: str) -> None:
     import transformers
 
@@ -205,7 +203,7 @@ def check_typed(served: Served, answer: dict[str, Any], expected: dict[str, Any]
         np.testing.assert_allclose(answer["outputs"][name], wanted[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", mark_slow(IMAGE_CASES))
+@pytest.mark.parametrize("name", mark_long(IMAGE_CASES))
 def test_images(open_served: Callable[[str], Served], name: str, data_root: Path) -> None:
     import transformers
     from PIL import Image

@@ -12,6 +12,7 @@ JOBS = 30
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_job_ends_once_whatever_is_killed(tmp_path: Path) -> None:
     outcome = run_chaos(tmp_path, JOBS, seed=1, limit_s=600)
     assert outcome.stored == JOBS

@@ -202,6 +202,7 @@ def test_everything_has_a_name(page: Page) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_pen_strokes_of_people_are_recognised(page: Page, data_root: Path) -> None:
     held = [digit for digit in load_pen_strokes([data_root]) if digit.writer in (2, 13, 24)]
     chosen = [held[index] for index in np.random.default_rng(5).permutation(len(held))[:30]]

@@ -162,6 +162,7 @@ def stop_after(process: subprocess.Popen[str], beginning: str, how: int) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
     whole = start_training(tmp_path / "whole")
     killed = start_training(tmp_path / "killed")
@@ -180,7 +181,8 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ["epoch 1/1", pytest.param("Parity", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("line", ["epoch 1/1", "Parity"])
 def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) -> None:
     process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
     stop_after(process, line, signal.SIGINT)

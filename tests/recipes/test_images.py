@@ -211,6 +211,7 @@ def write_table(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_labels_of_a_table_become_a_served_model(tmp_path: Path) -> None:
     table = write_table(tmp_path / "in")
     columns = ColumnOptions(target_column=("tags",), multi_label=True)
@@ -225,6 +226,7 @@ def test_labels_of_a_table_become_a_served_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_numbers_of_a_table_become_a_served_model(tmp_path: Path) -> None:
     table = write_table(tmp_path / "in")
     (tmp_path / "mine.py").write_text("def worst(true, found): return abs(true - found).max()\n")

@@ -36,7 +36,7 @@ def test_every_route_is_described(protocols: str) -> None:
 @pytest.mark.slow
 def test_every_answer_is_documented(protocols: str, tmp_path: Path) -> None:
     schemathesis = [sys.executable, "-m", "schemathesis.cli", "run"]
-    options = ["--checks", CHECKS, "--max-examples", "25", "--no-color", "--seed", "1"]
+    options = ["--checks", CHECKS, "--max-examples", "12", "--no-color", "--seed", "1"]
     options += ["--exclude-path-regex", DECLINED]
     done = subprocess.run(
         [*schemathesis, f"http://{protocols}/openapi.json", *options],
