@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,16 @@ from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
+    from modelpad.fields import Field
 
-CARD = "card.json"
 CELL = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top"
 WARNING = "border-left:3px solid #d97706;padding-left:.6em"
 
 
 def read_card(bundle: Bundle) -> Mapping[str, Json]:
     """The card of a bundle; empty if it has none, or one that cannot be read."""
-    if CARD not in bundle.manifest.files:
-        return {}
     try:
-        card = bundle.read_json(CARD)
+        card = bundle.read_card()
     except BundleInvalid:
         return {}
     return card if isinstance(card, dict) else {}
@@ -69,8 +67,7 @@ def write_table(rows: list[tuple[str, str]]) -> str:
     return f"<table>{''.join(cells)}</table>"
 
 
-def _describe_fields(fields: object) -> str:
-    assert isinstance(fields, tuple)
+def _describe_fields(fields: Iterable[Field]) -> str:
     return ", ".join(f"{field.name} ({field.kind})" for field in fields)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from modelpad.bundle.reader import Bundle
+from modelpad.bundle.reader import CARD, Bundle
 from modelpad.foreign_json import Json, text_at
 
 
@@ -45,7 +45,7 @@ def describe_bundle(
 
 def is_public(bundle: Bundle, path: str) -> bool:
     """Whether anyone who sees the page may read a file: a sample, a figure or the card."""
-    public = path.startswith(("samples/", "report/")) or path == "card.json"
+    public = path.startswith(("samples/", "report/")) or path == CARD
     return public and path in bundle.manifest.files
 
 

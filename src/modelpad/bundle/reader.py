@@ -14,6 +14,7 @@ from modelpad.errors import BundleInvalid, ChecksumMismatch
 from modelpad.foreign_json import Json, load_json
 
 GRAPH = "model.onnx"
+CARD = "card.json"
 RESTORE = "The bundle is damaged. Push or train it again."
 
 
@@ -70,6 +71,10 @@ class Bundle:
             return load_json(self.path(name).read_bytes())
         except (OSError, ValueError) as error:
             raise BundleInvalid(f"{name} cannot be read: {error}.", hint=RESTORE) from error
+
+    def read_card(self) -> Json:
+        """The content of the card; None if there is none. Raises `BundleInvalid`."""
+        return self.read_json(CARD) if CARD in self.manifest.files else None
 
 
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:

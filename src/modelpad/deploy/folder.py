@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from modelpad.deploy.deployment import Content, Plan
@@ -30,10 +31,15 @@ def write_folder(plan: Plan, folder: Path, *, replace: bool = False) -> list[Pat
         StoreError: it cannot be written.
     """
     check_folder(folder, replace=replace)
+    shutil.rmtree(folder / "models", ignore_errors=True)
+    return write_files(plan.files, folder)
+
+
+def write_files(files: Mapping[str, Content], folder: Path) -> list[Path]:
+    """Writes files by their paths in a folder, and returns where they are. Raises `StoreError`."""
     written = []
     try:
-        shutil.rmtree(folder / "models", ignore_errors=True)
-        for name, content in plan.files.items():
+        for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(

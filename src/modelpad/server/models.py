@@ -76,7 +76,7 @@ class ServedModel:
         Raises `BundleInvalid`, `ModelFailed`.
         """
         options = options or LoadOptions()
-        card = bundle.read_json("card.json") if "card.json" in bundle.manifest.files else None
+        card = bundle.read_card()
         if bundle.manifest.sequence is not None:
             return cls(name, version, bundle, load_text(bundle, options), card)
         # A native model's process runs one batch at a time, on all the threads.

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpad.deploy.folder import write_files
 from modelpad.deploy.web.check import Agreement, check_page
 from modelpad.deploy.web.one_file import write_page
 from modelpad.deploy.web.site import write_site
-from modelpad.errors import StoreError, UsageError
+from modelpad.errors import UsageError
 from modelpad.store import ResolvedBundle
 
 Files = Mapping[str, bytes]
@@ -29,19 +30,7 @@ class PageExport:
 
     def write(self) -> list[Path]:
         """Writes the files and returns their paths. Raises `StoreError`."""
-        written = []
-        try:
-            for name, body in self.files.items():
-                path = self.folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(body)
-                written.append(path)
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder} cannot be written: {error.strerror}.",
-                hint="Check permissions and free space, or choose another folder.",
-            ) from error
-        return written
+        return write_files(self.files, self.folder)
 
 
 def check_target(target: Path, *, one_file: bool) -> None:

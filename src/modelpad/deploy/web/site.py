@@ -12,6 +12,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from modelpad.bundle.description import describe_bundle, is_public
+from modelpad.bundle.reader import CARD
 from modelpad.server.page import STYLES
 from modelpad.server.page.joining import join_styles
 from modelpad.store import ResolvedBundle
@@ -116,10 +117,10 @@ def write_model(found: ResolvedBundle) -> dict[str, bytes]:
     """The description, the graph and the public files of the model."""
     bundle = found.bundle
     manifest = bundle.manifest
-    card = bundle.read_json("card.json") if "card.json" in manifest.files else None
     graph = sorted(name for name in manifest.files if name.startswith(bundle.graph))
+    files_url = f"/models/{found.name}/files/"
     described = {
-        **describe_bundle(bundle, found.name, found.version, card, f"/models/{found.name}/files/"),
+        **describe_bundle(bundle, found.name, found.version, bundle.read_card(), files_url),
         "graph": graph,
         "local": True,
     }
@@ -128,7 +129,7 @@ def write_model(found: ResolvedBundle) -> dict[str, bytes]:
         body = bundle.path(name).read_bytes()
         files[f"model/{name}.gz"] = gzip.compress(body, 9, mtime=0)
     for name in manifest.files:
-        if is_public(bundle, name) and name != "card.json":
+        if is_public(bundle, name) and name != CARD:
             files[f"model/{name}"] = bundle.path(name).read_bytes()
     return files
 

@@ -1,6 +1,7 @@
 // The part of the server's API that the page uses.
 
-import { ApiError, ask } from "./transport.js";
+import { ApiError } from "./api-error.js";
+import { ask } from "./transport.js";
 
 // Bitmaps cannot run scripts; an SVG opened by its blob: URL would be a page on this origin.
 const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);

@@ -1,7 +1,7 @@
 // Continuations of a text, token by token, from the server's /v1/completions.
 
+import { ApiError } from "./api-error.js";
 import { openStream } from "./api.js";
-import { ApiError } from "./transport.js";
 
 // The events of a stream: each one's data, parsed, until "[DONE]".
 async function* readEvents(response) {

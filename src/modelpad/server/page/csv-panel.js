@@ -1,10 +1,10 @@
 // CSV in, CSV out: choose or drop a file of rows, see predictions, download the file with them.
 
+import { ApiError } from "./api-error.js";
 import { predictCsv } from "./api.js";
 import { readPieces, readRows, writeRow } from "./csv.js";
 import { make } from "./dom.js";
 import { acceptDrops } from "./drops.js";
-import { ApiError } from "./transport.js";
 
 const MAX_SHOWN = 10, MAX_LISTED = 12;
 const KINDS = new Set(["number", "choice", "text"]);

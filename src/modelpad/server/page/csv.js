@@ -1,6 +1,6 @@
 // CSV as text: its rows, and a file cut into pieces of whole rows.
 
-import { ApiError } from "./transport.js";
+import { ApiError } from "./api-error.js";
 
 // Larger pieces could block: a browser reads no response before it has sent the whole request.
 const PIECE = 256 * 1024;

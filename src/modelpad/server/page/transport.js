@@ -1,16 +1,8 @@
 // How the page reaches its server: with the API key, if one is needed, and errors as ApiError.
 // A page without a server has another module in its place, with the same exports: see deploy/web.
 
+import { ApiError } from "./api-error.js";
 import { currentKey, keyHeader, obtainKey, wantsKey } from "./key.js";
-
-export class ApiError extends Error {
-  constructor(message, hint, needsKey = false, status = 0) {
-    super(message);
-    this.status = status;
-    this.hint = hint ?? "";
-    this.needsKey = needsKey;
-  }
-}
 
 const fail = async (response) => {
   const { error } = await response.json().catch(() => ({}));

@@ -1,15 +1,7 @@
 // The page's transport without a server: it answers the same requests from the model in the page.
 
 import { load } from "../web/model.js";
-
-export class ApiError extends Error {
-  constructor(message, hint, needsKey = false, status = 0) {
-    super(message);
-    this.status = status;
-    this.hint = hint ?? "";
-    this.needsKey = needsKey;
-  }
-}
+import { ApiError } from "./api-error.js";
 
 const TYPES = { gif: "image/gif", jpeg: "image/jpeg", jpg: "image/jpeg", png: "image/png", webp: "image/webp" };
 
