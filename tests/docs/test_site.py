@@ -29,7 +29,9 @@ def test_nothing_of_another_host_is_named(site: Path) -> None:
     pages = [*site.rglob("*.html")]
     assert len(pages) > 30
     for page in pages:
-        for tag in re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", page.read_text("utf-8")):
+        for tag in re.findall(
+            r"<(?:script|link|img|iframe|source)\b[^>]*>", page.read_text("utf-8")
+        ):
             assert not re.search(r'(?:src|href)="?(?:https?:)?//', tag), f"{page.name}: {tag}"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(?:https?:)?//", sheet.read_text("utf-8")), sheet.name
