@@ -80,7 +80,8 @@ class Player:
         self.read_output()
         printed = "".join(self.run(line) for line in step.body.splitlines())
         if step.printed and not self.small:
-            assert abridge(printed) == abridge(step.printed)
+            lines = iter(abridge(printed))
+            assert all(line in lines for line in abridge(step.printed)), printed
 
     def run(self, line: str) -> str:
         """What a command prints."""
