@@ -8,7 +8,7 @@ from socket import socket
 from modelpad.server.http.turns import AcceptTurns
 
 WAIT_S = 0.001
-MAX_WAITS = 5  # then another worker accepts
+MAX_WAITS = 10  # then another worker accepts
 
 
 class SharedListener:
@@ -41,9 +41,9 @@ class SharedListener:
 
 async def _wait_readable(listener: socket) -> None:
     loop = asyncio.get_running_loop()
-    readable = loop.create_future()
-    loop.add_reader(listener, lambda: readable.done() or readable.set_result(None))
+    readable = asyncio.Event()
+    loop.add_reader(listener, readable.set)
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(listener)

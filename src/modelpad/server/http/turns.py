@@ -50,5 +50,5 @@ class AcceptTurns:
 
     def is_next(self, connections: int) -> bool:
         """Whether this process, which has so many connections, accepts the next one."""
-        least = min(filter(None, self._places.tolist()), default=1) - 1
+        least = min(filter(None, self._places.tolist()), default=connections + 1) - 1
         return connections - least <= connections // TOLERANCE
