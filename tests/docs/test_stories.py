@@ -31,11 +31,11 @@ SMALL = {
     "modelpad train writer ./letters": "--general none --vocabulary 300 --width 16 --epochs 1",
     "modelpad train reviews": "--limit 20 --from none --epochs 1",
     "modelpad train reviews tickets.csv": "--from none --epochs 1",
-    "modelpad train style": "--limit 8 --epochs 1 --size 32 --painting-size 64",
-    "modelpad style photo.jpg": "--size 48 --iterations 2",
+    "modelpad train style": "--limit 20 --epochs 1 --size 64 --painting-size 64",
+    "modelpad style photo.jpg": "--size 64 --iterations 2",
     "modelpad train images": "--arch mini --size 32 --epochs 1 --limit 30 --no-heatmap",
     "modelpad train xray": "--arch mini --size 32 --epochs 1 --limit 8",
-    "modelpad promote insects": '--if "accuracy >= production - 1"',
+    "modelpad promote ants-bees": '--if "accuracy >= production - 1"',
 }
 COMPARED = 24  # characters at the beginning of each line, whose numbers may differ
 
