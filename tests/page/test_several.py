@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,5 +173,10 @@ def test_axe_finds_nothing(browser: Browser, several: Server, axe: str, scheme: 
         fill_in(page, name)
         page.evaluate(axe)
         found[name] = page.evaluate(RUN_AXE)
+    page.goto(f"{several.url}/docs")
+    expect(page.locator("#predict_digits textarea")).to_have_value(re.compile("data:image"))
+    page.locator("#predict_digits summary", has_text="Statuses").click()
+    page.evaluate(axe)
+    found["docs"] = page.evaluate(RUN_AXE)
     context.close()
     assert found == {name: [] for name in found}

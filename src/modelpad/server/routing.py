@@ -70,6 +70,14 @@ class Route(msgspec.Struct, frozen=True):
     admin: bool = False
 
 
+class RouteGroup(msgspec.Struct, frozen=True):
+    """The routes of a protocol, or of a purpose, as the API's description groups them."""
+
+    name: str
+    summary: str
+    routes: tuple[Route, ...]
+
+
 Match = tuple[Route, Names]
 
 

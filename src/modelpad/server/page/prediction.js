@@ -7,6 +7,7 @@ import { feedbackPanel } from "./feedback.js";
 import { heatSwitch } from "./heatmap.js";
 import { inputWidget } from "./inputs.js";
 import { answerView, describeAnswer, nameAnswer } from "./outputs.js";
+import { keepPresent } from "./present.js";
 import { fillWidgets, inShort, sampleRow } from "./samples.js";
 import { shareOn } from "./share.js";
 import { wordMarks } from "./word-marks.js";
@@ -138,6 +139,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       view.show(answer);
       if (isLive) return;
       setState("done");
+      keepPresent(model.name, values);
       took.textContent = `${answer.model}, version ${answer.version}, responded in ${Math.round(ms)} ms.`;
       share.disabled = false;
       if (heat && answer.heatmap) widgets[heat]?.explain?.(answer.heatmap);
