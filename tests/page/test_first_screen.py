@@ -120,10 +120,10 @@ def test_the_first_load_is_small(server: Server, path: str) -> None:
         page = client.get(path)
         paths = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
         sizes = {}
-        for path in [path, *dict.fromkeys(paths)]:
-            with client.stream("GET", path) as response:
+        for file in [path, *dict.fromkeys(paths)]:
+            with client.stream("GET", file) as response:
                 assert response.headers["content-encoding"] == "gzip"
-                sizes[path] = sum(len(part) for part in response.iter_raw())
+                sizes[file] = sum(len(part) for part in response.iter_raw())
         assert sum(sizes.values()) < MAX_FIRST_LOAD, sizes
         plain = client.get("/static/page.js", headers={"accept-encoding": "identity"})
         assert "content-encoding" not in plain.headers

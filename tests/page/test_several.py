@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.conftest import Server, start_server, stop_server
+from tests.conftest import RUN_AXE, Server, start_server, stop_server
 from tests.page.test_page import DIGITS, draw
 from tests.promotion.bright import write_bright
 from tests.table_bundles import write_tables
@@ -132,22 +129,6 @@ def test_charts_have_points_and_words(page: Page, several: Server) -> None:
     expect(card.locator(".lead")).to_contain_text("% of test drawings")
     facts = card.get_by_text("seconds", exact=True)
     expect(facts).to_be_hidden()  # how it was trained is folded
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, from the package that has it or the file that MODELPAD_AXE names."""
-    if "MODELPAD_AXE" in os.environ:
-        return Path(os.environ["MODELPAD_AXE"]).read_text("utf-8")
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
-    return (Path(found.origin).parent / "axe.min.js").read_text("utf-8")
-
-
-RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
-  .flatMap(({ id, nodes }) => nodes.slice(0, 3)
-    .map(({ target, failureSummary }) => `${id}: ${target}: ${failureSummary}`))"""
 
 
 def fill_in(page: Page, name: str) -> None:
