@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from modelpad.store import LocalStore
 from tests.conftest import RUN_AXE, Server, start_server, stop_server
 from tests.page.test_page import DIGITS, draw
-from tests.promotion.bright import write_bright
+from tests.promotion.bright import encode_shade, write_bright
 from tests.table_bundles import write_tables
 
 pytestmark = pytest.mark.browser
@@ -19,13 +20,15 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Digits, reviews, a writer, a table and pictures."""
+    """Digits, reviews, a writer, a table, and pictures with two versions."""
     folder = tmp_path_factory.mktemp("several")
     loan = str(write_tables(folder / "tables")[0])
-    write_bright(folder / "pictures", 127)
-    shades = str(folder / "pictures" / "named-127")
-    models = ("digits", "reviews", "writer", loan, shades)
-    server = start_server(*models, "--workers", "1", store=folder / "store")
+    store = LocalStore(folder / "store")
+    for threshold in (101, 127):
+        store.push(write_bright(folder / "pictures", threshold))
+    models = ("digits", "reviews", "writer", loan, "shades")
+    options = ("--workers", "1", "--keep-versions", "2")
+    server = start_server(*models, *options, store=store.root)
     yield server
     stop_server(server)
 
@@ -93,6 +96,23 @@ def test_a_link_shares_the_input(page: Page, context: BrowserContext, several: S
         other.goto("about:blank")
         other.goto(broken)
         expect(other.get_by_role("alert")).to_contain_text("cannot be read")
+
+
+def test_another_version_is_beside_the_first(page: Page, several: Server) -> None:
+    def show(shade: int) -> None:
+        file: Any = {"name": "a.png", "mimeType": "image/png", "buffer": encode_shade(shade)}
+        page.locator("input[type=file]").first.set_input_files(file)
+
+    page.goto(f"{several.url}/m/shades")
+    show(110)
+    expect(page.locator("#label")).to_have_text("dark")
+    page.get_by_label("Compare with").select_option("version 1")
+    beside = page.locator(".beside")
+    expect(beside.locator("strong")).to_have_text("bright")
+    expect(beside).to_contain_text("Version 1 predicts otherwise.")
+    show(200)
+    expect(beside).to_contain_text("Version 1 agrees.")
+    expect(page.locator("#label")).to_have_text("bright")
 
 
 def test_earlier_inputs_are_shown_again(page: Page, several: Server) -> None:
