@@ -48,7 +48,7 @@ def write_metric(row: MetricRow) -> Iterator[str]:
     values = [
         "" if value is None else format_metric(row.name, value) for value in (row.first, row.second)
     ]
-    yield write_row(name_metric(row.name), *values)
+    yield from write_named(name_metric(row.name), *values)
     intervals = [
         format_interval(row.name, each) for each in (row.first_interval, row.second_interval)
     ]
@@ -59,7 +59,7 @@ def write_metric(row: MetricRow) -> Iterator[str]:
 def write_fact(row: FactRow) -> Iterator[str]:
     """A fact that changed; both values below each other where they are long."""
     if max(len(row.first), len(row.second)) <= CELL_WIDTH:
-        yield write_row(name_metric(row.name), row.first, row.second)
+        yield from write_named(name_metric(row.name), row.first, row.second)
         return
     yield name_metric(row.name)
     for value in (row.first, row.second):
@@ -88,6 +88,14 @@ def write_items(same: SameItems, found: Comparison) -> Iterator[str]:
             yield from wrap(f"{words}: {each.name} ({each.label}): {predicted}", "  ")
         if len(chosen) > MAX_LISTED:
             yield f"  {words}: {len(chosen) - MAX_LISTED:,} more"
+
+
+def write_named(title: str, first: str, second: str) -> Iterator[str]:
+    """A row; a long title has a line of its own."""
+    if len(title) > NAME_WIDTH:
+        yield from wrap(title)
+        title = ""
+    yield write_row(title, first, second)
 
 
 def write_row(title: str, first: str, second: str) -> str:

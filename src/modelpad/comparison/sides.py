@@ -118,7 +118,7 @@ def list_interface(side: Side) -> Facts:
         "outputs": ", ".join(f"{each.name} ({each.kind})" for each in signature.outputs),
         "classes": "; ".join(_name_classes(each) for each in classes),
         "runs_in": manifest.runs_in,
-        **{str(name): _write(value) for name, value in manifest.source.items()},
+        **{n: _write(value) for n, value in manifest.source.items() if n != "parameters"},
         "python": _write(manifest.training.get("python")),
         "parity": _write(parity.get("largest_difference")),
     }
