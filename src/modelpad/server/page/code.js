@@ -10,7 +10,7 @@ export const python = (value) =>
     : value && typeof value === "object" ? `{${Object.entries(value).map(([name, one]) => `${literal(name)}: ${python(one)}`).join(", ")}}`
       : value === null ? "None" : typeof value === "boolean" ? (value ? "True" : "False") : literal(value);
 
-const MAX_INLINE = 4000; // characters of a body that is written into the code; longer ones are read from a file
+const MAX_INLINE = 16_000; // characters of a body that is written into the code; longer ones are read from a file
 
 export const inputFile = ({ type }) => (type.includes("json") ? "input.json" : "input.txt");
 export const isLong = ({ body }) => (body?.length ?? 0) > MAX_INLINE;

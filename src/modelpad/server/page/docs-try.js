@@ -106,7 +106,8 @@ export const tryForm = (id, method, path, operation, about) => {
     if (content) {
       const { value, from } = await firstBody(path, content, about);
       box.value = write(type.includes("json") ? hideLong(value, hidden) : typeof value === "string" ? value : "");
-      note.textContent = from;
+      const pictures = Object.entries(value ?? {}).filter(([, each]) => typeof each === "string" && each.startsWith("data:image/"));
+      note.replaceChildren(from, ...pictures.map(([name, src]) => make("img", { class: "seen-input", src, alt: `The ${name} that is sent` })));
     }
     update();
   };
