@@ -128,7 +128,7 @@ def test_sets_of_items_are_told_apart() -> None:
     titles = {each.title for each in (*joined.figures, *joined.tables)}
     assert {"Worst mistakes, cross-validated", "Likely wrong labels, test set"} < titles
     assert "The scores by class: cross-validated." in joined.notes
-    assert join_sets({"cross-validated": Findings(), "test set": FOUND}) == FOUND
+    assert join_sets({"cross-validated": Findings(), "test set": FOUND}) is FOUND
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 40])

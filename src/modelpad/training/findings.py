@@ -100,10 +100,12 @@ def join_sets(sets: Mapping[str, Findings]) -> Findings:
     each set have a folder of their own.
     """
     present = {words: found for words, found in sets.items() if found.metrics}
+    if len(present) < 2:
+        return next(iter(present.values()), Findings())
     joined = Findings()
     for words, found in present.items():
-        joined = join_findings(joined, _name_set(found, words) if len(present) > 1 else found)
-    if len(present) > 1 and joined.class_scores:
+        joined = join_findings(joined, _name_set(found, words))
+    if joined.class_scores:
         words = next(words for words, found in present.items() if found.class_scores)
         joined = replace(joined, notes=(*joined.notes, f"The scores by class: {words}."))
     return joined

@@ -37,7 +37,9 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.35rem 1.1rem .35rem 0;border-bottom:1px solid var(--line);
 vertical-align:top}
 thead th{font-weight:600;color:var(--soft);font-size:.85rem;white-space:nowrap}
-tbody th{font-weight:400;min-width:var(--first);overflow-wrap:anywhere}
+tbody th{font-weight:400}
+.names tbody th{min-width:18ch;overflow-wrap:anywhere}
+.texts tbody th{min-width:36ch;overflow-wrap:anywhere}
 .number{text-align:right;white-space:nowrap}
 .changed{font-weight:600}
 @media(max-width:40rem){th,td{padding-right:.7rem}}
@@ -56,7 +58,7 @@ figcaption small{display:block;white-space:nowrap;overflow:hidden;text-overflow:
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 NAMES = {"auc": "AUC", "f1": "F1", "mae": "MAE", "rmse": "RMSE", "r2": "R²", "map": "mAP"}
 AT_SPECIFICITY = re.compile(r"at (\d+) specificity")
-MAX_FIRST, LONG_CELL = 18, 60  # characters: of a word that is not broken; of a cell that is a text
+LONG_WORD, LONG_CELL = 18, 60  # characters: of a word that may be broken; of a cell that is a text
 
 
 def render_page(title: str, parts: Iterable[str]) -> str:
@@ -97,7 +99,7 @@ def render_table(table: Table, *, below: bool = False, changed: Sequence[int] = 
     note = f'<p class="soft">{write_text(table.note)}</p>\n' if table.note else ""
     shown = (
         f'{note}<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f'<table style="--first:{measure_first(table)}ch">{head}<tbody>{body}</tbody></table>'
+        f'<table class="{describe_first(table)}">{head}<tbody>{body}</tbody></table>'
         "</div>\n"
     )
     if below:
@@ -107,13 +109,13 @@ def render_table(table: Table, *, below: bool = False, changed: Sequence[int] = 
     return f"<h2>{write_text(table.title)}</h2>\n{shown}"
 
 
-def measure_first(table: Table) -> int:
-    """The least width of the first column, in characters: names stay whole, texts readable."""
+def describe_first(table: Table) -> str:
+    """What the first column has: `texts`, `names` so long that they must be broken, or `words`."""
     cells = [row[0] for row in table.rows]
     if max(map(len, cells)) > LONG_CELL:
-        return 2 * MAX_FIRST
-    words = [word for cell in cells for word in cell.split()]
-    return min(MAX_FIRST, 1 + max(map(len, words), default=0))
+        return "texts"
+    longest = max((len(word) for cell in cells for word in cell.split()), default=0)
+    return "names" if longest > LONG_WORD else "words"
 
 
 def looks_numeric(cell: str) -> bool:
