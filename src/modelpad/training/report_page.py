@@ -39,7 +39,7 @@ vertical-align:top}
 thead th{font-weight:600;color:var(--soft);font-size:.85rem;white-space:nowrap}
 tbody th{font-weight:400}
 .names tbody th{min-width:18ch;overflow-wrap:anywhere}
-.texts tbody th{min-width:36ch;overflow-wrap:anywhere}
+.texts tbody th{min-width:26ch;overflow-wrap:anywhere}
 .number{text-align:right;white-space:nowrap}
 .changed{font-weight:600}
 @media(max-width:40rem){th,td{padding-right:.7rem}}
