@@ -82,7 +82,7 @@ def test_versions_are_run_on_the_same_items(
         r"The same: .*seed",
         r"shades, test split: 52 items, run on both\n",
         r"Accuracy +90.38 % +100.00 %\n",
-        r"Right in this one only +0 +5\n",
+        r"Right in one only +0 +5\n",
         r"may be chance \(McNemar p = 0.062\)",
         r"fixed: \S*105.png \(dark\): bright, now dark\n",
     ):

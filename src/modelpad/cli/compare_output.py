@@ -17,7 +17,7 @@ from modelpad.training.report_page import format_interval, format_metric, name_m
 if TYPE_CHECKING:
     from modelpad.promotion.evaluation import Evaluated
 
-WIDTH, NAME_WIDTH = 60, 24  # characters of a line, and of its first column
+WIDTH, NAME_WIDTH = 60, 20  # characters of a line, and of its first column
 CELL_WIDTH = (WIDTH - NAME_WIDTH - 4) // 2
 MAX_LISTED = 5  # changed items of each kind; the page shows more
 WORDS = {"fixed": "fixed", "broken": "broken", "other": "both wrong"}
@@ -77,7 +77,7 @@ def write_items(same: SameItems, found: Comparison) -> Iterator[str]:
         yield write_row("Inputs rejected", f"{same.first.rejected:,}", f"{same.second.rejected:,}")
     difference = same.difference
     only = (f"{difference.only_baseline:,}", f"{difference.only_candidate:,}")
-    yield write_row("Right in this one only", *only)
+    yield write_row("Right in one only", *only)
     for line in (conclude(same, found.first.label, found.second.label), *same.notes):
         yield from wrap(line)
     changes = same.changes

@@ -96,10 +96,11 @@ def evaluate_both(
     try:
         check_classes(held_out.name, {*held_out.truth}, find_label(first.bundle.manifest.signature))
         watch(f"Running both versions on {held_out.name}: {len(held_out.truth):,} items.")
-        sides = [evaluate_bundle(each.bundle, [held_out])[0] for each in (first, second)]
+        (left,) = evaluate_bundle(first.bundle, [held_out])
+        (right,) = evaluate_bundle(second.bundle, [held_out])
     except ModelpadError as error:
         return f"The versions cannot be compared on {held_out.name}: {error.message}"
-    return SameItems(held_out, *sides, notes)
+    return SameItems(held_out, left, right, notes)
 
 
 def check_interfaces(first: Side, second: Side) -> None:

@@ -128,7 +128,7 @@ def render_changes(
     """Items with both predictions: pictures, or the rows of a table."""
     shown = changes[:MAX_SHOWN]
     values = pick_values(same, {each.index for each in shown})
-    head = f"{title}: {len(changes):,} items"
+    head = f"{title}: {len(changes):,} {'item' if len(changes) == 1 else 'items'}"
     more = f"{len(shown)} of them are shown." if len(shown) < len(changes) else ""
     if len(fields) == 1 and fields[0].kind in PICTURE_KINDS:
         name = fields[0].name

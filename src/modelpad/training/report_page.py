@@ -41,7 +41,7 @@ tbody th{font-weight:400}
 .names tbody th{min-width:18ch;overflow-wrap:anywhere}
 .texts tbody th{min-width:26ch;overflow-wrap:anywhere}
 .number{text-align:right;white-space:nowrap}
-.changed{font-weight:600}
+.changed th,.changed td{font-weight:600}
 @media(max-width:40rem){th,td{padding-right:.7rem}}
 details{margin:1rem 0}summary{cursor:pointer;color:var(--soft)}
 figure{margin:0;min-width:0}

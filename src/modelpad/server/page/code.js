@@ -26,11 +26,11 @@ export const writeCode = (request, keyed) => {
   const sent = { ...headers, ...(body === null ? {} : { "content-type": type }) };
   const file = body !== null && isLong(request) ? inputFile(request) : null;
   const usual = body === null ? "GET" : "POST";
+  const value = body === null ? undefined : parsed(request);
+  const data = value === undefined ? body : JSON.stringify(value); // in one line
   const curl = ["curl", ...(method === usual ? [] : ["-X", method]), ...(keyed ? ['-H "x-api-key: $MODELPAD_KEY"'] : []),
     ...Object.entries(sent).flatMap(([name, value]) => ["-H", shell(`${name}: ${value}`)]),
-    ...(body === null ? [] : file ? ["--data-binary", `@${file}`] : ["-d", shell(body)]), shell(url)].join(" ");
-
-  const value = body === null ? undefined : parsed(request);
+    ...(body === null ? [] : file ? ["--data-binary", `@${file}`] : ["-d", shell(data)]), shell(url)].join(" ");
   const pythonHeaders = Object.entries(value === undefined ? sent : headers).map(([name, one]) => `${literal(name)}: ${literal(one)}`).concat(keyed ? ['"x-api-key": key'] : []);
   const given = [literal(url)];
   if (file) given.push(value === undefined ? "data=body" : "json=body");
