@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelpad.foreign_json import Json
 from modelpad.statistics import Interval
 from modelpad.training.card import Card, DataRow, write_card
 from modelpad.training.charts import new_chart, save_chart
@@ -50,8 +51,8 @@ FOUND = Findings(
     notes=["Cross-validated."],
     warnings=["No better than chance."],
 )
-SETTINGS = {"epochs": 3, "augment": True, "limit": None, "metric": ["auc", "f1"]}
-FACTS = {"training_time": "33 s", "cores": 2}
+SETTINGS: dict[str, Json] = {"epochs": 3, "augment": True, "limit": None, "metric": ["auc", "f1"]}
+FACTS: dict[str, Json] = {"training_time": "33 s", "cores": 2}
 REPORT = Report("lungs", CARD, FOUND, SETTINGS, FACTS, Path("runs/my lungs/logs"))
 
 
@@ -125,7 +126,7 @@ def test_sets_of_items_are_told_apart() -> None:
     paths = [figure.path for figure in joined.figures]
     assert len({*paths}) == len(paths) == 2 * len(FOUND.figures)
     assert "report/test-set/mistakes/01.jpg" in paths
-    titles = {each.title for each in (*joined.figures, *joined.tables)}
+    titles = {each.title for each in joined.figures} | {each.title for each in joined.tables}
     assert {"Worst mistakes, cross-validated", "Likely wrong labels, test set"} < titles
     assert "The scores by class: cross-validated." in joined.notes
     assert join_sets({"cross-validated": Findings(), "test set": FOUND}) is FOUND
