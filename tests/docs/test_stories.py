@@ -34,7 +34,7 @@ SMALL = {
     "modelpad train style": "--limit 20 --epochs 1 --size 64 --painting-size 64",
     "modelpad style photo.jpg": "--size 64 --iterations 2",
     "modelpad train images": "--arch mini --size 32 --epochs 1 --limit 30 --no-heatmap",
-    "modelpad train xray": "--size 32 --epochs 1 --limit 16",
+    "modelpad train xray": "--arch mini --size 32 --epochs 1 --limit 20",
     "modelpad promote ants-bees": '--if "accuracy >= production - 1"',
 }
 COMPARED = 24  # characters at the beginning of each line, whose numbers may differ
