@@ -132,9 +132,9 @@ def list_models(prefix: str, variables: Mapping[str, str], *, built_in: bool) ->
 
 def list_references(name: str, variables: Mapping[str, str]) -> list[Candidate]:
     """A model's aliases and versions, the newest first."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
-    store = LocalStore(locate_store(None, variables))
+    store = open_store(locate_store(None, variables))
     try:
         aliases = [(alias, f"version {version}") for alias, version in store.aliases(name).items()]
         return aliases + [(str(version), "") for version in reversed(store.versions(name))]

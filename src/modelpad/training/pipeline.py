@@ -38,7 +38,7 @@ from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
-    from modelpad.store import Entry, LocalStore
+    from modelpad.store import Entry, Store
 
 Files = dict[str, bytes | Path]
 
@@ -66,7 +66,7 @@ def train(
     request: TrainRequest,
     *,
     out: TextIO,
-    store: LocalStore | None = None,
+    store: Store | None = None,
     data_progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Outcome:
@@ -125,7 +125,7 @@ def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
     return bundle
 
 
-def _push(store: LocalStore, bundle: Bundle, request: TrainRequest) -> Entry:
+def _push(store: Store, bundle: Bundle, request: TrainRequest) -> Entry:
     """Adds the bundle to the store, with a note of where its data is, for `modelpad promote`."""
     entry = store.push(bundle)
     data = Path(request.data).expanduser()
