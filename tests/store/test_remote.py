@@ -26,6 +26,7 @@ class Watched:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self.asked: list[str] = []
+        self.before = ("create", "replace")
         self.meanwhile: Callable[[], object] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -33,15 +34,14 @@ class Watched:
 
         def call(path: str, *arguments: Any) -> Any:
             self.asked.append(f"{name} {path}")
-            other, self.meanwhile = self.meanwhile, None if name in WRITES else self.meanwhile
-            if other is not None and name in WRITES:
+            other = self.meanwhile
+            if name in self.before:
+                self.meanwhile = None
+            if other is not None and name in self.before:
                 other()
             return method(path, *arguments)
 
         return call
-
-
-WRITES = ("create", "replace")
 
 
 @pytest.fixture
@@ -123,10 +123,26 @@ def test_a_push_that_fails_leaves_nothing(
     def fail() -> None:
         raise StoreError("cut")
 
-    watched.meanwhile = fail
+    watched.meanwhile, watched.before = fail, ("upload",)
     with pytest.raises(StoreError, match="cut"):
         store.push(digits)
     assert objects.list("models") == objects.list("files") == {}
+
+
+def test_the_files_of_a_push_stay_while_its_outcome_is_unknown(
+    store: RemoteStore, other: RemoteStore, objects: Objects, watched: Any, digits: Bundle
+) -> None:
+    """The service has created the manifest, and its response is lost."""
+    create = objects.create
+
+    def lose(path: str, body: bytes) -> str | None:
+        create(path, body)
+        raise StoreError("lost")
+
+    objects.create = lose  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="lost"):
+        store.push(digits)
+    assert other.open("digits@1").manifest.files == digits.manifest.files
 
 
 def test_a_write_whose_response_was_lost_has_succeeded(objects: Objects) -> None:

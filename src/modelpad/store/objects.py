@@ -18,9 +18,16 @@ from modelpad.errors import MissingExtra, StoreError
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore
 
 EXTRA = "cloud"
+# Only an endpoint that the operator has set can be one without TLS.
+CLIENT: ClientConfig = {
+    "connect_timeout": "5s",
+    "read_timeout": "20s",
+    "timeout": "1h",
+    "allow_http": True,
+}
 MAX_TEXT_BYTES = 64 * 1024 * 1024  # of a manifest; the largest known is below one
 CHUNK_BYTES = 1024 * 1024
 LIST_CHUNK = 1000
@@ -77,7 +84,11 @@ class Objects:
                     f"{self.url}/{path} has {meta['size']:,} bytes.",
                     hint="That is no file of modelpad's. Check the store's URL.",
                 )
-            seen: UpdateVersion = {"e_tag": meta["e_tag"], "version": meta["version"]}
+            seen: UpdateVersion = {}
+            if meta["e_tag"] is not None:
+                seen["e_tag"] = meta["e_tag"]
+            if meta["version"] is not None:
+                seen["version"] = meta["version"]
             return Found(bytes(result.bytes()), _clean(meta["e_tag"]), seen)
 
     def create(self, path: str, body: bytes) -> Tag | None:
@@ -151,7 +162,11 @@ class Objects:
 
         try:
             yield
-        except (BaseError, OSError) as error:
+        except OSError as error:
+            if error.errno is not None:  # of a file on this machine
+                raise
+            raise explain(error, self.url, verb) from error
+        except BaseError as error:
             raise explain(error, self.url, verb) from error
 
 
@@ -167,7 +182,7 @@ def open_objects(url: str) -> Objects:
     try:
         client = from_url(
             url,
-            client_options={"connect_timeout": "5s", "read_timeout": "20s", "timeout": "1h"},
+            client_options=CLIENT,
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
         )
     except (BaseError, ValueError) as error:

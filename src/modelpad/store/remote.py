@@ -27,7 +27,7 @@ from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.manifest import NAME
 from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError, VersionNotFound
 from modelpad.foreign_json import load_json
-from modelpad.locations import RemoteLocation
+from modelpad.locations import RemoteLocation, StoreLocation
 from modelpad.store.aliases import ALIASES, AliasState
 from modelpad.store.cache import BundleCache
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
@@ -107,14 +107,15 @@ class RemoteStore(Store):
         check_case(model, self.names())
         manifest, token = replace(bundle.manifest, name=model), secrets.token_hex(16)
         body = json.dumps(manifest.to_dict() | {TOKEN_KEY: token}).encode()
+        place = f"{FILES}/{model}/{token}"
         try:
             for path in manifest.files:
-                self._objects.upload(f"{FILES}/{model}/{token}/{path}", bundle.path(path))
-            return self._publish(model, version or 0, body)
+                self._objects.upload(f"{place}/{path}", bundle.path(path))
         except BaseException:
             with suppress(StoreError):
-                self._delete_files(model, token, manifest)
+                self._objects.delete(f"{place}/{path}" for path in manifest.files)
             raise
+        return self._publish(model, version or 0, body)  # the files stay: it may have succeeded
 
     def remove(self, reference: str) -> Entry:
         """As `Store.remove`. The state comes first: from then on no version is there."""
@@ -232,9 +233,6 @@ class RemoteStore(Store):
 
         return download
 
-    def _delete_files(self, name: str, token: str, manifest: Manifest) -> None:
-        self._objects.delete(f"{FILES}/{name}/{token}/{path}" for path in manifest.files)
-
     def _write_note(self, name: str, version: int, kind: str, content: bytes) -> None:
         if version not in self.versions(name):
             return
@@ -314,7 +312,7 @@ def read_token(body: bytes) -> str:
 
 
 def _blame_store(
-    error: ChecksumMismatch, location: RemoteLocation, reference: str
+    error: ChecksumMismatch, location: StoreLocation, reference: str
 ) -> ChecksumMismatch:
     return ChecksumMismatch(
         f"{reference} is damaged in {location}: {error.message}",

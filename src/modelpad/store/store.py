@@ -90,7 +90,7 @@ class Store(ABC):
 
         Raises:
             StoreError: the store cannot be written, or the name differs from another model's in
-                case alone; nothing is left behind.
+                case alone.
             ChecksumMismatch: the bundle has changed since it was opened.
         """
 
