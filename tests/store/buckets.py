@@ -17,13 +17,13 @@ from modelpad.store.remote import RemoteStore
 
 def open_memory(cache: Path, objects: Objects | None = None) -> RemoteStore:
     """A store in objects that are in this process's memory; new ones if none are given."""
-    return RemoteStore(objects or make_objects(), RemoteLocation("memory:///", cache))
+    return RemoteStore(objects or make_objects(), RemoteLocation("memory://bucket", cache))
 
 
 def make_objects() -> Objects:
     """Objects in memory, with the conditions that buckets have."""
     stores = pytest.importorskip("obstore.store")
-    return Objects(stores.MemoryStore(), "memory:///")
+    return Objects(stores.MemoryStore(), "memory://bucket")
 
 
 class Proxy:

@@ -197,7 +197,7 @@ def test_a_damaged_object_is_never_served(
     body[100] ^= 1
     (tmp_path / "damaged").write_bytes(body)
     objects.upload(path, tmp_path / "damaged")
-    with pytest.raises(ChecksumMismatch, match=r"digits@1 is damaged in memory:///.*model\.onnx"):
+    with pytest.raises(ChecksumMismatch, match=r"digits@1 is damaged in memory://.*model\.onnx"):
         store.open("digits")
     assert "model.onnx" in store.verify()[0]
     assert not [*(tmp_path / "cache" / "digits").iterdir()]
@@ -210,7 +210,7 @@ def test_a_longer_object_is_not_downloaded_whole(objects: Objects, tmp_path: Pat
     (tmp_path / "long").write_bytes(bytes(8_000_000))
     objects.upload("a", tmp_path / "long")
     objects.download("a", tmp_path / "part", 10)
-    assert (tmp_path / "part").stat().st_size < 8_000_000
+    assert (tmp_path / "part").stat().st_size == 11
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_manifest_of_strangers_is_rejected(
     store: RemoteStore, objects: Objects, body: bytes
 ) -> None:
     objects.create("models/digits/1/manifest.json", body)
-    objects.create("models/../x/1/manifest.json", body)
+    objects.create("models/_x/1/manifest.json", body)
     assert store.names() == ["digits"]
     with pytest.raises(ModelpadError, match=r"manifest|format"):
         store.open("digits")
@@ -234,7 +234,7 @@ def test_a_state_that_cannot_be_read_names_the_object(
 ) -> None:
     store.push(digits)
     objects.create("models/digits/aliases.json", b"{")
-    with pytest.raises(StoreError, match=r"memory:///models/digits/aliases\.json cannot be read"):
+    with pytest.raises(StoreError, match=r"bucket/models/digits/aliases\.json cannot be read"):
         store.resolve("digits")
 
 

@@ -125,15 +125,15 @@ class Objects:
             obstore.put(self._client, path, file)
 
     def download(self, path: str, file: Path, max_bytes: int) -> None:
-        """Downloads an object; stops after `max_bytes`, if it is longer than it should be."""
+        """Downloads an object; stops one byte after `max_bytes` if it is longer than that."""
         import obstore
 
         with self._translated("read"), file.open("wb") as target:
-            left = max_bytes
+            left = max_bytes + 1
             for chunk in obstore.get(self._client, path).stream(CHUNK_BYTES):
-                target.write(chunk)
+                target.write(chunk[:left])
                 left -= len(chunk)
-                if left < 0:
+                if left <= 0:
                     return
 
     def delete(self, paths: Iterable[str]) -> None:
@@ -166,7 +166,7 @@ class Objects:
             if error.errno is not None:  # of a file on this machine
                 raise
             raise explain(error, self.url, verb) from error
-        except BaseError as error:
+        except (BaseError, ValueError) as error:
             raise explain(error, self.url, verb) from error
 
 
