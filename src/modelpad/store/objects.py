@@ -215,9 +215,10 @@ def explain(error: Exception, url: str, verb: str) -> StoreError:
 
 
 def _shorten(text: str) -> str:
-    """What a client's error says first, without the structures it prints after it."""
-    first = re.split(r"\s*(?:Debug source:|, after \d+ retries|\{)", text)[0].rstrip(" .:")
-    return f"{first[:200]}."
+    """The cause in a client's error, without the request, and what it prints for its authors."""
+    first = re.split(r"\s*(?:Debug source:|\{)", text)[0]
+    cause = re.split(r" retry_timeout: \S+ +- | in [\d.]+\S+ - ", first)[-1].rstrip(" .:")
+    return f"{cause[:200]}."
 
 
 def _clean(tag: str | None) -> Tag:
