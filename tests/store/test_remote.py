@@ -246,12 +246,12 @@ def test_two_stores_are_brought_together(
         local.push(digits)
     local.remove("digits@2")
     local.promote("digits", 1)
-    assert copy_missing(local, store, str).versions == ("digits@1", "digits@3")
+    assert copy_missing(local, store, print).versions == ("digits@1", "digits@3")
     assert (store.versions("digits"), store.resolve("digits").version) == ([1, 3], 1)
-    again = copy_missing(local, store, str)
+    again = copy_missing(local, store, print)
     assert (again.versions, again.aliases) == ((), ())
     store.push(digits, version=7)
-    assert copy_missing(store, local, str).versions == ("digits@7",)
+    assert copy_missing(store, local, print).versions == ("digits@7",)
     shutil.rmtree(local.root)
     card = tmp_path / "card"
     shutil.copytree(digits.folder, card)
@@ -260,7 +260,7 @@ def test_two_stores_are_brought_together(
     store.push(digits, "other")
     local.push(replace(digits, manifest=replace(digits.manifest, files=files)), "other")
     with pytest.raises(StoreError, match="other@1 is another model"):
-        copy_missing(local, store, str)
+        copy_missing(local, store, print)
 
 
 def test_a_store_is_located_by_a_folder_or_a_url(tmp_path: Path) -> None:
