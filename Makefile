@@ -70,7 +70,7 @@ test-kserve: $(VENV)-kserve/.ready
 
 # Builds as root with Podman (Debian: podman buildah runc mmdebstrap); skips what is not installed.
 test-deploy: $(VENV)-deploy/.ready
-	$(VENV)-deploy/bin/python -m pytest -rs -s tests/deploy tests/cli/test_deploy.py
+	$(VENV)-deploy/bin/python -m pytest -rs -s tests/deploy tests/cli/test_deploy.py --ignore=tests/deploy/web
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -99,7 +99,7 @@ lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	$(LOCK) --output-file requirements/base.txt
 	$(LOCK) --extra grpc --extra otel --extra client --output-file requirements/serving.txt
-	$(subst 3.11,3.13,$(LOCK)) --extra grpc --extra otel --extra text \
+	$(subst 3.11,3.13,$(LOCK)) --extra grpc --extra otel --extra text --extra cloud \
 	  --constraint requirements/serving.txt --output-file src/modelpad/deploy/requirements.txt
 
 $(VENV)/bin/python:

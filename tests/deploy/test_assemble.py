@@ -30,6 +30,7 @@ def test_unused_files_are_removed(tmp_path: Path) -> None:
         "onnxruntime/transformers/models/x.py",
         "numpy/linalg/tests/test_x.py",
         "numpy/__init__.pyi",
+        "modelpad/zoo/writer/model.onnx",
     ]
     kept = ["onnxruntime/capi/onnxruntime_pybind11_state.so", "numpy/linalg/_linalg.py"]
     for name in (*unused, *kept):

@@ -1,4 +1,4 @@
-"""The local store: versions, aliases, and recovery from killed processes."""
+"""The local store: checksums, and recovery from killed processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from modelpad.bundle import Bundle
 from modelpad.bundle.locks import claim_folder
-from modelpad.errors import ModelNotFound, StoreError, UsageError, VersionNotFound
+from modelpad.errors import ModelNotFound, StoreError
 from modelpad.store import LocalStore
 
 PUSH = """
@@ -42,99 +42,10 @@ def push_in_process(store: LocalStore, bundle: Bundle, times: int) -> subprocess
     )
 
 
-def test_versions_count_up_and_resolve(store: LocalStore, digits: Bundle) -> None:
-    assert store.names() == []
-    assert [store.push(digits).version for _ in range(3)] == [1, 2, 3]
-    assert store.names() == ["digits"]
-    assert store.resolve("digits").version == 3
-    assert store.resolve("digits@latest").version == 3
-    assert store.resolve("digits@2").folder.name == "2"
-    assert store.open("digits@1").manifest.files == digits.manifest.files
-    assert store.push(digits, "other").name == "other"
-
-
-def test_names_may_have_capitals_but_not_differ_in_case_alone(
-    store: LocalStore, digits: Bundle
-) -> None:
-    assert store.push(digits, "ResNet50").name == "ResNet50"
-    assert store.push(digits, "ResNet50").version == 2
-    with pytest.raises(StoreError, match="'ResNet50', whose name differs from 'resnet50' in case"):
-        store.push(digits, "resnet50")
-    assert store.names() == ["ResNet50"]
-
-
-def test_a_version_keeps_its_number_if_it_is_new(store: LocalStore, digits: Bundle) -> None:
-    assert [store.push(digits, version=number).version for number in (3, 7, 5, 8)] == [3, 7, 8, 9]
-    assert store.push(digits).version == 10
-
-
-def test_aliases_and_rollback(store: LocalStore, digits: Bundle) -> None:
-    for _ in range(3):
-        store.push(digits)
-    store.set_alias("digits", "production", 3)
-    store.set_alias("digits", "production", 1)
-    assert store.resolve("digits").version == 1
-    assert store.resolve("digits@production").version == 1
-    assert store.rollback("digits").version == 3
-    assert store.rollback("digits").version == 2
-    assert store.rollback("digits").version == 1
-    with pytest.raises(VersionNotFound):
-        store.rollback("digits")
-    assert store.aliases("digits") == {"production": 1, "latest": 3}
-
-
-@pytest.mark.parametrize("alias", ["latest", "7", "Not A Word", "../x", ""])
-def test_some_words_cannot_be_aliases(store: LocalStore, digits: Bundle, alias: str) -> None:
-    store.push(digits)
-    with pytest.raises(UsageError):
-        store.set_alias("digits", alias, 1)
-
-
-def test_errors_for_unknown_names_suggest_the_nearest(store: LocalStore, digits: Bundle) -> None:
-    store.push(digits)
-    with pytest.raises(ModelNotFound, match="digit") as raised:
-        store.resolve("digit")
-    assert "digits" in raised.value.hint
-    with pytest.raises(VersionNotFound) as missing:
-        store.resolve("digits@9")
-    assert "1" in missing.value.hint
-
-
 @given(st.text(max_size=40))
 def test_any_reference_is_resolved_or_not_found(reference: str) -> None:
     with pytest.raises(ModelNotFound):
         LocalStore(Path("/nonexistent")).resolve(reference)
-
-
-def test_a_removed_number_is_never_used_again(store: LocalStore, digits: Bundle) -> None:
-    store.push(digits)
-    store.push(digits)
-    store.remove("digits@2")
-    assert store.versions("digits") == [1]
-    assert store.push(digits).version == 3
-
-
-def test_a_version_with_an_alias_is_not_removed(store: LocalStore, digits: Bundle) -> None:
-    store.push(digits)
-    store.set_alias("digits", "production", 1)
-    with pytest.raises(StoreError, match="production") as raised:
-        store.remove("digits@1")
-    assert str(store.root / "digits") in raised.value.hint  # no other can take the alias
-    store.push(digits)
-    with pytest.raises(StoreError, match="production") as raised:
-        store.remove("digits@1")
-    assert "models alias digits production ANOTHER" in raised.value.hint
-
-
-@pytest.mark.parametrize(("keep", "opened"), [(1, {2}), (2, {2, 3, 4}), (3, {2, 3, 4})])
-def test_the_desired_state_has_the_newest_versions_and_the_default(
-    store: LocalStore, digits: Bundle, keep: int, opened: set[int]
-) -> None:
-    for _ in range(4):
-        store.push(digits)
-    assert store.desired_state("digits", keep).versions == set(range(5 - keep, 5))
-    store.promote("digits", 2)
-    assert store.desired_state("digits", keep).versions == opened
 
 
 def test_verify_names_the_damaged_file(store: LocalStore, digits: Bundle) -> None:
@@ -214,31 +125,3 @@ def test_leftovers_of_dead_processes_are_cleaned_by_a_push_and_only_then(
         assert foreign.exists()
         assert alive.exists()
     assert not alive.exists()
-
-
-def test_the_desired_state_keeps_the_newest_versions(store: LocalStore, digits: Bundle) -> None:
-    for _ in range(4):
-        store.push(digits, "digits")
-    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2, 3)] == [
-        [4],
-        [3, 4],
-        [2, 3, 4],
-    ]
-    store.promote("digits", 1)
-    assert [sorted(store.desired_state("digits", keep).versions) for keep in (1, 2)] == [
-        [1],
-        [1, 3, 4],
-    ]
-
-
-def test_where_the_data_is_stays_here(store: LocalStore, digits: Bundle, tmp_path: Path) -> None:
-    store.push(digits)
-    store.push(digits)
-    assert store.read_data("digits", 1) is None
-    store.record_data("digits", 1, tmp_path / "data")
-    store.record_data("digits", 9, tmp_path / "data")
-    assert store.read_data("digits", 1) == tmp_path / "data"
-    assert store.read_data("digits", 9) is None
-    store.remove("digits@1")
-    assert store.read_data("digits", 1) is None
-    assert store.verify() == []

@@ -14,7 +14,7 @@ from modelpad.api.cards import read_card, write_card
 from modelpad.engine import Session, SessionSettings, allotted_cpus, answer_batch, open_session
 from modelpad.errors import ModelpadError
 from modelpad.fields.field import default_of
-from modelpad.locations import locate_cache, locate_store
+from modelpad.locations import RemoteLocation, locate_cache, locate_store
 from modelpad.prediction import Prediction, decode_output
 from modelpad.python_values import InputKind, read_inputs, split_items
 from modelpad.server.sources import ModelFinder
@@ -33,7 +33,7 @@ BATCH = 32
 def load(
     model: str | os.PathLike[str],
     *,
-    store: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | RemoteLocation | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Model:
@@ -42,17 +42,17 @@ def load(
         modelpad.load("digits")("seven.png").label
 
     `model` is what `modelpad predict` takes: `NAME`, `NAME@VERSION_OR_ALIAS`, a bundle's folder, or
-    the file of a trained model, which is imported first. `store` is the folder of the model store;
-    without it, the environment's. `device` is that of `modelpad serve --device`; `threads` is how
-    many a prediction uses, by default one for each CPU.
+    the file of a trained model, which is imported first. `store` is the folder or the URL of the
+    model store; without it, the environment's. `device` is that of `modelpad serve --device`;
+    `threads` is how many a prediction uses, by default one for each CPU.
 
     Raises:
         ModelNotFound, VersionNotFound: there is no such model; the hint suggests the nearest name.
         BundleInvalid: the bundle is damaged.
         ConversionFailed, ParityFailed, NotTrusted, MissingExtra: a file cannot be imported.
     """
-    folder = locate_store(None if store is None else Path(store), os.environ)
-    finder = ModelFinder(folder, locate_cache(os.environ), _report)
+    location = locate_store(store, os.environ)
+    finder = ModelFinder(location, locate_cache(os.environ), _report)
     found = finder.find(os.fspath(model))
     settings = SessionSettings(threads=threads or allotted_cpus(), device=device)
     return Model(found, open_session(found.bundle, settings))

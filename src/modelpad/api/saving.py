@@ -12,7 +12,7 @@ from modelpad.bundle import write_bundle
 from modelpad.convert import Conversion, ImportRequest, convert_model, open_object
 from modelpad.convert.card import read_card
 from modelpad.locations import locate_store
-from modelpad.store import Entry, LocalStore
+from modelpad.store import Entry, Store, open_store
 
 
 def save(
@@ -67,13 +67,13 @@ def save(
         licence=licence,
         card=read_card(Path(card)) if card else "",
     )
-    target = LocalStore(locate_store(store, os.environ))
+    target = open_store(locate_store(store, os.environ))
     target.check_writable()
     conversion = convert_model(open_object(model, request, example), name, request)
     return push_conversion(target, conversion)
 
 
-def push_conversion(store: LocalStore, conversion: Conversion, version: int | None = None) -> Entry:
+def push_conversion(store: Store, conversion: Conversion, version: int | None = None) -> Entry:
     """Writes the bundle of a conversion and pushes it to the store as the next version.
 
     It becomes `version`, if that is higher than any version before.

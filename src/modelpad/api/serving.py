@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from modelpad.bundle import Bundle
 from modelpad.errors import ModelpadError, UsageError
-from modelpad.locations import locate_cache, locate_store
+from modelpad.locations import RemoteLocation, locate_cache, locate_store, split_location
 from modelpad.server.child import read_error, write_options
 from modelpad.server.options import (
     ModelOptions,
@@ -67,7 +67,7 @@ _running: set[Server] = set()  # so that a server whose variable is gone is not 
 def serve(
     *models: Servable,
     port: int = 0,
-    store: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | RemoteLocation | None = None,
     device: str = "cpu",
     frame_ancestors: Sequence[str] | None = None,
 ) -> Server:
@@ -87,13 +87,15 @@ def serve(
         PortInUse: another program listens there.
         UsageError: two models have one name, or an origin is not valid.
     """
-    folder = locate_store(None if store is None else Path(store), os.environ).absolute()
+    location = locate_store(store, os.environ).absolute()
+    url, folder = split_location(location)
     if frame_ancestors is None:
         frame_ancestors = NOTEBOOKS if "ipykernel" in sys.modules else ()
     check_origins("frame_ancestors", frame_ancestors)
     options = ServeOptions(
         models=ModelOptions(
             store=folder,
+            store_url=url,
             cache=locate_cache(os.environ).absolute(),
             names=tuple(name_model(model, folder) for model in models),
             device=device,
@@ -229,6 +231,7 @@ def name_model(model: Servable, store: Path) -> str:
             hint='Save it first: modelpad.save(model, "NAME")',
         )
     folder = model.folder.absolute()
-    if folder == store / model.name / str(model.version):
+    version = folder.name.partition("-")[0]  # followed by a checksum in a cache
+    if folder.parent == store / model.name and version == str(model.version):
         return f"{model.name}@{model.version}"
     return f"{model.name}={folder}"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.api.cards import write_card
-from modelpad.locations import locate_cache, locate_data, locate_store
+from modelpad.locations import StoreLocation, locate_cache, locate_data, locate_store
 from modelpad.recipes import load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
-from modelpad.store import LocalStore
+from modelpad.store import open_store
 from modelpad.training.data_progress import ProgressPrinter
 from modelpad.training.options import build_options, check_options
 from modelpad.training.run import REPORT, TrainRequest
@@ -62,7 +62,7 @@ def train(
     chosen = load_recipe(recipe)
     built = build_options(chosen.options, check_options(chosen.options, options))
     source = chosen.data_sets[0] if data is None else os.fspath(data)
-    target = LocalStore(locate_store(None if store is None else Path(store), os.environ))
+    target = open_store(locate_store(store, os.environ))
     model = choose_name(chosen, name, source, target)
     target.check_writable()
     folder = Path(runs) / chosen.folder_name(model, built)
@@ -77,7 +77,7 @@ def train(
         skip_unreadable=skip_unreadable,
         roots=locate_data(os.environ),
         cache=locate_cache(os.environ),
-        store=target.root,
+        store=target.location,
     )
     out = sys.stderr
     progress = ProgressPrinter(out, live=out.isatty())
@@ -90,7 +90,7 @@ def train(
         bundle=target.open(f"{entry.name}@{entry.version}", verify=False),
         data=outcome.data,
         run_folder=folder,
-        store=target.root,
+        store=target.location,
         stopped_early=outcome.stopped_early,
         warnings=outcome.warnings,
     )
@@ -108,7 +108,7 @@ class Training:
     bundle: Bundle
     data: str
     run_folder: Path
-    store: Path
+    store: StoreLocation
     stopped_early: bool = False
     warnings: tuple[str, ...] = ()
 

@@ -127,14 +127,18 @@ def list_models(prefix: str, variables: Mapping[str, str], *, built_in: bool) ->
     if at:
         return [(f"{name}@{each}", words) for each, words in list_references(name, variables)]
     shipped = dict.fromkeys(zoo_bundles() if built_in else (), "built in")
-    return [*(shipped | dict.fromkeys(list_names(locate_store(None, variables)), "")).items()]
+    try:
+        stored = list_names(locate_store(None, variables))
+    except ModelpadError:
+        stored = []
+    return [*(shipped | dict.fromkeys(stored, "")).items()]
 
 
 def list_references(name: str, variables: Mapping[str, str]) -> list[Candidate]:
     """A model's aliases and versions, the newest first."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
-    store = LocalStore(locate_store(None, variables))
+    store = open_store(locate_store(None, variables))
     try:
         aliases = [(alias, f"version {version}") for alias, version in store.aliases(name).items()]
         return aliases + [(str(version), "") for version in reversed(store.versions(name))]

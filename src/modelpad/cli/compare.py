@@ -44,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
     from modelpad.cli.compare_output import describe, write_comparison
     from modelpad.comparison import ComparisonRequest, compare
     from modelpad.promotion.held_out import DataPlaces
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
     settings = Settings.from_environment(args)
     target = choose_target(args.output)
     request = ComparisonRequest(
         args.model, args.other, args.data, DataPlaces(settings.data_roots, settings.cache)
     )
-    found = compare(LocalStore(settings.store), request, lambda line: print(line, file=sys.stderr))
+    found = compare(open_store(settings.store), request, lambda line: print(line, file=sys.stderr))
     if target is not None:
         from modelpad.comparison.report import render_comparison
 

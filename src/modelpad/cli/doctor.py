@@ -68,8 +68,9 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     for package in TRAINING:
         yield _check_package(package, "note", f"for training: {install_command('train')}")
     yield from _check_engine()
-    yield _check_store(settings)
-    yield from check_native_models(settings)
+    yield (store := _check_store(settings))
+    if store.state == "ok":
+        yield from check_native_models(settings)
     for root in settings.data_roots:
         found = root.is_dir()
         yield Finding(
@@ -105,18 +106,19 @@ def _check_engine() -> Iterator[Finding]:
 def check_native_models(settings: Settings) -> Iterator[Finding]:
     """Whether the models in the store that run in their own framework can run on this machine."""
     from modelpad.errors import ModelpadError
-    from modelpad.store import list_names, resolve_bundle
+    from modelpad.store import open_store
 
-    for name in list_names(settings.store):
+    store = open_store(settings.store)
+    for name in store.names():
         try:
-            found = resolve_bundle(name, settings.store)
+            version = store.resolve(name).version
+            native = store.manifest(f"{name}@{version}").native
         except ModelpadError as error:
             yield Finding("bad", f"the model {name} cannot be read: {error}", error.hint)
             continue
-        native = found.bundle.manifest.native
         if native is None:
             continue
-        what = f"the model {name} version {found.version} runs in {native.framework}"
+        what = f"the model {name} version {version} runs in {native.framework}"
         package, extra = FRAMEWORKS.get(native.framework, (native.framework, native.framework))
         if find_spec(package) is None:
             yield Finding("bad", f"{what}, which is not installed", install_command(extra))
@@ -125,9 +127,11 @@ def check_native_models(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_store(settings: Settings) -> Finding:
-    folder = settings.store
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if folder.is_dir() and os.access(folder, os.W_OK):
-        return Finding("ok", f"store {settings.store}")
-    return Finding("bad", f"store {settings.store} is not writable", "choose another with --store")
+    from modelpad.errors import ModelpadError
+    from modelpad.store import open_store
+
+    try:
+        open_store(settings.store).check_writable()
+    except ModelpadError as error:
+        return Finding("bad", f"store {settings.store}: {error.message}", error.hint)
+    return Finding("ok", f"store {settings.store}")

@@ -17,7 +17,7 @@ from modelpad.errors import ConversionFailed, ModelpadError, UsageError
 if TYPE_CHECKING:
     from modelpad.convert import Conversion, GraphFacts, SourceModel
     from modelpad.convert.folders import FolderModel
-    from modelpad.store import LocalStore
+    from modelpad.store import Store
 
 EXAMPLE = """example:
   modelpad import model.keras --name flowers --output labels:@names.txt
@@ -142,20 +142,25 @@ def add_author_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts the model, checks parity, saves the bundle, and prints the next command."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
     if args.timeout < 0:
         raise UsageError("--timeout must be 0 or more.", hint="0 means no limit.")
     if args.tolerance is not None and not args.tolerance >= 0:
         raise UsageError("--tolerance must be 0 or more.", hint="For example: --tolerance 0.01")
     path = Path(args.source)
-    store = LocalStore(Settings.from_environment(args).store)
-    store.check_writable()
-    run_confined(lambda: import_all(args, path, store), f"Importing {path.name}", args.timeout)
+    location = Settings.from_environment(args).store
+
+    def work() -> None:
+        store = open_store(location)  # here, as connections to a bucket do not survive a fork
+        store.check_writable()
+        import_all(args, path, store)
+
+    run_confined(work, f"Importing {path.name}", args.timeout)
     return DONE
 
 
-def import_all(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
+def import_all(args: argparse.Namespace, path: Path, store: Store) -> None:
     """Imports the model at `path`, or every model of a folder, and prints the results.
 
     Raises `ConversionFailed` after the last one if some of several failed, and `UsageError` if
@@ -186,7 +191,7 @@ def import_all(args: argparse.Namespace, path: Path, store: LocalStore) -> None:
         raise ConversionFailed(f"{failed} of {len(found.models)} models were not imported.")
 
 
-def import_model(args: argparse.Namespace, model: FolderModel, store: LocalStore) -> None:
+def import_model(args: argparse.Namespace, model: FolderModel, store: Store) -> None:
     """Imports one model and prints the result."""
     from modelpad.api.saving import push_conversion
     from modelpad.convert import ImportRequest, convert_model

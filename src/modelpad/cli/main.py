@@ -138,11 +138,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_store_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--store DIR`."""
+    """Adds `--store DIR_OR_URL`."""
     parser.add_argument(
         "--store",
-        metavar="DIR",
-        help="folder of the model store (default: MODELPAD_STORE, else a folder in your home)",
+        metavar="DIR_OR_URL",
+        help="model store: a folder, or the URL of a bucket (s3://, gs://, az://)"
+        " (default: MODELPAD_STORE, else a folder in your home)",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from modelpad.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from modelpad.fields import Binding, Field
-    from modelpad.store import LocalStore
+    from modelpad.store import Store
 
 EXAMPLE = """example:
   modelpad models
@@ -24,7 +25,7 @@ EXAMPLE = """example:
 """
 MODEL_HELP = "NAME, NAME@VERSION or NAME@ALIAS"
 COMMON: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("--store", {"metavar": "DIR"}, "folder of the model store (default: MODELPAD_STORE)"),
+    ("--store", {"metavar": "DIR_OR_URL"}, "the model store (default: MODELPAD_STORE)"),
     ("--json", {"action": "store_true"}, "print JSON"),
     ("--debug", {"action": "store_true"}, "show the traceback when an error occurs"),
 )
@@ -76,28 +77,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("shadow", set_shadow, "send a version a copy of each request", name, target)
     add("rollback", roll_back, "return to the previous version", name)
     add("verify", verify, "verify the checksum of every file")
-    add("push", push, "copy a bundle into the store", ("folder", "the bundle's folder", "./digits"))
+    what = ("model", "a bundle's folder, or a model of the store given by --from", "./digits")
+    pushing = add("push", push, "copy a bundle into the store", what)
+    pushing.add_argument(
+        "--from",
+        dest="source",
+        metavar="DIR_OR_URL",
+        help="the store of the model (default: the folder in your home)",
+    )
     folder = ("folder", "where to write it; must not exist yet", "./digits")
     add("pull", pull, "copy a version out of the store", model, folder)
+    target = ("target", "the other store: a folder or a URL", "s3://bucket/models")
+    add("sync", sync, "copy every version and alias that another store lacks into it", target)
     add("remove", remove, "remove one version", ("model", MODEL_HELP, "digits@1"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
-    code: int = args.action(LocalStore(Settings.from_environment(args).store), args)
+    code: int = args.action(open_store(Settings.from_environment(args).store), args)
     return code
 
 
-def list_models(store: LocalStore, args: argparse.Namespace) -> int:
+def list_models(store: Store, args: argparse.Namespace) -> int:
     """Prints one line per version."""
     rows = list_versions(store)
     if args.json:
         print(json.dumps({"models": rows}))
         return DONE
     if not rows:
-        print(f"The store {store.root} is empty.")
+        print(f"The store {store.location} is empty.")
         print("Next: modelpad train digits, or modelpad serve for the bundled digits.")
         return DONE
     table = [("MODEL", "VERSION", "TRAFFIC", "ALIASES", "CREATED", "RUNS IN", "METRICS")]
@@ -120,14 +130,16 @@ def list_models(store: LocalStore, args: argparse.Namespace) -> int:
     return DONE
 
 
-def list_versions(store: LocalStore) -> list[dict[str, Any]]:
+def list_versions(store: Store) -> list[dict[str, Any]]:
     """Every version in the store, sorted by name, as shown with `--json`."""
     rows: list[dict[str, Any]] = []
-    for name in sorted(store.names()):
-        aliases, plan = store.aliases(name), store.desired_state(name)
+    listing = store.listing()
+    for name in listing.names():
+        model = listing.read(name)
+        aliases, plan = model.aliases, model.plan()
         traffic = plan.traffic or {plan.default_version: 100}
-        for version in store.versions(name):
-            manifest = store.open(f"{name}@{version}", verify=False).manifest
+        for version in model.versions:
+            manifest = store.manifest(f"{name}@{version}")
             names = sorted(alias for alias, target in aliases.items() if target == version)
             rows.append(
                 {
@@ -152,11 +164,11 @@ def _write_traffic(row: Mapping[str, Any]) -> str:
     return ", ".join([*share, *shadow])
 
 
-def show_model(store: LocalStore, args: argparse.Namespace) -> int:
+def show_model(store: Store, args: argparse.Namespace) -> int:
     """Prints one version's manifest."""
     from modelpad.store import resolve_bundle
 
-    found = resolve_bundle(args.model, store.root)
+    found = resolve_bundle(args.model, store.location)
     manifest = found.bundle.manifest
     if args.json:
         print(json.dumps({"version": found.version} | manifest.to_dict()))
@@ -195,21 +207,21 @@ def _list_fields(fields: Sequence[Field], bindings: Sequence[Binding]) -> str:
     )
 
 
-def set_alias(store: LocalStore, args: argparse.Namespace) -> int:
+def set_alias(store: Store, args: argparse.Namespace) -> int:
     """Points an alias at a version."""
     version = store.resolve(f"{args.name}@{args.version}").version
     store.set_alias(args.name, args.alias, version)
     return _report(args, f"{args.name}@{args.alias} is now version {version}.", args.name, version)
 
 
-def promote(store: LocalStore, args: argparse.Namespace) -> int:
+def promote(store: Store, args: argparse.Namespace) -> int:
     """Makes a version the current one, which the plain name refers to."""
     version = store.resolve(f"{args.name}@{args.version}").version
     store.promote(args.name, version)
     return _report(args, f"{args.name} is now version {version}.", args.name, version)
 
 
-def split_traffic(store: LocalStore, args: argparse.Namespace) -> int:
+def split_traffic(store: Store, args: argparse.Namespace) -> int:
     """Splits requests among versions, in percent."""
     shares = {}
     for word in args.shares:
@@ -224,7 +236,7 @@ def split_traffic(store: LocalStore, args: argparse.Namespace) -> int:
     return _report(args, words, args.name, live)
 
 
-def set_shadow(store: LocalStore, args: argparse.Namespace) -> int:
+def set_shadow(store: Store, args: argparse.Namespace) -> int:
     """Starts or stops sending a version a copy of each request."""
     version = None if args.version == "0" else store.resolve(f"{args.name}@{args.version}").version
     store.set_shadow(args.name, version)
@@ -232,14 +244,14 @@ def set_shadow(store: LocalStore, args: argparse.Namespace) -> int:
     return _report(args, f"{args.name}: {words}.", args.name, version or 0)
 
 
-def roll_back(store: LocalStore, args: argparse.Namespace) -> int:
+def roll_back(store: Store, args: argparse.Namespace) -> int:
     """Returns to the previous version."""
     entry = store.rollback(args.name)
     words = f"{args.name} is back on version {entry.version}."
     return _report(args, words, args.name, entry.version)
 
 
-def verify(store: LocalStore, args: argparse.Namespace) -> int:
+def verify(store: Store, args: argparse.Namespace) -> int:
     """Verifies all checksums; returns 1 if a file is damaged."""
     findings = store.verify()
     if args.json:
@@ -255,25 +267,41 @@ def verify(store: LocalStore, args: argparse.Namespace) -> int:
     return FAILED if findings else DONE
 
 
-def push(store: LocalStore, args: argparse.Namespace) -> int:
-    """Copies a bundle into the store."""
-    from pathlib import Path
+def push(store: Store, args: argparse.Namespace) -> int:
+    """Copies a bundle into the store: from a folder, or from another store."""
+    from modelpad.locations import locate_own_store, locate_store
+    from modelpad.store import resolve_bundle
 
-    from modelpad.bundle import open_bundle
-
-    entry = store.push(open_bundle(Path(args.folder)))
+    source = locate_store(args.source, {}) if args.source else locate_own_store(os.environ)
+    found = resolve_bundle(args.model, source)
+    entry = store.push(found.bundle, found.name)
     words = f"Pushed {entry.name} as version {entry.version}. Next: modelpad serve {entry.name}"
     return _report(args, words, entry.name, entry.version)
 
 
-def pull(store: LocalStore, args: argparse.Namespace) -> int:
+def sync(store: Store, args: argparse.Namespace) -> int:
+    """Copies what another store lacks into it."""
+    from modelpad.locations import locate_store
+    from modelpad.store import open_store
+    from modelpad.store.sync import copy_missing
+
+    target = open_store(locate_store(args.target, os.environ))
+    copied = copy_missing(store, target, _discard if args.json else print)
+    if args.json:
+        print(json.dumps({"versions": copied.versions, "aliases": copied.aliases}))
+    elif not copied.versions and not copied.aliases:
+        print(f"{target.location} has everything already.")
+    return DONE
+
+
+def pull(store: Store, args: argparse.Namespace) -> int:
     """Copies a version out of the store."""
     from pathlib import Path
 
     from modelpad.bundle import write_bundle
     from modelpad.store import resolve_bundle
 
-    found = resolve_bundle(args.model, store.root)
+    found = resolve_bundle(args.model, store.location)
     target = Path(args.folder)
     if target.exists():
         raise StoreError(
@@ -284,7 +312,7 @@ def pull(store: LocalStore, args: argparse.Namespace) -> int:
     return _report(args, f"Copied to {target}.", found.name, found.version)
 
 
-def remove(store: LocalStore, args: argparse.Namespace) -> int:
+def remove(store: Store, args: argparse.Namespace) -> int:
     """Removes one version."""
     entry = store.resolve(args.model)
     store.remove(f"{entry.name}@{entry.version}")
@@ -294,6 +322,10 @@ def remove(store: LocalStore, args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace, words: str, name: str, version: int) -> int:
     print(json.dumps({"name": name, "version": version}) if args.json else words)
     return DONE
+
+
+def _discard(_: str) -> None:
+    """Prints nothing."""
 
 
 def _write_metrics(metrics: Mapping[str, float]) -> str:

@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
     """Compares the versions, prints the comparison, and moves the alias if the condition holds."""
     from modelpad.promotion import PromotionRequest, compare_versions, move_alias
     from modelpad.promotion.held_out import DataPlaces
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
     settings = Settings.from_environment(args)
-    store = LocalStore(settings.store)
+    store = open_store(settings.store)
     request = PromotionRequest(
         name=args.name,
         version=args.version,

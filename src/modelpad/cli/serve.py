@@ -75,9 +75,9 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--poll-interval",
         type=not_negative("--poll-interval", float),
-        default=2.0,
         metavar="SECONDS",
-        help="how often to check the store for new versions; 0: never (default: %(default)g)",
+        help="how often to check the store for new versions, give or take a fifth; 0: never"
+        " (default: 2, or 15 for a store in a bucket)",
     )
     group.add_argument(
         "--device",

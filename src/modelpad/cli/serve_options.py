@@ -10,7 +10,7 @@ from pathlib import Path
 from modelpad.cli.settings import Settings, find_feedback, read_port
 from modelpad.cli.variables import read_names
 from modelpad.errors import UsageError
-from modelpad.locations import locate_jobs
+from modelpad.locations import locate_jobs, split_location
 from modelpad.server.options import (
     MB,
     FeedbackOptions,
@@ -54,8 +54,10 @@ def read_options(
 def read_model_options(args: argparse.Namespace, variables: Mapping[str, str]) -> ModelOptions:
     """The group `models`."""
     settings = Settings.from_environment(args, variables)
+    url, folder = split_location(settings.store)
     return ModelOptions(
-        store=settings.store,
+        store=folder,
+        store_url=url,
         cache=settings.cache,
         names=tuple(args.models),
         keep_versions=args.keep_versions,

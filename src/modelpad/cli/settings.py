@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.errors import UsageError
-from modelpad.locations import locate_cache, locate_data, locate_store
+from modelpad.locations import StoreLocation, locate_cache, locate_data, locate_store
 
 # Every environment variable that modelpad reads; a test checks that the docs list them all.
 VARIABLES = {
-    "MODELPAD_STORE": "folder of the model store, as --store",
+    "MODELPAD_STORE": "folder or URL of the model store, as --store",
     "MODELPAD_DATA": "folders with data sets by name, separated as in PATH",
     "MODELPAD_CACHE": "the folder of downloads and imported files",
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
@@ -61,7 +61,7 @@ VARIABLES = {
 class Settings:
     """Where things are: the store, the folders of data sets, the cache."""
 
-    store: Path
+    store: StoreLocation
     data_roots: tuple[Path, ...]
     cache: Path
 

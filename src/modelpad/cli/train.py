@@ -106,7 +106,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
     from modelpad.training.data_progress import ProgressPrinter
     from modelpad.training.pipeline import train
     from modelpad.training.run import TrainRequest
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(args)
     recipe: Recipe[Any] = args.recipe
     data = choose_data(args, recipe)
-    store = LocalStore(settings.store)
+    store = open_store(settings.store)
     name = choose_name(recipe, args.name, data, store)
     store.check_writable()
     options = build_options(recipe.options, vars(args))

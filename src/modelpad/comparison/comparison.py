@@ -18,7 +18,7 @@ from modelpad.comparison.sides import (
 from modelpad.errors import UsageError
 from modelpad.promotion.held_out import DataPlaces
 from modelpad.statistics import Interval
-from modelpad.store import LocalStore
+from modelpad.store import Store
 
 SECTIONS: Mapping[str, Callable[[Side], Facts]] = {
     "Data": list_data,
@@ -83,7 +83,7 @@ class Comparison:
 
 
 def compare(
-    store: LocalStore, request: ComparisonRequest, watch: Callable[[str], None] = lambda _: None
+    store: Store, request: ComparisonRequest, watch: Callable[[str], None] = lambda _: None
 ) -> Comparison:
     """Puts two versions side by side, and runs both on the same held-out items if there are any.
 

@@ -11,7 +11,7 @@ from modelpad.errors import BundleInvalid
 from modelpad.fields import Label
 from modelpad.foreign_json import Json
 from modelpad.statistics import Interval
-from modelpad.store import LocalStore, resolve_bundle
+from modelpad.store import Store, resolve_bundle
 from modelpad.training.report_page import format_bytes, format_seconds
 
 Facts = dict[str, str]
@@ -54,9 +54,9 @@ class Side:
         return str(self.bundle.manifest.training.get("data") or "")
 
 
-def open_side(reference: str, store: LocalStore) -> Side:
+def open_side(reference: str, store: Store) -> Side:
     """The version that a reference names. Raises as `resolve_bundle`."""
-    found = resolve_bundle(reference, store.root)
+    found = resolve_bundle(reference, store.location)
     try:
         card = found.bundle.read_card()
     except BundleInvalid:

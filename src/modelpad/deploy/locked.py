@@ -16,6 +16,7 @@ from pathlib import Path
 LOCK = Path(__file__).with_name("requirements.txt")
 DIRECT = ("httptools", "msgspec", "numpy", "onnxruntime", "pillow", "python-multipart")
 EXTRAS = {
+    "cloud": ("obstore",),
     "grpc": ("grpcio", "protobuf"),
     "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
     "text": ("tokenizers", "jinja2"),

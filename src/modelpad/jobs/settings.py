@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from modelpad.locations import StoreLocation, join_location
+
 
 @dataclass(frozen=True, slots=True)
 class WorkSettings:
@@ -23,6 +25,12 @@ class WorkSettings:
     cores: int = 0
     memory_bytes: int = 0
     keep_s: float = 7 * 24 * 3600.0
+    store_url: str = ""
+
+    @property
+    def location(self) -> StoreLocation:
+        """Where the store is: in the folder `store`, or at `store_url` and cached there."""
+        return join_location(self.store_url, self.store)
 
     def to_json(self) -> str:
         """One line, for a command line."""

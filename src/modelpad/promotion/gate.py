@@ -19,7 +19,7 @@ from modelpad.promotion.held_out import (
     open_data,
     open_own_data,
 )
-from modelpad.store import LocalStore
+from modelpad.store import Store
 from modelpad.store.aliases import PRODUCTION
 
 
@@ -88,7 +88,7 @@ class Outcome:
         return [each for each in (self.data, self.corrections) if each is not None]
 
 
-def compare_versions(store: LocalStore, request: PromotionRequest) -> Outcome:
+def compare_versions(store: Store, request: PromotionRequest) -> Outcome:
     """Evaluates the candidate, the alias's version, and those that the condition names.
 
     Raises:
@@ -123,7 +123,7 @@ def compare_versions(store: LocalStore, request: PromotionRequest) -> Outcome:
     return replace(found, verdicts=judge(condition, found, named))
 
 
-def move_alias(store: LocalStore, outcome: Outcome) -> None:
+def move_alias(store: Store, outcome: Outcome) -> None:
     """Points the alias at the candidate; `production` also ends a traffic split and shadowing.
 
     Raises `StoreError` if the condition does not hold, or the alias has moved since it was
@@ -140,7 +140,7 @@ def move_alias(store: LocalStore, outcome: Outcome) -> None:
         store.set_alias(name, alias, outcome.candidate)
 
 
-def resolve_reference(store: LocalStore, name: str, word: str) -> int:
+def resolve_reference(store: Store, name: str, word: str) -> int:
     """The version of an alias or number in a condition. Raises `VersionNotFound`."""
     try:
         return store.resolve(f"{name}@{word}").version
@@ -150,13 +150,13 @@ def resolve_reference(store: LocalStore, name: str, word: str) -> int:
 
 
 def open_sets(
-    store: LocalStore,
+    store: Store,
     request: PromotionRequest,
     candidate: int,
     condition: Iterable[Comparison],
 ) -> tuple[HeldOut | None, HeldOut | None]:
     """The held-out data and corrections. Raises if the condition needs one that is missing."""
-    manifest = store.open(f"{request.name}@{candidate}", verify=False).manifest
+    manifest = store.manifest(f"{request.name}@{candidate}")
     signature = manifest.signature
     label = find_label(signature)
     needed = {metric for each in condition for metric in each.metrics}
@@ -186,7 +186,7 @@ def open_sets(
 
 
 def evaluate_versions(
-    store: LocalStore, name: str, versions: Iterable[int], sets: Iterable[HeldOut]
+    store: Store, name: str, versions: Iterable[int], sets: Iterable[HeldOut]
 ) -> list[SetResult]:
     """The predictions of all versions for each set; one version is in memory at a time."""
     results = [SetResult(each, {}) for each in sets]

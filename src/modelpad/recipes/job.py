@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelpad.foreign_json import Json
     from modelpad.jobs.settings import WorkSettings
     from modelpad.jobs.work import Work
-    from modelpad.store import Entry, LocalStore
+    from modelpad.store import Entry, Store
 
 RECIPE = "images"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -66,13 +66,13 @@ def check_name(name: str, collection: str, settings: WorkSettings) -> None:
 
     A job adds versions to its own models only: never to those that the operator serves.
     """
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
     from modelpad.zoo import zoo_bundles
 
-    store = LocalStore(settings.store)
+    store = open_store(settings.location)
     taken = name in zoo_bundles()
     if not taken and name in store.names():
-        origin = store.open(name, verify=False).manifest.training.get(ORIGIN)
+        origin = store.manifest(name).training.get(ORIGIN)
         taken = origin != collection
     if taken:
         raise InvalidInput(
@@ -94,22 +94,22 @@ def find_collection(id: str, settings: WorkSettings) -> Collection:
 
 def run(work: Work) -> Mapping[str, Json]:
     """Trains on a copy of the collection, which stays as it is in every attempt, and saves it."""
-    from modelpad.store import LocalStore
+    from modelpad.store import open_store
 
     params: Any = work.job.params
     work.progress(0.0, "Starting")
-    store = LocalStore(work.settings.store)
+    store = open_store(work.settings.location)
     # An attempt that ended while it was saving has perhaps saved it.
     entry = find_saved(store, params["name"], work.job.id) if work.may_have_committed else None
     if entry is None:
         entry = train_and_save(work, store, params)
     shutil.rmtree(work.folder / "data", ignore_errors=True)
     shutil.rmtree(work.folder / "run", ignore_errors=True)
-    metrics = store.open(f"{entry.name}@{entry.version}", verify=False).manifest.metrics
+    metrics = store.manifest(f"{entry.name}@{entry.version}").metrics
     return {"model": entry.name, "version": entry.version, "metrics": dict(metrics)}
 
 
-def train_and_save(work: Work, store: LocalStore, params: Mapping[str, Any]) -> Entry:
+def train_and_save(work: Work, store: Store, params: Mapping[str, Any]) -> Entry:
     """Trains and adds the version, unless the name was given away meanwhile (`InvalidInput`)."""
     from modelpad.recipes import load_recipe
     from modelpad.training.options import build_options
@@ -149,11 +149,11 @@ def train_and_save(work: Work, store: LocalStore, params: Mapping[str, Any]) -> 
     return entry
 
 
-def find_saved(store: LocalStore, name: str, job: str) -> Entry | None:
+def find_saved(store: Store, name: str, job: str) -> Entry | None:
     """The version that a job has added to the store, if it has."""
     for version in reversed(store.versions(name)):
         reference = f"{name}@{version}"
-        if store.open(reference, verify=False).manifest.training.get("job") == job:
+        if store.manifest(reference).training.get("job") == job:
             return store.resolve(reference)
     return None
 

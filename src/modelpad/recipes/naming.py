@@ -11,13 +11,13 @@ from modelpad.bundle.manifest import check_name
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.store import LocalStore
+    from modelpad.store import Store
     from modelpad.training.recipe import Recipe
 
 MAX_NAME = 40
 
 
-def choose_name(recipe: Recipe[Any], given: str | None, data: str, store: LocalStore) -> str:
+def choose_name(recipe: Recipe[Any], given: str | None, data: str, store: Store) -> str:
     """The name that was given, else that of the recipe or of the data.
 
     Raises `UsageError` for a name that is not valid, and as `name_after`.
@@ -39,7 +39,7 @@ def name_data(data: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title_data(data).lower()).strip("-")[:MAX_NAME] or "images"
 
 
-def name_after(data: str, store: LocalStore) -> str:
+def name_after(data: str, store: Store) -> str:
     """A model's name from its data: that of the folder or file, as far as names may contain it.
 
     Raises `UsageError` if a built-in model, or one that was trained on other data, has that name.
@@ -51,7 +51,7 @@ def name_after(data: str, store: LocalStore) -> str:
     if name in zoo_bundles():
         raise UsageError(f"{name} is the name of a built-in model.", hint=hint)
     if name in store.names():
-        trained = store.open(name, verify=False).manifest.training.get("data")
+        trained = store.manifest(name).training.get("data")
         if trained != title:
             raise UsageError(f"The store already has another model called {name}.", hint=hint)
     return name

@@ -7,6 +7,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus, share_arenas
+from modelpad.locations import StoreLocation, split_location
 from modelpad.server.app import App, HttpOptions
 from modelpad.server.build import build_app
 from modelpad.server.http.messages import ServerLimits
@@ -33,8 +34,6 @@ from modelpad.server.workers.channel import SupervisorChannel
 from modelpad.server.workers.memory import total_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from modelpad.server.collector import FeedbackCollector
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
@@ -60,7 +59,7 @@ def run_process(
     auth = build_auth(options.security, shared)
     certificate = build_certificate(options.network)
     traces = build_traces(options.otlp_endpoint)
-    finder = ModelFinder(options.models.store, options.models.cache, events.report)
+    finder = ModelFinder(options.models.location, options.models.cache, events.report)
     found = finder.find_all(options.models.names, shared.overrides.versions)
     if not workers:
         graph_bytes = sum(one.bundle.graph_bytes for one in found)
@@ -74,7 +73,7 @@ def run_process(
     models = load_models(found, shared.overrides, load)
     app = assemble_app(options, shared.listener, models, auth, traces)
     catalogue = Catalogue(
-        options.models.store,
+        options.models.location,
         options.models.names,
         found,
         shared.overrides,
@@ -82,7 +81,7 @@ def run_process(
         options.models.keep_versions,
         options.studio.collections,
     )
-    app.host.reconciler = Reconciler(app.host, catalogue, options.models.poll_interval_s)
+    app.host.reconciler = Reconciler(app.host, catalogue, options.models.interval_s)
     address, grpc = find_addresses(options.network, shared.listener)
     running = RunningServer(models, address, grpc, workers)
     serve(
@@ -173,7 +172,7 @@ def assemble_app(
         admins=security.admins,
         traces=traces,
         feedback=build_feedback(options.feedback),
-        studio=build_studio(options.studio, options.models.store),
+        studio=build_studio(options.studio, options.models.location),
     )
 
 
@@ -189,16 +188,18 @@ def build_feedback(options: FeedbackOptions) -> FeedbackCollector | None:
     return FeedbackCollector(store)
 
 
-def build_studio(options: StudioOptions, store: Path) -> Studio | None:
+def build_studio(options: StudioOptions, location: StoreLocation) -> Studio | None:
     """Runs jobs and keeps pictures, if the operator wants that. Raises `StoreError`."""
     if options.folder is None:
         return None
     from modelpad.jobs import WorkSettings
     from modelpad.server.studio import Studio
 
+    url, store = split_location(location.absolute())
     settings = WorkSettings(
         folder=options.folder,
-        store=store.absolute(),
+        store=store,
+        store_url=url,
         collections=options.collections or options.folder,
         cores=options.cores,
         memory_bytes=options.memory_bytes or total_bytes() // 2,

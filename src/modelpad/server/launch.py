@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from modelpad.server.options import ServeEvents, ServeOptions
     from modelpad.server.prefork import SharedState
+
+JITTER = (0.8, 1.2)  # so that servers which started together do not look at a store together
 
 
 def launch(options: ServeOptions, events: ServeEvents) -> int:
@@ -43,7 +46,7 @@ def run_workers(
     from modelpad.server.workers.fleet import Fleet
     from modelpad.server.workers.supervisor import TICK_S, Supervisor
 
-    poll_interval_s = options.models.poll_interval_s
+    poll_interval_s = options.models.interval_s * random.uniform(*JITTER)
     fleet = Fleet(
         options.workers.count,
         shutdown_timeout_s=options.workers.shutdown_timeout_s,

@@ -11,28 +11,47 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from modelpad.locations import StoreLocation, join_location
+
 if TYPE_CHECKING:
     from modelpad.server.http.sockets import Address
     from modelpad.server.model_table import ModelTable
 
 MB = 1024 * 1024
+POLL_FOLDER_S, POLL_BUCKET_S = 2.0, 15.0
 INFLIGHT_BODIES = 8  # of the largest size: decoding one takes about five times its size
 
 
 class ModelOptions(msgspec.Struct, frozen=True):
     """Which models are served: `names`, or all in the store when there are none.
 
+    `store` is the store's folder, or the cache of the one at `store_url`.
+
     Each keeps its newest `keep_versions` loaded. The store is read every `poll_interval_s` (0:
-    never). At most `max_loaded_bytes` of graphs stay loaded (0: all). `cache` holds imported files.
+    never; None: as its kind allows). At most `max_loaded_bytes` of graphs stay loaded (0: all).
+    `cache` holds imported files.
     """
 
     store: Path
     cache: Path
     names: tuple[str, ...] = ()
     keep_versions: int = 1
-    poll_interval_s: float = 2.0
+    poll_interval_s: float | None = None
     device: str = "cpu"
     max_loaded_bytes: int = 0
+    store_url: str = ""
+
+    @property
+    def location(self) -> StoreLocation:
+        """Where the store is."""
+        return join_location(self.store_url, self.store)
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two looks at the store; one at a bucket costs a request."""
+        if self.poll_interval_s is not None:
+            return self.poll_interval_s
+        return POLL_BUCKET_S if self.store_url else POLL_FOLDER_S
 
 
 class NetworkOptions(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from modelpad.errors import ModelNotFound, ModelpadError, NotTrusted, UsageError
 
 if TYPE_CHECKING:
     from modelpad.convert.folders import FolderModel
+    from modelpad.locations import StoreLocation
     from modelpad.store import ResolvedBundle
 
 log = logging.getLogger("modelpad.server")
@@ -47,7 +48,7 @@ OPTION = re.compile(r"--trust|--\w+ ('[^']+'|[^\s,.;]+([.,;][^\s,.;]+)*)")  # in
 class ModelFinder(msgspec.Struct, frozen=True):
     """Finds models in `store`, and imports files into `cache`; `report` gets a line per import."""
 
-    store: Path
+    store: StoreLocation
     cache: Path
     report: Callable[[str], None]
 
@@ -182,9 +183,9 @@ class ModelFinder(msgspec.Struct, frozen=True):
 
         The reconciler tries that version again soon.
         """
-        from modelpad.store import LocalStore
+        from modelpad.store import open_store
 
-        store = LocalStore(self.store)
+        store = open_store(self.store)
         if given not in store.names():
             return given
         wanted = store.resolve(given).version

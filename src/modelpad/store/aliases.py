@@ -28,7 +28,8 @@ class AliasState:
     """The aliases, previous `production` versions, and the highest version ever pushed.
 
     `traffic` is the split of requests by version, in percent. `shadow` is the version that receives
-    copies of requests.
+    copies of requests. `removed` are versions that count as removed though their files may still
+    exist: a remote store has no other way to remove a version in one step.
     """
 
     aliases: dict[str, int] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class AliasState:
     highest: int = 0
     traffic: dict[int, int] = field(default_factory=dict)
     shadow: int | None = None
+    removed: list[int] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, body: bytes) -> AliasState:
@@ -50,6 +52,9 @@ class AliasState:
                 integer_at(record, "highest"),
                 {int(version): integer_at(traffic, version) for version in traffic},
                 optional_integer_at(record, "shadow"),
+                [_as_version(version) for version in list_at(record, "removed")]
+                if "removed" in record
+                else [],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -62,7 +67,7 @@ class AliasState:
             "highest": self.highest,
             "traffic": {str(version): share for version, share in self.traffic.items()},
             "shadow": self.shadow,
-        }
+        } | ({"removed": self.removed} if self.removed else {})
         return json.dumps(record, indent=2, sort_keys=True).encode("utf-8")
 
     def point(self, alias: str, version: int) -> AliasState:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from modelpad.bundle import Bundle, open_bundle
 from modelpad.errors import ModelNotFound, suggest_name
-from modelpad.store.local import LocalStore
+from modelpad.locations import StoreLocation
+from modelpad.store.opening import open_store
 from modelpad.zoo import zoo_bundles
 
 
@@ -20,7 +21,7 @@ class ResolvedBundle:
     bundle: Bundle
 
 
-def resolve_bundle(source: str, store_folder: Path) -> ResolvedBundle:
+def resolve_bundle(source: str, location: StoreLocation) -> ResolvedBundle:
     """The bundle that `source` refers to: a folder, `NAME` or `NAME@VERSION_OR_ALIAS`.
 
     The store takes precedence over the models that ship with modelpad, which are version 1.
@@ -28,17 +29,19 @@ def resolve_bundle(source: str, store_folder: Path) -> ResolvedBundle:
     Raises:
         ModelNotFound, VersionNotFound: there is no such bundle; the hint suggests the nearest name.
         BundleInvalid: the bundle is damaged.
+        StoreError: the store cannot be read.
     """
     folder = Path(source)
     if folder.is_dir() and (folder / "manifest.json").is_file():
         bundle = open_bundle(folder)
         return ResolvedBundle(bundle.manifest.name, 1, bundle)
-    store = LocalStore(store_folder)
+    store = open_store(location)
     names, zoo = store.names(), zoo_bundles()
     name = source.partition("@")[0]
     if name in names:
         entry = store.resolve(source)
-        return ResolvedBundle(entry.name, entry.version, store.open(source))
+        bundle = store.open(f"{name}@{entry.version}")
+        return ResolvedBundle(name, entry.version, bundle)
     if name in zoo and source in (name, f"{name}@1", f"{name}@latest"):
         return ResolvedBundle(name, 1, open_bundle(zoo[name]))
     known = {*names, *zoo}
@@ -47,6 +50,6 @@ def resolve_bundle(source: str, store_folder: Path) -> ResolvedBundle:
     )
 
 
-def list_names(store_folder: Path) -> list[str]:
-    """The names of the models in the store, sorted."""
-    return sorted(LocalStore(store_folder).names())
+def list_names(location: StoreLocation) -> list[str]:
+    """The names of the models in the store, sorted. Raises `StoreError`."""
+    return open_store(location).names()

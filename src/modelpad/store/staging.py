@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelpad.bundle.writer import sync_folder
 
-STAGED = re.compile(r"\.(aliases\.json|failed-\d+|removed-\d+)-[0-9a-f]{8}")
+STAGED = re.compile(r"\.(aliases\.json|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}")
 
 
 def staged_name(name: str) -> str:

@@ -41,7 +41,7 @@ from modelpad.training.run import BUNDLE, LOGS, Run, TrainRequest, Watch
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
-    from modelpad.store import Entry, LocalStore
+    from modelpad.store import Entry, Store
 
 Files = dict[str, bytes | Path]
 
@@ -69,7 +69,7 @@ def train(
     request: TrainRequest,
     *,
     out: TextIO,
-    store: LocalStore | None = None,
+    store: Store | None = None,
     data_progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Outcome:
@@ -157,7 +157,7 @@ def _report(
     )
 
 
-def _push(store: LocalStore, bundle: Bundle, request: TrainRequest) -> Entry:
+def _push(store: Store, bundle: Bundle, request: TrainRequest) -> Entry:
     """Adds the bundle to the store, with a note of where its data is, for `modelpad promote`."""
     entry = store.push(bundle)
     data = Path(request.data).expanduser()

@@ -33,6 +33,7 @@ from modelpad.training.seeding import derive_seed
 if TYPE_CHECKING:
     from modelpad.datasets import DataSet, LoadOptions, Progress
     from modelpad.foreign_json import Json
+    from modelpad.locations import StoreLocation
     from modelpad.training.tracking import Tracker
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class TrainRequest:
     roots: tuple[Path, ...] = ()
     cache: Path | None = None
     origin: Mapping[str, Json] = field(default_factory=dict)
-    store: Path | None = None
+    store: StoreLocation | None = None
 
     def __post_init__(self) -> None:
         minimums = (("epochs", self.epochs, 1), ("limit", self.limit, MIN_LIMIT))

@@ -47,6 +47,14 @@ UNUSED = (
     "numpy/typing/tests",
     "PIL/_avif*.so",  # no field accepts this format
     "pillow.libs/libavif*",
+    "PIL/_imagingft*.so",  # fonts, which only training draws with
+    "pillow.libs/libfreetype*",
+    "pillow.libs/libharfbuzz*",
+    "PIL/_imagingcms*.so",
+    "pillow.libs/liblcms2*",
+    "PIL/_imagingtk*.so",
+    "modelpad/zoo/reviews",  # models that are deployed are in the store
+    "modelpad/zoo/writer",
     "**/*.pyi",
     "**/*.pxd",
     "**/*.c",

@@ -13,6 +13,7 @@ from modelpad.bundle import Bundle
 from modelpad.convert.graph import load_onnx
 from modelpad.errors import BundleInvalid, UsageError
 from modelpad.foreign_json import Json, integer_at, text_at
+from modelpad.locations import StoreLocation
 from modelpad.recipes.text.graph import restore
 from modelpad.recipes.text.graph_builder import Floats, read_weights
 from modelpad.recipes.text.network import ArchitectureName, LanguageModel, Shape
@@ -45,7 +46,7 @@ class Pretrained:
         return net
 
 
-def load_pretrained(reference: str, store: Path | None) -> Pretrained:
+def load_pretrained(reference: str, store: StoreLocation | None) -> Pretrained:
     """The language model that `reference` names: a model, or the folder of a bundle or run.
 
     Raises:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelpad.server")
 
 RETRY_S = 60.0
+JITTER = (0.8, 1.2)  # so that servers which started together do not ask together for ever
 OPEN_S = 300.0  # to load a version and predict its samples; after that it is not tried again
 DRAIN_S = 60.0
 
@@ -57,7 +59,10 @@ class Host(Protocol):
 
 
 class Reconciler:
-    """Keeps a host's models in line with a catalogue; polls every `interval_s`, 0 for never."""
+    """Keeps a host's models in line with a catalogue.
+
+    It looks at the catalogue about every `interval_s`, 0 for never.
+    """
 
     def __init__(self, host: Host, catalogue: Catalogue, interval_s: float = 2.0) -> None:
         self._host = host
@@ -69,9 +74,9 @@ class Reconciler:
         self._opening = asyncio.Lock()  # commands and changes run one at a time
 
     async def run(self) -> None:
-        """Reconciles every `interval_s`, until cancelled."""
+        """Reconciles about every `interval_s`, until cancelled."""
         while self.interval_s:
-            await asyncio.sleep(self.interval_s)
+            await asyncio.sleep(self.interval_s * random.uniform(*JITTER))
             await self.reconcile()
 
     async def stop(self) -> None:

@@ -1,0 +1,90 @@
+"""The versions of a remote store on this machine, each complete and verified, or absent.
+
+A folder is named by the version and by the tag of its manifest, so that a store which was deleted
+and made anew is not mistaken for the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modelpad.bundle import Bundle, Manifest, open_bundle
+from modelpad.bundle.locks import claim_folder, remove_abandoned
+from modelpad.errors import BundleInvalid, StoreError
+
+STAGING = ".staging-"
+
+Download = Callable[[str, Path, int], None]
+
+
+class BundleCache:
+    """The bundles under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str, version: int, tag: str) -> Path:
+        """Where a version is, once it is here."""
+        digest = hashlib.sha256(tag.encode()).hexdigest()[:12]
+        return self.root / name / f"{version}-{digest}"
+
+    def find(self, folder: Path, *, verify: bool = True) -> Bundle | None:
+        """The bundle, if it is here and intact; what is damaged is removed."""
+        if not folder.is_dir():
+            return None
+        try:
+            return open_bundle(folder, verify=verify)
+        except BundleInvalid:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+
+    def fill(self, folder: Path, manifest: Manifest, download: Download) -> Bundle:
+        """Downloads a version's files, verifies them, and renames them into place.
+
+        `download` gets a file's name, where to write it, and its size in bytes. Two processes may
+        fill the same folder; the first one to finish wins.
+
+        Raises:
+            BundleInvalid, ChecksumMismatch: the files are not those of the manifest; none is kept.
+            StoreError: the folder cannot be written, or as `download` raises.
+        """
+        with self._writing():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder.parent, STAGING)
+            with claim_folder(folder.parent, STAGING) as staged:
+                self._download(staged, manifest, download)
+                try:
+                    staged.rename(folder)
+                except OSError:
+                    if not folder.is_dir():  # else another process was faster
+                        raise
+        return open_bundle(folder, verify=False)
+
+    def check(self, manifest: Manifest, download: Download) -> None:
+        """Downloads and verifies a version's files without keeping them. Raises as `fill`."""
+        with self._writing():
+            self.root.mkdir(parents=True, exist_ok=True)
+            with claim_folder(self.root, STAGING) as staged:
+                self._download(staged, manifest, download)
+
+    def _download(self, staged: Path, manifest: Manifest, download: Download) -> None:
+        for name, record in manifest.files.items():
+            path = staged / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download(name, path, record.bytes)
+        (staged / "manifest.json").write_bytes(manifest.to_json())
+        open_bundle(staged)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"The cache {self.root} cannot be written: {error.strerror}.",
+                hint="Check permissions and free space, or choose another folder: MODELPAD_CACHE.",
+            ) from error
