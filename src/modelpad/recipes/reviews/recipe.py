@@ -27,10 +27,11 @@ from modelpad.recipes.reviews.testing import (
     pick_examples,
 )
 from modelpad.recipes.text.classifying import predict
-from modelpad.recipes.text.device import choose_device
+from modelpad.recipes.text.device import Device, choose_device
 from modelpad.recipes.text.fitting import Labelled, fit_classifier
 from modelpad.recipes.text.graph import SCORES
 from modelpad.recipes.text.network import Classifier
+from modelpad.recipes.text.passages import cut_passages, refit_head
 from modelpad.recipes.text.precision import open_graph, read_scores
 from modelpad.recipes.text.source import ClassifierSource
 from modelpad.recipes.text.splits import LabelledSplits, load_labelled
@@ -43,6 +44,7 @@ from modelpad.training.recipe import Trained, TrainedSequence
 from modelpad.training.run import Run
 
 EPOCHS = {"cpu": 4, "cuda": 6}
+FEW_PASSAGES = 200
 PROVED = 32  # texts
 TOLERANCES = {"float32": 1e-3, "int8": 0.2}
 MAX_TEXT = 10_000_000
@@ -67,12 +69,13 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     judged = encode_labelled(start.tokenizer, splits.validation)
     net = build_classifier(start, len(splits.data.classes))
     fit_classifier(net, learned, judged, run, device, start.adaptation)
+    note = teach_passages(net, splits, learned, judged, start, run, device)
 
     logits = predict(net, judged.corpus, device)
     net.cpu()
     temperature = fit_temperature(logits, judged.labels)
     source = ClassifierSource(net, start.tokenizer, temperature)
-    source, note = choose_precision(source, judged, quantize=options.quantize == "auto")
+    source, stored = choose_precision(source, judged, quantize=options.quantize == "auto")
     baseline = measure_baseline(options, splits, run)
     run.print(f"Testing on {len(splits.test.texts):,} texts.")
     test = encode_labelled(start.tokenizer, splits.test)
@@ -88,11 +91,30 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
         ),
         proof=[test.corpus.text(n).astype(np.int64) for n in range(min(PROVED, len(test.labels)))],
         metrics={},
-        card=describe_model(net, splits, start, run, note),
+        card=describe_model(net, splits, start, run, [note, stored]),
         findings=join_findings(found, compare(baseline, accuracy(test.labels, tested.scores))),
         examples=pick_examples(splits),
         tolerance=TOLERANCES[source.precision],
     )
+
+
+def teach_passages(
+    net: Classifier,
+    splits: LabelledSplits,
+    learned: Labelled,
+    judged: Labelled,
+    start: Start,
+    run: Run,
+    device: Device,
+) -> str:
+    """Trains the head on passages of the texts too, so that short texts are judged; a note."""
+    cut = [cut_passages(each, run.seed) for each in (splits.train, splits.validation)]
+    if len(cut[0].texts) < FEW_PASSAGES or not cut[1].texts:
+        return ""
+    run.print(f"Learning {len(cut[0].texts):,} passages of the texts.")
+    passages = [encode_labelled(start.tokenizer, each) for each in cut]
+    found = refit_head(net, [learned, passages[0]], [judged, passages[1]], device, run.seed)
+    return found.describe()
 
 
 def read_test(source: ClassifierSource, test: Labelled) -> Tested:
@@ -112,7 +134,7 @@ def describe_model(
     splits: LabelledSplits,
     start: Start,
     run: Run,
-    note: str,
+    notes: Sequence[str],
 ) -> Card:
     """The card."""
     classes, shape = splits.data.classes, net.encoder.shape
@@ -131,5 +153,5 @@ def describe_model(
             "command": f"modelpad train reviews --epochs {run.epochs} --seed {run.seed}",
         },
         limits=LIMITS,
-        notes=tuple(filter(None, (*splits.notes, note))),
+        notes=tuple(filter(None, (*splits.notes, *notes))),
     )
