@@ -11,7 +11,6 @@ from modelpad.convert.sklearn import SklearnSource
 from modelpad.errors import UsageError
 from modelpad.fields import Text
 from modelpad.recipes.reviews import ReviewsOptions
-from modelpad.recipes.reviews.data import describe_sources
 from modelpad.recipes.reviews.testing import (
     LIMITS,
     Tested,
@@ -20,7 +19,7 @@ from modelpad.recipes.reviews.testing import (
     pick_examples,
 )
 from modelpad.recipes.text.bag import Bag, calibrate, fit_bag
-from modelpad.recipes.text.splits import LabelledSplits
+from modelpad.recipes.text.splits import LabelledSplits, describe_texts
 from modelpad.training.card import Card
 from modelpad.training.classification import plan_fields
 from modelpad.training.findings import Findings
@@ -136,12 +135,12 @@ def compare(found: Baseline | None, reached: float) -> Findings:
 
 def describe_bag(bag: Bag, splits: LabelledSplits, run: Run) -> Card:
     """The card."""
-    classes, sources = splits.data.classes, describe_sources(splits, None)
+    source = describe_texts(splits)
     return Card(
         title=run.request.name.replace("-", " ").capitalize(),
-        summary=describe_kinds(classes),
-        data=sources,
-        licence="; ".join(dict.fromkeys(row.licence for row in sources)),
+        summary=describe_kinds(splits.data.classes),
+        data=(source,),
+        licence=source.licence,
         architecture=f"bag of {bag.features:,} words and pairs of words with naive-Bayes weights,"
         " and a logistic regression (Wang & Manning 2012)",
         parameters=int(bag.pipeline[-1].coef_.size + bag.pipeline[-1].intercept_.size),
