@@ -1,7 +1,7 @@
 # make demo    set up, train on real digits, serve the page
 # make test    set up, run the tests in parallel, without the slow ones
 # make test-slow   run the tests that train, attack or measure for seconds
-# make test-long   run the slow tests that take minutes
+# make test-long   run the tests that take minutes, or repeat others for more models; CI does not
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
@@ -38,9 +38,10 @@ MEASURING := tests/security/test_engine.py tests/security/test_http_memory.py te
   tests/server/test_faults.py tests/server/lifecycle tests/server/workers
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=30 -m "slow and not long" $(addprefix --ignore=,$(MEASURING))
-	$(BIN)/python -m pytest -m slow $(MEASURING)
+	$(BIN)/python -m pytest -m "slow and not long" --durations=30 $(MEASURING)
 
-# Whole trainings, the story of a correction on the page, and more models of each family.
+# Whole trainings, the story of a correction on the page, and more models of each family. Before a
+# release; CI has no time for them.
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
 

@@ -142,6 +142,7 @@ def test_a_folder_of_files_serves_each(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_models_of_several_frameworks_in_one_folder(start: Any, tmp_path: Path) -> None:
     keras, xgboost = pytest.importorskip("keras"), pytest.importorskip("xgboost")
     folder = tmp_path / "mixed"

@@ -291,8 +291,13 @@ def test_files_predict_as_what_wrote_them(
 
 SERVED = [
     ("xgboost", "categories", "trees.ubj"),
-    ("lightgbm", "linear trees multiclass", "trees.txt"),
-    ("catboost", "classifier of three", "trees.cbm"),
+    *(
+        pytest.param(*each, marks=(pytest.mark.slow, pytest.mark.long))
+        for each in (
+            ("lightgbm", "linear trees multiclass", "trees.txt"),
+            ("catboost", "classifier of three", "trees.cbm"),
+        )
+    ),
 ]
 
 

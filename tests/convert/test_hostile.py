@@ -369,6 +369,7 @@ def test_hdf5_bombs_and_links(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.slow
+@pytest.mark.long
 def test_rubbish_is_refused_in_words(
     run_import: Any, tmp_path: Path, name: str, body: bytes
 ) -> None:

@@ -33,7 +33,7 @@ from tests.convert.tiny_huggingface import CASES, MAX_TOKENS, TEXTS, save_folder
 
 TEXT_CASES = [name for name, case in CASES.items() if case.prepare in ("wordpiece", "bpe")]
 IMAGE_CASES = [name for name in CASES if name not in TEXT_CASES]
-QUICK = ("bert", "vit")
+QUICK = ("bert",)
 ASKED = (*TEXTS[:2], "an UNSEEN wörd, 12.5 %", "long " * 400)
 
 # An import needs no network: each attempt is recorded, since libraries may hide its failure.

@@ -53,6 +53,7 @@ def test_keras_archive(served: Any, keras: Any, tmp_path: Path, assert_close: An
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_architecture_and_weights(
     served: Any, keras: Any, tmp_path: Path, assert_close: Any
 ) -> None:
@@ -74,6 +75,7 @@ def test_architecture_and_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_legacy_whole_model(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     model = make_convolution(keras)
     model.save(tmp_path / "net.h5")
@@ -81,6 +83,7 @@ def test_legacy_whole_model(served: Any, keras: Any, tmp_path: Path, assert_clos
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_legacy_weights_alone(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     """The classic pair: model.json, and weights as `save_weights("model.h5")` once wrote them."""
     import h5py
@@ -95,6 +98,7 @@ def test_legacy_weights_alone(served: Any, keras: Any, tmp_path: Path, assert_cl
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_several_inputs_and_outputs(
     served: Any, keras: Any, tmp_path: Path, assert_close: Any
 ) -> None:
@@ -114,6 +118,7 @@ def test_several_inputs_and_outputs(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_recurrence(served: Any, keras: Any, tmp_path: Path, assert_close: Any) -> None:
     layers = keras.layers
     model = keras.Sequential(
@@ -177,6 +182,7 @@ def test_a_live_model_is_saved(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_export_back_is_the_same_model(
     run_modelpad: Any, run_import: Any, keras: Any, tmp_path: Path
 ) -> None:

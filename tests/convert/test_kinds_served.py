@@ -34,7 +34,7 @@ from modelpad.errors import ParityFailed
 from modelpad.store import LocalStore
 from tests.convert import test_boosters, test_sklearn_families
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 MAX_ROWS = 40
 DATATYPES = {"string": "BYTES", "int64": "INT64", "float32": "FP32", "float64": "FP64"}

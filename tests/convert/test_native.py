@@ -195,7 +195,16 @@ def is_gone(process: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kind", sorted(MAKERS))
+LONG = (pytest.mark.slow, pytest.mark.long)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("pt2", "scikit-learn") else LONG)
+        for kind in sorted(MAKERS)
+    ],
+)
 def test_a_served_model_predicts_as_its_framework(
     kind: str, import_native: Callable[[str], Case], store: Path, start_serving: Any
 ) -> None:
@@ -391,6 +400,8 @@ def test_save_refuses_what_does_not_apply(tmp_path: Path) -> None:
         modelpad.save(model, "m", samples=ROWS, backend="native", quantize="int8", store=tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_memory_limit_ends_the_process_of_an_unused_model(trees: Bundle) -> None:
     budget = MemoryBudget(1)
     first, second = Session(trees, memory=budget), Session(trees, memory=budget)

@@ -58,6 +58,7 @@ def test_exported_program(served: Any, net: Any, tmp_path: Path, assert_close: A
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_exported_program_with_a_fixed_batch(
     served: Any, net: Any, tmp_path: Path, assert_close: Any
 ) -> None:
@@ -67,6 +68,7 @@ def test_exported_program_with_a_fixed_batch(
 
 @pytest.mark.parametrize("way", ["script", "trace"])
 @pytest.mark.slow
+@pytest.mark.long
 def test_torchscript(served: Any, net: Any, tmp_path: Path, assert_close: Any, way: str) -> None:
     made = (
         torch.jit.script(net) if way == "script" else torch.jit.trace(net, torch.rand(1, 3, 20, 20))
@@ -77,6 +79,7 @@ def test_torchscript(served: Any, net: Any, tmp_path: Path, assert_close: Any, w
 
 @pytest.mark.parametrize("form", ["state", "checkpoint", "safetensors"])
 @pytest.mark.slow
+@pytest.mark.long
 def test_weights_of_a_module(
     served: Any, net: Any, tmp_path: Path, assert_close: Any, form: str
 ) -> None:

@@ -317,7 +317,9 @@ def test_refusals_state_the_true_reason(make: Callable[[], Any], reason: str) ->
 DATATYPES = {"string": "BYTES", "int64": "INT64", "float32": "FP32", "float64": "FP64"}
 
 
-@pytest.mark.parametrize("kind", ["table", "text"])
+@pytest.mark.parametrize(
+    "kind", ["table", pytest.param("text", marks=(pytest.mark.slow, pytest.mark.long))]
+)
 def test_raw_tensors_are_served(run_import: Any, serve: Any, tmp_path: Path, kind: str) -> None:
     """Imported in a process, served in another, asked for raw tensors over HTTP."""
     if kind == "table":

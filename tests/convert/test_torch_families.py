@@ -65,10 +65,7 @@ TEXT_MODELS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("bert", "llama") else pytest.mark.long)
-        for name in TEXT_MODELS
-    ],
+    [pytest.param(name, marks=() if name == "bert" else pytest.mark.long) for name in TEXT_MODELS],
 )
 def test_a_program_of_hugging_face_reads_text(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
@@ -106,6 +103,7 @@ PICTURE_MODELS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PICTURE_MODELS)
 def test_a_program_of_hugging_face_sees_pictures(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)

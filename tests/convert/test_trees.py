@@ -45,6 +45,7 @@ def field_name(run_modelpad: Any) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_skops(served: Any, run_modelpad: Any, pipeline: Any, tmp_path: Path) -> None:
     import skops.io
 

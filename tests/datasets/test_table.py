@@ -91,6 +91,8 @@ def test_a_table_without_targets_is_unlabelled(tmp_path: Path) -> None:
     assert (data.task, data.classes, data.train.targets.shape) == ("unlabelled", (), (2, 0))
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_film_reviews(data_root: Path) -> None:
     if not (data_root / "imdb").is_dir():
         pytest.skip("MODELPAD_DATA has no imdb/")

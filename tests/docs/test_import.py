@@ -50,7 +50,13 @@ def test_the_extra_exists(title: str) -> None:
         assert extra in EXTRAS
 
 
-@pytest.mark.parametrize("title", PACKAGES)
+QUICK = ("PyTorch", "TensorFlow", "ONNX", "fastai")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=() if title in QUICK else pytest.mark.long) for title in PACKAGES],
+)
 @pytest.mark.slow
 def test_the_three_lines(title: str, tmp_path: Path, serve: Any) -> None:
     if find_spec(PACKAGES[title]) is None:

@@ -59,6 +59,7 @@ def test_predicting_and_serving(folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 
 from modelpad.errors import JobConflict, JobFailed, JobsFull, NotFound, StoreError
 from modelpad.jobs import JobQueue, JobRequest, QueueLimits
-from modelpad.jobs.attempts import MAX_LOG_LINES, Attempts
+from modelpad.jobs.attempts import Attempts
 from modelpad.jobs.changes import ChangeWatch
 
 
@@ -112,18 +112,17 @@ def test_errors_have_a_hint(queue: JobQueue) -> None:
     assert (failed.state, failed.error) == ("failed", {"message": "No.", "hint": "Yes."})
 
 
-def test_the_log_keeps_its_end(queue: JobQueue) -> None:
+def test_the_log_keeps_its_end(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelpad.jobs.attempts.MAX_LOG_LINES", 20)
     attempts = Attempts(queue)
     queue.submit(request())
     job = attempts.claim()
     assert job is not None
-    for number in range(MAX_LOG_LINES + 5):
+    for number in range(25):
         assert attempts.log(job, f"line {number}")
     lines = queue.logs(job.id)
-    assert (len(lines), lines[0].text, lines[0].number) == (MAX_LOG_LINES, "line 5", 6)
-    assert [line.text for line in queue.logs(job.id, after=MAX_LOG_LINES + 4)] == [
-        f"line {MAX_LOG_LINES + 4}"
-    ]
+    assert (len(lines), lines[0].text, lines[0].number) == (20, "line 5", 6)
+    assert [line.text for line in queue.logs(job.id, after=24)] == ["line 24"]
 
 
 def test_finished_jobs_expire_with_their_files(queue: JobQueue) -> None:

@@ -310,6 +310,7 @@ def test_bad_folders_are_refused_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_network_of_keras_is_a_backbone_with_the_weights_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

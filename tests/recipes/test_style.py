@@ -141,6 +141,8 @@ def test_one_command_paints_a_photograph(paint: Any, tmp_path: Path) -> None:
     assert float(rows[-1]["loss"]) == facts["loss"] < float(rows[0]["loss"]) * 1.01
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_options_change_the_picture(paint: Any, tmp_path: Path) -> None:
     def pixels(name: str, *options: str) -> Any:
         done = paint("cat.png", "--like", "wave.png", "-o", name, "--size", "48", *options)

@@ -48,7 +48,13 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-@pytest.mark.parametrize("path", ["/predict/digits", "/v1/models/digits:predict"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predict/digits",
+        pytest.param("/v1/models/digits:predict", marks=(pytest.mark.slow, pytest.mark.long)),
+    ],
+)
 def test_json_bombs_are_rejected_before_decoding(
     target: Any, watch_memory: Watch, name: str, path: str
 ) -> None:

@@ -34,6 +34,7 @@ def test_every_route_is_described(protocols: str) -> None:
 
 @pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed")
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_answer_is_documented(protocols: str, tmp_path: Path) -> None:
     schemathesis = [sys.executable, "-m", "schemathesis.cli", "run"]
     options = ["--checks", CHECKS, "--max-examples", "12", "--no-color", "--seed", "1"]

@@ -36,6 +36,7 @@ from tritonclient.utils import InferenceServerException  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
 ]
 
