@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import modelpad
 from modelpad.bundle import Bundle
@@ -103,8 +105,8 @@ def test_a_model_that_does_not_beat_the_baseline_says_so() -> None:
 
 
 def test_the_words_that_move_a_score_are_found() -> None:
-    def read(texts: object) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        shares = [0.5 + 0.3 * ("loved" in text) - 0.2 * ("but" in text) for text in texts]  # type: ignore[attr-defined]
+    def read(texts: Sequence[str]) -> NDArray[np.float32]:
+        shares = [0.5 + 0.3 * ("loved" in text) - 0.2 * ("but" in text) for text in texts]
         return np.array([[1 - share, share] for share in shares], np.float32)
 
     effects = measure_effects("I loved it, but why?", 1, read)

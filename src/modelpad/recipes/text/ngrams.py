@@ -124,7 +124,8 @@ def _extend(level: _Level, stream: _Stream, size: int) -> tuple[_Level, Integers
 
 
 def _make_keys(contexts: NDArray[np.int32], tokens: NDArray[np.uint16]) -> NDArray[np.uint64]:
-    return contexts.astype(np.uint64) << TOKEN_BITS | tokens.astype(np.uint64)
+    keys = contexts.astype(np.uint64) << TOKEN_BITS | tokens.astype(np.uint64)
+    return keys.astype(np.uint64, copy=False)
 
 
 def _look_up(
