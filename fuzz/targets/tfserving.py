@@ -6,6 +6,7 @@ from fuzz.models import MODELS, allow_errors, predict
 from modelpad.server.protocols.tfserving import CLASSIFY, PREDICT, REGRESS
 
 DECODERS = (
+    "modelpad.server.protocols.number_rows",
     "modelpad.server.protocols.tfserving",
     "modelpad.server.protocols.tfserving_inputs",
     "modelpad.server.protocols.tensors",

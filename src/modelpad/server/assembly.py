@@ -93,6 +93,7 @@ def run_process(
         tls=certificate,
         grpc=grpc,
         channel=SupervisorChannel(connection, workers) if connection is not None else None,
+        turns=shared.turns if workers > 1 else None,
     )
 
 

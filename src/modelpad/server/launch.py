@@ -55,6 +55,7 @@ def run_workers(
         work,
         listener=shared.listener,
         memory=shared.memory,
+        turns=shared.turns,
         tick_s=min(TICK_S, poll_interval_s or TICK_S),
     )
     return supervisor.run()

@@ -12,6 +12,7 @@ import msgspec
 
 from modelpad.errors import UsageError
 from modelpad.server.http.sockets import Address, open_socket
+from modelpad.server.http.turns import AcceptTurns
 from modelpad.server.lifecycle.overrides import Overrides
 from modelpad.server.security.auth import FAILURES_PER_S, MAX_FAILURES
 from modelpad.server.security.rate_limits import RateLimiter
@@ -29,6 +30,7 @@ class SharedState(msgspec.Struct, frozen=True):
     failures: RateLimiter
     overrides: Overrides
     memory: WorkerMemory
+    turns: AcceptTurns
 
 
 def prepare_shared_state(options: ServeOptions) -> SharedState:
@@ -39,6 +41,7 @@ def prepare_shared_state(options: ServeOptions) -> SharedState:
         rates=RateLimiter(security.rate_limit) if security.rate_limit else None,
         failures=RateLimiter(FAILURES_PER_S, MAX_FAILURES),
         overrides=Overrides(),
+        turns=AcceptTurns(),
         memory=WorkerMemory(
             options.workers.max_memory_bytes, capped=options.models.device == "cpu"
         ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
     from modelpad.server.grpc.listener import GrpcServer
+    from modelpad.server.http.turns import AcceptTurns
     from modelpad.server.workers.channel import SupervisorChannel
 
 log = logging.getLogger("modelpad.server")
@@ -36,11 +37,13 @@ def serve(
     tls: Certificate | None = None,
     grpc: Address | None = None,
     channel: SupervisorChannel | None = None,
+    turns: AcceptTurns | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight then have `shutdown_timeout_s` to finish.
 
     `on_ready` is called once, when connections are accepted: by one of the workers when the process
-    is one of several, which have a `channel`. gRPC listens on an address of its own.
+    is one of several, which have a `channel` and take `turns` to accept. gRPC listens on an address
+    of its own.
 
     Raises `UsageError` for a certificate that cannot be used; `MissingExtra` and `PortInUse` for
     gRPC.
@@ -48,7 +51,7 @@ def serve(
     context = None if tls is None else tls.open()
     raise_descriptor_limit()
     map_large_blocks()
-    serving = _Serving(app, on_ready, shutdown_timeout_s, channel)
+    serving = _Serving(app, on_ready, shutdown_timeout_s, channel, turns)
     asyncio.run(serving.run(listener, context, grpc, tls))
 
 
@@ -59,6 +62,7 @@ class _Serving(msgspec.Struct):
     on_ready: Callable[[], None]
     shutdown_timeout_s: float
     channel: SupervisorChannel | None
+    turns: AcceptTurns | None
 
     async def run(
         self,
@@ -78,7 +82,7 @@ class _Serving(msgspec.Struct):
         await host.start()
         calls = None if grpc is None else await self._listen_for_calls(grpc, tls)
         kept = 0 if calls is None else calls.max_connections
-        await http.listen(listener, context, kept_descriptors=kept)
+        await http.listen(listener, context, kept_descriptors=kept, turns=self.turns)
         tune_collector()
         self._report_ready()
         await stopped.wait()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,34 @@ def test_workers_answer_and_count_as_one(three: Any, digits: Bundle) -> None:
     assert read_metric(three.url, "modelpad_queue_seconds_count") == 30
     stats = httpx.get(f"{three.url}/v2/models/digits/stats").json()["model_stats"][0]
     assert stats["inference_count"] == 30
+
+
+def test_connections_are_shared_evenly(three: Any, wait_for: Any) -> None:
+    """Also with a worker that replaced another, and has none yet.
+
+    Not exactly on a busy machine: a worker that is slow to accept is not waited for.
+    """
+
+    def connect(count: int, stack: ExitStack) -> None:
+        for _ in range(count):
+            client = stack.enter_context(httpx.Client())
+            assert client.get(f"{three.url}/healthz").status_code == 200
+
+    def count_connections() -> list[int]:
+        return sorted(
+            sum(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
+            for worker in list_workers(three)
+        )
+
+    with ExitStack() as stack:
+        connect(9, stack)
+        assert count_connections()[0] >= 2
+        before = {each.pid for each in list_workers(three)}
+        list_workers(three)[0].kill()
+        wait_for(lambda: len({each.pid for each in list_workers(three)} - before) == 1)
+        wait_for(lambda: read_metric(three.url, "modelpad_workers") == 3)
+        connect(6, stack)
+        assert count_connections()[0] >= 2
 
 
 def test_one_worker_is_one_process(serve: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from modelpad.server.budget import ByteBudget
@@ -39,15 +40,21 @@ class ConnectionPool(Generic[Member]):
         self.open: set[Member] = set()
         self.lingering: set[Member] = set()  # response sent; closed once the client has read it
         self.closed = 0  # since the last `time_out`
+        self.changed: Callable[[int], None] = lambda open_count: None  # when `open` has changed
         self._budget = budget
         budget.evict = self.evict_bytes
 
     def __len__(self) -> int:
         return len(self.open) + len(self.lingering)
 
+    def add(self, connection: Member) -> None:
+        """A connection was accepted."""
+        self.open.add(connection)
+        self.changed(len(self.open))
+
     def linger(self, connection: Member) -> None:
         """A connection only waits for its client to read the last response."""
-        self.open.discard(connection)
+        self._forget(connection)
         self.lingering.add(connection)
 
     def discard(self, connection: Member) -> None:
@@ -89,6 +96,7 @@ class ConnectionPool(Generic[Member]):
     def _forget(self, connection: Member) -> None:
         self.open.discard(connection)
         self.lingering.discard(connection)
+        self.changed(len(self.open))
 
 
 def rank_for_eviction(state: ConnectionState) -> tuple[int, float]:

@@ -16,7 +16,9 @@ from modelpad.server.http.messages import ServerLimits
 from modelpad.server.http.pool import ConnectionPool
 from modelpad.server.http.response_head import DateLine
 from modelpad.server.http.service import Handler, Service, ShedLoad
+from modelpad.server.http.shared_listener import SharedListener
 from modelpad.server.http.sockets import count_free_descriptors, shrink_tls_buffers
+from modelpad.server.http.turns import AcceptTurns
 
 BACKLOG = 2048
 SWEEP_S = 1.0
@@ -52,6 +54,7 @@ class HttpServer:
         self._pool: ConnectionPool[Connection] = ConnectionPool(self.budget)
         self._read_buffer = memoryview(bytearray(READ_BYTES))
         self._date_line = DateLine()
+        self._turns: AcceptTurns | None = None
         self._listeners: dict[socket, asyncio.Task[None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -65,11 +68,17 @@ class HttpServer:
         return Connection(self._service, self._pool, self._read_buffer, self._date_line, loop)
 
     async def listen(
-        self, listener: socket, tls: ssl.SSLContext | None = None, *, kept_descriptors: int = 0
+        self,
+        listener: socket,
+        tls: ssl.SSLContext | None = None,
+        *,
+        kept_descriptors: int = 0,
+        turns: AcceptTurns | None = None,
     ) -> None:
         """Accepts connections from now on; as many at most as there are descriptors for them.
 
-        `kept_descriptors` are left for other parts of this process.
+        `kept_descriptors` are left for other parts of this process. With `turns`, other workers
+        accept from `listener` too.
         """
         loop = asyncio.get_running_loop()
         free = max(1, count_free_descriptors() - kept_descriptors)
@@ -78,6 +87,10 @@ class HttpServer:
             shrink_tls_buffers(READ_BYTES)
         listener.setblocking(False)
         listener.listen(BACKLOG)
+        if turns is not None:
+            self._turns = turns
+            self._pool.changed = turns.report
+            turns.report(0)
         self._listeners[listener] = loop.create_task(self._accept_all(listener, tls))
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)
@@ -89,6 +102,9 @@ class HttpServer:
         client cannot know that the server is shutting down. Returns how many requests were cut off.
         """
         self._service.stopping = True
+        if self._turns is not None:
+            self._pool.changed = lambda open_count: None
+            self._turns.leave()
         for listener, task in self._listeners.items():
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -110,16 +126,22 @@ class HttpServer:
     async def _accept_all(self, listener: socket, tls: ssl.SSLContext | None) -> None:
         """Accepts one connection at a time, so that workers share them."""
         loop = asyncio.get_running_loop()
+        shared = None if self._turns is None else SharedListener(listener, self._turns)
         while True:
+            accepted: socket | None
             try:
-                accepted, _ = await loop.sock_accept(listener)
+                if shared is None:
+                    accepted, _ = await loop.sock_accept(listener)
+                else:
+                    accepted = await shared.accept(len(self._pool.open))
             except ConnectionError:
                 continue  # the client has already disconnected
             except (OSError, MemoryError):  # no descriptor is left, or no memory
                 self._pool.evict_idlest()
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._admit(accepted, tls)
+            if accepted is not None:
+                self._admit(accepted, tls)
 
     def _admit(self, accepted: socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
@@ -131,7 +153,7 @@ class HttpServer:
             if surplus >= MAX_SURPLUS or tls is not None:
                 accepted.close()
                 return
-        self._pool.open.add(connection)
+        self._pool.add(connection)
         connection.opening = loop.create_task(self._open(connection, accepted, tls))
 
         def close_unopened(task: asyncio.Task[object]) -> None:

@@ -19,6 +19,7 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import Schema, refer
 from modelpad.server.model_table import ServedVersions
 from modelpad.server.models import ServedModel
+from modelpad.server.protocols.number_rows import parse_arrays
 from modelpad.server.protocols.openai.models import describe_model as describe_openai
 from modelpad.server.protocols.tensors import (
     as_json,
@@ -65,7 +66,7 @@ def read_predict(model: ServedModel, request: Request, body: bytes) -> Inputs[bo
         InvalidInput: the body is not such a request, or does not fit the model.
         TooLarge: there are too many numbers.
     """
-    record = check_record(request.parse_json(body))
+    record = check_record(parse_arrays(request, body))
     signature = read_signature(model, record.get("signature_name", ""))
     model = model.select(signature)
     names = [info.name for info in model.inputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from modelpad.bundle import DEFAULT_SIGNATURE
 from modelpad.errors import InvalidInput
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 USUAL_NAMES = ("", DEFAULT_SIGNATURE, "predict", "predict_images")
 
 
-def check_record(record: Json) -> dict[str, Json]:
+def check_record(record: object) -> dict[str, object]:
     """A request to predict. Raises `InvalidInput` for what is none."""
     if not isinstance(record, dict) or ("instances" in record) == ("inputs" in record):
         raise InvalidInput(
@@ -47,8 +47,11 @@ def read_signature(model: ServedModel, name: object) -> str:
     return "" if name == signatures[0] else str(name)
 
 
-def read_rows(instances: Json, names: list[str]) -> Arrays:
+def read_rows(instances: object, names: list[str]) -> Arrays:
     """The inputs' arrays by name, of rows: an item each. Raises `InvalidInput`."""
+    if len(names) == 1 and _is_array(instances):
+        return {names[0]: _read_value(instances, names[0])}
+    instances = _as_lists(instances)
     if not isinstance(instances, list) or not instances:
         raise InvalidInput(
             "'instances' must be a list of at least one item.",
@@ -79,7 +82,7 @@ def read_rows(instances: Json, names: list[str]) -> Arrays:
     return {key: _read_value([row[key] for row in rows], key) for key in first}
 
 
-def read_columns(inputs: Json, names: list[str]) -> Arrays:
+def read_columns(inputs: object, names: list[str]) -> Arrays:
     """The inputs' arrays by name, of columns: an input each. Raises `InvalidInput`."""
     if isinstance(inputs, dict) and set(inputs) != {"b64"}:
         return {name: _read_value(value, name) for name, value in inputs.items()}
@@ -88,16 +91,27 @@ def read_columns(inputs: Json, names: list[str]) -> Arrays:
             f"'inputs' must be an object with: {', '.join(names)}.",
             field="inputs",
             expected="an object",
-            got=type(inputs).__name__,
+            got=type(_as_lists(inputs)).__name__,
         )
     return {names[0]: _read_value(inputs, names[0])}
 
 
-def _read_value(value: Json, name: str) -> NDArray[np.generic]:
+def _is_array(value: object) -> TypeGuard[NDArray[np.generic]]:
+    import numpy as np
+
+    return isinstance(value, np.ndarray)
+
+
+def _as_lists(value: object) -> object:
+    """An array as the nested lists that it was."""
+    return value.tolist() if _is_array(value) else value
+
+
+def _read_value(value: object, name: str) -> NDArray[np.generic]:
     return read_numbers(_unpack_bytes(value, name), name)
 
 
-def _unpack_bytes(value: Json, name: str, depth: int = 0) -> object:
+def _unpack_bytes(value: object, name: str, depth: int = 0) -> object:
     if isinstance(value, list):
         if depth > MAX_SIDES:
             return value  # too deep for a tensor: rejected where the numbers are read

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from modelpad.server.http.turns import AcceptTurns
 from modelpad.server.workers.actions import (
     Action,
     CloseListener,
@@ -53,7 +54,7 @@ class Supervisor:
     `work` gets the worker's end of the socket and the number of workers (0 when it decides), and
     returns an exit code. The workers accept from `listener`, which is closed here on shutdown: a
     connection would otherwise wait for workers that no longer accept. `memory` is the limit of each
-    worker. The fleet ticks at least every `tick_s`.
+    worker. They take `turns` to accept. The fleet ticks at least every `tick_s`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Supervisor:
         *,
         listener: socket.socket | None = None,
         memory: WorkerMemory | None = None,
+        turns: AcceptTurns | None = None,
         tick_s: float = TICK_S,
     ) -> None:
         if not hasattr(os, "fork"):
@@ -71,8 +73,10 @@ class Supervisor:
         self.work = work
         self.listener = listener
         self.memory = memory or WorkerMemory(0)
+        self.turns = turns or AcceptTurns()
         self.tick_s = tick_s
         self._connections: dict[int, WorkerConnection] = {}
+        self._places: dict[int, int] = {}  # in the turns, by worker
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
@@ -139,6 +143,7 @@ class Supervisor:
         sys.stderr.flush()
         # The child must not handle a signal with the supervisor's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        place = self.turns.reserve()
         pid = os.fork()
         if pid == 0:
             self._become_worker(ours)
@@ -146,6 +151,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         theirs.close()
         self._connections[pid] = WorkerConnection(pid, ours)
+        self._places[pid] = place
         self._selector.register(ours, selectors.EVENT_READ, self._connections[pid])
         return pid
 
@@ -178,6 +184,7 @@ class Supervisor:
             self._unregister(connection)
             connection.socket.close()
             del self._connections[pid]
+            self.turns.release(self._places.pop(pid))
             code = os.waitstatus_to_exitcode(status)
             exit_code = self._perform(self.fleet.worker_exited(pid, code, now))
             if exit_code is not None:
