@@ -133,7 +133,7 @@ def fit_head(net: Classifier, whole: Read, passages: Read, seed: int) -> None:
     net.train()
     step = 0
     for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(labels)).split(BATCH):
+        for chosen in torch.randperm(len(labels)).split(BATCH):  # type: ignore[no-untyped-call]
             set_rates(optimizer, one_cycle(step, steps))
             logits = net.judge(pooled[chosen].float(), HEAD_DROPOUT)
             losses = cross_entropy(logits, labels[chosen], reduction="none")
