@@ -62,7 +62,9 @@ def test_a_bag_of_words_is_a_bundle_that_reads_texts(trained: Bundle) -> None:
     assert (good.label, bad.label) == ("positive", "negative")
     assert sum(good.scores.values()) == pytest.approx(1)
     assert trained.manifest.metrics["test_accuracy"] > 0.9
-    assert trained.manifest.parity["label_agreement"] == 1
+    parity = trained.manifest.parity
+    assert parity is not None
+    assert parity["label_agreement"] == 1
     card = json.loads(trained.path("card.json").read_bytes())
     assert "pairs of words" in card["architecture"]
     assert "baseline_accuracy" not in card["metrics"]

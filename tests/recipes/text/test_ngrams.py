@@ -29,7 +29,7 @@ def draw_texts(count: int, seed: int) -> list[list[int]]:
     for _ in range(count):
         text = [int(rng.integers(1, VOCABULARY))]
         while rng.random() < 0.9:
-            step = int(rng.choice([1, 1, 1, 2, rng.integers(VOCABULARY)]))
+            step = int(rng.choice([1, 1, 1, 2, int(rng.integers(VOCABULARY))]))
             text.append((text[-1] + step - 1) % (VOCABULARY - 1) + 1)
         texts.append(text)
     return texts

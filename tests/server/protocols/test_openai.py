@@ -429,7 +429,7 @@ def test_the_client_raises_its_own_errors(client: Any) -> None:
         ("dimensions", 3),
         ("surprise", True),
     ):
-        asked = {"model": "critic", "input": "x", field: wrong}
+        asked: dict[str, Any] = {"model": "critic", "input": "x", field: wrong}
         with pytest.raises(openai.BadRequestError) as bad:
             client.post("/embeddings", body=asked, cast_to=object)
         assert bad.value.param == field
