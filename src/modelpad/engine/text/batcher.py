@@ -73,9 +73,10 @@ class TextBatcher(TextEngine):
         """The scores of a text of any length. Raises as `submit`."""
         encode = self.session.tokenizer.encode
         is_long = len(text) > LONG_CHARS
-        return await self.read(await asyncio.to_thread(encode, text) if is_long else encode(text))
+        tokens = await asyncio.to_thread(encode, text) if is_long else encode(text)
+        return await self.classify_tokens(tokens)
 
-    async def read(self, tokens: Sequence[int]) -> Classified:
+    async def classify_tokens(self, tokens: Sequence[int]) -> Classified:
         """The scores, and the embedding if there is one, of a text's tokens. Raises as `submit`."""
         make = self.session.make_reading
         items = self.submit(lambda emit: make(tokens, emit), len(tokens))

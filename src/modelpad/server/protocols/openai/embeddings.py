@@ -100,7 +100,7 @@ async def read_all(text: TextBatcher, inputs: Sequence[Sequence[int]]) -> list[C
     found: list[Classified] = []
     for start in range(0, len(inputs), AT_ONCE):
         part = inputs[start : start + AT_ONCE]
-        tasks = [asyncio.ensure_future(text.read(tokens)) for tokens in part]
+        tasks = [asyncio.ensure_future(text.classify_tokens(tokens)) for tokens in part]
         try:
             found += await asyncio.gather(*tasks)
         finally:
