@@ -5,6 +5,7 @@
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
+# make docs    build the documentation site in build/docs
 # make bench   run all benchmarks
 # make peers   create the environments of the servers that `make bench` compares modelpad with
 # make fuzz TARGET=picture SECONDS=300   search for inputs that crash or hang a decoder
@@ -20,7 +21,7 @@ PORT ?= 8080
 DEMO_EPOCHS ?= 4
 
 .PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
-  test-deploy check bench peers fuzz lock protos clean
+  test-deploy check docs bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -76,6 +77,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Open build/docs/index.html."
+
 bench: $(VENV)/.dev
 	failed=""; for name in cold_start drawn_digits real_life import_models json_rows fair_workers serving text_serving overload hostile soak jobs train_digits train_images; \
 	do $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; \
@@ -104,12 +109,16 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 # All environments; pip installs several at a time with `make -j`.
 environments: $(VENV)/.dev $(VENV)/.fastai $(VENV)/.text-clients $(VENV)-tensorflow/.ready $(VENV)-kserve/.ready
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -e '.[train,dev]'
+	  -e '.[train,dev,docs]'
 	touch $@
 
 # fastai depends on torchvision, which its core does not use: install its other dependencies only.

@@ -429,6 +429,22 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+  .flatMap(({ id, nodes }) => nodes.slice(0, 3)
+    .map(({ target, failureSummary }) => `${id}: ${target}: ${failureSummary}`))"""
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, from the package that has it or the file that MODELPAD_AXE names."""
+    if "MODELPAD_AXE" in os.environ:
+        return Path(os.environ["MODELPAD_AXE"]).read_text("utf-8")
+    found = find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
+    return (Path(found.origin).parent / "axe.min.js").read_text("utf-8")
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """A linear layer, exported by PyTorch: it takes `input` (batch, 4)."""

@@ -26,6 +26,7 @@ FLOORS = {
     "server": 5,
     "recipes": 5,
     "deploy": 6,
+    "comparison": 5,
     "cluster": 5,
     "training": 4,
     "promotion": 4,

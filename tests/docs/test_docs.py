@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import shlex
 from pathlib import Path
@@ -17,8 +18,14 @@ from modelpad.cli.settings import VARIABLES
 from modelpad.server.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
+SERIES = ("bucket", "sum", "count")  # of a histogram
+PAGES = [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"]
+# By their paths in `docs/`, and README.md.
 DOCS = {
-    path.name: path.read_text("utf-8") for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    path.relative_to(ROOT / "docs" if path.parent != ROOT else ROOT).as_posix(): path.read_text(
+        "utf-8"
+    )
+    for path in PAGES
 }
 
 
@@ -77,9 +84,21 @@ def test_every_variable_that_the_code_reads_is_listed() -> None:
 
 @pytest.mark.parametrize("name", DOCS)
 def test_links_lead_somewhere(name: str) -> None:
-    folder = ROOT if name == "README.md" else ROOT / "docs"
-    for target in re.findall(r"\]\(([^)#:]+)\)", DOCS[name]):
+    folder = ROOT if name == "README.md" else (ROOT / "docs" / name).parent
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", DOCS[name]):
         assert (folder / target).exists(), target
+
+
+def test_the_dashboard_names_metrics_that_exist() -> None:
+    from modelpad.server.observability import metrics
+
+    names = set(re.findall(r'"(modelpad_[a-z_]+)"', inspect.getsource(metrics)))
+    dashboard = (ROOT / "docs" / "grafana.json").read_text("utf-8")
+    shown = set(re.findall(r"modelpad_[a-z_]+", dashboard))
+    histograms = {f"{name}_{part}" for name in metrics.HISTOGRAMS for part in SERIES}
+    assert shown
+    assert shown <= names - set(metrics.HISTOGRAMS) | histograms
+    json.loads(dashboard)
 
 
 def test_the_commands_at_the_top_of_the_readme_exist() -> None:

@@ -114,15 +114,16 @@ def test_the_pad_is_there_after_two_round_trips(browser: Browser, server: Server
         assert page.evaluate("padAt") < 8500
 
 
-def test_the_first_load_is_small(server: Server) -> None:
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_first_load_is_small(server: Server, path: str) -> None:
     with httpx.Client(base_url=server.url, headers={"accept": "text/html"}) as client:
-        page = client.get("/")
+        page = client.get(path)
         paths = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
         sizes = {}
-        for path in ["/", *dict.fromkeys(paths)]:
-            with client.stream("GET", path) as response:
+        for file in [path, *dict.fromkeys(paths)]:
+            with client.stream("GET", file) as response:
                 assert response.headers["content-encoding"] == "gzip"
-                sizes[path] = sum(len(part) for part in response.iter_raw())
+                sizes[file] = sum(len(part) for part in response.iter_raw())
         assert sum(sizes.values()) < MAX_FIRST_LOAD, sizes
         plain = client.get("/static/page.js", headers={"accept-encoding": "identity"})
         assert "content-encoding" not in plain.headers

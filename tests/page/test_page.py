@@ -185,14 +185,6 @@ def test_a_phone_shows_it_whole(browser: Browser, server: Any, scheme: Any) -> N
     context.close()
 
 
-def test_the_api_page(page: Page, server: Any) -> None:
-    page.goto(f"{server.url}/docs")
-    expect(page.locator("details").first).to_contain_text("/predict")
-    inference = page.locator("details", has_text="/v2/models/{model}/infer").first
-    inference.locator("summary").click()
-    expect(inference).to_contain_text("datatype")
-
-
 def test_everything_has_a_name(page: Page) -> None:
     nameless = page.evaluate(
         "[...document.querySelectorAll('button, a, input, textarea, canvas')].filter((e) => "

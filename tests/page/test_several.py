@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.conftest import Server, start_server, stop_server
+from modelpad.store import LocalStore
+from tests.conftest import RUN_AXE, Server, start_server, stop_server
 from tests.page.test_page import DIGITS, draw
-from tests.promotion.bright import write_bright
+from tests.promotion.bright import encode_shade, write_bright
 from tests.table_bundles import write_tables
 
 pytestmark = pytest.mark.browser
@@ -21,13 +20,15 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Digits, reviews, a writer, a table and pictures."""
+    """Digits, reviews, a writer, a table, and pictures with two versions."""
     folder = tmp_path_factory.mktemp("several")
     loan = str(write_tables(folder / "tables")[0])
-    write_bright(folder / "pictures", 127)
-    shades = str(folder / "pictures" / "named-127")
-    models = ("digits", "reviews", "writer", loan, shades)
-    server = start_server(*models, "--workers", "1", store=folder / "store")
+    store = LocalStore(folder / "store")
+    for threshold in (101, 127):
+        store.push(write_bright(folder / "pictures", threshold))
+    models = ("digits", "reviews", "writer", loan, "shades")
+    options = ("--workers", "1", "--keep-versions", "2")
+    server = start_server(*models, *options, store=store.root)
     yield server
     stop_server(server)
 
@@ -97,6 +98,23 @@ def test_a_link_shares_the_input(page: Page, context: BrowserContext, several: S
         expect(other.get_by_role("alert")).to_contain_text("cannot be read")
 
 
+def test_another_version_is_beside_the_first(page: Page, several: Server) -> None:
+    def show(shade: int) -> None:
+        file: Any = {"name": "a.png", "mimeType": "image/png", "buffer": encode_shade(shade)}
+        page.locator("input[type=file]").first.set_input_files(file)
+
+    page.goto(f"{several.url}/m/shades")
+    show(110)
+    expect(page.locator("#label")).to_have_text("dark")
+    page.get_by_label("Compare with").select_option("version 1")
+    beside = page.locator(".beside")
+    expect(beside.locator("strong")).to_have_text("bright")
+    expect(beside).to_contain_text("Version 1 predicts otherwise.")
+    show(200)
+    expect(beside).to_contain_text("Version 1 agrees.")
+    expect(page.locator("#label")).to_have_text("bright")
+
+
 def test_earlier_inputs_are_shown_again(page: Page, several: Server) -> None:
     page.goto(f"{several.url}/m/digits")
     draw(page, DIGITS["7"])
@@ -133,22 +151,6 @@ def test_charts_have_points_and_words(page: Page, several: Server) -> None:
     expect(facts).to_be_hidden()  # how it was trained is folded
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, from the package that has it or the file that MODELPAD_AXE names."""
-    if "MODELPAD_AXE" in os.environ:
-        return Path(os.environ["MODELPAD_AXE"]).read_text("utf-8")
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
-    return (Path(found.origin).parent / "axe.min.js").read_text("utf-8")
-
-
-RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
-  .flatMap(({ id, nodes }) => nodes.slice(0, 3)
-    .map(({ target, failureSummary }) => `${id}: ${target}: ${failureSummary}`))"""
-
-
 def fill_in(page: Page, name: str) -> None:
     if name == "digits":
         draw(page, DIGITS["7"])
@@ -172,5 +174,10 @@ def test_axe_finds_nothing(browser: Browser, several: Server, axe: str, scheme: 
         fill_in(page, name)
         page.evaluate(axe)
         found[name] = page.evaluate(RUN_AXE)
+    page.goto(f"{several.url}/docs")
+    expect(page.locator("#predict_loan textarea")).to_have_value(re.compile("income"))
+    page.locator("#predict_loan summary", has_text="Statuses").click()
+    page.evaluate(axe)
+    found["docs"] = page.evaluate(RUN_AXE)
     context.close()
     assert found == {name: [] for name in found}

@@ -7,13 +7,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from modelpad.foreign_json import Json
 from modelpad.statistics import Interval
 from modelpad.training.card import Card, DataRow, write_card
 from modelpad.training.charts import new_chart, save_chart
 from modelpad.training.evaluation_figures import draw_confusion
-from modelpad.training.findings import ClassScores, Figure, Findings, Table, join_findings
-from modelpad.training.report import Report, format_metric, name_metric, render_report, write_report
+from modelpad.training.figures import whole_epochs
+from modelpad.training.findings import (
+    ClassScores,
+    Figure,
+    Findings,
+    Table,
+    join_findings,
+    join_sets,
+)
+from modelpad.training.report import Report, render_report, write_report
+from modelpad.training.report_page import format_metric, format_seconds, name_metric
 
 CARD = Card(
     "Lungs <b>",
@@ -40,7 +51,9 @@ FOUND = Findings(
     notes=["Cross-validated."],
     warnings=["No better than chance."],
 )
-REPORT = Report("lungs", CARD, FOUND, {"epochs": 3, "cores": 2, "classes": ["a"]})
+SETTINGS: dict[str, Json] = {"epochs": 3, "augment": True, "limit": None, "metric": ["auc", "f1"]}
+FACTS: dict[str, Json] = {"training_time": "33 s", "cores": 2}
+REPORT = Report("lungs", CARD, FOUND, SETTINGS, FACTS, Path("runs/my lungs/logs"))
 
 
 class Page(HTMLParser):
@@ -49,12 +62,14 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.addresses: list[str] = []
+        self.links: list[str] = []
         self.words: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in ("script", "b", "i")
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.addresses += [value or "" for name, value in attrs if name == "src"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
@@ -65,12 +80,23 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert len(page.addresses) == 3
     assert all(address.startswith("data:image/") for address in page.addresses)
+    assert page.links == ["http://localhost:6006", "logs/", "history.csv"]  # links load nothing
     assert (tmp_path / "report" / "confusion.svg").is_file()
 
 
 def test_everything_is_said_and_the_warnings_first() -> None:
     text = " ".join(Page(render_report(REPORT)).words)
-    for words in ("Test AUC", "80.0 to 96.0 %", "0.900 to 0.990", "Cross-validated", "Only adults"):
+    for words in (
+        "Test AUC",
+        "80.0 to 96.0\N{NO-BREAK SPACE}%",
+        "0.900 to 0.990",
+        "Cross-validated",
+        "Only adults",
+        "Epochs",
+        "auc, f1",
+        "Training time",
+        "--logdir 'runs/my lungs/logs'",
+    ):
         assert words in text
     assert "<script>.jpg" in text
     assert "c.png" in text
@@ -95,6 +121,30 @@ def test_findings_are_joined() -> None:
     assert joined.confusion is FOUND.confusion
 
 
+def test_sets_of_items_are_told_apart() -> None:
+    joined = join_sets({"cross-validated": FOUND, "test set": FOUND})
+    paths = [figure.path for figure in joined.figures]
+    assert len({*paths}) == len(paths) == 2 * len(FOUND.figures)
+    assert "report/test-set/mistakes/01.jpg" in paths
+    titles = {each.title for each in joined.figures} | {each.title for each in joined.tables}
+    assert {"Worst mistakes, cross-validated", "Likely wrong labels, test set"} < titles
+    assert "The scores by class: cross-validated." in joined.notes
+    assert join_sets({"cross-validated": Findings(), "test set": FOUND}) is FOUND
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_ticks_are_whole_epochs(epochs: int) -> None:
+    margin = 0.05 * max(epochs - 1, 1)
+    ticks = whole_epochs().tick_values(1 - margin, epochs + margin)
+    assert all(tick == round(tick) for tick in ticks)
+    assert any(1 <= tick <= epochs for tick in ticks)
+
+
+def test_times_are_read_at_a_glance() -> None:
+    times = [format_seconds(seconds) for seconds in (8.13, 33.2, 125, 3950.1, 59.7)]
+    assert times == ["8.1 s", "33 s", "2 min 5 s", "1 h 5 min", "1 min 0 s"]
+
+
 def test_charts_are_repeatable_and_follow_the_colour_scheme() -> None:
     drawing, axis = new_chart()
     axis.plot([0, 1], [1, 0])
@@ -105,5 +155,7 @@ def test_charts_are_repeatable_and_follow_the_colour_scheme() -> None:
 
 
 def test_metrics_are_named_as_people_do() -> None:
-    assert name_metric("cross_validated_auc") == "Cross validated AUC"
+    assert name_metric("cross_validated_auc") == "Cross-validated AUC"
+    name = name_metric("test_sensitivity_at_90_specificity")
+    assert name == "Test sensitivity at 90 % specificity"
     assert format_metric("test_accuracy", 0.5) == "50.00 %"

@@ -53,7 +53,7 @@ def _write_parts(
 
 def list_metrics(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
     """The metrics for people: `("Test accuracy", "99.65 %")`."""
-    from modelpad.training.report import format_metric, name_metric
+    from modelpad.training.report_page import format_metric, name_metric
 
     return [(name_metric(name), format_metric(name, value)) for name, value in metrics.items()]
 

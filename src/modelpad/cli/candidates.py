@@ -14,7 +14,7 @@ from modelpad.locations import locate_store
 
 Candidate: TypeAlias = "tuple[str, str]"  # the word, and what it means
 
-MODEL_ARGUMENTS = frozenset({"model", "models"})  # by their names in the parsed arguments
+MODEL_ARGUMENTS = frozenset({"model", "models", "other"})  # by their names in the parsed arguments
 NAMED = frozenset({"alias", "promote", "traffic", "shadow", "rollback"})  # `name` is a model
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "feedback": "list, show, export and delete corrections by users",
     "jobs": "list, show and cancel the jobs of servers, or print their logs",
     "promote": "point an alias at a version if it is good enough",
+    "compare": "show two versions side by side, and which items they predict differently",
     "data": "list data sets, or describe one",
     "config": "show each setting and where it comes from",
     "completion": "print a script that completes commands and names in a shell",

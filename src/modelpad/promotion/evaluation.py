@@ -9,7 +9,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from modelpad.engine import Session
+from modelpad.bundle import Bundle
+from modelpad.engine import Session, SessionSettings, allotted_cpus
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.feedback import find_label
 from modelpad.fields import Label
@@ -85,6 +86,15 @@ def evaluate(session: Session, held_out: HeldOut) -> Evaluated:
     """
     label = find_label(session.signature)
     return Evaluated(held_out.truth, tuple(predict_labels(session, label, held_out.open_items())))
+
+
+def evaluate_bundle(bundle: Bundle, sets: Iterable[HeldOut]) -> list[Evaluated]:
+    """A version's predictions for each set, in an engine of its own. Raises as `evaluate`."""
+    session = Session(bundle, SessionSettings(allotted_cpus()))
+    try:
+        return [evaluate(session, each) for each in sets]
+    finally:
+        session.close()
 
 
 def predict_labels(session: Session, label: Label, items: Iterable[Values]) -> Iterator[str | None]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from modelpad.engine import Session, SessionSettings, allotted_cpus
 from modelpad.errors import DataSetNotFound, StoreError, UsageError, VersionNotFound
 from modelpad.feedback import find_label
 from modelpad.promotion.condition import Comparison, parse_condition
-from modelpad.promotion.evaluation import Difference, Evaluated, differ, evaluate
+from modelpad.promotion.evaluation import Difference, Evaluated, differ, evaluate_bundle
 from modelpad.promotion.held_out import (
     CORRECTIONS,
     DataPlaces,
@@ -192,12 +191,11 @@ def evaluate_versions(
     """The predictions of all versions for each set; one version is in memory at a time."""
     results = [SetResult(each, {}) for each in sets]
     for version in sorted(versions):
-        session = Session(store.open(f"{name}@{version}"), SessionSettings(allotted_cpus()))
-        try:
-            for result in results:
-                result.versions[version] = evaluate(session, result.held_out)
-        finally:
-            session.close()
+        found = evaluate_bundle(
+            store.open(f"{name}@{version}"), (each.held_out for each in results)
+        )
+        for result, evaluated in zip(results, found, strict=True):
+            result.versions[version] = evaluated
     return results
 
 

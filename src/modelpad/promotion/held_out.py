@@ -27,11 +27,19 @@ MAX_NAMED = 10  # classes, in an error
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Items and their true labels. `open_items` reads the values again, one at a time."""
+    """Items and their true labels. `open_items` reads the values again, one at a time.
+
+    `names` are the files of the items, () where they have none.
+    """
 
     name: str
     truth: tuple[str, ...]
     open_items: Callable[[], Iterator[Values]]
+    names: tuple[str, ...] = ()
+
+    def name_item(self, index: int) -> str:
+        """The file of an item, or its number, which counts from 1."""
+        return self.names[index] if self.names else f"item {index + 1:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,7 @@ def choose_split(data: DataSet, field: Field, label: Label) -> HeldOut:
     check_classes(data.name, set(data.classes), label)
     truth = tuple(data.classes[index] for index in split.labels.tolist())
     name = data.name if data.test is None else f"{data.name}, test split"
-    return HeldOut(name, truth, lambda: list_values(split, field))
+    return HeldOut(name, truth, lambda: list_values(split, field), tuple(split.names))
 
 
 def check_classes(name: str, classes: set[str], label: Label) -> None:

@@ -59,7 +59,7 @@ def name_after(data: str, store: LocalStore) -> str:
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
     """The metrics on one line: "Test accuracy 99.60 %, drawn accuracy 99.40 %"."""
-    from modelpad.training.report import format_metric, name_metric
+    from modelpad.training.report_page import format_metric, name_metric
 
     if not metrics:
         return "No metrics"

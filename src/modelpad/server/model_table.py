@@ -119,8 +119,12 @@ class ModelTable:
         """The JSON body of `GET /models`."""
         extras = extras or Extras()
         if extras not in self._descriptions:
+            models = [
+                {**served.default_model.describe(), "versions": sorted(served.versions)}
+                for served in self._served.values()
+            ]
             self._descriptions[extras] = json.dumps(
-                {"models": [model.describe() for model in self], **msgspec.structs.asdict(extras)},
+                {"models": models, **msgspec.structs.asdict(extras)},
                 ensure_ascii=False,
                 separators=(",", ":"),
             ).encode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from modelpad import __version__
 from modelpad.engine import TensorInfo
@@ -19,7 +19,7 @@ from modelpad.server.models import ServedModel
 from modelpad.server.protocols.native_csv import CSV
 from modelpad.server.protocols.openai import errors as openai_errors
 from modelpad.server.protocols.openinference.datatypes import name_datatype
-from modelpad.server.routing import Route
+from modelpad.server.routing import Route, RouteGroup
 from modelpad.server.schemas import COMPONENTS
 from modelpad.server.security.origins import SAFE_METHODS
 
@@ -69,21 +69,18 @@ PICTURE_PARAMETERS = [
 PREDICTION_FAILURES = ("408", "413", "429", "500", "503", "504")
 
 
-def describe_api(routes: Iterable[Route], models: ModelTable, limits: ServerLimits) -> Schema:
-    """The OpenAPI document: every route; the native API once for each model, by its fields."""
+def describe_api(groups: Iterable[RouteGroup], models: ModelTable, limits: ServerLimits) -> Schema:
+    """The OpenAPI document: every route, with its group as tag.
+
+    The native API is there once for each model, by its fields.
+    """
     served = list(models)
     paths: dict[str, dict[str, Schema]] = {}
-    for route in routes:
-        if not route.operation.is_native:
-            described = _describe_route(route, served)
-            paths.setdefault(route.endpoint, {})[route.method.lower()] = described
-        elif "{model}" in route.endpoint:
-            for model in served:
-                described = _describe_predict(route, model, limits)
-                paths[route.endpoint.format(model=model.name)] = {"post": described}
-        elif len(served) == 1:
-            described = _describe_predict(route, served[0], limits)
-            paths[route.endpoint] = {"post": described | {"operationId": route.endpoint[1:]}}
+    groups = tuple(groups)
+    for group in groups:
+        for route in group.routes:
+            for path, method, described in _describe_operations(route, served, limits):
+                paths.setdefault(path, {})[method] = described | {"tags": [group.name]}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -91,9 +88,25 @@ def describe_api(routes: Iterable[Route], models: ModelTable, limits: ServerLimi
             "version": __version__,
             "description": "Predictions of: " + ", ".join(model.name for model in served),
         },
+        "tags": [{"name": each.name, "description": each.summary} for each in groups],
         "paths": paths,
         "components": {"schemas": COMPONENTS},
     }
+
+
+def _describe_operations(
+    route: Route, served: list[ServedModel], limits: ServerLimits
+) -> Iterator[tuple[str, str, Schema]]:
+    """A route's operations: path, method and description."""
+    if not route.operation.is_native:
+        yield route.endpoint, route.method.lower(), _describe_route(route, served)
+    elif "{model}" in route.endpoint:
+        for model in served:
+            described = _describe_predict(route, model, limits)
+            yield route.endpoint.format(model=model.name), "post", described
+    elif len(served) == 1:
+        described = _describe_predict(route, served[0], limits)
+        yield route.endpoint, "post", described | {"operationId": route.endpoint[1:]}
 
 
 def _describe_route(route: Route, served: list[ServedModel]) -> Schema:

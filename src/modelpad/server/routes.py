@@ -15,7 +15,7 @@ from modelpad.server.observability.metrics import CONTENT_TYPE
 from modelpad.server.protocols import collections, feedback, jobs, native, tfserving
 from modelpad.server.protocols.openai import routes as openai
 from modelpad.server.protocols.openinference import routes as openinference
-from modelpad.server.routing import Names, Operation, Route
+from modelpad.server.routing import Names, Operation, Route, RouteGroup
 
 HTML: dict[str, Schema] = {"text/html": TEXT}
 STATE: dict[str, Schema] = {JSON: make_object({"status": TEXT}, models={"type": "object"})}
@@ -95,20 +95,13 @@ async def show_openapi(backend: Backend, request: Request, names: Names) -> Resp
     from modelpad.server.openapi import describe_api  # not part of the cold start
 
     models = backend.host.require_models()
-    return respond_json(await asyncio.to_thread(describe_api, ROUTES, models, backend.limits))
+    return respond_json(await asyncio.to_thread(describe_api, GROUPS, models, backend.limits))
 
 
 ALIVE = Operation("Liveness", STATE, needs_models=False)
 READY = Operation("Readiness: the models are loaded and warm", STATE)
 
-ROUTES: tuple[Route, ...] = (
-    *native.ROUTES,
-    *feedback.ROUTES,
-    *openai.ROUTES,
-    *jobs.ROUTES,
-    *collections.ROUTES,
-    *tfserving.ROUTES,
-    *openinference.ROUTES,
+PAGE_ROUTES = (
     Route(
         "GET",
         "/",
@@ -142,6 +135,8 @@ ROUTES: tuple[Route, ...] = (
         Operation("Every model served: fields, samples, card", {JSON: {}}),
     ),
     Route("GET", "/models/{model}/files/{path}", show_file, Operation("A sample or a figure", ANY)),
+)
+OPERATION_ROUTES = (
     Route("GET", "/healthz", check_alive, ALIVE, guarded=False),
     Route("GET", "/livez", check_alive, ALIVE, guarded=False),
     Route("GET", "/readyz", check_ready, READY, guarded=False),
@@ -169,3 +164,27 @@ ROUTES: tuple[Route, ...] = (
         guarded=False,
     ),
 )
+GROUPS = (
+    RouteGroup(
+        "Predictions",
+        "Every model by its own fields: JSON, forms, files, CSV; one item or a list.",
+        native.ROUTES,
+    ),
+    RouteGroup("Feedback", "Whether predictions were right, for --feedback.", feedback.ROUTES),
+    RouteGroup("OpenAI", "Language models for OpenAI's clients, unchanged.", openai.ROUTES),
+    RouteGroup("Jobs", "Long work in the background: submit, follow, cancel.", jobs.ROUTES),
+    RouteGroup("Collections", "Pictures for new models, for --studio.", collections.ROUTES),
+    RouteGroup(
+        "TensorFlow Serving",
+        "The REST API of TensorFlow Serving: tensors by the model's own names.",
+        tfserving.ROUTES,
+    ),
+    RouteGroup(
+        "Open Inference Protocol",
+        "Version 2, as Triton and KServe speak it: tensors in JSON or binary, text generation.",
+        openinference.ROUTES,
+    ),
+    RouteGroup("Page and models", "The page, and what it shows.", PAGE_ROUTES),
+    RouteGroup("Operations", "Health, metrics, and this description.", OPERATION_ROUTES),
+)
+ROUTES: tuple[Route, ...] = tuple(route for group in GROUPS for route in group.routes)

@@ -70,6 +70,14 @@ class Route(msgspec.Struct, frozen=True):
     admin: bool = False
 
 
+class RouteGroup(msgspec.Struct, frozen=True):
+    """The routes of a protocol, or of a purpose, as the API's description groups them."""
+
+    name: str
+    summary: str
+    routes: tuple[Route, ...]
+
+
 Match = tuple[Route, Names]
 
 
@@ -137,9 +145,15 @@ def _respond_unknown(method: str, path: str, allowed: list[str]) -> Response:
 
 
 def find_model(backend: Backend, request: Request, names: Names) -> Awaitable[ServedModel]:
-    """The model that a request names by its path, its tensors known. Raises as `ModelHost.find`."""
+    """The model that a request names by its path, its tensors known. Raises as `ModelHost.find`.
+
+    The path names a version as the command line does, `NAME@VERSION`, or in a place of its own.
+    """
     key = request.headers.get(STICKY)
-    return backend.host.find(names.get("model"), names.get("version", ""), key)
+    name, version = names.get("model"), names.get("version", "")
+    if name is not None and not version and "@" in name:
+        name, _, version = name.partition("@")
+    return backend.host.find(name, version, key)
 
 
 def predict_with(codec: HttpCodec) -> Handler:

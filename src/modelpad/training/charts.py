@@ -29,7 +29,7 @@ SCHEME = (
 
 
 def new_chart(
-    width: float = 4.6, height: float = 3.6, *, fitted: bool = False
+    width: float = 4.2, height: float = 3.4, *, fitted: bool = False
 ) -> tuple[Drawing, Axes]:
     """An empty drawing of `width` x `height` inches, with its axes.
 
@@ -54,7 +54,7 @@ def add_grid(axis: Axes) -> None:
 
 def add_legend(axis: Axes, title: str | None = None, place: str = "best") -> None:
     """A legend without a frame."""
-    axis.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, loc=place)
+    axis.legend(frameon=False, fontsize=9, title=title, title_fontsize=9, loc=place)
 
 
 def save_chart(drawing: Drawing) -> bytes:

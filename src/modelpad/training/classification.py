@@ -32,7 +32,7 @@ MAX_WRONG_SHOWN = 12
 MAX_WRONG_LISTED = 100
 SPECIFICITIES = (0.90, 0.95)
 TESTED_ONCE = "The test set was used once, after training, and not to choose the model."
-OUT_OF_FOLD = "All figures are cross-validated: each item was scored by a model trained without it."
+OUT_OF_FOLD = "Cross-validated: each item was scored by a model that was trained without it."
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]

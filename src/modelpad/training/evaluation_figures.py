@@ -109,7 +109,7 @@ def draw_reliability(
     labels: NDArray[np.int64], series: Mapping[str, NDArray[np.float32]]
 ) -> Figure:
     """Accuracy by confidence for each set of scores (N, C); `series` names them."""
-    drawing, axis = new_chart(5, 4)
+    drawing, axis = new_chart(4.6, 3.8)
     axis.plot([0, 1], [0, 1], color=FADED, linestyle=":", label="perfect")
     errors = []
     for name, scores in series.items():
@@ -137,7 +137,7 @@ def draw_values(
     step = max(1, -(-len(targets) // MAX_POINTS))
     for column, name in enumerate(names):
         true, predicted = targets[::step, column], values[::step, column]
-        drawing, axis = new_chart(4.6, 4.2)
+        drawing, axis = new_chart(4.2, 3.9)
         ends = [float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))]
         axis.plot(ends, ends, color=FADED, linestyle=":")
         axis.plot(true, predicted, ".", alpha=0.6)

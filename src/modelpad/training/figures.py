@@ -36,11 +36,16 @@ def draw_curve(history: Sequence[Mapping[str, float]], metric: str, number: int)
         if all(name in row for row in history):
             axis.plot(epochs, [row[name] for row in history], marker="o", label=words)
     axis.set(xlabel="epoch", title=shorten(metric.replace("_", " "), 40))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(whole_epochs())
     add_grid(axis)
     add_legend(axis)
     path = f"report/curves-{number}.svg"
     return Figure(path, "Training", f"{metric} by epoch", save_chart(drawing))
+
+
+def whole_epochs() -> MaxNLocator:
+    """Ticks at whole epochs only, also where there is a single one."""
+    return MaxNLocator(integer=True, min_n_ticks=1)
 
 
 def draw_network(model: keras.Model) -> Figure:

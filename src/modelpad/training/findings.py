@@ -6,7 +6,7 @@ It knows nothing of how the findings were made, nor of how they are shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modelpad.statistics import Interval
@@ -90,4 +90,38 @@ def join_findings(first: Findings, second: Findings) -> Findings:
         tables=(*first.tables, *second.tables),
         notes=tuple(dict.fromkeys((*first.notes, *second.notes))),
         warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))),
+    )
+
+
+def join_sets(sets: Mapping[str, Findings]) -> Findings:
+    """The findings on several sets of items, by what the sets are called.
+
+    If there is more than one, each figure and table says on which set it was made, and the files of
+    each set have a folder of their own.
+    """
+    present = {words: found for words, found in sets.items() if found.metrics}
+    if len(present) < 2:
+        return next(iter(present.values()), Findings())
+    joined = Findings()
+    for words, found in present.items():
+        joined = join_findings(joined, _name_set(found, words))
+    if joined.class_scores:
+        words = next(words for words, found in present.items() if found.class_scores)
+        joined = replace(joined, notes=(*joined.notes, f"The scores by class: {words}."))
+    return joined
+
+
+def _name_set(found: Findings, words: str) -> Findings:
+    folder = words.replace(" ", "-")
+    return replace(
+        found,
+        figures=[
+            replace(
+                each,
+                title=f"{each.title}, {words}",
+                path=each.path.replace("report/", f"report/{folder}/", 1),
+            )
+            for each in found.figures
+        ],
+        tables=[replace(each, title=f"{each.title}, {words}") for each in found.tables],
     )

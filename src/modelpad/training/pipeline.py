@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from modelpad import __version__
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.bundle.samples import add_input
 from modelpad.convert import Proved, TensorSpec, prove
@@ -34,7 +36,8 @@ from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
 from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence, all_findings
 from modelpad.training.report import Report, write_report
-from modelpad.training.run import BUNDLE, Run, TrainRequest, Watch
+from modelpad.training.report_page import format_bytes, format_seconds
+from modelpad.training.run import BUNDLE, LOGS, Run, TrainRequest, Watch
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
@@ -112,8 +115,7 @@ def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
 
         findings = join_findings(findings, Findings(figures=draw_curves(run.history)))
     settings = {**trained.card.training, **run.describe()}
-    shown = settings | describe_hardware() | _list_versions()
-    write_report(run.folder, Report(run.request.name, trained.card, findings, shown))
+    write_report(run.folder, _report(run, trained, proved, findings, settings))
     files: Files = {path.name: path for path in proved.paths}
     files |= trained.source.files()
     manifest = _describe(run, trained, proved, findings, settings, files)
@@ -123,6 +125,36 @@ def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
     bundle = write_bundle(target, manifest, files)
     shutil.rmtree(scratch)
     return bundle
+
+
+def _report(
+    run: Run,
+    trained: Trained | TrainedSequence,
+    proved: Proved,
+    findings: Findings,
+    settings: Mapping[str, Json],
+) -> Report:
+    """What the report says; unlike the bundle, which travels, it has all options of the run."""
+    chosen = {
+        name: value
+        for name, value in run.facts.items()
+        if not any(known.startswith(name) for known in settings)  # `arch` is the `architecture`
+    }
+    parameters = trained.card.parameters
+    facts: dict[str, Json] = {
+        "training_time": format_seconds(run.seconds),
+        "finished": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "parameters": None if parameters is None else f"{parameters:,}",
+        "graph": format_bytes(sum(path.stat().st_size for path in proved.paths)),
+    }
+    return Report(
+        name=run.request.name,
+        card=trained.card,
+        findings=findings,
+        settings={name: n for name, n in {**chosen, **settings}.items() if name != "seconds"},
+        facts=facts | describe_hardware() | {"modelpad": __version__} | _list_versions(),
+        logs=run.folder / LOGS if run.history else None,
+    )
 
 
 def _push(store: LocalStore, bundle: Bundle, request: TrainRequest) -> Entry:

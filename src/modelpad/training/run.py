@@ -284,13 +284,19 @@ class Run:
             )
         read(best.folder)
 
+    @property
+    def facts(self) -> dict[str, Json]:
+        """The settings that must not change when the run is resumed, as JSON."""
+        return {**self._facts}
+
     def describe(self) -> dict[str, Json]:
         """The run's facts for the card."""
         epochs: dict[str, Json] = {"epochs": len(self.history)} if self.history else {}
-        seconds = round(self._count_seconds(), 1)
+        seconds = round(self.seconds, 1)
         return {"data": self.data_name, **epochs, "seed": self.seed, "seconds": seconds}
 
-    def _count_seconds(self) -> float:
+    @property
+    def seconds(self) -> float:
         """How long the run has taken, with what it took before it was resumed."""
         return self._seconds_before + time.monotonic() - self._start
 
@@ -299,7 +305,7 @@ class Run:
             "facts": self._facts,
             "pinned": self._pinned,
             "history": self.history,
-            "seconds": self._count_seconds(),
+            "seconds": self.seconds,
         }
 
     def _progress_bar(self) -> ProgressBar:

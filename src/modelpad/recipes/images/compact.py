@@ -21,7 +21,7 @@ from modelpad.foreign_json import Json
 from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.model import Served
 from modelpad.runtime import load_onnxruntime
-from modelpad.training.report import format_metric, name_metric
+from modelpad.training.report_page import format_metric, name_metric
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -22,7 +22,7 @@ from modelpad.recipes.images.objectives.objective import Companions
 from modelpad.recipes.images.testing import Tester
 from modelpad.training.card import Card
 from modelpad.training.evaluated import evaluated_split
-from modelpad.training.findings import join_findings
+from modelpad.training.findings import join_findings, join_sets
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
@@ -68,7 +68,12 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
         likeness.field if likeness else None,
         Heatmap("heatmap", over=pictures.field.name) if explained else None,
     )
-    found = join_findings(tester.validate(fitted, splits), tester.test(finished, splits))
+    found = join_sets(
+        {
+            "cross-validated": tester.validate(fitted, splits),
+            "test set": tester.test(finished, splits),
+        }
+    )
     shown = splits.test if len(splits.test) else splits.train
     return Trained(
         source=finished.source,

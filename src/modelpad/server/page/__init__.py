@@ -1,11 +1,13 @@
 """The page's files, served from this folder without a build step, compressed where a client can.
 
-The page loads its modules and style sheets joined, as `page.js` and `page.css`; see `joining.py`.
+The page loads its modules and style sheets joined, as `page.js` and `page.css`, the API's reference
+as `docs-page.js` and `docs-page.css`; see `joining.py`.
 """
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +18,17 @@ from modelpad.errors import NotFound
 from modelpad.server.http.messages import Request, Response
 from modelpad.server.page.joining import join_modules, join_styles
 
-START = "app"
 STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css")
-JOINED = frozenset({"page.js", "page.css"})
+DOCS_STYLES = ("style.css", "key.css", "docs.css")
 # Without keys, the list of models is on its way before the first module runs.
 MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
 FOLDER = Path(__file__).parent
+JOINED: dict[str, Callable[[], bytes]] = {
+    "page.js": lambda: join_modules(FOLDER, "app"),
+    "page.css": lambda: join_styles(FOLDER, STYLES),
+    "docs-page.js": lambda: join_modules(FOLDER, "docs"),
+    "docs-page.css": lambda: join_styles(FOLDER, DOCS_STYLES),
+}
 
 # A short table rather than `mimetypes`, whose results depend on the machine's files.
 CONTENT_TYPES = {
@@ -123,17 +130,12 @@ def _accepts_gzip(accepted: str) -> bool:
 
 @cache
 def _read_known(path: str) -> tuple[bytes, bytes, str]:
-    if path == "page.js":
-        body = join_modules(FOLDER, START)
-    elif path == "page.css":
-        body = join_styles(FOLDER, STYLES)
-    else:
-        body = (FOLDER / path).read_bytes()
+    body = JOINED[path]() if path in JOINED else (FOLDER / path).read_bytes()
     packed = gzip.compress(body, mtime=0)
     return body, packed, f'W/"{sha256(body).hexdigest()[:16]}"'  # weak: the same for both
 
 
 def _read(path: str) -> tuple[bytes, bytes, str]:
-    if path not in _files() | JOINED:
+    if path not in _files() and path not in JOINED:
         raise NotFound(f"The page has no file {path!r}.", hint="The page is at /.")
     return _read_known(path)

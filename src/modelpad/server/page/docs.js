@@ -1,65 +1,112 @@
-// The API reference, generated from /openapi.json: one collapsible section per operation.
+// The API's reference, made from /openapi.json: protocols, their operations, and a form for each. What is
+// folded is built when it is opened.
 
-import { readJson } from "./api.js";
+import "./theme.js";
+import { listModels, readJson } from "./api.js";
+import { outline, resolve } from "./docs-schema.js";
+import { tryForm } from "./docs-try.js";
+import { make } from "./dom.js";
+import { currentKey, forgetKey, onKeyChange } from "./key.js";
+import { readPresent } from "./present.js";
 
-const make = (tag, text = "", className = "") => {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  if (className) element.className = className;
-  return element;
-};
+const about = document.querySelector("#about");
+const place = document.querySelector("#operations");
+const find = document.querySelector("#find");
+const METHODS = { get: "GET", post: "POST", put: "PUT", delete: "DELETE", head: "HEAD", patch: "PATCH" };
 
-const schemaBlock = (title, schema) => {
-  const box = make("div");
-  box.append(make("h3", title), make("pre", JSON.stringify(schema, null, 2)));
-  return box;
-};
+const forget = document.querySelector("#forget");
+forget.addEventListener("click", () => { forgetKey(); location.reload(); });
+onKeyChange(() => { forget.hidden = !currentKey(); });
 
-const statusTable = (responses) => {
-  const table = make("table");
-  const head = make("tr");
-  head.append(make("th", "Status"), make("th", "Meaning"));
-  table.append(head);
-  for (const [status, answer] of Object.entries(responses)) {
-    const row = make("tr");
-    row.append(make("td", status), make("td", answer.description));
-    table.append(row);
-  }
-  return table;
-};
-
-const resolve = (schema, named) => named[schema.$ref?.split("/").pop()] ?? schema;
-
-const fold = (method, path, operation, named) => {
-  const details = make("details");
-  const summary = make("summary");
-  summary.append(make("span", method.toUpperCase(), "method"), make("code", path), ` · ${operation.summary}`);
-  const inside = make("div", "", "inside");
-  if (operation.description) inside.append(make("p", operation.description));
-  if (operation.requestBody) {
-    const content = operation.requestBody.content;
-    inside.append(make("p", `Accepts: ${Object.keys(content).join(", ")}`));
-    const json = content["application/json"]?.schema;
-    if (json) inside.append(schemaBlock("JSON body", resolve(json, named)));
-  }
-  inside.append(statusTable(operation.responses));
-  const answer = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.["application/json"]?.schema;
-  if (operation.requestBody && answer) inside.append(schemaBlock("Response", resolve(answer, named)));
-  details.append(summary, inside);
-  details.open = path.startsWith("/predict");
+const folded = (words, build) => {
+  const details = make("details", { class: "more" }, make("summary", {}, words));
+  details.addEventListener("toggle", () => { if (details.open && details.childElementCount === 1) details.append(build()); });
   return details;
 };
 
-const about = document.querySelector("#about");
-try {
-  const api = await readJson("/openapi.json");
-  about.textContent = `${api.info.description}. Version ${api.info.version}. The OpenAPI document is at /openapi.json.`;
-  const operations = document.querySelector("#operations");
-  const rows = Object.entries(api.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => [method, path, operation]));
-  const rank = (path) => ["/predict", "/v1", "/v2"].findIndex((start) => path.startsWith(start)) + 1 || 4;
-  rows.sort(([, a], [, b]) => rank(a) - rank(b));
-  operations.append(...rows.map((row) => fold(...row, api.components.schemas)));
-} catch (error) {
-  about.textContent = `The API description could not be loaded: ${error.message}`;
-}
+const schemaFold = (words, content, named) => {
+  const schema = content?.["application/json"]?.schema;
+  if (!schema) return null;
+  const listed = outline(schema, named);
+  return folded(words, () => make("div", {}, listed.childElementCount ? listed : null,
+    folded("JSON schema", () => make("pre", { tabindex: 0 }, JSON.stringify(resolve(schema, named), null, 2)))));
+};
+
+const statuses = (responses) => make("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Statuses" }, make("table", {},
+  make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Status"), make("th", { scope: "col" }, "Meaning"))),
+  make("tbody", {}, Object.entries(responses).map(([status, { description }]) => make("tr", {}, make("th", { scope: "row" }, status), make("td", {}, description))))));
+
+const inside = (id, method, path, operation, known) => {
+  const { named } = known;
+  const success = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1];
+  const accepted = Object.keys(operation.requestBody?.content ?? {});
+  return make("div", { class: "inside" },
+    operation.description ? make("p", {}, operation.description) : null,
+    accepted.length > 1 ? make("p", { class: "hint" }, `Accepts ${accepted.join(", ")}.`) : null,
+    tryForm(id, method, path, operation, known),
+    schemaFold("Request", operation.requestBody?.content, named),
+    schemaFold("Response", success?.content, named),
+    folded("Statuses", () => statuses(operation.responses)));
+};
+
+const operationFold = ({ id, method, path, operation }, known) => {
+  const details = make("details", { class: "operation", id }, make("summary", { onclick: () => history.replaceState(history.state, "", `#${id}`) },
+    make("span", { class: `method ${method}` }, METHODS[method] ?? method), make("code", {}, path), make("span", { class: "what" }, operation.summary ?? "")));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.childElementCount === 1) details.append(inside(id, method, path, operation, known));
+  });
+  return { element: details, text: `${method} ${path} ${operation.summary ?? ""}`.toLowerCase() };
+};
+
+const groupFold = ({ name, description }, operations, known) => {
+  const rows = operations.map((each) => operationFold(each, known));
+  const count = make("span", { class: "count" }, `${rows.length}`);
+  const element = make("details", { class: "panel group" }, make("summary", {}, make("h2", {}, name), count, make("span", { class: "what" }, description ?? "")), rows.map((row) => row.element));
+  // Shows the operations that have all words; gives how many there are.
+  const filter = (words) => {
+    for (const row of rows) row.element.hidden = !words.every((word) => row.text.includes(word));
+    const found = rows.filter((row) => !row.element.hidden).length;
+    element.hidden = !found;
+    if (words.length) element.open = found > 0;
+    return found;
+  };
+  return { element, filter };
+};
+
+const openTarget = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target?.matches(".operation")) return;
+  target.closest(".group").open = true;
+  target.open = true;
+  target.scrollIntoView({ block: "start" });
+  target.querySelector("summary").focus({ preventScroll: true });
+};
+
+const start = async () => {
+  const [api, { models }] = await Promise.all([readJson("/openapi.json"), listModels()]);
+  const present = readPresent();
+  const known = { models, present, named: api.components.schemas };
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ id: operation.operationId, method, path, operation })));
+  const tags = api.tags ?? [];
+  const groups = tags.map((tag) => groupFold(tag, operations.filter(({ operation }) => operation.tags?.includes(tag.name)), known));
+  about.replaceChildren(`${api.info.description}. Version ${api.info.version}. `, make("a", { href: "/openapi.json" }, "OpenAPI document"));
+  if (present && models.some(({ name }) => name === present.model)) document.querySelector("#back").href = `/m/${encodeURIComponent(present.model)}`;
+  place.replaceChildren(...groups.map(({ element }) => element));
+  groups[0].element.open = true;
+  const nothing = document.querySelector("#nothing");
+  find.disabled = false;
+  find.addEventListener("input", () => {
+    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const count = groups.reduce((sum, { filter }) => sum + filter(words), 0);
+    nothing.textContent = words.length ? (count ? `${count} found` : "No operation has these words.") : "";
+    if (!words.length) groups.forEach(({ element }, index) => { element.open = !index; });
+  });
+  if (location.hash) openTarget();
+  else {
+    const first = place.querySelector(present ? `[id="predict_${CSS.escape(present.model)}"]` : ".operation") ?? place.querySelector(".operation");
+    if (first) first.open = true;
+  }
+  addEventListener("hashchange", openTarget);
+};
+
+start().catch((error) => { about.textContent = `The API's description could not be loaded. ${error.message} ${error.hint ?? ""}`; });

@@ -1,12 +1,14 @@
 // The view of a model that predicts: its inputs, the prediction beside them, and what belongs to both.
 
 import { predict } from "./api.js";
+import { besidePanel } from "./beside.js";
 import { make } from "./dom.js";
 import { earlierPanel } from "./earlier.js";
 import { feedbackPanel } from "./feedback.js";
 import { heatSwitch } from "./heatmap.js";
 import { inputWidget } from "./inputs.js";
 import { answerView, describeAnswer, nameAnswer } from "./outputs.js";
+import { keepPresent } from "./present.js";
 import { fillWidgets, inShort, sampleRow } from "./samples.js";
 import { shareOn } from "./share.js";
 import { wordMarks } from "./word-marks.js";
@@ -97,6 +99,7 @@ export const predictionView = (model, takesFeedback, showError) => {
     slot((values, answer) => wordMarks(model, values, answer, showError), ...imagine(model)),
     takesFeedback ? slot((values, answer) => feedbackPanel(model, values, answer, announce, showError), ...imagine(model)) : null,
   ].filter(Boolean);
+  const beside = besidePanel(model);
   let series = 0, restored = null;
 
   const setState = (state) => {
@@ -128,6 +131,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       view.wait();
       setState("waiting");
       announce("");
+      beside?.wait();
       share.disabled = true;
       took.textContent = aboutClasses(model.outputs[0]);
     },
@@ -138,6 +142,8 @@ export const predictionView = (model, takesFeedback, showError) => {
       view.show(answer);
       if (isLive) return;
       setState("done");
+      keepPresent(model.name, values);
+      beside?.ask(values, answer);
       took.textContent = `${answer.model}, version ${answer.version}, responded in ${Math.round(ms)} ms.`;
       share.disabled = false;
       if (heat && answer.heatmap) widgets[heat]?.explain?.(answer.heatmap);
@@ -176,7 +182,7 @@ export const predictionView = (model, takesFeedback, showError) => {
   shareOn(share, saved);
   const element = make("div", { class: isTable(model) ? "try table" : "try" },
     make("section", { class: "panel input", "aria-label": "Input" }, inputs),
-    make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, slots.map((each) => each.element), status),
+    make("section", { class: "panel answer", "aria-label": "Prediction" }, make("h2", {}, "Prediction"), result, slots.map((each) => each.element), beside?.element ?? null, status),
     make("div", { class: "more" }, sampleRow(model, showSample), Object.values(widgets).map(({ hint }) => hint ?? null), earlier.element));
   return {
     element,

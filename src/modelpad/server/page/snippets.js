@@ -1,18 +1,10 @@
 // Code that sends the same request: curl, Python, JavaScript.
 
+import { literal, python, shell } from "./code.js";
+import { codeTabs } from "./code-tabs.js";
 import { make } from "./dom.js";
 import { takesCsv } from "./csv-panel.js";
 import { currentKey } from "./key.js";
-
-// Names come from the bundle and end up in a shell or a program, so they are quoted as literals.
-const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-const literal = JSON.stringify;
-
-// A value in Python, which writes null, true and false in another way.
-const python = (value) =>
-  Array.isArray(value) ? `[${value.map(python).join(", ")}]`
-    : value && typeof value === "object" ? `{${Object.entries(value).map(([name, one]) => `${literal(name)}: ${python(one)}`).join(", ")}}`
-      : value === null ? "None" : typeof value === "boolean" ? (value ? "True" : "False") : literal(value);
 
 const MAX_EXAMPLE = 80; // characters of a sample's value
 
@@ -68,36 +60,6 @@ const write = (model) => {
 // Empty for a model that runs in the page itself.
 export const snippets = (model) => {
   if (model.local) return "";
-  const texts = write(model);
-  const code = make("pre", { id: "snippet", tabindex: 0, role: "tabpanel" });
-  const tabs = Object.keys(texts).map((name) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "snippet", onclick: () => select(name) }, name));
-  const move = (event) => {
-    const to = { ArrowRight: 1, ArrowLeft: -1, Home: -tabs.indexOf(event.target), End: -1 - tabs.indexOf(event.target) }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    const tab = tabs.at((tabs.indexOf(event.target) + to) % tabs.length);
-    tab.focus();
-    select(tab.textContent);
-  };
-  const copy = make("button", { type: "button", class: "copy", onclick: async () => {
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      copy.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(code);
-      copy.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
-  } }, "Copy");
-  const select = (name) => {
-    code.textContent = texts[name];
-    code.setAttribute("aria-labelledby", `tab-${name}`);
-    for (const tab of tabs) {
-      tab.setAttribute("aria-selected", String(tab.textContent === name));
-      tab.tabIndex = tab.textContent === name ? 0 : -1;
-    }
-  };
-  select("curl");
-  return make("section", { class: "panel wide" }, make("h2", {}, "Use the API"),
-    make("div", { class: "tabs" }, make("div", { role: "tablist", class: "tabs", "aria-label": "Language", onkeydown: move }, tabs), copy), code);
+  const code = codeTabs("snippet", write(model));
+  return make("section", { class: "panel wide" }, make("h2", {}, "Use the API"), code.element);
 };

@@ -2,6 +2,7 @@
 
 import { complete } from "./completions.js";
 import { make } from "./dom.js";
+import { keepPresent } from "./present.js";
 
 const BITS = [1, 3, 5, 8]; // of surprise: the edges between the shades
 const SIDE_BY_SIDE = 5;
@@ -75,6 +76,7 @@ export const writerView = (model, showError) => {
     let first = null, tokens = 0, usage = null;
     const reasons = new Set();
     last = n;
+    keepPresent(model.name, { [field.name]: asked });
     sheets.replaceChildren(...written.map(({ element }) => element));
     status.textContent = "Writing …";
     setBusy(true);
