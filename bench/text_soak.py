@@ -22,6 +22,7 @@ import httpx
 import psutil
 
 MAX_GROWTH_BYTES = 64 * 1024 * 1024  # the cache of prompts, and a little
+SAMPLES = 10  # of memory; growth counts from the second on
 MAX_SHARE = 0.25  # of a long prompt's wait for its first token, for a short one
 
 
@@ -68,8 +69,12 @@ async def soak(url: str, streams: int, end: float, memory: psutil.Process) -> bo
                 counts[how] = counts.get(how, 0) + 1
 
         tasks = [asyncio.create_task(keep_visiting(seed)) for seed in range(streams)]
-        await asyncio.sleep(max(0.0, (end - time.monotonic()) / 5))
-        early = measure(memory)
+        step = max(0.0, (end - time.monotonic()) / SAMPLES)
+        sizes = []
+        for _ in range(SAMPLES):
+            await asyncio.sleep(step)
+            sizes.append(measure(memory))
+        early = sizes[1]
         await asyncio.gather(*tasks)
         late = measure(memory)
         await asyncio.sleep(1)
@@ -79,6 +84,7 @@ async def soak(url: str, streams: int, end: float, memory: psutil.Process) -> bo
     for kind, values in waits.items():
         p99 = quantiles(values, n=100)[98] if len(values) > 1 else 0.0
         print(f"{kind:6} first token: p50 {1e3 * median(values):.0f} ms, p99 {1e3 * p99:.0f} ms")
+    print("memory, MB:", *(f"{size / 1e6:.0f}" for size in sizes))
     print(f"memory {early / 1e6:.0f} MB, at the end {late / 1e6:.0f} MB; texts left: {left:g}")
     fair = median(waits["short"]) <= MAX_SHARE * median(waits["long"])
     return not left and late <= early + MAX_GROWTH_BYTES and fair and not counts.get("broken")

@@ -183,6 +183,9 @@ def _add_classifier(builder: Builder, x: str, mask: str, states: list[str], weig
     states += [total, count]
     mean = builder.add("Div", total, builder.add("Max", count, builder.constant(1.0)))
     pooled = builder.add("Concat", states[builder.size.blocks - 1], mean, axis=1)
+    length = builder.add("ReduceL2", pooled, builder.integers(1), keepdims=1)
+    unit = builder.add("Div", pooled, builder.add("Max", length, builder.constant(1e-6)))
+    builder.nodes.append(helper.make_node("Identity", [unit], ["embedding"]))
     scores = builder.multiply(pooled, weight)
     return str(builder.add("Softmax", scores, axis=-1))
 
@@ -196,6 +199,8 @@ def _write(
     inputs += [] if classes else [value("positions", whole, ["rows"])]
     outputs = [value(name, real, shape)]
     builder.nodes.append(helper.make_node("Identity", [output], [name]))
+    if classes:
+        outputs.append(value("embedding", real, ["batch", 2 * builder.size.width]))
     for (state, width), after in zip(list_states(builder.size, classes), states, strict=True):
         inputs.append(value(state, real, ["batch", width]))
         outputs.append(value(f"next_{state}", real, ["batch", width]))
@@ -245,6 +250,7 @@ def describe(size: Size, classes: int, **options: Any) -> SequenceModel:
         states=states,
         start=0,
         end=() if classes else (0,),
+        embedding="embedding" if classes else None,
         **options,
     )
 

@@ -16,6 +16,7 @@ from modelpad.fields.byte_pairs import load_tokenizer
 from modelpad.server.http.messages import parse_json
 from modelpad.server.protocols.generate_text import read_generation
 from modelpad.server.protocols.openai.chat import read_chat_options, read_messages
+from modelpad.server.protocols.openai.embeddings import MAX_INPUTS, check_tokens, read_format
 from modelpad.server.protocols.openai.requests import make_requests, read_prompts, read_stream
 
 DECODERS = (
@@ -23,6 +24,7 @@ DECODERS = (
     "modelpad.engine.text.typed_text",
     "modelpad.server.protocols.generate_text",
     "modelpad.server.protocols.openai.chat",
+    "modelpad.server.protocols.openai.embeddings",
     "modelpad.server.protocols.openai.requests",
 )
 
@@ -49,7 +51,7 @@ def fuzz(data: bytes) -> None:
     value = parse_json(data)
     if not isinstance(value, dict):
         return
-    for act in (complete, chat, generate, predict):
+    for act in (complete, chat, embed, generate, predict):
         with allow_errors():
             act({**value})
 
@@ -68,6 +70,13 @@ def chat(record: dict[str, Any]) -> None:
     read_messages(record.pop("messages", None))
     read_stream(record)
     read_options(ENGINE.session.tokenizer.size, (1,), read_chat_options(record), DEFAULTS)
+
+
+def embed(record: dict[str, Any]) -> None:
+    """As `/v1/embeddings`."""
+    inputs = read_prompts(ENGINE, record.pop("input", None), "input", MAX_INPUTS)
+    check_tokens(inputs, ENGINE.session.tokenizer.size)
+    assert read_format(record) in ("float", "base64")
 
 
 def generate(record: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ def test_a_growing_state_is_recognized() -> None:
         ("states", [{"input": "a", "output": "b", "dtype": "float32", "shape": [0]}]),
         ("states", [{"input": "a", "output": "b", "dtype": "float32", "shape": [-1, -1]}]),
         ("states", [{"input": "a", "output": "b", "dtype": "float32"}]),
+        ("embedding", "logits"),
         ("surprise", 1),
     ],
 )
@@ -58,6 +59,6 @@ def test_an_invalid_section_is_rejected(tmp_path: Path, key: str, value: object)
     with pytest.raises(BundleInvalid):
         Manifest.from_json(json.dumps(record).encode())
     del record["sequence"][key]
-    if key not in ("surprise", "offsets"):
+    if key not in ("surprise", "offsets", "embedding"):
         with pytest.raises(BundleInvalid):
             Manifest.from_json(json.dumps(record).encode())

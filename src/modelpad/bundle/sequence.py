@@ -28,7 +28,7 @@ KEYS = (
     *("tokenizer", "tokens", "lengths", "positions", "output", "states", "start", "end"),
     *("context", "chat_template"),
 )
-OPTIONAL_KEYS = ("offsets",)
+OPTIONAL_KEYS = ("offsets", "embedding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class SequenceModel:
 
     `output` float32 is (R, V) logits of the next token, or (B, C) scores of classes. `start` is put
     before every text, a token in `end` ends a generated one. `context` is the largest number of
-    tokens that growing states may hold. `tokenizer` is a file of the bundle.
+    tokens that growing states may hold. `tokenizer` is a file of the bundle. `embedding`, if the
+    graph has it, is an output float32 (B, E): a vector of unit length for each text so far.
     """
 
     tokenizer: str
@@ -103,6 +104,7 @@ class SequenceModel:
     context: int | None = None
     chat_template: str | None = None
     offsets: str | None = None
+    embedding: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.states) > MAX_STATES:
@@ -110,6 +112,8 @@ class SequenceModel:
         for names in (self.input_names, self.output_names):
             if len({*names}) != len(names):
                 raise ValueError(f"duplicate tensors: {', '.join(names)}")
+        if self.embedding is not None and self.embedding in self.output_names:
+            raise ValueError(f"duplicate tensors: {self.embedding}")
         if any(token < 0 for token in self.end) or (self.start is not None and self.start < 0):
             raise ValueError("a token is negative")
         if self.context is not None and self.context < 1:
@@ -123,7 +127,7 @@ class SequenceModel:
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs that are used, the states' last."""
+        """The names of the outputs that are always used, the states' last."""
         return [self.output, *(each.output for each in self.states)]
 
     @property
@@ -144,6 +148,7 @@ class SequenceModel:
             "lengths": self.lengths,
             "positions": self.positions,
             "offsets": self.offsets,
+            "embedding": self.embedding,
             "output": self.output,
             "states": [each.to_dict() for each in self.states],
             "start": self.start,
@@ -169,6 +174,7 @@ class SequenceModel:
             context=optional_integer_at(record, "context"),
             chat_template=_optional_text_at(record, "chat_template"),
             offsets=_optional_text_at(record, "offsets"),
+            embedding=_optional_text_at(record, "embedding"),
         )
 
 

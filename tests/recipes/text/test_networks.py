@@ -12,9 +12,21 @@ from hypothesis import strategies as some
 
 from modelpad.bundle import SequenceModel
 from modelpad.convert.sequences import GraphReader, Outputs, Tokens
-from modelpad.recipes.text.graph import export_classifier, export_language, reorder, restore
+from modelpad.recipes.text.graph import (
+    EMBEDDING,
+    export_classifier,
+    export_language,
+    reorder,
+    restore,
+)
 from modelpad.recipes.text.graph_builder import Precision, quantize_rows, read_weights
-from modelpad.recipes.text.network import ArchitectureName, Classifier, LanguageModel, Shape
+from modelpad.recipes.text.network import (
+    ArchitectureName,
+    Classifier,
+    LanguageModel,
+    Shape,
+    pool,
+)
 from modelpad.recipes.text.recurrence import recur, solve_chunked, solve_stepwise
 from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy, spread_chances
 from modelpad.recipes.text.source import ClassifierSource, LanguageSource
@@ -212,7 +224,26 @@ def test_the_sequence_describes_the_graph() -> None:
         graph = source.export().graph
         sequence = SequenceModel.from_dict(source.sequence.to_dict())
         assert {*sequence.input_names} == {each.name for each in graph.input}
-        assert sequence.output_names == [each.name for each in graph.output]
+        extra = [sequence.embedding] if sequence.embedding else []
+        outputs = [each.name for each in graph.output]
+        assert outputs == [*sequence.output_names[:1], *extra, *sequence.output_names[1:]]
+        assert (sequence.embedding is None) == sequence.generates
+
+
+def test_the_embedding_is_the_pooled_vector_at_unit_length() -> None:
+    torch.manual_seed(0)
+    net = Classifier(small("mingru"), 3).eval()
+    source = ClassifierSource(net, "{}")
+    text = np.random.default_rng(0).integers(0, 90, 20)
+    reader = GraphReader.start(
+        open_session(source.export().SerializeToString()), source.sequence, 1
+    )
+    reader.read([text[:7]])
+    (found,) = reader.session.run([EMBEDDING], reader.feeds([text[7:]]))
+    with torch.no_grad():
+        hidden, _ = net.encoder(torch.from_numpy(text)[:, None], net.encoder.start(1))
+        expected = torch.nn.functional.normalize(pool(hidden, torch.tensor([20])))
+    assert np.allclose(found, expected.numpy(), atol=1e-5)
 
 
 def test_a_larger_temperature_makes_scores_more_even() -> None:

@@ -419,6 +419,37 @@ def test_the_client_raises_its_own_errors(client: Any) -> None:
         client.chat.completions.create(model="writer", messages=[{"role": "user", "content": "x"}])
     with pytest.raises(openai.BadRequestError, match="embeddings"):
         client.embeddings.create(model="writer", input="x")
+    for field, wrong in (
+        ("input", []),
+        ("input", ["x", 5]),
+        ("input", [[]]),
+        ("input", [4_000]),
+        ("input", ["x"] * 2_049),
+        ("encoding_format", "int8"),
+        ("dimensions", 3),
+        ("surprise", True),
+    ):
+        asked: dict[str, Any] = {"model": "critic", "input": "x", field: wrong}
+        with pytest.raises(openai.BadRequestError) as bad:
+            client.post("/embeddings", body=asked, cast_to=object)
+        assert bad.value.param == field
+
+
+def test_the_client_embeds_texts(client: Any, http: httpx.Client) -> None:
+    texts = [*SENTENCES, SENTENCES[0] * 40]
+    found = client.embeddings.create(model="critic", input=texts)  # as base64
+    numbers = client.embeddings.create(model="critic", input=texts, encoding_format="float")
+    assert [each.index for each in found.data] == [*range(len(texts))]
+    for one, other in zip(found.data, numbers.data, strict=True):
+        assert one.embedding == pytest.approx(other.embedding)
+        assert sum(value * value for value in one.embedding) == pytest.approx(1, abs=1e-5)
+    assert found.data[0].embedding != pytest.approx(found.data[1].embedding, abs=1e-3)
+    asked = {"model": "critic", "prompt": SENTENCES[0]}
+    tokens = http.post("/tokenize", json=asked).json()["tokens"]
+    dimensions = len(found.data[0].embedding)
+    alone = client.embeddings.create(model="critic", input=tokens, dimensions=dimensions)
+    assert alone.data[0].embedding == pytest.approx(found.data[0].embedding, abs=1e-5)
+    assert alone.usage.prompt_tokens == alone.usage.total_tokens == len(tokens)
 
 
 def test_the_client_chats(client: Any) -> None:

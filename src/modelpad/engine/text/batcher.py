@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -71,9 +71,14 @@ class TextBatcher(TextEngine):
 
     async def classify(self, text: str) -> Classified:
         """The scores of a text of any length. Raises as `submit`."""
-        make, encode = self.session.make_reading, self.session.tokenizer.encode
+        encode = self.session.tokenizer.encode
         is_long = len(text) > LONG_CHARS
         tokens = await asyncio.to_thread(encode, text) if is_long else encode(text)
+        return await self.classify_tokens(tokens)
+
+    async def classify_tokens(self, tokens: Sequence[int]) -> Classified:
+        """The scores, and the embedding if there is one, of a text's tokens. Raises as `submit`."""
+        make = self.session.make_reading
         items = self.submit(lambda emit: make(tokens, emit), len(tokens))
         async with aclosing(items):
             async for item in items:

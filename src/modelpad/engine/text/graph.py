@@ -45,7 +45,8 @@ class TextGraph:
         self.is_independent = True
         """Whether a row's outputs do not depend on the other rows, but for rounding."""
         self._graph = load_graph(path, settings)
-        self._names = model.output_names
+        extra = [] if model.embedding is None else [model.embedding]
+        self._names = [*model.output_names, *extra]
         self._check_names()
 
     def run(self, rows: Sequence[Row], run: Run | None = None) -> list[Array]:
@@ -78,6 +79,9 @@ class TextGraph:
             ) from error
         outputs = dict(zip(self._names, results, strict=True))
         self.states.divide(outputs, states[: len(rows)], counts[: len(rows)])
+        if model.embedding is not None:
+            for row, vector in zip(rows, outputs[model.embedding], strict=False):
+                row.state.embedding = vector
         return self._split(outputs[model.output], rows)
 
     def can_join(self, first: Row, other: Row) -> bool:

@@ -104,7 +104,9 @@ class ReadingJob(TextJob):
         TextJob.advance(self, count, outputs)
         if not self.unread:
             self.done = True
-            self.emit(Classified(outputs[0].copy(), self.read))
+            vector = None if self.state is None else self.state.embedding
+            embedding = None if vector is None else vector.copy()
+            self.emit(Classified(outputs[0].copy(), self.read, embedding))
         return []
 
 

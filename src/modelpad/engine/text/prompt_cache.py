@@ -15,6 +15,7 @@ import numpy as np
 from modelpad.engine.text.states import Array, StateTable, TextState
 
 MIN_TOKENS = 8  # of a text worth remembering
+ENTRY_BYTES = 1024  # of the objects and allocations of an entry, beside its arrays' content
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class PromptCache:
         if key in self._entries:
             self._entries.move_to_end(key)
             return
-        size = len(key) + self._states.count_bytes(state) + (0 if logits is None else logits.nbytes)
+        size = ENTRY_BYTES + len(key) + self._states.count_bytes(state)
+        size += 0 if logits is None else logits.nbytes
         if size > self._max_bytes:
             return
         copied = None if logits is None else logits.copy()

@@ -99,7 +99,8 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """The scores (classes,) of a text, after all its `tokens` were read."""
+    """The scores (classes,) of a text, after all its `tokens` were read, and its vector, if any."""
 
     scores: object
     tokens: int
+    embedding: object = None

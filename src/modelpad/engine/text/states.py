@@ -25,11 +25,12 @@ class TextState:
     """The states after `length` tokens of one text.
 
     `arrays` are in the order of the manifest; the growing ones have room for more than `length`
-    entries.
+    entries. `embedding` (E,) is the text's vector so far, for models that have one.
     """
 
     arrays: list[Array]
     length: int = 0
+    embedding: Array | None = None
 
 
 class StateTable:

@@ -1,8 +1,8 @@
 """The reviews recipe: its definition and options.
 
-`recipe` trains a classifier of texts on a language model's encoder, in PyTorch; what it shares
-with other recipes for text is in `recipes/text`. This module imports none of them, so that
-`--help` stays fast.
+`recipe` trains a classifier of texts on a language model's encoder, in PyTorch, `bag` a bag of
+words; what they share with other recipes for text is in `recipes/text`. This module imports none of
+them, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ from modelpad.training.options import option
 from modelpad.training.recipe import Recipe
 
 Switch = Literal["auto", "no"]
+ArchitectureName = Literal["encoder", "bow"]
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewsOptions:
     """The options of `modelpad train reviews` beyond those of every recipe."""
 
+    arch: ArchitectureName = option(
+        "encoder",
+        "architecture: encoder, that of a language model; bow, a bag of words and pairs of words,"
+        " learnt in seconds",
+    )
     from_: str = option(
         "writer",
         "the language model to start from: a model's name, the path of a bundle or of a run;"
@@ -41,6 +47,7 @@ class ReviewsOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if validation accuracy falls by less than 0.5 points"
     )
+    no_baseline: bool = option(False, "do not compare with a bag of words")
 
 
 RECIPE = Recipe(
@@ -52,8 +59,10 @@ RECIPE = Recipe(
     train="modelpad.recipes.reviews.recipe:train",
     examples=(
         "modelpad train reviews",
+        "modelpad train reviews --arch bow",
         "modelpad train reviews tickets.csv --text-column body --label-column team --name tickets",
         "modelpad train reviews ./mail --from runs/writer-mingru --name mail",
         "modelpad train reviews --resume",
     ),
+    variant="arch",
 )

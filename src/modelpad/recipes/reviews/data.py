@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from modelpad.errors import UsageError
 from modelpad.recipes.reviews import ReviewsOptions
 from modelpad.recipes.text.fitting import Adaptation, Labelled
 from modelpad.recipes.text.network import LanguageModel, Shape
 from modelpad.recipes.text.pretrained import Pretrained, load_pretrained
-from modelpad.recipes.text.splits import LabelledSplits, LabelledTexts, read_texts, without
+from modelpad.recipes.text.splits import (
+    LabelledSplits,
+    LabelledTexts,
+    describe_texts,
+    read_texts,
+    without,
+)
 from modelpad.recipes.text.tokens import VOCABULARY, encode, load_tokenizer, train_tokenizer
 from modelpad.training.card import DataRow
 from modelpad.training.run import Run
@@ -67,12 +71,10 @@ def encode_labelled(tokenizer: str, part: LabelledTexts) -> Labelled:
     return Labelled(encode(load_tokenizer(tokenizer), part.texts), part.labels)
 
 
-def describe_sources(splits: LabelledSplits, start: Start | None) -> tuple[DataRow, ...]:
+def describe_sources(splits: LabelledSplits, start: Start) -> tuple[DataRow, ...]:
     """The card's entries for the data."""
-    counts = [len(each.texts) for each in (splits.train, splits.validation, splits.test)]
-    role = "{:,} texts for training, {:,} for validation, {:,} for testing".format(*counts)
-    rows = [DataRow(splits.data.title, int(np.sum(counts)), splits.data.licence, role)]
-    if start is not None and start.pretrained is not None:
+    rows = [describe_texts(splits)]
+    if start.pretrained is not None:
         before = start.pretrained
         name = f"what the language model {before.name} was trained on: {before.data}"
         rows.append(DataRow(name, 0, before.licence, "the language model that it starts from"))

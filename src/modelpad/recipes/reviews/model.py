@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
-
-import numpy as np
 
 from modelpad.recipes.reviews.data import Start
 from modelpad.recipes.text.fitting import Labelled
@@ -45,18 +42,3 @@ def choose_precision(
     if after < before - max(ALLOWED_LOSS, 1 / len(labels)) - 1e-9:
         return source, f"Stored in float32, as int8 would lose too much: {figures}."
     return small, f"Stored in int8: {figures}."
-
-
-def bucket_lengths(
-    lengths: np.ndarray[tuple[int], np.dtype[np.int64]],
-    right: np.ndarray[tuple[int], np.dtype[np.bool_]],
-) -> list[tuple[str, int, float]]:
-    """The number of texts and the accuracy by length in tokens."""
-    edges = [0, 128, 256, 512, 1024, 1 << 62]
-    found = []
-    for low, high in pairwise(edges):
-        inside = (lengths >= low) & (lengths < high)
-        if inside.any():
-            name = f"{low} to {high - 1}" if high < 1 << 62 else f"{low} or more"
-            found.append((name, int(inside.sum()), float(right[inside].mean())))
-    return found

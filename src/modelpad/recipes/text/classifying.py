@@ -6,7 +6,7 @@ each stage has one cycle of the learning rate. It depends on torch and NumPy alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,18 +227,33 @@ def pad(texts: list[Numbers]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
-@torch.no_grad()
 def predict(net: Classifier, corpus: Corpus, device: Device) -> Logits:
     """Logits (N, C) of whole texts, however long."""
+    return _read_all(net, net, net.second.out_features, corpus, device)
+
+
+def read_pooled(net: Classifier, corpus: Corpus, device: Device) -> Logits:
+    """The pooled hidden vectors (N, 3 D) of whole texts."""
+    return _read_all(net, net.pool, net.first.in_features, corpus, device)
+
+
+@torch.no_grad()
+def _read_all(
+    net: Classifier,
+    read: Callable[[Tensor, Tensor], Tensor],
+    width: int,
+    corpus: Corpus,
+    device: Device,
+) -> Logits:
     net.eval().to(device.name)
     order = np.argsort(corpus.lengths, kind="stable")
-    found: Logits = np.empty((len(corpus), net.second.out_features), np.float32)
+    found: Logits = np.empty((len(corpus), width), np.float32)
     for start in range(0, len(order), READ_AT_ONCE):
         chosen = order[start : start + READ_AT_ONCE]
         tokens, lengths = pad([corpus.text(index) for index in chosen.tolist()])
         with device.products():
-            logits = net(tokens.to(device.name), lengths.to(device.name))
-        found[chosen] = logits.float().cpu().numpy()
+            part = read(tokens.to(device.name), lengths.to(device.name))
+        found[chosen] = part.float().cpu().numpy()
     return found
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 TOKENS, LENGTHS, POSITIONS = "tokens", "lengths", "positions"
-LOGITS, SCORES = "logits", "probabilities"
+LOGITS, SCORES, EMBEDDING = "logits", "probabilities", "embedding"
 EPSILON = 1e-5
 INT32 = 6  # of ONNX
 GATES = (0, 3, 1, 2)  # ONNX has input, output, forget, cell; PyTorch input, forget, cell, output
@@ -57,7 +57,7 @@ def export_classifier(
     """The graph of a classifier: probabilities float32 (B, C) of all that was read so far.
 
     Beside the encoder's states it carries the last, largest and summed hidden vectors, and how many
-    there were.
+    there were. A second output, float32 (B, 3 D), is the pooled vector at unit length.
     """
     build = GraphBuilder(precision)
     weights = read_parameters(net)
@@ -84,6 +84,9 @@ def export_classifier(
     scaled = build("Div", logits, np.full(1, temperature, np.float32))
     scores = build("Softmax", scaled, axis=-1)
     build.output(scores, SCORES, "float32", "batch", net.second.out_features)
+    length = build("ReduceL2", pooled, int64s(1), keepdims=1)
+    unit = build("Div", pooled, build("Max", length, np.full(1, EPSILON, np.float32)))
+    build.output(unit, EMBEDDING, "float32", "batch", 3 * width)
     reader.finish()
     return build.build()
 

@@ -7,6 +7,7 @@ read back (`read_weights`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,7 +69,8 @@ class GraphBuilder:
 
     def constant(self, value: Array, name: str = "") -> str:
         """Adds a constant; equal unnamed ones are added once."""
-        name = name or f"{value.dtype}_{list(value.shape)}_{value.tobytes().hex()[:64]}"
+        digest = sha256(value.tobytes()).hexdigest()[:16]
+        name = name or f"{value.dtype}_{list(value.shape)}_{digest}"
         self._constants.setdefault(name, value)
         return name
 
@@ -91,7 +93,9 @@ class GraphBuilder:
                 block_size=BLOCK,
                 accuracy_level=FAST_INT8,
             )
-        return product if bias is None else self("Add", product, bias)
+        if bias is None:
+            return product
+        return self("Add", product, self.constant(bias, f"{name.removesuffix('weight')}bias"))
 
     def tied(self, value: str, name: str, weight: Floats) -> str:
         """value (R, E) @ weight.T, with a `weight` (V, E) that `embed` uses too."""

@@ -233,8 +233,12 @@ class Classifier(nn.Module):
         self, tokens: Tensor, lengths: Tensor, drop: Dropouts | None = None, head: float = 0.0
     ) -> Tensor:
         """Logits (B, C) of whole texts: tokens (T, B), padded on the right to the longest."""
+        return self.judge(self.pool(tokens, lengths, drop), head)
+
+    def pool(self, tokens: Tensor, lengths: Tensor, drop: Dropouts | None = None) -> Tensor:
+        """The pooled hidden vectors (B, 3 D) of the same."""
         hidden, _ = self.encoder(tokens, self.encoder.start(tokens.shape[1]), None, drop)
-        return self.judge(pool(hidden, lengths), head)
+        return pool(hidden, lengths)
 
     def judge(self, pooled: Tensor, chance: float = 0.0) -> Tensor:
         """Logits (B, C) of pooled vectors (B, 3 D); `chance` is of dropout."""

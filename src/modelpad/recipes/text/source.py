@@ -15,6 +15,7 @@ from modelpad.bundle import SequenceModel, SequenceState
 from modelpad.convert.sequences import Outputs, Tokens
 from modelpad.foreign_json import Json
 from modelpad.recipes.text.graph import (
+    EMBEDDING,
     LENGTHS,
     LOGITS,
     POSITIONS,
@@ -92,8 +93,9 @@ class ClassifierSource:
         """The graph's tensors."""
         width = self.net.encoder.shape.width
         sizes = [*self.net.encoder.layers.state_sizes, width, width, width, 1]
+        states = describe_states(sizes)
         return SequenceModel(
-            TOKENIZER, TOKENS, LENGTHS, None, SCORES, describe_states(sizes), start=START
+            TOKENIZER, TOKENS, LENGTHS, None, SCORES, states, start=START, embedding=EMBEDDING
         )
 
     def run(self, tokens: Tokens) -> Outputs:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from modelpad.datasets import DataSet, LoadOptions, Split, TableOptions, Task, Texts
 from modelpad.errors import DataSetInvalid
+from modelpad.training.card import DataRow
 from modelpad.training.run import Run
 from modelpad.training.splits import hold_out, validation_share
 
@@ -184,6 +185,13 @@ def load_labelled(run: Run, text_column: str | None, label_column: str | None) -
     seen = {*train.texts, *validation.texts}
     repeated = np.array([text in seen for text in test.texts], np.bool_)
     return LabelledSplits(data, train, validation, test, repeated, tuple(notes))
+
+
+def describe_texts(splits: LabelledSplits) -> DataRow:
+    """The card's entry for the data set."""
+    counts = [len(each.texts) for each in (splits.train, splits.validation, splits.test)]
+    role = "{:,} texts for training, {:,} for validation, {:,} for testing".format(*counts)
+    return DataRow(splits.data.title, sum(counts), splits.data.licence, role)
 
 
 def require_enough(data: DataSet) -> None:

@@ -38,6 +38,7 @@ class WriterOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if the texts become less than 1 % less likely"
     )
+    no_baseline: bool = option(False, "do not compare with a 5-gram of the same texts")
 
 
 RECIPE = Recipe(

@@ -16,10 +16,11 @@ from modelpad.recipes.text.precision import open_graph, read_nats
 from modelpad.recipes.text.source import LanguageSource
 from modelpad.recipes.text.writing import Diversity, continue_texts, longest_copy, measure_diversity
 from modelpad.recipes.writer import WriterOptions
+from modelpad.recipes.writer.baseline import compare, measure_baseline
 from modelpad.recipes.writer.data import WriterData, load_writer_data
 from modelpad.recipes.writer.model import choose_shape
 from modelpad.training.card import Card
-from modelpad.training.findings import Findings, Table
+from modelpad.training.findings import Findings, Table, join_findings
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run
 
@@ -56,7 +57,8 @@ def train(options: WriterOptions, run: Run) -> TrainedSequence:
     net.cpu()
     source = LanguageSource(net, data.tokenizer.to_str())
     source, note = choose_precision(source, data, quantize=options.quantize == "auto")
-    findings = describe_test(net, data, tested, run, device)
+    baseline = compare(measure_baseline(options, data, run), tested)
+    findings = join_findings(describe_test(net, data, tested, run, device), baseline)
     return TrainedSequence(
         source=source,
         task="text-generation",

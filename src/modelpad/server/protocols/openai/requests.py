@@ -149,61 +149,76 @@ def read_stream(record: dict[str, Json]) -> tuple[bool, bool]:
     return True, bool(options.get("include_usage"))
 
 
-def read_prompts(text: TextBatcher, value: Json) -> list[tuple[int, ...]]:
-    """The tokens of each prompt: a string, tokens, or a list of either.
+def read_prompts(
+    text: TextBatcher, value: Json, name: str = "prompt", most: int = MAX_PROMPTS
+) -> list[tuple[int, ...]]:
+    """The tokens of each prompt: a string, tokens, or a list of either. `name` is the field's.
 
     Raises `InvalidInput` and `TooLarge`.
     """
     if isinstance(value, str):
-        return [encode_prompt(text, value)]
+        return [encode_prompt(text, value, name)]
     if not isinstance(value, list) or not value:
-        raise _invalid_prompt("a string, a list of strings, tokens, or a list of tokens", value)
+        expected = "a string, a list of strings, tokens, or a list of tokens"
+        raise invalid_prompt(expected, value, name)
     if isinstance(value[0], int):
-        return [_read_tokens(value)]
-    if len(value) > MAX_PROMPTS:
-        raise _invalid_prompt(f"at most {MAX_PROMPTS} prompts", f"{len(value):,}")
+        return [_read_tokens(value, name)]
+    if len(value) > most:
+        raise invalid_prompt(f"a list of at most {most:,}", f"{len(value):,}", name)
     prompts = []
     for each in value:
         if isinstance(each, str):
-            prompts.append(encode_prompt(text, each))
+            prompts.append(encode_prompt(text, each, name))
         elif isinstance(each, list):
-            prompts.append(_read_tokens(each))
+            prompts.append(_read_tokens(each, name))
         else:
-            raise _invalid_prompt("a list of strings, or of lists of tokens", each)
+            raise invalid_prompt("a list of strings, or of lists of tokens", each, name)
     return prompts
 
 
-def encode_prompt(text: TextBatcher, prompt: str, *, special: bool = False) -> tuple[int, ...]:
+def encode_prompt(
+    text: TextBatcher, prompt: str, name: str = "prompt", *, special: bool = False
+) -> tuple[int, ...]:
     """The tokens of a prompt. Raises `InvalidInput`, and `TooLarge` beyond the field's length."""
     from modelpad.engine.text.typed_text import read_text
 
     session = text.session
     if not prompt:
-        raise _invalid_prompt("at least one character", "an empty string")
+        raise invalid_prompt("at least one character", "an empty string", name)
     if prompt.isspace():
         return tuple(session.tokenizer.encode(prompt, special=special))
     field = session.signature.inputs[0]
-    return tuple(
-        session.tokenizer.encode(read_text(field.decode(prompt), "prompt"), special=special)
-    )
+    return tuple(session.tokenizer.encode(read_text(field.decode(prompt), name), special=special))
 
 
-def _read_tokens(values: list[Json]) -> tuple[int, ...]:
+def _read_tokens(values: list[Json], name: str) -> tuple[int, ...]:
     if not values:
-        raise _invalid_prompt("at least one token", "an empty list")
+        raise invalid_prompt("at least one token", "an empty list", name)
     tokens = []
     for value in values:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < OUR_LAST:
-            raise _invalid_prompt("tokens: whole numbers from 0", value)
+            raise invalid_prompt("tokens: whole numbers from 0", value, name)
         tokens.append(value)
     return tuple(tokens)
 
 
-def _invalid_prompt(expected: str, got: object) -> InvalidInput:
+def invalid_prompt(expected: str, got: object, name: str = "prompt") -> InvalidInput:
+    """The error for a prompt, or another field of texts, that is something else."""
     return InvalidInput(
-        f"prompt must be {expected}, not {str(got)[:60]!r}.",
+        f"{name} must be {expected}, not {str(got)[:60]!r}.",
         hint="Send a string.",
-        field="prompt",
+        field=name,
         expected=expected,
         got=str(got)[:60],
+    )
+
+
+def invalid_field(name: str, expected: str, got: str) -> InvalidInput:
+    """The error for a field that is something else than expected."""
+    return InvalidInput(
+        f"{name} must be {expected}, not {got!r}.",
+        hint=f"Send {name} as {expected}.",
+        field=name,
+        expected=expected,
+        got=got,
     )

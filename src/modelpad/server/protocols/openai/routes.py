@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import InvalidInput
 from modelpad.foreign_json import Json
 from modelpad.server.backend import Backend
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, Schema, make_object, refer
 from modelpad.server.protocols.openai.chat import read_chat
+from modelpad.server.protocols.openai.embeddings import embed
 from modelpad.server.protocols.openai.errors import write_error
 from modelpad.server.protocols.openai.models import describe_model
 from modelpad.server.protocols.openai.requests import (
     Completion,
     find_text_model,
+    invalid_field,
     read_completion,
     read_record,
 )
@@ -137,19 +138,6 @@ def _write_chat_logprobs(tokenizer: Any, tokens: Any) -> Record:
     return {"content": content, "refusal": None}
 
 
-async def embed(backend: Backend, request: Request, names: Names) -> Response:
-    """`POST /v1/embeddings`: no model has them yet, which a clear error says."""
-    record = await read_record(request)
-    model, _ = await find_text_model(backend, request, record)
-    raise InvalidInput(
-        f"The model {model.name!r} returns no embeddings.",
-        hint="It serves " + model.bundle.manifest.task + ".",
-        field="model",
-        expected="a model that returns embeddings",
-        got=model.name,
-    )
-
-
 async def list_models(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /v1/models`: OpenAI's list, and KServe's list of names."""
     table = backend.host.require_models()
@@ -168,7 +156,7 @@ async def tokenize(backend: Backend, request: Request, names: Names) -> Response
     _, text = await find_text_model(backend, request, record)
     prompt = record.pop("prompt", None)
     if not isinstance(prompt, str):
-        raise _invalid("prompt", "a string", type(prompt).__name__)
+        raise invalid_field("prompt", "a string", type(prompt).__name__)
     strings = record.pop("return_token_strs", False)
     record.pop("add_special_tokens", None)
     _check_empty(record)
@@ -195,11 +183,13 @@ async def detokenize(backend: Backend, request: Request, names: Names) -> Respon
     _check_empty(record)
     tokenizer = text.session.tokenizer
     if not isinstance(tokens, list) or len(tokens) > MAX_TOKENS:
-        raise _invalid("tokens", f"a list of at most {MAX_TOKENS:,} tokens", type(tokens).__name__)
+        raise invalid_field(
+            "tokens", f"a list of at most {MAX_TOKENS:,} tokens", type(tokens).__name__
+        )
     contents = []
     for token in tokens:
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < tokenizer.size:
-            raise _invalid("tokens", f"whole numbers below {tokenizer.size}", str(token)[:40])
+            raise invalid_field("tokens", f"whole numbers below {tokenizer.size}", str(token)[:40])
         contents.append(tokenizer.contents[token])
     return respond_json({"prompt": b"".join(contents).decode("utf-8", "replace")})
 
@@ -227,17 +217,7 @@ async def show_tokenizer(backend: Backend, request: Request, names: Names) -> Re
 
 def _check_empty(record: dict[str, Json]) -> None:
     for name in record:
-        raise _invalid(name[:40], "omitted: it is unknown", str(record[name])[:40])
-
-
-def _invalid(name: str, expected: str, got: str) -> InvalidInput:
-    return InvalidInput(
-        f"{name} must be {expected}, not {got!r}.",
-        hint=f"Send {name} as {expected}.",
-        field=name,
-        expected=expected,
-        got=got,
-    )
+        raise invalid_field(name[:40], "omitted: it is unknown", str(record[name])[:40])
 
 
 def _post(path: str, handler: Any, summary: str, names: tuple[str, str], **more: Any) -> Route:
@@ -266,7 +246,7 @@ ROUTES = (
     _post(
         "/v1/embeddings",
         embed,
-        "OpenAI: embeddings, which no model returns yet",
+        "OpenAI: vectors of texts, for models that have them",
         ("EmbeddingRequest", "Embeddings"),
     ),
     Route(

@@ -43,6 +43,13 @@ HEAD: dict[str, Schema] = {"id": TEXT, "object": TEXT, "created": WHOLE, "model"
 CHOICE = make_object({"index": WHOLE, "text": TEXT, "logprobs": LOGPROBS, "finish_reason": REASON})
 MESSAGE = make_object({"role": TEXT, "content": {"type": ["string", "array"]}})
 CHAT_CHOICE = make_object({"index": WHOLE, "finish_reason": REASON}, message=MESSAGE)
+EMBEDDING = make_object(
+    {
+        "object": {"const": "embedding"},
+        "index": WHOLE,
+        "embedding": {"oneOf": [make_list(NUMBER), TEXT]},
+    }
+)
 ERROR = make_object(
     {
         "error": make_object(
@@ -75,8 +82,20 @@ COMPONENTS: dict[str, Schema] = {
         **SAMPLING,
     ),
     "Chat": make_object(HEAD | {"choices": make_list(CHAT_CHOICE), "usage": USAGE}),
-    "EmbeddingRequest": make_object({"model": TEXT, "input": {}}),
-    "Embeddings": make_object({"data": make_list({"type": "object"})}),
+    "EmbeddingRequest": make_object(
+        {"input": PROMPT},
+        model=TEXT,
+        encoding_format={"enum": ["float", "base64"]},
+        dimensions=WHOLE,
+    ),
+    "Embeddings": make_object(
+        {
+            "object": {"const": "list"},
+            "data": make_list(EMBEDDING),
+            "model": TEXT,
+            "usage": make_object({"prompt_tokens": WHOLE, "total_tokens": WHOLE}),
+        }
+    ),
     "ModelList": make_object(
         {
             "object": {"const": "list"},

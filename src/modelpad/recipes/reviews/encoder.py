@@ -1,0 +1,147 @@
+"""A classifier on a language model's encoder: start, classes, passages, int8, test, card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from modelpad.fields import Binding, Label, Signature, Text
+from modelpad.recipes.reviews import ReviewsOptions
+from modelpad.recipes.reviews.bag import compare, measure_baseline
+from modelpad.recipes.reviews.data import (
+    Start,
+    choose_start,
+    describe_sources,
+    encode_labelled,
+)
+from modelpad.recipes.reviews.model import build_classifier, choose_precision
+from modelpad.recipes.reviews.testing import (
+    LIMITS,
+    Tested,
+    describe_kinds,
+    describe_test,
+    pick_examples,
+)
+from modelpad.recipes.text.classifying import predict
+from modelpad.recipes.text.device import Device, choose_device
+from modelpad.recipes.text.fitting import Labelled, fit_classifier
+from modelpad.recipes.text.graph import SCORES
+from modelpad.recipes.text.network import Classifier
+from modelpad.recipes.text.passages import cut_passages, refit_head
+from modelpad.recipes.text.precision import open_graph, read_scores
+from modelpad.recipes.text.source import ClassifierSource
+from modelpad.recipes.text.splits import LabelledSplits
+from modelpad.recipes.text.tokens import encode, load_tokenizer
+from modelpad.training.calibration import fit_temperature
+from modelpad.training.card import Card
+from modelpad.training.findings import join_findings
+from modelpad.training.metrics import accuracy
+from modelpad.training.recipe import TrainedSequence
+from modelpad.training.run import Run
+
+EPOCHS = {"cpu": 4, "cuda": 6}
+FEW_PASSAGES = 200
+PROVED = 32  # texts
+TOLERANCES = {"float32": 1e-3, "int8": 0.2}
+MAX_TEXT = 10_000_000
+
+
+def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> TrainedSequence:
+    """Trains, tests and describes a classifier that is built on a language model's encoder."""
+    device = choose_device()
+    run.set_epochs(EPOCHS[device.name])
+    torch.manual_seed(run.seed)
+    start = choose_start(options, splits, run)
+    learned = encode_labelled(start.tokenizer, splits.train)
+    judged = encode_labelled(start.tokenizer, splits.validation)
+    net = build_classifier(start, len(splits.data.classes))
+    fit_classifier(net, learned, judged, run, device, start.adaptation)
+    note = teach_passages(net, splits, learned, judged, start, run, device)
+
+    logits = predict(net, judged.corpus, device)
+    net.cpu()
+    temperature = fit_temperature(logits, judged.labels)
+    source = ClassifierSource(net, start.tokenizer, temperature)
+    source, stored = choose_precision(source, judged, quantize=options.quantize == "auto")
+    baseline = measure_baseline(options, splits, run)
+    run.print(f"Testing on {len(splits.test.texts):,} texts.")
+    test = encode_labelled(start.tokenizer, splits.test)
+    tested = read_test(source, test)
+    found = describe_test(splits, tested, run)
+    return TrainedSequence(
+        source=source,
+        task="text-classification",
+        signature=Signature(
+            (Text("text", MAX_TEXT),),
+            (Label("label", splits.data.classes),),
+            output_bindings=(Binding(SCORES),),
+        ),
+        proof=[test.corpus.text(n).astype(np.int64) for n in range(min(PROVED, len(test.labels)))],
+        metrics={},
+        card=describe_model(net, splits, start, run, [note, stored]),
+        findings=join_findings(found, compare(baseline, accuracy(test.labels, tested.scores))),
+        examples=pick_examples(splits),
+        tolerance=TOLERANCES[source.precision],
+    )
+
+
+def teach_passages(
+    net: Classifier,
+    splits: LabelledSplits,
+    learned: Labelled,
+    judged: Labelled,
+    start: Start,
+    run: Run,
+    device: Device,
+) -> str:
+    """Trains the head on passages of the texts too, so that short texts are judged; a note."""
+    cut = [cut_passages(each, run.seed) for each in (splits.train, splits.validation)]
+    if len(cut[0].texts) < FEW_PASSAGES or not cut[1].texts:
+        return ""
+    run.print(f"Learning {len(cut[0].texts):,} passages of the texts.")
+    passages = [encode_labelled(start.tokenizer, each) for each in cut]
+    found = refit_head(net, [learned, passages[0]], [judged, passages[1]], device, run.seed)
+    return found.describe()
+
+
+def read_test(source: ClassifierSource, test: Labelled) -> Tested:
+    """The scores of the test texts by the graph that is served."""
+    session = open_graph(source.export().SerializeToString())
+    tokenizer = load_tokenizer(source.tokenizer)
+
+    def read(texts: Sequence[str]) -> NDArray[np.float32]:
+        return read_scores(session, source.sequence, encode(tokenizer, texts))
+
+    scores = read_scores(session, source.sequence, test.corpus)
+    return Tested(scores, test.corpus.lengths, "tokens", read)
+
+
+def describe_model(
+    net: Classifier,
+    splits: LabelledSplits,
+    start: Start,
+    run: Run,
+    notes: Sequence[str],
+) -> Card:
+    """The card."""
+    classes, shape = splits.data.classes, net.encoder.shape
+    sources = describe_sources(splits, start)
+    begun = "from scratch" if start.pretrained is None else f"from {start.pretrained.name}"
+    return Card(
+        title=run.request.name.replace("-", " ").capitalize(),
+        summary=describe_kinds(classes),
+        data=sources,
+        licence="; ".join(dict.fromkeys(row.licence for row in sources)),
+        architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
+        " pooled to its last, largest and mean values, and two linear layers",
+        parameters=sum(each.numel() for each in net.parameters()),
+        training={
+            "started": begun,
+            "command": f"modelpad train reviews --epochs {run.epochs} --seed {run.seed}",
+        },
+        limits=LIMITS,
+        notes=tuple(filter(None, (*splits.notes, *notes))),
+    )
