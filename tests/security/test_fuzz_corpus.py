@@ -33,6 +33,7 @@ EXEMPT = {
     "api": "the user's own program; bundles are opened by bundle.reader",
     "cli": "the command line of the user's own",
     "collection": "gives files back as they came; the server decodes them by a field",
+    "comparison": "bundles that bundle.reader has checked",
     "confine": "what our own child process reports",
     "client": "reads what the server says that the caller chose",
     "convert.card": "a text file of the user's own",
