@@ -71,6 +71,33 @@ def test_two_fingers_draw_two_strokes(page: Page) -> None:
     assert not any(has_ink(page, 0.5, 0.2 + 0.05 * step) for step in range(13))
 
 
+def test_the_last_prediction_stays_when_one_ends_with_the_stroke(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          const send = window.fetch;
+          window.answers = 0;
+          window.fetch = async (...request) => {
+            const answer = await send(...request);
+            await new Promise((done) => setTimeout(done, 400));
+            window.answers += 1;
+            return answer;
+          };
+        }"""
+    )
+    start = at(page, 0.3, 0.2)
+    page.mouse.move(start["x"], start["y"])
+    page.mouse.down()
+    step = 0
+    while not page.evaluate("window.answers"):
+        step += 1
+        page.mouse.move(start["x"] + step % 200, start["y"] + step % 300)
+    page.mouse.up()
+    answer = page.locator("#answer")
+    expect(answer).to_have_attribute("data-state", "done")
+    page.wait_for_timeout(800)  # in which nothing else may be asked
+    expect(answer).to_have_attribute("data-state", "done", timeout=100)
+
+
 def test_a_pen_draws_wider_when_it_presses(page: Page) -> None:
     cdp = page.context.new_cdp_session(page)
     for x, force in ((0.3, 0.05), (0.7, 1.0)):

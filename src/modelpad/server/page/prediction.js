@@ -41,7 +41,7 @@ const makeAsker = (on) => {
     }
     if (mine !== running) return;
     running = null;
-    if (isAsked) timer = setTimeout(askLive, LIVE_MS);
+    if (isAsked) timer ||= setTimeout(askLive, LIVE_MS);
     isAsked = false;
   };
   const askLive = () => {
