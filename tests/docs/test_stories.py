@@ -158,7 +158,7 @@ def material(tmp_path: Path, data_root: Path) -> None:
 def test_a_story(story: str, player: Player, material: None) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("openai")
-    if story in ("web-page", "style"):
+    if story == "web-page":
         from modelpad.deploy.web.runtime import load_runtime
         from modelpad.errors import NotFound
         from modelpad.locations import locate_cache
