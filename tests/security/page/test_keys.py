@@ -255,8 +255,9 @@ def test_the_api_page_asks_for_the_key(keyed: Any, open_tab: Any) -> None:
     tab = open_tab()
     tab.page.goto(f"{keyed.url}/docs")
     enter_key(tab.page, KEY)
+    tab.page.get_by_role("heading", name="Open Inference").click()
     tab.page.get_by_text("/v2/models/{model}/infer").first.wait_for()
-    tab.page.get_by_role("link", name="the page").click()
+    tab.page.get_by_role("link", name="Back to the page").click()
     tab.page.get_by_role("heading", level=1).wait_for()
     assert not tab.page.get_by_label("API key").is_visible()
 

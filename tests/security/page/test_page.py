@@ -219,7 +219,7 @@ def test_every_widget_works_under_the_policy(
     page.get_by_role("button", name="Copied").wait_for()
     page.get_by_role("button", name="Switch between").click()
     page.get_by_role("link", name="API").click()
-    page.locator("details").nth(12).locator("summary").click()
+    page.get_by_role("heading", name="Open Inference").click()
     page.get_by_text("/v2/models/{model}/infer").first.wait_for()
     assert tab.problems == []
     assert [each for each in tab.requests if not each.startswith((url, "data:", "blob:"))] == []
