@@ -107,6 +107,7 @@ def test_an_archive_is_unpacked_with_a_line_at_start_and_end(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_data_shows_what_is_in_a_set_and_draws_it(run_modelpad: Any, tmp_path: Path) -> None:
     done = run_modelpad("data", "uci-digits", "--sheet", "pictures/sheet.png")
     assert done.returncode == 0, done.stderr

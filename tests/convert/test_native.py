@@ -200,10 +200,7 @@ LONG = (pytest.mark.slow, pytest.mark.long)
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=() if kind in ("pt2", "scikit-learn") else LONG)
-        for kind in sorted(MAKERS)
-    ],
+    [pytest.param(kind, marks=() if kind == "scikit-learn" else LONG) for kind in sorted(MAKERS)],
 )
 def test_a_served_model_predicts_as_its_framework(
     kind: str, import_native: Callable[[str], Case], store: Path, start_serving: Any

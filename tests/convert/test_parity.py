@@ -183,6 +183,7 @@ def test_the_source_is_asked_once_for_the_same(samples: int, asked: list[int]) -
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_refused_model_leaves_nothing(run_modelpad: Any, run_import: Any, tmp_path: Path) -> None:
     torch.save(make_net().state_dict(), tmp_path / "w.pt")
     (tmp_path / "mynet.py").write_text("import torch\n" + _source())

@@ -48,6 +48,7 @@ def check_pictures(ask: Any, net: Any, assert_close: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_exported_program(served: Any, net: Any, tmp_path: Path, assert_close: Any) -> None:
     example = (torch.rand(2, 3, 20, 20),)
     batch = torch.export.Dim("batch")

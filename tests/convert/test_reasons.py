@@ -167,7 +167,9 @@ def test_a_file_without_permission_says_so(tmp_path: Path, monkeypatch: pytest.M
     assert error.hint == "Check its permissions."
 
 
-@pytest.mark.parametrize("package", ["h5py", "torch"])
+@pytest.mark.parametrize(
+    "package", [pytest.param("h5py", marks=(pytest.mark.slow, pytest.mark.long)), "torch"]
+)
 def test_the_package_that_is_missing_is_the_one_named(tmp_path: Path, package: str) -> None:
     (tmp_path / "net.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     code = (

@@ -50,7 +50,7 @@ def test_the_extra_exists(title: str) -> None:
         assert extra in EXTRAS
 
 
-QUICK = ("PyTorch", "TensorFlow", "ONNX", "fastai")
+QUICK = ("TensorFlow", "ONNX", "fastai")
 
 
 @pytest.mark.parametrize(

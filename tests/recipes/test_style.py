@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modelpad.cli.main import main
 from modelpad.engine import Session
 from modelpad.errors import DataSetInvalid, DataSetNotFound, UsageError
 from modelpad.recipes.style import RECIPE, StyleOptions
@@ -170,13 +171,21 @@ def test_options_change_the_picture(paint: Any, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_explained(
-    paint: Any, tmp_path: Path, arguments: list[str], code: int, words: str
+    data: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELPAD_DATA", str(data))
     (tmp_path / "text.jpg").write_text("text")
-    done = paint(*arguments)
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    for name in ("cat.png", "wave.png"):
+        Image.new("RGB", (80, 72)).save(name)
+    assert main(["style", *arguments]) == code
+    assert words in capsys.readouterr().err
 
 
 def test_paintings_have_weights_and_masks(tmp_path: Path) -> None:

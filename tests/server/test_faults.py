@@ -130,6 +130,7 @@ def test_a_killed_server_comes_back_with_its_versions(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_stays_flat(serve: Any, digits: Bundle, tmp_path: Path) -> None:
     """A short soak; `bench/` has no say in it, so only a leak of kilobytes a request is found."""
     running = serve("digits", store=tmp_path / "store")
