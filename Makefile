@@ -53,8 +53,9 @@ test-fastai: $(VENV)/.fastai
 	PYTHONPATH=$(abspath $(VENV))/fastai $(BIN)/python -m pytest tests/convert/test_fastai.py \
 	  "tests/docs/test_import.py::test_the_three_lines[fastai]"
 
+# With QUICK=1, as in CI, without the long ones.
 test-tensorflow: $(VENV)-tensorflow/.ready
-	$(VENV)-tensorflow/bin/python -m pytest tests/convert/test_tensorflow.py tests/convert/test_tflite.py \
+	$(VENV)-tensorflow/bin/python -m pytest $(if $(QUICK),-m "not long" )--durations=20 tests/convert/test_tensorflow.py tests/convert/test_tflite.py \
 	  tests/security/convert/test_tensorflow.py \
 	  tests/server/protocols/test_tensorflow_client.py \
 	  tests/cli/test_serve_folders.py::test_a_base_path_of_tensorflow_serving \

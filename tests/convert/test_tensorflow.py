@@ -95,7 +95,9 @@ def test_keras_on_tensorflow(served: Any, model: Any, tmp_path: Path, assert_clo
     check_pictures(served(str(tmp_path / "net.keras"), *SCALED), model, assert_close)
 
 
-@pytest.mark.parametrize("form", ["whole", "pair"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("whole", marks=(pytest.mark.slow, pytest.mark.long)), "pair"]
+)
 def test_files_that_keras_2_wrote(
     served: Any, tmp_path: Path, assert_close: Any, form: str
 ) -> None:
@@ -253,7 +255,14 @@ def scaling_layers() -> dict[str, tuple[list[Any], set[str]]]:
     }
 
 
-@pytest.mark.parametrize("case", ["rescaling", "normalization", "nested"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "rescaling",
+        pytest.param("normalization", marks=(pytest.mark.slow, pytest.mark.long)),
+        pytest.param("nested", marks=(pytest.mark.slow, pytest.mark.long)),
+    ],
+)
 def test_scaling_stays_visible_at_the_input(case: str, tmp_path: Path) -> None:
     import keras
 

@@ -131,6 +131,7 @@ def double_until_nine(x: Any) -> dict[str, Any]:
 
 
 DEFAULT = [lite.Optimize.DEFAULT]
+QUICK = ("convolutions", "int8", "several signatures", "loop")
 KINDS: dict[str, Callable[[], bytes]] = {
     "float": lambda: convert_keras([layers.Dense(8, "relu"), layers.Dense(1)], (4,)),
     "convolutions": lambda: convert_keras(picture_layers(), (8, 8, 3)),
@@ -172,7 +173,13 @@ KINDS: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in QUICK else (pytest.mark.slow, pytest.mark.long))
+        for kind in KINDS
+    ],
+)
 def test_every_kind_agrees_with_the_interpreter(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(KINDS[kind]())
