@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from modelpad.store import LocalStore
 from tests.conftest import RUN_AXE, Server, start_server, stop_server
+from tests.page.test_first_screen import PORTRAIT, phone
 from tests.page.test_page import DIGITS, draw
 from tests.promotion.bright import encode_shade, write_bright
 from tests.table_bundles import write_tables
@@ -48,6 +49,24 @@ def page(context: BrowserContext) -> Iterator[Page]:
     page.on("pageerror", lambda error: problems.append(str(error)))
     yield page
     assert problems == []
+
+
+@pytest.mark.parametrize("path", ["/", "/m/digits", "/docs"])
+def test_hardly_anything_moves_while_a_page_loads(
+    browser: Browser, several: Server, path: str
+) -> None:
+    """What moves is the row of models, sideways, when the brand's name makes room for it."""
+    with phone(browser, PORTRAIT) as page:
+
+        def delay(route: Route) -> None:
+            page.wait_for_timeout(200)  # so that what is there before is painted
+            route.continue_()
+
+        page.route("**/models", delay)
+        page.goto(f"{several.url}{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        page.locator(".tile, canvas.pad, .operation[open]").first.wait_for()
+        assert sum(value for value, _ in page.evaluate("shifts")) < 0.02
 
 
 def test_the_gallery_leads_to_each_model_and_back_keeps_inputs(page: Page, several: Server) -> None:

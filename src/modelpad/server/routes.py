@@ -95,7 +95,8 @@ async def show_openapi(backend: Backend, request: Request, names: Names) -> Resp
     from modelpad.server.openapi import describe_api  # not part of the cold start
 
     models = backend.host.require_models()
-    return respond_json(await asyncio.to_thread(describe_api, GROUPS, models, backend.limits))
+    response = respond_json(await asyncio.to_thread(describe_api, GROUPS, models, backend.limits))
+    return await asyncio.to_thread(page.compress, response, request)
 
 
 ALIVE = Operation("Liveness", STATE, needs_models=False)

@@ -93,6 +93,15 @@ def respond_file(path: str, request: Request) -> Response:
     return Response(plain, content_type_of(path), headers=headers)
 
 
+def compress(response: Response, request: Request) -> Response:
+    """The response, with a compressed body where the client can read it."""
+    headers = {**response.headers, "vary": "accept-encoding"}
+    if not _accepts_gzip(request.headers.get("accept-encoding", "")):
+        return structs.replace(response, headers=headers)
+    packed = gzip.compress(response.body, mtime=0)
+    return structs.replace(response, body=packed, headers={**headers, "content-encoding": "gzip"})
+
+
 def respond_index(request: Request, *, is_open: bool) -> Response:
     """The page itself. If the server `is_open`, to anyone without a key, models are preloaded."""
     response = respond_file("index.html", request)

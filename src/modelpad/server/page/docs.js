@@ -49,12 +49,19 @@ const inside = (id, method, path, operation, known) => {
     folded("Statuses", () => statuses(operation.responses)));
 };
 
+// What fills an operation when it is opened. On loading, that is before the operation is shown, so that nothing moves.
+const fills = new WeakMap();
+const unfold = (operation) => {
+  operation.closest(".group").open = true;
+  fills.get(operation)();
+  operation.open = true;
+};
+
 const operationFold = ({ id, method, path, operation }, known) => {
   const details = make("details", { class: "operation", id }, make("summary", { onclick: () => history.replaceState(history.state, "", `#${id}`) },
     make("span", { class: `method ${method}` }, METHODS[method] ?? method), make("code", {}, path), make("span", { class: "what" }, operation.summary ?? "")));
-  details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(inside(id, method, path, operation, known));
-  });
+  fills.set(details, () => { if (details.childElementCount === 1) details.append(inside(id, method, path, operation, known)); });
+  details.addEventListener("toggle", () => { if (details.open) fills.get(details)(); });
   return { element: details, text: `${method} ${path} ${operation.summary ?? ""}`.toLowerCase() };
 };
 
@@ -76,8 +83,7 @@ const groupFold = ({ name, description }, operations, known) => {
 const openTarget = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target?.matches(".operation")) return;
-  target.closest(".group").open = true;
-  target.open = true;
+  unfold(target);
   target.scrollIntoView({ block: "start" });
   target.querySelector("summary").focus({ preventScroll: true });
 };
@@ -91,8 +97,13 @@ const start = async () => {
   const groups = tags.map((tag) => groupFold(tag, operations.filter(({ operation }) => operation.tags?.includes(tag.name)), known));
   about.replaceChildren(`${api.info.description}. Version ${api.info.version}. `, make("a", { href: "/openapi.json" }, "OpenAPI document"));
   if (present && models.some(({ name }) => name === present.model)) document.querySelector("#back").href = `/m/${encodeURIComponent(present.model)}`;
-  place.replaceChildren(...groups.map(({ element }) => element));
+  const listed = document.createDocumentFragment();
+  listed.append(...groups.map(({ element }) => element));
   groups[0].element.open = true;
+  const wanted = decodeURIComponent(location.hash.slice(1)) || (present && `predict_${present.model}`);
+  const first = (wanted && listed.getElementById(wanted)) || (location.hash ? null : listed.querySelector(".operation"));
+  if (first?.matches(".operation")) unfold(first);
+  place.replaceChildren(listed);
   const nothing = document.querySelector("#nothing");
   find.disabled = false;
   find.addEventListener("input", () => {
@@ -101,11 +112,7 @@ const start = async () => {
     nothing.textContent = words.length ? (count ? `${count} found` : "No operation has these words.") : "";
     if (!words.length) groups.forEach(({ element }, index) => { element.open = !index; });
   });
-  if (location.hash) openTarget();
-  else {
-    const first = place.querySelector(present ? `[id="predict_${CSS.escape(present.model)}"]` : ".operation") ?? place.querySelector(".operation");
-    if (first) first.open = true;
-  }
+  openTarget();
   addEventListener("hashchange", openTarget);
 };
 
