@@ -77,6 +77,8 @@ class Signed(tensorflow.Module):  # type: ignore[name-defined, misc]
         }
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_saved_model_with_a_signature_of_several(
     served: Any, tmp_path: Path, assert_close: Any
 ) -> None:

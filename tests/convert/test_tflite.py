@@ -310,6 +310,8 @@ def test_the_interpreter_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_integers_are_served_unaltered(run_import: Any, serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(KINDS["uint8"]())

@@ -104,6 +104,8 @@ def saved_models(
         yield opened
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_half_plus_two(saved_models: Any) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(saved_models)
     request = predict_pb2.PredictRequest()
@@ -113,6 +115,8 @@ def test_half_plus_two(saved_models: Any) -> None:
     assert list(answer.outputs["y"].float_val) == [2.5, 3.0, 4.5]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_mnist_client(saved_models: Any) -> None:
     """As mnist_client.py asks: its own signature, input and output."""
     stub = prediction_service_pb2_grpc.PredictionServiceStub(saved_models)
