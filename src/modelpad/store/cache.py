@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.locks import claim_folder, remove_abandoned
-from modelpad.errors import BundleInvalid, StoreError
+from modelpad.errors import BundleInvalid
+from modelpad.store.staging import writing
 
 STAGING = ".staging-"
 
@@ -79,12 +80,8 @@ class BundleCache:
         (staged / "manifest.json").write_bytes(manifest.to_json())
         open_bundle(staged)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"The cache {self.root} cannot be written: {error.strerror}.",
-                hint="Check permissions and free space, or choose another folder: MODELPAD_CACHE.",
-            ) from error
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(
+            f"The cache {self.root}",
+            hint="Check permissions and free space, or choose another folder: MODELPAD_CACHE.",
+        )

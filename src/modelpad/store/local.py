@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from modelpad.bundle.writer import stage_bundle, sync_folder
 from modelpad.errors import BundleInvalid, StoreError
 from modelpad.store.aliases import ALIASES, AliasState
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
-from modelpad.store.staging import remove_leftovers, replace_file, staged_name
+from modelpad.store.staging import remove_leftovers, replace_file, staged_name, writing
 from modelpad.store.store import Entry, Listing, Store, check_case, require_model
 from modelpad.store.stored_model import StoredModel, is_number
 
@@ -212,15 +212,11 @@ class LocalStore(Store):
         highest = max([state.highest, *self.versions(name)])
         replace_file(self.root / name, ALIASES, replace(state, highest=highest).to_json())
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"The store {self.root} cannot be written: {error.strerror}.",
-                hint="Check permissions and free space, or choose another folder: --store DIR.",
-            ) from error
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(
+            f"The store {self.root}",
+            hint="Check permissions and free space, or choose another folder: --store DIR.",
+        )
 
     def _list(self, folder: Path) -> list[Path]:
         try:

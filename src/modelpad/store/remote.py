@@ -32,6 +32,7 @@ from modelpad.store.aliases import ALIASES, AliasState
 from modelpad.store.cache import BundleCache
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
 from modelpad.store.objects import Found, Objects, Tag
+from modelpad.store.staging import writing
 from modelpad.store.store import Entry, Store, check_case, unknown_model
 from modelpad.store.stored_model import StoredModel, is_number
 
@@ -237,13 +238,9 @@ class RemoteStore(Store):
         if version not in self.versions(name):
             return
         folder = self._cache.root / name
-        try:
+        with writing(str(folder), hint="Check its permissions."):
             folder.mkdir(parents=True, exist_ok=True)
             write_note(folder, version, kind, content)
-        except OSError as error:
-            raise StoreError(
-                f"{folder} cannot be written: {error.strerror}.", hint="Check its permissions."
-            ) from error
 
     def _remove_notes(self, name: str, version: int, *kinds: str) -> None:
         with suppress(OSError):

@@ -10,9 +10,11 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from modelpad.bundle.writer import sync_folder
+from modelpad.errors import StoreError
 
 STAGED = re.compile(r"\.(aliases\.json|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}")
 
@@ -31,6 +33,15 @@ def replace_file(folder: Path, name: str, body: bytes) -> None:
         os.fsync(file.fileno())
     staged.replace(folder / name)
     sync_folder(folder)
+
+
+@contextlib.contextmanager
+def writing(place: str, hint: str) -> Iterator[None]:
+    """Turns an `OSError` while `place` is written into a `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{place} cannot be written: {error.strerror}.", hint=hint) from error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -71,7 +71,7 @@ class Catalogue:
 
     def record_failure(self, name: str, version: int, reason: str | None) -> None:
         """Records why a version failed to load, for `modelpad models show`; None clears it."""
-        if not self._is_given(name, self._store.listing()):
+        if name not in self._given or not self._is_given(name, self._store.listing()):
             self._store.record_failure(name, version, reason)
 
     def read_failure(self, name: str, version: int) -> str:
