@@ -63,6 +63,7 @@ def test_the_report_shows_every_epoch(trained: Outcome) -> None:
     assert "epoch 2" in report
     rows = [*csv.DictReader((folder / "history.csv").open())]
     assert float(rows[1]["style"]) < float(rows[0]["style"])
+    assert float(rows[1]["val_warping_error"]) > 0 < float(rows[1]["flicker"])
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from modelpad.recipes.text.classifying import (
     order_batches,
     predict,
 )
-from modelpad.recipes.text.device import Device
+from modelpad.training.device import Device
 from modelpad.recipes.text.fitting import Corpora, Labelled, fit_classifier, fit_language, shorten
 from modelpad.recipes.text.language import (
     LanguagePlan,

@@ -26,7 +26,6 @@ from modelpad.recipes.reviews.testing import (
     pick_examples,
 )
 from modelpad.recipes.text.classifying import predict
-from modelpad.recipes.text.device import Device, choose_device
 from modelpad.recipes.text.fitting import Labelled, fit_classifier
 from modelpad.recipes.text.graph import SCORES
 from modelpad.recipes.text.network import Classifier
@@ -37,6 +36,7 @@ from modelpad.recipes.text.splits import LabelledSplits
 from modelpad.recipes.text.tokens import encode, load_tokenizer
 from modelpad.training.calibration import fit_temperature
 from modelpad.training.card import Card
+from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import join_findings
 from modelpad.training.metrics import accuracy
 from modelpad.training.recipe import TrainedSequence

@@ -36,6 +36,11 @@ class StyleOptions:
     variation_weight: float = option(
         0.5, "weight of the total variation: the larger, the smoother", metavar="WEIGHT"
     )
+    flicker_weight: float = option(
+        100.0,
+        "weight of what changes between two frames of a video: the larger, the calmer",
+        metavar="WEIGHT",
+    )
     scales: int = option(
         2, "compare styles at this many sizes, each half of the last: more see larger strokes"
     )

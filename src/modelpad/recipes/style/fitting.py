@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modelpad.recipes.style.flicker import Shift, draw_noise, draw_shift, measure_flicker
 from modelpad.recipes.style.losses import Critic, Grams, Losses, Target, Weights, content_energy
 from modelpad.recipes.style.network import Painter
 from modelpad.training.seeding import derive_seed
@@ -28,6 +29,10 @@ ENERGY_PHOTOS = 32
 Photos = NDArray[np.uint8]
 """Photographs (N, side, side, 3)."""
 Report = Callable[[int, dict[str, float]], None]
+Move = tuple[Shift, torch.Tensor]
+"""How another frame is shifted, and its noise (N, 3, H, W)."""
+NAMES = ("loss", "content", "style", "variation", "flicker")
+"""The total loss and its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +98,66 @@ class Fitter:
         """Trains one epoch. Returns the mean losses; `report` gets them after each step."""
         self.painter.train()
         draw = np.random.default_rng(derive_seed(self.plan.seed, epoch))
-        sums = torch.zeros(4, device=self.device)
+        sums = torch.zeros(len(NAMES), device=self.device)
         for step in range(self.plan.steps):
             photos = self.to_device(self.draw_photos(draw, self.plan.side(epoch)))
             chosen = torch.from_numpy(draw.integers(0, self.styles, len(photos))).to(self.device)
-            sums += self.train_step(photos, chosen)
+            moved = self.draw_move(draw, photos) if self.plan.weights.flicker else None
+            sums += self.train_step(photos, chosen, moved)
             if step % 20 == 19 or step == self.plan.steps - 1:
                 report(step + 1, name_means(sums / (step + 1)))
         return name_means(sums / self.plan.steps)
 
-    def train_step(self, photos: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """One step on photographs (N, 3, H, W) in the styles (N,): total and its parts (4,)."""
-        losses = self.judge(self.painter, photos, chosen)
-        total = losses.total(self.plan.weights)
+    def train_step(
+        self, photos: torch.Tensor, chosen: torch.Tensor, moved: Move | None = None
+    ) -> torch.Tensor:
+        """One step on photographs (N, 3, H, W) in the styles (N,): the means of `NAMES`.
+
+        The first of them are also painted as another frame shows them, if they `moved`.
+        """
+        losses, painted = self.paint_and_judge(self.painter, photos, chosen)
+        total = losses.total(self.plan.weights).mean()
+        flicker = torch.zeros((), device=self.device)
+        if moved is not None:
+            some = slice(len(moved[1]))
+            with self.precision():
+                style = self.encode(chosen[some])
+                flicker = measure_flicker(self.painter, photos[some], style, painted[some], moved)
+            flicker = flicker.mean()
         self.optimizer.zero_grad(set_to_none=True)
-        total.mean().backward()  # type: ignore[no-untyped-call]
+        total = total + self.plan.weights.flicker * flicker
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.painter.parameters(), CLIPPED)
         self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.painter)
-        parts = (total, losses.content, losses.style, losses.variation)
-        return torch.stack([part.detach().mean() for part in parts])
+        parts = (losses.content, losses.style, losses.variation)
+        return torch.stack(
+            [total.detach(), *(part.detach().mean() for part in parts), flicker.detach()]
+        )
 
-    def judge(self, painter: torch.nn.Module, photos: torch.Tensor, chosen: torch.Tensor) -> Losses:
+    def judge(self, painter: Painter, photos: torch.Tensor, chosen: torch.Tensor) -> Losses:
         """The losses of photographs (N, 3, H, W) painted in the styles (N,)."""
-        style = torch.nn.functional.one_hot(chosen, self.styles).float()
+        return self.paint_and_judge(painter, photos, chosen)[0]
+
+    def paint_and_judge(
+        self, painter: Painter, photos: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[Losses, torch.Tensor]:
+        """The losses of photographs (N, 3, H, W) in the styles (N,), and how they look."""
         wanted = Target({name: matrices[chosen] for name, matrices in self.grams.items()})
         with self.precision():
             with torch.no_grad():
                 content = self.critic.read_content(photos)
-            return self.critic.measure(painter(photos, style), content, [wanted], self.energy)
+            painted = painter(photos, self.encode(chosen))
+            return self.critic.measure(painted, content, [wanted], self.energy), painted
+
+    def encode(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Styles (N,) as weights (N, styles)."""
+        return torch.nn.functional.one_hot(chosen, self.styles).float()
+
+    def draw_move(self, draw: np.random.Generator, photos: torch.Tensor) -> Move:
+        """Another frame of half of the photographs: that costs less, and shows as much."""
+        return draw_shift(draw), draw_noise(draw, photos[: (len(photos) + 1) // 2])
 
     def precision(self) -> torch.autocast:
         """The context to compute in."""
@@ -170,5 +205,4 @@ def read_grams(critic: Critic, paintings: Iterator[torch.Tensor] | list[torch.Te
 
 def name_means(means: torch.Tensor) -> dict[str, float]:
     """The total loss and its parts by name."""
-    names = ("loss", "content", "style", "variation")
-    return dict(zip(names, means.tolist(), strict=True))
+    return dict(zip(NAMES, means.tolist(), strict=True))

@@ -33,11 +33,12 @@ Grams = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weights of the losses: alpha, beta, and that of the total variation."""
+    """The weights of the losses: alpha, beta, of the total variation, and of the flicker."""
 
     content: float = 1.0
     style: float = 20.0
     variation: float = 0.5
+    flicker: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,14 @@ from modelpad.fields.picture_format import PictureFormat
 from modelpad.recipes.style import StyleOptions
 from modelpad.recipes.style.data import Paintings, Photos, load_paintings, load_photos, to_pixels
 from modelpad.recipes.style.fitting import Fitter, Plan, read_grams
+from modelpad.recipes.style.flicker import LEVELS, measure_flicker
 from modelpad.recipes.style.losses import Critic, Layers, Target, Weights, choose_layers
 from modelpad.recipes.style.network import Painter
 from modelpad.recipes.style.optimise import Settings, Style, paint
 from modelpad.recipes.style.served import make_source, plan_inputs, plan_outputs
 from modelpad.recipes.style.vgg import Vgg, find_weights, load_vgg
 from modelpad.training.card import Card, DataRow
+from modelpad.training.device import choose_device
 from modelpad.training.findings import Figure, Findings, join_findings
 from modelpad.training.recipe import Example, Trained
 from modelpad.training.run import Run
@@ -41,8 +43,10 @@ def train(options: StyleOptions, run: Run) -> Trained:
     check_options(options)
     run.set_epochs(EPOCHS)
     roots = run.request.roots
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vgg = load_vgg(find_weights(list_folders(run))).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = choose_device()
+    vgg = load_vgg(find_weights(list_folders(run))).to(
+        device.name, memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     critic = Critic(vgg, choose_scales(vgg, options.scales))
     paintings = load_paintings(options.paintings, roots, options.painting_size)
     folder = locate(options.photos or run.request.data, roots)
@@ -56,9 +60,10 @@ def train(options: StyleOptions, run: Run) -> Trained:
     learned, held = split_photos(photos)
     run.print(
         f"{len(paintings.names)} paintings, {len(learned):,} photographs, {len(held):,} held out;"
-        f" {critic.layers.describe()}; on {device.type}."
+        f" {critic.layers.describe()}; on {device.name}."
     )
-    painter, judged = fit(options, run, critic, paintings, (learned, held))
+    half = device.dtype is torch.bfloat16
+    painter, judged = fit(options, run, critic, paintings, (learned, held), half=half)
     findings = join_findings(
         Findings(
             metrics={f"held_out_{name}": value for name, value in judged.items()},
@@ -114,6 +119,7 @@ def check_options(options: StyleOptions) -> None:
         ("painting-size", options.painting_size, 64, 2048),
         ("style-weight", options.style_weight, 0, 1e6),
         ("variation-weight", options.variation_weight, 0, 1e6),
+        ("flicker-weight", options.flicker_weight, 0, 1e6),
         ("scales", options.scales, 1, 4),
         ("batch-size", options.batch_size, 1, 256),
         ("compare", options.compare, 0, HELD_OUT),
@@ -150,6 +156,8 @@ def fit(
     critic: Critic,
     paintings: Paintings,
     photos: tuple[Photos, Photos],
+    *,
+    half: bool,
 ) -> tuple[Painter, dict[str, float]]:
     """Trains in epochs; the one with the lowest loss on held-out photographs, and its losses."""
     learned, held = photos
@@ -163,8 +171,10 @@ def fit(
         steps,
         options.batch_size,
         (options.size // 2, options.size),
-        weights=Weights(1.0, options.style_weight, options.variation_weight),
-        half=device.type == "cuda",
+        weights=Weights(
+            1.0, options.style_weight, options.variation_weight, options.flicker_weight
+        ),
+        half=half,
         seed=run.seed,
     )
     fitter = Fitter(painter, critic, learned, grams, plan)
@@ -185,16 +195,28 @@ def fit(
 
 
 def validate(fitter: Fitter, held: Photos, side: int) -> dict[str, float]:
-    """The mean losses on held-out photographs, each in one style in turn."""
+    """The mean losses on held-out photographs, each in one style in turn.
+
+    `warping_error` is how much a place changes between two frames, in levels of 255.
+    """
     painter, rows = fitter.best, []
+    draw = np.random.default_rng(0)
     with torch.no_grad():
         for index, photo in enumerate(held):
             chosen = torch.tensor([index % fitter.styles], device=fitter.device)
-            losses = fitter.judge(painter, fitter.to_device(crop_centre(photo, side)[None]), chosen)
-            parts = (losses.total(fitter.plan.weights), losses.content, losses.style)
+            pixels = fitter.to_device(crop_centre(photo, side)[None])
+            losses, painted = fitter.paint_and_judge(painter, pixels, chosen)
+            moved = fitter.draw_move(draw, pixels)
+            flicker = measure_flicker(painter, pixels, fitter.encode(chosen), painted, moved)
+            parts = (losses.total(fitter.plan.weights), losses.content, losses.style, flicker)
             rows.append([float(part) for part in parts])
-    names = ("loss", "content", "style")
-    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+    loss, content, style, flicker = np.mean(rows, axis=0).tolist()
+    return {
+        "loss": loss + fitter.plan.weights.flicker * flicker,
+        "content": content,
+        "style": style,
+        "warping_error": LEVELS * flicker**0.5,
+    }
 
 
 def crop_centre(photo: Photos, side: int) -> Photos:
@@ -333,6 +355,7 @@ def describe_training(options: StyleOptions) -> dict[str, float | int | str]:
         "painting_size": options.painting_size,
         "style_weight": options.style_weight,
         "variation_weight": options.variation_weight,
+        "flicker_weight": options.flicker_weight,
         "scales": options.scales,
         "batch_size": options.batch_size,
     }

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from modelpad.recipes.text.device import Device
 from modelpad.recipes.text.language import CLIP, STAGE, STATE, WEIGHTS, Keeper, Recent, Report
 from modelpad.recipes.text.network import AWD, Classifier
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.tokens import START, Corpus, Numbers
+from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
 
 CLASSES = "classes"  # the stage, in checkpoints

@@ -17,7 +17,6 @@ from modelpad.recipes.text.classifying import (
     Labels,
     measure_classes,
 )
-from modelpad.recipes.text.device import Device
 from modelpad.recipes.text.language import (
     STAGE,
     LanguagePlan,
@@ -27,6 +26,7 @@ from modelpad.recipes.text.language import (
 )
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.tokens import Corpus
+from modelpad.training.device import Device
 from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
 

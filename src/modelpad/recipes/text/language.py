@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelpad.recipes.text.device import Device
 from modelpad.recipes.text.network import AWD, LanguageModel, States
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy
 from modelpad.recipes.text.tokens import START, Corpus, Numbers, count_tokens
+from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
 
 STAGE = "stage.txt"

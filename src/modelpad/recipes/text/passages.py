@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from modelpad.recipes.text.classifying import HEAD_DROPOUT, Labels, read_pooled
-from modelpad.recipes.text.device import Device
 from modelpad.recipes.text.fitting import Labelled
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.splits import LabelledTexts
+from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*<br />\s*|\n+")

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modelpad.recipes.text.device import Device
 from modelpad.recipes.text.network import LanguageModel
 from modelpad.recipes.text.tokens import START
+from modelpad.training.device import Device
 
 GRAM = 4
 

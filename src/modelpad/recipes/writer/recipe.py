@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from modelpad.fields import Signature, Text
-from modelpad.recipes.text.device import Device, choose_device
 from modelpad.recipes.text.fitting import fit_language, shorten
 from modelpad.recipes.text.language import Measured, measure
 from modelpad.recipes.text.network import LanguageModel
@@ -20,6 +19,7 @@ from modelpad.recipes.writer.baseline import compare, measure_baseline
 from modelpad.recipes.writer.data import WriterData, load_writer_data
 from modelpad.recipes.writer.model import choose_shape
 from modelpad.training.card import Card
+from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import Findings, Table, join_findings
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run

@@ -1,4 +1,4 @@
-"""Where and how precisely the recipes for text compute."""
+"""Where and how precisely recipes in PyTorch compute."""
 
 from __future__ import annotations
 
