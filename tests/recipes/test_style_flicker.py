@@ -70,7 +70,7 @@ def test_training_against_flicker_calms_a_painter() -> None:
         painted = painter(photos, STYLE)
         loss = measure_flicker(painter, photos, STYLE, painted, moved).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
