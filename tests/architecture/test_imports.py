@@ -28,6 +28,7 @@ FLOORS = {
     "deploy": 6,
     "comparison": 5,
     "cluster": 5,
+    "video": 5,
     "training": 4,
     "promotion": 4,
     "jobs": 4,

@@ -47,6 +47,7 @@ EXAMPLE = """example:
   modelpad predict writer "My favorite part was when" --words 50
   modelpad predict styles *.jpg -o painted/ --set style=wave --set strength=0.8
   modelpad predict styles - --format jpeg < cat.jpg > painted.jpg
+  modelpad predict styles clip.mp4 -o painted.mp4 --set style=wave
 """
 
 
@@ -70,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="PATH",
-        help="where to write the predictions: a file, or a folder for pictures",
+        help="where to write the predictions: a file, or a folder for pictures and videos",
     )
     parser.add_argument(
         "--set",
@@ -245,8 +246,9 @@ def find_writer(session: Session | TextSession) -> TextSession | None:
 
 
 def paint(found: ResolvedBundle, args: argparse.Namespace) -> int:
-    """Writes a picture for each input, on all cores."""
+    """Writes a picture or a video for each input, on all cores."""
     from modelpad.cli.picture_files import paint_files, plan_files
+    from modelpad.cli.video_files import is_video, paint_videos
     from modelpad.engine import Session, SessionSettings
     from modelpad.engine.session import allotted_cpus
 
@@ -258,6 +260,8 @@ def paint(found: ResolvedBundle, args: argparse.Namespace) -> int:
             f"{given} has many rows, and a picture needs a file of its own.",
             hint="Give each picture as an INPUT, and the other inputs with --set.",
         )
+    if any(map(is_video, args.inputs)):
+        return FAILED if paint_videos(found, args) else DONE
     targets = plan_files(args)
     session = Session(found.bundle, SessionSettings(threads=allotted_cpus()))
     return FAILED if paint_files(session, args, targets) else DONE

@@ -25,12 +25,16 @@ EXPECTED = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture, as bytes, base64 or a d
 def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in `value` (bytes, base64 or a `data:` URL), upright and fully loaded.
 
+    A Pillow image is returned as it is.
+
     Raises:
         InvalidInput: it is not a complete picture of a supported format.
         TooLarge: it has more than `max_pixels` pixels.
     """
     from PIL import Image, ImageOps
 
+    if isinstance(value, Image.Image):
+        return value
     body = picture_bytes(value, field=field)
     try:
         picture: Picture = Image.open(io.BytesIO(body), formats=FORMATS)
