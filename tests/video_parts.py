@@ -32,7 +32,7 @@ def write_painter(folder: Path) -> Bundle:
     """The bundle `negative`: at strength 1 a negative, at 0 the picture itself."""
     from onnx import TensorProto, helper, numpy_helper
 
-    sides = ["height", "width", 3]
+    sides: list[str | int | None] = ["height", "width", 3]
     value = helper.make_tensor_value_info
     nodes = [
         helper.make_node("Mul", ["image", "minus_two"], ["back"]),
@@ -50,12 +50,14 @@ def write_painter(folder: Path) -> Bundle:
         ],
         [value("picture", TensorProto.FLOAT, sides)],
         [
-            numpy_helper.from_array(np.float32(-2.0), "minus_two"),
-            numpy_helper.from_array(np.float32(255.0), "white"),
+            numpy_helper.from_array(np.array(-2.0, np.float32), "minus_two"),
+            numpy_helper.from_array(np.array(255.0, np.float32), "white"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    manifest = Manifest(name="negative", task="image", signature=PICTURE, author="us", licence="MIT")
+    manifest = Manifest(
+        name="negative", task="image", signature=PICTURE, author="us", licence="MIT"
+    )
     return write_bundle(folder, manifest, {"model.onnx": model.SerializeToString()})
 
 
@@ -75,9 +77,11 @@ def write_clip(
     rotation: int = 0,
     sound: str | None = "aac",
     times: Sequence[int] | None = None,
+    faststart: bool = False,
 ) -> Path:
     """A video of `frames` with as much sound; `times` are those of the frames, in milliseconds."""
-    with av.open(str(path), "w") as out:
+    options = {"movflags": "+faststart"} if faststart else {}
+    with av.open(str(path), "w", options=options) as out:
         video: Any = out.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
         if size[0] % 2 or size[1] % 2:
@@ -99,6 +103,16 @@ def write_clip(
     return path
 
 
+def write_sound(path: Path) -> Path:
+    """A file with sound alone."""
+    with av.open(str(path), "w") as out:
+        track: Any = out.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        for index in range(10):
+            out.mux(track.encode(make_sound(index)))
+        out.mux(track.encode(None))
+    return path
+
+
 def make_sound(index: int) -> av.AudioFrame:
     """The sound of one frame's time."""
     count = SOUND_RATE // RATE
@@ -109,13 +123,25 @@ def make_sound(index: int) -> av.AudioFrame:
     return frame
 
 
+def open_video(path: Path) -> Any:
+    """A file as PyAV opens it."""
+    return av.open(str(path))
+
+
 def read_times(path: Path) -> list[float]:
     """The times of all frames, in seconds."""
-    with av.open(str(path)) as found:
-        return [round(frame.time or 0, 4) for frame in found.decode(video=0)]
+    with open_video(path) as found:
+        return [round(frame.time, 4) for frame in found.decode(video=0)]
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """The pixels (height, width, 3) of the first frame."""
+    with open_video(path) as found:
+        pixels: NDArray[np.uint8] = next(found.decode(video=0)).to_ndarray(format="rgb24")
+        return pixels
 
 
 def read_sound(path: Path) -> list[bytes]:
     """The packets of the sound."""
-    with av.open(str(path)) as found:
+    with open_video(path) as found:
         return [bytes(packet) for packet in found.demux(audio=0) if packet.size]

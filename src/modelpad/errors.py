@@ -11,7 +11,8 @@
     ├── BundleInvalid           a bundle that cannot be read
     │   └── ChecksumMismatch    a file that has changed
     ├── StoreError              a store that cannot be read or written
-    │   └── FeedbackFull        as much feedback as may be kept
+    │   ├── FeedbackFull        as much feedback as may be kept
+    │   └── UploadsFull         as many uploads as may be kept
     ├── DataSetInvalid          a data set that is damaged or unsuitable for training
     ├── ModelFailed             the graph failed while it ran
     ├── Overloaded              the queue is full
@@ -106,6 +107,10 @@ class FeedbackFull(StoreError):
 
 class CollectionFull(StoreError):
     """The pictures that a server keeps have reached their limit. Details: `limit`."""
+
+
+class UploadsFull(StoreError):
+    """The files that clients have sent for jobs have reached their limit. Details: `limit`."""
 
 
 class JobFailed(ModelpadError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.video.joining import check_target
@@ -72,16 +72,16 @@ def paint_videos(model: ResolvedBundle, args: argparse.Namespace) -> bool:
     What is stopped, or killed, goes on when the same command is given again.
     """
     from modelpad.cli.input_values import read_settings
-    from modelpad.video import paint_video
+    from modelpad.video import PaintRequest, paint_video
     from modelpad.video.parts import Parts, folder_beside
 
-    settings = read_settings(args.set)
+    settings: Any = read_settings(args.set)
     failed = 0
     for given, target in zip(args.inputs, plan_videos(args.inputs, args.output), strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         parts, shown = Parts(folder_beside(target)), ProgressLine(Path(given).name)
         try:
-            paint_video(model, settings, Path(given), target, parts, shown.update)
+            paint_video(PaintRequest(model, settings, Path(given), target), parts, shown.update)
         except UsageError:
             raise
         except ModelpadError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Params = Mapping[str, "Json"]
 
-KINDS: dict[str, str] = {"train": "modelpad.recipes.job"}
+KINDS: dict[str, str] = {"train": "modelpad.recipes.job", "video": "modelpad.video.job"}
 
 
 @dataclass(frozen=True, slots=True)

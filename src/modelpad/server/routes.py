@@ -12,7 +12,7 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.json_schema import TEXT, Schema, make_object
 from modelpad.server.model_table import Extras
 from modelpad.server.observability.metrics import CONTENT_TYPE
-from modelpad.server.protocols import collections, feedback, jobs, native, tfserving
+from modelpad.server.protocols import collections, feedback, jobs, native, tfserving, videos
 from modelpad.server.protocols.openai import routes as openai
 from modelpad.server.protocols.openinference import routes as openinference
 from modelpad.server.routing import Names, Operation, Route, RouteGroup
@@ -175,6 +175,7 @@ GROUPS = (
     RouteGroup("OpenAI", "Language models for OpenAI's clients, unchanged.", openai.ROUTES),
     RouteGroup("Jobs", "Long work in the background: submit, follow, cancel.", jobs.ROUTES),
     RouteGroup("Collections", "Pictures for new models, for --studio.", collections.ROUTES),
+    RouteGroup("Videos", "Videos for jobs to paint, for --studio.", videos.ROUTES),
     RouteGroup(
         "TensorFlow Serving",
         "The REST API of TensorFlow Serving: tensors by the model's own names.",

@@ -1,4 +1,4 @@
-"""What a server with `--studio` adds: collections of pictures, and jobs that train on them.
+"""What a server with `--studio` adds: jobs, and the pictures and videos that they work on.
 
 Every worker process has a `Studio`. They share the queue's files and one process that runs the
 jobs, which is started again when it has ended, and ends with the last of them.
@@ -21,6 +21,7 @@ from modelpad.errors import NotFound, Overloaded
 from modelpad.jobs import Job, JobQueue, JobRequest, LogLine, QueueLimits, load_kind
 from modelpad.jobs.changes import ChangeWatch
 from modelpad.jobs.queue import SERVERS_LOCK, WORKER_LOCK
+from modelpad.jobs.uploads import FOLDER, Uploads
 
 if TYPE_CHECKING:
     from modelpad.foreign_json import Json
@@ -52,6 +53,7 @@ class Studio:
         self.queue = JobQueue(settings.folder, QueueLimits(keep_s=settings.keep_s))
         self.queue.create()
         self.collections = Collections(settings.collections)
+        self.uploads = Uploads(settings.folder / FOLDER)
         self.stopping = False
         self.turn = asyncio.Lock()  # one at a time: a decoded picture may have a hundred megabytes
         self._command = command or WORKER
@@ -63,20 +65,21 @@ class Studio:
         self._started = float("-inf")
 
     async def submit(
-        self, kind: str, params: Mapping[str, Json], owner: str, key: str | None
+        self, request: JobRequest, pinned: Mapping[str, Json] | None = None
     ) -> tuple[Job, bool]:
-        """Adds a job; gives it, and whether it is new.
+        """Adds a job; gives it, and whether it is new. `pinned` replaces some of its parameters.
 
         Raises as `load_kind`, the kind's `check`, and `JobQueue.submit`.
         """
 
         def submit() -> tuple[Job, bool]:
-            request = JobRequest(kind, params, owner, key)
             before = self.queue.find_same(request)
             if before is not None:
                 return before, False
-            self._require_own(params, owner)
-            return self.queue.submit(request, load_kind(kind).check(params, self.settings))
+            params = {**request.params, **(pinned or {})}
+            self._require_own(params, request.owner)
+            kind = load_kind(request.kind)
+            return self.queue.submit(request, kind.check(params, self.settings))
 
         return await asyncio.to_thread(submit)
 
@@ -158,10 +161,12 @@ class Studio:
         return job, self.queue.logs(id, after)
 
     def _require_own(self, params: Mapping[str, Json], owner: str) -> None:
-        """Raises `NotFound` for the collection of another owner."""
-        collection = params.get("collection")
+        """Raises `NotFound` for the collection or the video of another owner."""
+        collection, video = params.get("collection"), params.get("video")
         if isinstance(collection, str):
             self.collections.open(collection, owner)
+        if isinstance(video, str):
+            self.uploads.open(video, owner)
 
     def _start_worker(self) -> None:
         if self._worker is not None and self._worker.poll() is None:

@@ -4,6 +4,6 @@ Frames are painted on all cores into segments beside the target, which are joine
 is killed goes on after the last segment. PyAV, the extra `video`, is imported when it is needed.
 """
 
-from modelpad.video.painting import Progress, paint_video
+from modelpad.video.painting import PaintRequest, Progress, paint_video
 
-__all__ = ["Progress", "paint_video"]
+__all__ = ["PaintRequest", "Progress", "paint_video"]

@@ -63,7 +63,8 @@ class Encoding:
         """
         av, count = load_av(), 0
         staged = path.with_suffix(".new")
-        container = stream = None
+        container: Any = None
+        stream: Any = None
         try:
             with translate_errors(av, f"{path.name} cannot be written", "Is the disk full?"):
                 for frame in frames:

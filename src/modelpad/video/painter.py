@@ -50,9 +50,7 @@ class FramePainter:
         found = typed.outputs.encode_small(self._session.predict(arrays))
         return cast("NDArray[np.uint8]", next(iter(found.values())))
 
-    def stream(
-        self, frames: Iterable[VideoFrame], size: tuple[int, int]
-    ) -> Iterator[VideoFrame]:
+    def stream(self, frames: Iterable[VideoFrame], size: tuple[int, int]) -> Iterator[VideoFrame]:
         """The painted frames of a size, in order; a few are in memory. Raises as `paint`."""
 
         def work(frame: VideoFrame) -> VideoFrame:

@@ -55,34 +55,54 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
-def paint_video(
-    model: ResolvedBundle,
-    values: Mapping[str, Json],
-    source: Path,
-    target: Path,
-    parts: Parts,
-    watch: Watch,
-    limits: SourceLimits | None = None,
-) -> int:
-    """Paints `source` into `target`; gives the number of frames.
+@dataclass(frozen=True, slots=True)
+class PaintRequest:
+    """What to paint with what, and where the result goes.
 
-    `values` are the model's other inputs. What is complete in `parts` of an earlier run with the
-    same source, model and values is kept; the file is the same as without an interruption. `parts`
-    stay if this fails, and are removed when it succeeds. `watch` is called after every frame.
+    `values` are the model's inputs beside the frame. `title` stands for the source in errors, by
+    default its name.
+    """
+
+    model: ResolvedBundle
+    values: Mapping[str, Json]
+    source: Path
+    target: Path
+    title: str = ""
+    limits: SourceLimits | None = None
+
+    def describe_plan(self, encoding: Encoding) -> dict[str, Json]:
+        """All that the painted file depends on."""
+        return {
+            "source": hash_file(self.source),
+            "model": self.model.name,
+            "version": self.model.version,
+            "bundle": hash_file(self.model.bundle.folder / "manifest.json"),
+            "inputs": dict(self.values),
+            "segment_frames": SEGMENT_FRAMES,
+            "encoding": [repr(encoding), *OPTIONS.values()],
+            "modelpad": __version__,
+        }
+
+
+def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
+    """Paints a video; gives the number of frames.
+
+    What is complete in `parts` of an earlier run of the same request is kept, and the file is the
+    same as without an interruption. `parts` stay if this fails, and are removed when it succeeds.
+    `watch` is called after every frame.
 
     Raises as `VideoSource` and `FramePainter`, and `ModelpadError` if a file cannot be written.
     """
-    with VideoSource(source, limits) as video:
+    with VideoSource(request.source, request.limits, request.title) as video:
         first = video.first
-        painter = FramePainter(model.bundle, values, first.width * first.height)
+        painter = FramePainter(request.model.bundle, request.values, first.width * first.height)
         try:
-            sample = painter.paint(first)
-            encoding = choose_encoding(video, sample)
-            parts.open(describe_plan(model, values, hash_file(source), encoding))
+            encoding = choose_encoding(video, painter.paint(first))
+            parts.open(request.describe_plan(encoding))
             done = paint_segments(video, painter, encoding, parts, watch)
         finally:
             painter.close()
-        join(source, parts.segments(), target, encoding, video.matrix)
+        join(request.source, parts.segments(), request.target, encoding, video.matrix)
     parts.remove()
     return done
 
@@ -106,9 +126,7 @@ def paint_segments(
             watch(Progress(done, video.expected_frames, resumed, speed, frame))
 
     try:
-        while encoding.write_segment(
-            parts.path_of(index), report(islice(painted, SEGMENT_FRAMES))
-        ):
+        while encoding.write_segment(parts.path_of(index), report(islice(painted, SEGMENT_FRAMES))):
             index += 1
     finally:
         painted.close()  # type: ignore[attr-defined]
@@ -128,19 +146,3 @@ def choose_encoding(video: VideoSource, sample: NDArray[np.uint8]) -> Encoding:
         (colours_of(first), int(first.color_primaries), int(first.color_trc)),
         video.aspect if kept else None,
     )
-
-
-def describe_plan(
-    model: ResolvedBundle, values: Mapping[str, Json], digest: str, encoding: Encoding
-) -> dict[str, Json]:
-    """All that the painted file depends on."""
-    return {
-        "source": digest,
-        "model": model.name,
-        "version": model.version,
-        "bundle": hash_file(model.bundle.folder / "manifest.json"),
-        "inputs": dict(values),
-        "segment_frames": SEGMENT_FRAMES,
-        "encoding": [repr(encoding), *OPTIONS.values()],
-        "modelpad": __version__,
-    }

@@ -3,8 +3,8 @@
     .painted.mp4.parts/plan.json      what is painted, and how
     .painted.mp4.parts/000003.nut     frames 300 to 399
 
-A segment is written aside and renamed into place. Whoever comes with the same plan goes on after the
-last one; with another plan, the folder is emptied.
+A segment is written aside and renamed into place. Whoever comes with the same plan goes on
+after the last one; with another plan, the folder is emptied.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Parts:
 
     def segments(self) -> list[Path]:
         """The complete segments, in order; one after a gap does not count."""
-        found = []
+        found: list[Path] = []
         while self.path_of(len(found)).is_file():
             found.append(self.path_of(len(found)))
         return found

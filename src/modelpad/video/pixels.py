@@ -29,9 +29,10 @@ _threads = local()
 
 def to_picture(frame: VideoFrame) -> Picture:
     """The frame as an RGB picture."""
-    converted = _convert(frame, READ_FLAGS, format="rgb24")
-    picture: Picture = converted.to_image()
-    return picture
+    from PIL import Image
+
+    pixels = _convert(frame, READ_FLAGS, format="rgb24").to_ndarray()
+    return Image.fromarray(pixels)
 
 
 def to_frame(pixels: NDArray[np.uint8], like: VideoFrame, size: tuple[int, int]) -> VideoFrame:

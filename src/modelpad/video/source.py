@@ -42,8 +42,8 @@ class SourceLimits:
 class VideoSource:
     """An open video. Use it in a `with` statement; it is read from the start, once."""
 
-    def __init__(self, path: Path, limits: SourceLimits | None = None) -> None:
-        """Opens the file and reads its first frame.
+    def __init__(self, path: Path, limits: SourceLimits | None = None, title: str = "") -> None:
+        """Opens the file and reads its first frame. `title` is for errors, by default its name.
 
         Raises:
             InvalidInput: it is not a video, is damaged at the start, or has no frames.
@@ -51,6 +51,7 @@ class VideoSource:
             MissingExtra: PyAV is not installed.
         """
         self.path, self.limits = path, limits or SourceLimits()
+        self.title = title or path.name
         self._av = load_av()
         self._container = self._open()
         try:
@@ -100,19 +101,16 @@ class VideoSource:
     @property
     def matrix(self) -> list[int] | None:
         """How a player turns the frames: FFmpeg's display matrix, if there is one."""
-        for data in self.first.side_data:
-            if data.type.name == "DISPLAYMATRIX":
-                return [*memoryview(bytes(data)).cast("i")][:MATRIX_NUMBERS]
-        return None
+        data: Any = self.first.side_data.get("DISPLAYMATRIX")
+        return None if data is None else [*memoryview(bytes(data)).cast("i")][:MATRIX_NUMBERS]
 
     def frames(self) -> Iterator[VideoFrame]:
         """All frames with rising times, the first one included.
 
         Raises `InvalidInput` where the file is damaged, and `TooLarge` for too many frames.
         """
-        last, count, step = None, 0, max(1, round(1 / (self.rate * self.time_base)))
-        for frame in self._chain():
-            count += 1
+        last, step = None, max(1, round(1 / (self.rate * self.time_base)))
+        for count, frame in enumerate(self._chain(), start=1):
             self._check_count(count)
             if frame.pts is None:
                 frame.pts = 0 if last is None else last + step
@@ -145,7 +143,7 @@ class VideoSource:
                 reason = "does not exist"
             elif isinstance(error, PermissionError):
                 reason = "cannot be read: permission denied"
-            raise self._invalid(f"{self.path.name} {reason}.") from error
+            raise self._invalid(f"{self.title} {reason}.") from error
 
     def _find_stream(self) -> Any:
         pictures = self._av.stream.Disposition.attached_pic  # the cover of a piece of music
@@ -155,7 +153,7 @@ class VideoSource:
             if not stream.disposition & pictures and stream.codec_context is not None
         ]
         if not streams:
-            raise self._invalid(f"{self.path.name} has no pictures.", "a file without a video")
+            raise self._invalid(f"{self.title} has no pictures.", "a file without a video")
         stream = streams[0]
         stream.codec_context.thread_count = DECODER_THREADS
         stream.codec_context.thread_type = "AUTO"
@@ -164,7 +162,7 @@ class VideoSource:
     def _read_first(self) -> VideoFrame:
         first = next(self._frames, None)
         if first is None:
-            raise self._invalid(f"{self.path.name} has no frames.", "a video without frames")
+            raise self._invalid(f"{self.title} has no frames.", "a video without frames")
         return first
 
     def _chain(self) -> Iterator[VideoFrame]:
@@ -188,17 +186,17 @@ class VideoSource:
         """Raises `InvalidInput` if the file's index names what is beyond its end."""
         size = self.path.stat().st_size
         if any(entry.pos + entry.size > size for entry in self._stream.index_entries):
-            raise self._invalid(f"{self.path.name} is cut off: its end is missing.", "a part of it")
+            raise self._invalid(f"{self.title} is cut off: its end is missing.", "a part of it")
 
     def _damaged(self, seen_s: float) -> InvalidInput:
         return self._invalid(
-            f"{self.path.name} is damaged after {seen_s:.1f} seconds.", "a damaged file"
+            f"{self.title} is damaged after {seen_s:.1f} seconds.", "a damaged file"
         )
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.limits.pixels:
             raise TooLarge(
-                f"The frames of {self.path.name} have {width} x {height} pixels;"
+                f"The frames of {self.title} have {width} x {height} pixels;"
                 f" at most {self.limits.pixels:,} are allowed.",
                 hint="Make the video smaller first.",
                 limit=self.limits.pixels,
@@ -209,7 +207,7 @@ class VideoSource:
         most = self.limits.frames
         if most is not None and count > most:
             raise TooLarge(
-                f"{self.path.name} has more than {most:,} frames.",
+                f"{self.title} has more than {most:,} frames.",
                 hint="Cut it into shorter videos.",
                 limit=most,
                 got=count,

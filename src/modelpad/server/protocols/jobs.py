@@ -6,11 +6,12 @@ With API keys, a job belongs to the owner of the key that submitted it; admins s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from modelpad.errors import InvalidInput, NotFound
+from modelpad.errors import InvalidInput, JobConflict, NotFound
 from modelpad.server.backend import Backend
 from modelpad.server.http.messages import (
     JSON,
@@ -24,6 +25,7 @@ from modelpad.server.page import FILE_POLICY
 from modelpad.server.routing import Names, Operation, Route
 
 if TYPE_CHECKING:
+    from modelpad.foreign_json import Json
     from modelpad.jobs import Job
     from modelpad.server.studio import Studio
 
@@ -32,14 +34,17 @@ KEY = "idempotency-key"
 LAST_EVENT = "last-event-id"
 MAX_LISTED = 1000
 MAX_KEY_CHARS = 200
+PART_BYTES = 256 * 1024
 
 
 async def submit_job(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /jobs/{kind}`: adds a job; 202, or 200 if the idempotency key is of an earlier one.
 
-    Raises what the kind's check raises, `JobsFull` and `JobConflict`.
+    Raises what the kind's check raises, `JobsFull` and `JobConflict`, and `ModelNotFound` for a
+    model that is not served.
     """
-    from modelpad.server.job_views import describe_job  # not of the cold start
+    from modelpad.jobs import JobRequest  # not of the cold start
+    from modelpad.server.job_views import describe_job
 
     studio = require_studio(backend)
     params = await request.read_object(
@@ -54,7 +59,8 @@ async def submit_job(backend: Backend, request: Request, names: Names) -> Respon
             expected=f"1 to {MAX_KEY_CHARS} characters",
             got=f"{len(key)} characters",
         )
-    job, is_new = await studio.submit(names["kind"], params, request.owner, key)
+    job_request = JobRequest(names["kind"], params, request.owner, key)
+    job, is_new = await studio.submit(job_request, await pin_model(backend, params))
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
     headers = {"location": f"/jobs/{job.id}"}
     return respond_json(describe_job(job), status=status, headers=headers)
@@ -121,6 +127,48 @@ async def show_preview(backend: Backend, request: Request, names: Names) -> Resp
     return Response(body, kind, headers=headers)
 
 
+async def show_result(backend: Backend, request: Request, names: Names) -> Response:
+    """`GET /jobs/{id}/result`: the file that a job has made. Raises `JobConflict`, `NotFound`."""
+    job = await find_job(backend, request, names)
+    if not job.is_finished:
+        raise JobConflict(f"The job is {job.state}: it has no result yet.", hint="Wait for it.")
+    result = job.result or {}
+    path = require_studio(backend).queue.folder_of(job.id) / str(result.get("file", "none"))
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except OSError as error:
+        raise NotFound("This job has no file as its result.", hint="See its result.") from error
+    headers = {
+        "cache-control": "private, no-store",
+        "content-security-policy": FILE_POLICY,
+        "content-disposition": f'attachment; filename="{path.name}"',
+    }
+    kind = str(result.get("content_type", "application/octet-stream"))
+    return Response(content_type=kind, headers=headers, parts=read_parts(file))
+
+
+async def read_parts(file: BinaryIO) -> AsyncIterator[bytes]:
+    """A file piece by piece; closes it."""
+    with file:
+        while piece := await asyncio.to_thread(file.read, PART_BYTES):
+            yield piece
+
+
+async def pin_model(backend: Backend, params: Mapping[str, Json]) -> dict[str, Json]:
+    """The parameter `model` as the very version that this server serves by that name.
+
+    Raises `ModelNotFound` and `VersionNotFound`.
+    """
+    reference = params.get("model")
+    if not isinstance(reference, str):
+        return {}
+    name, _, version = reference.partition("@")
+    served = await backend.host.find(name, version)
+    manifest = served.bundle.folder / "manifest.json"
+    digest = hashlib.sha256(await asyncio.to_thread(manifest.read_bytes)).hexdigest()
+    return {"model": f"{served.name}@{served.version}", "bundle": digest}
+
+
 def require_studio(backend: Backend) -> Studio:
     """The studio. Raises `NotFound` if this server has none."""
     if backend.studio is None:
@@ -144,7 +192,7 @@ ROUTES = (
             "Submit long work; only with --studio",
             JOB,
             {JSON: {"type": "object"}},
-            failures=("404", "409", "422", "429", "507"),
+            failures=("404", "409", "422", "429", "501", "507"),
             needs_models=False,
             status="202",
         ),
@@ -191,6 +239,17 @@ ROUTES = (
             "The last picture of the work so far",
             {"image/png": {}, "image/jpeg": {}},
             failures=("404",),
+            needs_models=False,
+        ),
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}/result",
+        show_result,
+        Operation(
+            "The file that a job has made",
+            {"video/mp4": {}},
+            failures=("404", "409"),
             needs_models=False,
         ),
     ),
