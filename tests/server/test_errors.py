@@ -55,7 +55,7 @@ def test_only_failures_of_the_server_are_500() -> None:
     """Clients may not be told that what they sent broke the server, nor the reverse."""
     internal = {kind for kind, status in STATUSES.items() if status >= 500}
     ours = {kind for kind, code in GRPC_CODES.items() if code in ("INTERNAL", "UNAVAILABLE")}
-    full = {errors.FeedbackFull, errors.CollectionFull}
+    full = {errors.FeedbackFull, errors.CollectionFull, errors.UploadsFull}
     assert internal - {errors.DeadlineExceeded, errors.Unsupported, *full} == ours
     assert STATUSES[errors.UnknownHost] == HTTPStatus.MISDIRECTED_REQUEST
     assert TENSOR_STATUSES[errors.EmptyCanvas] == HTTPStatus.BAD_REQUEST

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from modelpad.errors import NotFound, suggest_name
+from modelpad.errors import NotFound, Unsupported, suggest_name
 
 if TYPE_CHECKING:
     from modelpad.foreign_json import Json
@@ -31,7 +32,7 @@ class Kind:
     `InvalidInput`. `run` is `module:function`: it does the work, reports to the `Work` that it is
     given, and returns the result as JSON. An attempt that ended in the middle is followed by
     another one in the same folder if the kind `resumes`; else the job is lost. An attempt may take
-    `time_limit_s`.
+    `time_limit_s`. `package` is what it cannot do without, and `extra` what installs that.
     """
 
     name: str
@@ -40,6 +41,22 @@ class Kind:
     run: str
     resumes: bool = True
     time_limit_s: float = 4 * 3600.0
+    package: str = ""
+    extra: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there; it is not imported."""
+        return not self.package or find_spec(self.package) is not None
+
+    def require_package(self) -> None:
+        """Raises `Unsupported` if its package is not installed."""
+        if not self.is_installed:
+            raise Unsupported(
+                f"This server runs no jobs of the kind {self.name}: {self.package} is not"
+                " installed.",
+                hint=f"Install it with: pip install 'modelpad[{self.extra}]'",
+            )
 
     def load_run(self) -> Callable[[Work], Params]:
         """The function that does the work; this imports what it needs."""

@@ -22,6 +22,7 @@ class Extras(msgspec.Struct, frozen=True):
 
     feedback: bool = False
     studio: bool = False
+    videos: bool = False
 
 
 class ServedVersions(msgspec.Struct, frozen=True):

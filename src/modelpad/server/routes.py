@@ -54,7 +54,12 @@ async def show_static(backend: Backend, request: Request, names: Names) -> Respo
 async def list_models(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /models`: everything that the page shows."""
     models = backend.host.require_models()
-    extras = Extras(feedback=backend.feedback is not None, studio=backend.studio is not None)
+    studio = backend.studio
+    extras = Extras(
+        feedback=backend.feedback is not None,
+        studio=studio is not None,
+        videos=studio is not None and studio.paints_videos,
+    )
     return Response(models.describe(extras), JSON)
 
 

@@ -56,6 +56,7 @@ class Studio:
         self.uploads = Uploads(settings.folder / FOLDER)
         self.stopping = False
         self.turn = asyncio.Lock()  # one at a time: a decoded picture may have a hundred megabytes
+        self.paints_videos = load_kind("video").is_installed
         self._command = command or WORKER
         self._watch = ChangeWatch(self.queue.path)
         self._streams = 0
@@ -69,7 +70,7 @@ class Studio:
     ) -> tuple[Job, bool]:
         """Adds a job; gives it, and whether it is new. `pinned` replaces some of its parameters.
 
-        Raises as `load_kind`, the kind's `check`, and `JobQueue.submit`.
+        Raises as `load_kind`, `require_package`, the kind's `check`, and `JobQueue.submit`.
         """
 
         def submit() -> tuple[Job, bool]:
@@ -79,6 +80,7 @@ class Studio:
             params = {**request.params, **(pinned or {})}
             self._require_own(params, request.owner)
             kind = load_kind(request.kind)
+            kind.require_package()
             return self.queue.submit(request, kind.check(params, self.settings))
 
         return await asyncio.to_thread(submit)

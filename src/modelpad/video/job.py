@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpad.errors import InvalidInput, ModelNotFound, Unsupported, VersionNotFound
+from modelpad.errors import InvalidInput, ModelNotFound, VersionNotFound
 from modelpad.jobs.kinds import Kind
 from modelpad.jobs.uploads import FOLDER, Upload, Uploads
-from modelpad.video.library import EXTRA, has_av
+from modelpad.video.library import EXTRA, PACKAGE
 from modelpad.video.parts import Parts, hash_file
 from modelpad.video.source import SourceLimits
 
@@ -40,15 +40,10 @@ SHARE = 0.98  # of the progress; then the segments are joined
 def check(params: Mapping[str, Json], settings: WorkSettings) -> Mapping[str, Json]:
     """The parameters, with the model's version and its other inputs checked.
 
-    Raises `InvalidInput`, `NotFound`, and `Unsupported` if PyAV is not installed.
+    Raises `InvalidInput` and `NotFound`.
     """
     from modelpad.video.painter import find_picture
 
-    if not has_av():
-        raise Unsupported(
-            "This server cannot read videos: av is not installed.",
-            hint=f"Install it with: pip install 'modelpad[{EXTRA}]'",
-        )
     known = {"video", "model", "inputs", "bundle"}
     if not {"video", "model"} <= params.keys() <= known:
         raise invalid("params", "video, model and inputs", ", ".join(params)[:100])
@@ -186,4 +181,6 @@ KIND = Kind(
     summary="paint an uploaded video with a picture-to-picture model",
     check=check,
     run="modelpad.video.job:run",
+    package=PACKAGE,
+    extra=EXTRA,
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from modelpad.errors import MissingExtra, ModelpadError, first_line
 
-EXTRA = "video"
+PACKAGE, EXTRA = "av", "video"
 
 
 def load_av() -> Any:
@@ -18,14 +17,9 @@ def load_av() -> Any:
     try:
         import av
     except ModuleNotFoundError as error:
-        raise MissingExtra("av", extra=EXTRA) from error
+        raise MissingExtra(PACKAGE, extra=EXTRA) from error
     av.logging.set_level(None)
     return av
-
-
-def has_av() -> bool:
-    """Whether PyAV is installed, without importing it."""
-    return find_spec("av") is not None
 
 
 @contextmanager

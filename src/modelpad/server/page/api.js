@@ -8,7 +8,8 @@ const PIXELS = new Set(["image/gif", "image/jpeg", "image/png", "image/webp"]);
 
 export const readJson = async (url, options) => (await ask(url, options)).json();
 
-// { models, feedback, studio }: what is served, and whether the server collects feedback and makes new models.
+// { models, feedback, studio, videos }: what is served, and whether the server collects feedback, makes new
+// models and paints videos.
 export const listModels = () => readJson("/models");
 
 const asJson = (value, signal) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), signal });
@@ -42,6 +43,20 @@ export const renameClass = (id, name, to) => sendJson(`/collections/${id}/rename
 export const submitJob = (kind, params) => sendJson(`/jobs/${kind}`, params, { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()) });
 export const listJobs = async () => (await readJson("/jobs")).jobs;
 export const cancelJob = (id) => readJson(`/jobs/${id}`, { method: "DELETE" });
+
+// Sends a video in parts, as proxies limit the size of a request; gives its id.
+const PART_BYTES = 8 << 20;
+export const sendVideo = async (file, progress, signal) => {
+  const send = (url, from) => readJson(url, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file.slice(from, from + PART_BYTES), signal });
+  const { id } = await send("/videos", 0);
+  for (let from = PART_BYTES; from < file.size; from += PART_BYTES) {
+    progress(from / file.size);
+    await send(`/videos/${id}?offset=${from}`, from);
+  }
+  progress(1);
+  return id;
+};
+export const fetchResult = async (id) => (await ask(`/jobs/${id}/result`)).blob();
 
 const RETRY_MS = 1000;
 

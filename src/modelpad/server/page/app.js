@@ -12,6 +12,7 @@ import { predictionView } from "./prediction.js";
 import { isShared, readFragment } from "./share.js";
 import { snippets } from "./snippets.js";
 import { showStudio } from "./studio.js";
+import { paintsVideos, videoPanel } from "./video-job.js";
 import { writerView } from "./writer.js";
 
 const main = document.querySelector("#main");
@@ -36,11 +37,12 @@ const safeCard = (model) => {
 const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, warningsView(model));
 
-const modelView = (model, takesFeedback) => {
+const modelView = (model, { feedback, videos }) => {
   const view = model.task === "text-generation"
     ? writerView(model, showError)
-    : predictionView(model, takesFeedback, showError);
-  const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null, snippets(model), safeCard(model)];
+    : predictionView(model, feedback, showError);
+  const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null,
+    videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), safeCard(model)];
   return { ...view, elements: elements.filter(Boolean) };
 };
 
@@ -73,7 +75,7 @@ const start = async () => {
   const showModel = (model) => {
     const key = `${model.name} ${model.version}`;
     const isNew = !views.has(key);
-    if (isNew) views.set(key, modelView(model, served.feedback));
+    if (isNew) views.set(key, modelView(model, served));
     const view = views.get(key);
     document.title = `${model.title || model.name} · modelpad`;
     main.replaceChildren(...view.elements);

@@ -6,7 +6,7 @@ import { make, percent } from "./dom.js";
 const MAX_LINES = 200;
 const WORDS = { queued: "Waiting for its turn …", running: "Starting …", cancelled: "Cancelled. Nothing was changed.", done: "Done." };
 
-// `on` has: signal, announce(words), showError(error), ended(job), lost() if the server has no such job.
+// `on` has: title, signal, announce(words), showError(error), ended(job), lost() if the server has no such job.
 export const jobPanel = (job, on) => {
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress" });
   const step = make("p", { class: "step" });
@@ -25,7 +25,7 @@ export const jobPanel = (job, on) => {
   } }, "Cancel");
   const row = make("div", { class: "job-row" }, bar, cancel);
   const outcome = make("div", { class: "outcome" });
-  const element = make("div", { class: "job", role: "group", "aria-label": "Training job", "data-job": job.id }, row, step, preview, problem, outcome, log);
+  const element = make("div", { class: "job", role: "group", "aria-label": on.title, "data-job": job.id }, row, step, preview, problem, outcome, log);
   let shown = "", ended = false;
 
   const update = (now) => {

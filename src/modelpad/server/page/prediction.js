@@ -84,7 +84,8 @@ const imagine = (model) => {
 
 const aboutClasses = ({ classes }) => (classes?.length > 10 ? `Tells ${classes.length} classes apart.` : "\u00a0");
 
-// { elements, open(saved), leave() }: `saved` are inputs from a link or from before the page was left.
+// { element, open(saved), leave(), settings() }: `saved` are inputs from a link or from before the page was left,
+// settings those that are no picture.
 export const predictionView = (model, takesFeedback, showError) => {
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const announce = (words) => { status.textContent = words; };
@@ -191,6 +192,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       else if (isTable(model) && model.samples.length) showSample(model.samples[0]); // a row is shown with its prediction from the start
     },
     reject: (error) => report(error),
+    settings: () => Object.fromEntries(model.inputs.filter(({ kind }) => kind !== "image").map(({ name }) => [name, widgets[name].read()])),
     leave: () => { for (const widget of Object.values(widgets)) widget.stop?.(); },
   };
 };

@@ -113,7 +113,7 @@ export const showStudio = (main, { showError, findModel }) => {
     running = true;
     update();
     const panel = jobPanel(job, {
-      signal: end.signal, announce, showError,
+      title: "Training job", signal: end.signal, announce, showError,
       ended: (last) => { running = false; update(); if (last.state === "done") celebrate(panel, last); else train.focus(); },
       lost: () => { running = false; state.job = null; save(); update(); },
     });

@@ -33,9 +33,13 @@ MAGIC = (
 async def create_video(backend: Backend, request: Request, names: Names) -> Response:
     """`POST /videos`: a new one, which begins with the body; more may follow.
 
-    Raises `InvalidInput` for another file, `UploadsFull` and `TooLarge`.
+    Raises `InvalidInput` for another file, `UploadsFull`, `TooLarge`, and `Unsupported` if no job
+    could read it.
     """
+    from modelpad.jobs import load_kind  # not of the cold start
+
     studio = require_studio(backend)
+    load_kind("video").require_package()
     body = await request.body()
     if not any(body.startswith(magic, place) for place, magic in MAGIC):
         raise InvalidInput(
@@ -92,7 +96,7 @@ def describe(upload: Upload) -> dict[str, object]:
 
 
 ONE = {JSON: make_object({"id": TEXT, "bytes": WHOLE})}
-VIDEO: dict[str, Schema] = {"video/*": {}}
+VIDEO: dict[str, Schema] = {"application/octet-stream": {}}
 
 
 ROUTES = (
@@ -104,7 +108,7 @@ ROUTES = (
             "Send a video, or the first part of one; only with --studio",
             ONE,
             VIDEO,
-            failures=("404", "422", "507"),
+            failures=("404", "422", "501", "507"),
             needs_models=False,
             status="201",
         ),
