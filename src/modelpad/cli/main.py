@@ -162,8 +162,8 @@ def add_jobs_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--jobs",
         metavar="DIR",
-        help="where jobs, and pictures for new models, are stored (default: MODELPAD_JOBS, else a"
-        " folder in your home)",
+        help="where jobs, and the pictures and videos for them, are stored (default:"
+        " MODELPAD_JOBS, else a folder in your home)",
     )
 
 

@@ -244,8 +244,8 @@ def add_studio_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--studio",
         action="store_true",
-        help="make new models on the page: pictures are stored and trained on, on this machine"
-        " (default: off)",
+        help="make new models on the page, and paint videos: pictures and videos are stored and"
+        " worked on, on this machine (default: off)",
     )
     add_jobs_option(group)
     group.add_argument(

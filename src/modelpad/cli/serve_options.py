@@ -141,7 +141,7 @@ def read_studio_options(args: argparse.Namespace, variables: Mapping[str, str]) 
     has_keys = args.api_keys or variables.get("MODELPAD_API_KEYS")
     if not is_loopback(args.host) and not has_keys:
         raise UsageError(
-            f"--studio lets everyone who reaches {args.host} store pictures and train.",
+            f"--studio lets everyone who reaches {args.host} store files and run jobs.",
             hint="Add --api-keys FILE, or serve this machine only: --host 127.0.0.1",
         )
     return StudioOptions(

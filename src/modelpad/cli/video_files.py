@@ -78,7 +78,6 @@ def paint_videos(model: ResolvedBundle, args: argparse.Namespace) -> bool:
     settings: Any = read_settings(args.set)
     failed = 0
     for given, target in zip(args.inputs, plan_videos(args.inputs, args.output), strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
         parts, shown = Parts(folder_beside(target)), ProgressLine(Path(given).name)
         try:
             paint_video(PaintRequest(model, settings, Path(given), target), parts, shown.update)

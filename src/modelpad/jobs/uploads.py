@@ -12,12 +12,14 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.bundle.locks import hold_lock
 from modelpad.errors import InvalidInput, NotFound, TooLarge, UploadsFull
+from modelpad.store.staging import writing
 
 MB = 1 << 20
 ID = re.compile(r"[0-9a-f]{24}")
@@ -70,10 +72,9 @@ class Uploads:
         self.root, self.limits = root, limits or UploadLimits()
 
     def create(self, owner: str, body: bytes) -> Upload:
-        """A new one that begins with `body`. Raises `UploadsFull` and `TooLarge`."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._remove_expired(time.time())
-        with hold_lock(self.root / LOCK):
+        """A new one that begins with `body`. Raises `UploadsFull`, `TooLarge` and `StoreError`."""
+        with self._changing():
+            self._remove_expired(time.time())
             self._check_room(len(body), len(body))
             if len(self._all()) >= self.limits.files:
                 raise self._full()
@@ -87,10 +88,10 @@ class Uploads:
         """Adds the bytes from `offset` on.
 
         Raises `InvalidInput` unless all bytes before it have arrived, and none after it;
-        `NotFound`, `UploadsFull` and `TooLarge`.
+        `NotFound`, and as `create`.
         """
-        upload = self.open(id, owner)
-        with hold_lock(self.root / LOCK):
+        with self._changing():
+            upload = self.open(id, owner)
             size = upload.bytes
             if offset != size:
                 raise InvalidInput(
@@ -103,7 +104,12 @@ class Uploads:
             self._check_room(size + len(body), len(body))
             with upload.path.open("ab") as file:
                 file.write(body)
-        return upload
+            return upload
+
+    def delete(self, id: str, owner: str) -> None:
+        """Deletes an upload. Raises `NotFound`."""
+        with self._changing():
+            self.open(id, owner).delete()
 
     def open(self, id: str, owner: str | None) -> Upload:
         """An upload of that owner, or of any without one. Raises `NotFound`."""
@@ -115,6 +121,14 @@ class Uploads:
         raise NotFound(
             f"There is no upload {id[:40]!r}.", hint="Uploads are deleted after two days."
         )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        hint = "Check the permissions and the free space of the folder of --jobs."
+        with writing("The upload", hint=hint):
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with hold_lock(self.root / LOCK):
+                yield
 
     def _all(self) -> list[Upload]:
         return [Upload(folder) for folder in self.root.iterdir() if ID.fullmatch(folder.name)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import ModelpadError
-from modelpad.video.library import load_av, translate_errors
+from modelpad.video.library import load_av, writing
 from modelpad.video.parts import put_in_place
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Encoding:
         container: Any = None
         stream: Any = None
         try:
-            with translate_errors(av, f"{path.name} cannot be written", "Is the disk full?"):
+            with writing(path):
                 for frame in frames:
                     if container is None:
                         container = av.open(str(staged), "w", format=FORMAT)
@@ -76,9 +76,9 @@ class Encoding:
                     count += 1
                 if container is not None:
                     container.mux(stream.encode(None))
+                    container.close()
+                    put_in_place(staged, path)
         finally:
             if container is not None:
                 container.close()
-        if count:
-            put_in_place(staged, path)
         return count

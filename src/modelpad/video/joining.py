@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelpad.errors import ModelpadError, UsageError
+from modelpad.errors import InvalidInput, ModelpadError, UsageError
 from modelpad.video.encoder import Encoding
-from modelpad.video.library import load_av, translate_errors
+from modelpad.video.library import load_av, writing
 from modelpad.video.parts import put_in_place
-from modelpad.video.source import open_container
+from modelpad.video.source import EXPECTED, open_container
 
 # No random numbers: the same video gives the same file.
 SAME = {"fflags": "+bitexact"}
@@ -39,26 +39,24 @@ def join(
     """
     av = load_av()
     staged = target.with_name(f".{target.name}.new")
-    hint = "Choose another place, and see whether the disk is full."
+    form = FORMATS[target.suffix.lower()]
+    options = SAME if form == MATROSKA else SAME | FASTSTART
     try:
-        with translate_errors(av, f"{target} cannot be written", hint):
-            form = FORMATS[target.suffix.lower()]
-            options = SAME if form == MATROSKA else SAME | FASTSTART
-            with (
-                open_container(av, source) as given,
-                av.open(str(staged), "w", format=form, options=options) as out,
-            ):
-                stream = encoding.add_stream(out)
-                if matrix is not None:
-                    stream.set_display_matrix(matrix)
-                sound = list_sound(given, out, form)
-                out.start_encoding()
-                pictures = read_segments(av, segments, stream)
-                for packet in heapq.merge(pictures, sound, key=time_of):
-                    out.mux(packet)
-        put_in_place(staged, target)
-    except OSError as error:
-        raise ModelpadError(f"{target} cannot be written: {error.strerror}.", hint=hint) from error
+        with (
+            writing(target),
+            open_container(av, source) as given,
+            av.open(str(staged), "w", format=form, options=options) as out,
+        ):
+            stream = encoding.add_stream(out)
+            if matrix is not None:
+                stream.set_display_matrix(matrix)
+            sound = list_sound(av, given, out, form)
+            out.start_encoding()
+            pictures = read_segments(av, segments, stream)
+            for packet in heapq.merge(pictures, sound, key=time_of):
+                out.mux(packet)
+        with writing(target):
+            put_in_place(staged, target)
     finally:
         staged.unlink(missing_ok=True)
 
@@ -97,7 +95,7 @@ def read_segments(av: Any, segments: Sequence[Path], stream: Any) -> Iterator[An
                     yield packet
 
 
-def list_sound(given: Any, out: Any, form: str) -> Iterator[Any]:
+def list_sound(av: Any, given: Any, out: Any, form: str) -> Iterator[Any]:
     """The packets of all sound tracks, for new streams of `out`, in the order of their times."""
     streams = {}
     for track in given.streams.audio:
@@ -110,18 +108,27 @@ def list_sound(given: Any, out: Any, form: str) -> Iterator[Any]:
         else:
             made = out.add_stream(FALLBACK, rate=track.codec_context.sample_rate)
         streams[track] = (made, copied)
-    return read_sound(given, streams)
+    return read_sound(av, given, streams)
 
 
-def read_sound(given: Any, streams: dict[Any, tuple[Any, bool]]) -> Iterator[Any]:
-    """The packets of sound tracks, copied or encoded again."""
-    for packet in given.demux(*streams) if streams else ():
-        made, copied = streams[packet.stream]
-        if not copied:
-            for frame in packet.decode():
-                yield from made.encode(frame)
-            if not packet.size:  # the end
-                yield from made.encode(None)
-        elif packet.size and packet.dts is not None:
-            packet.stream = made
-            yield packet
+def read_sound(av: Any, given: Any, streams: dict[Any, tuple[Any, bool]]) -> Iterator[Any]:
+    """The packets of sound tracks, copied or encoded again. Raises `InvalidInput`."""
+    try:
+        for packet in given.demux(*streams) if streams else ():
+            made, copied = streams[packet.stream]
+            if not copied:
+                for frame in packet.decode():
+                    yield from made.encode(frame)
+                if not packet.size:  # the end
+                    yield from made.encode(None)
+            elif packet.size and packet.dts is not None:
+                packet.stream = made
+                yield packet
+    except av.FFmpegError as error:
+        raise InvalidInput(
+            "The sound of the video is damaged.",
+            hint="Convert the video, or remove its sound, first.",
+            field="video",
+            expected=EXPECTED,
+            got="damaged sound",
+        ) from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
-from modelpad.errors import MissingExtra, ModelpadError, first_line
+from modelpad.errors import MissingExtra, ModelpadError
 
 PACKAGE, EXTRA = "av", "video"
 
@@ -23,9 +23,12 @@ def load_av() -> Any:
 
 
 @contextmanager
-def translate_errors(av: ModuleType, message: str, hint: str) -> Iterator[None]:
-    """Turns an error of FFmpeg into a `ModelpadError` with its words added."""
+def writing(path: Path) -> Iterator[None]:
+    """Raises `ModelpadError` if the system or FFmpeg cannot write a file."""
     try:
         yield
-    except av.FFmpegError as error:
-        raise ModelpadError(f"{message}: {first_line(error, 200)}.", hint=hint) from error
+    except (OSError, load_av().FFmpegError) as error:
+        raise ModelpadError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Check permissions and free space, or choose another place.",
+        ) from error

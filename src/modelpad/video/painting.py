@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad import __version__
+from modelpad.errors import InvalidInput, TooLarge
 from modelpad.video.encoder import OPTIONS, Encoding
 from modelpad.video.joining import join
+from modelpad.video.library import writing
 from modelpad.video.painter import FramePainter
 from modelpad.video.parts import SEGMENT_FRAMES, Parts, hash_file
 from modelpad.video.pixels import colours_of, even_size
@@ -88,7 +90,7 @@ def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
     """Paints a video; gives the number of frames.
 
     What is complete in `parts` of an earlier run of the same request is kept, and the file is the
-    same as without an interruption. `parts` stay if this fails, and are removed when it succeeds.
+    same as without an interruption. `parts` stay if this is interrupted.
     `watch` is called after every frame.
 
     Raises as `VideoSource` and `FramePainter`, and `ModelpadError` if a file cannot be written.
@@ -98,8 +100,12 @@ def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
         painter = FramePainter(request.model.bundle, request.values, first.width * first.height)
         try:
             encoding = choose_encoding(video, painter.paint(first))
-            parts.open(request.describe_plan(encoding))
+            with writing(request.target):
+                parts.open(request.describe_plan(encoding))
             done = paint_segments(video, painter, encoding, parts, watch)
+        except (InvalidInput, TooLarge):
+            parts.remove()  # it would end there again
+            raise
         finally:
             painter.close()
         join(request.source, parts.segments(), request.target, encoding, video.matrix)

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from modelpad.jobs.uploads import Upload
 
 EXPECTED = "an MP4, MOV, MKV, WebM, AVI, MPEG, Ogg, FLV or WMV file"
-# How files of these formats begin, and where.
+# Bytes near the start of files of these formats, and where. MPEG-TS repeats one every 188 bytes.
 MAGIC = (
     *((4, each) for each in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
-    *((0, each) for each in (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"0&\xb2u")),
-    *((0, each) for each in (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"G")),
-    (4, b"G"),  # MPEG-TS of cameras
+    *((0, each) for each in (b"\x1aE\xdf\xa3", b"OggS", b"FLV", b"0&\xb2u", b"\x00\x00\x01\xba")),
+    *((8, b"AVI "), (188, b"G"), (196, b"G")),
 )
 
 
@@ -76,18 +75,14 @@ async def append_video(backend: Backend, request: Request, names: Names) -> Resp
 
 async def show_video(backend: Backend, request: Request, names: Names) -> Response:
     """`GET /videos/{id}`: how much of it has arrived. Raises `NotFound`."""
-    return respond_json(describe(find_video(backend, request, names)))
+    upload = require_studio(backend).uploads.open(names["id"], request.owner)
+    return respond_json(describe(upload))
 
 
 async def delete_video(backend: Backend, request: Request, names: Names) -> Response:
     """`DELETE /videos/{id}`: deletes it; a job that has begun keeps it. Raises `NotFound`."""
-    await asyncio.to_thread(find_video(backend, request, names).delete)
+    await asyncio.to_thread(require_studio(backend).uploads.delete, names["id"], request.owner)
     return respond_json({"deleted": names["id"]})
-
-
-def find_video(backend: Backend, request: Request, names: Names) -> Upload:
-    """The upload of the path, if it is the key owner's. Raises `NotFound`."""
-    return require_studio(backend).uploads.open(names["id"], request.owner)
 
 
 def describe(upload: Upload) -> dict[str, object]:
