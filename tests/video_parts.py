@@ -123,6 +123,15 @@ def make_sound(index: int) -> av.AudioFrame:
     return frame
 
 
+def damage(path: Path) -> Path:
+    """Overwrites the middle of a video."""
+    body = bytearray(path.read_bytes())
+    middle = body.index(b"mdat") + 4000
+    body[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(body)
+    return path
+
+
 def open_video(path: Path) -> Any:
     """A file as PyAV opens it."""
     return av.open(str(path))

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelpad.errors import InvalidInput
+from modelpad.errors import InvalidInput, ModelpadError
 from modelpad.store import ResolvedBundle
 from modelpad.video import PaintRequest, Progress, paint_video
 from modelpad.video.painter import plan_threads
 from modelpad.video.parts import Parts, folder_beside
-from tests.video_parts import open_video, read_pixels, read_sound, read_times, write_clip
+from tests.video_parts import damage, open_video, read_pixels, read_sound, read_times, write_clip
 
 Paint = Callable[..., int]
 Watch = Callable[[Progress], None]
@@ -122,6 +122,17 @@ def test_invalid_inputs_leave_no_trace(paint: Paint, tmp_path: Path, digits: obj
     with pytest.raises(InvalidInput, match="does not make a picture of a picture"):
         paint_video(request, Parts(folder_beside(request.target)), print)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_what_cannot_be_written_or_read_to_its_end(paint: Paint, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 110, (160, 96))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelpadError, match="cannot be written"):
+        paint(clip, tmp_path / "file" / "painted.mp4")
+    damage(clip)
+    with pytest.raises(InvalidInput, match="damaged after"):
+        paint(clip, tmp_path / "painted.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "file"}
 
 
 def test_large_frames_share_the_cores() -> None:

@@ -10,21 +10,12 @@ from PIL import Image
 
 from modelpad.errors import InvalidInput, MissingExtra, ModelpadError, TooLarge
 from modelpad.video.source import SourceLimits, VideoSource
-from tests.video_parts import write_clip, write_sound
+from tests.video_parts import damage, write_clip, write_sound
 
 
 def read_all(path: Path, limits: SourceLimits | None = None) -> int:
     with VideoSource(path, limits) as source:
         return sum(1 for _ in source.frames())
-
-
-def damage(path: Path) -> Path:
-    """Overwrites the middle of a video."""
-    body = bytearray(path.read_bytes())
-    middle = body.index(b"mdat") + 4000
-    body[middle : middle + 3000] = bytes(3000)
-    path.write_bytes(body)
-    return path
 
 
 def make_files(folder: Path) -> dict[str, Path]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CODEC = "libx264"
 FORMAT = "nut"  # keeps times exactly, in any time base
-OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0", "threads": "1"}
+OPTIONS = {"preset": "veryfast", "crf": "22", "bf": "0", "threads": "1"}
 
 
 @dataclass(frozen=True, slots=True)

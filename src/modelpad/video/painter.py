@@ -38,7 +38,7 @@ class FramePainter:
         self.field = find_picture(bundle.manifest.signature, values)
         self.values = dict(values)
         self.workers, threads = plan_threads(pixels, allotted_cpus())
-        self._session = Session(bundle, SessionSettings(threads=threads))
+        self._session = Session(bundle, SessionSettings(threads=threads, arena=True))
 
     def paint(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The pixels (height, width, channels) that the model makes of a frame.

@@ -90,8 +90,8 @@ def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
     """Paints a video; gives the number of frames.
 
     What is complete in `parts` of an earlier run of the same request is kept, and the file is the
-    same as without an interruption. `parts` stay if this is interrupted.
-    `watch` is called after every frame.
+    same as without an interruption. `parts` stay if this is interrupted. `watch` is called after
+    every frame.
 
     Raises as `VideoSource` and `FramePainter`, and `ModelpadError` if a file cannot be written.
     """
@@ -103,9 +103,6 @@ def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
             with writing(request.target):
                 parts.open(request.describe_plan(encoding))
             done = paint_segments(video, painter, encoding, parts, watch)
-        except (InvalidInput, TooLarge):
-            parts.remove()  # it would end there again
-            raise
         finally:
             painter.close()
         join(request.source, parts.segments(), request.target, encoding, video.matrix)
@@ -134,6 +131,9 @@ def paint_segments(
     try:
         while encoding.write_segment(parts.path_of(index), report(islice(painted, SEGMENT_FRAMES))):
             index += 1
+    except (InvalidInput, TooLarge):
+        parts.remove()  # it would end there again
+        raise
     finally:
         painted.close()  # type: ignore[attr-defined]
     return done
