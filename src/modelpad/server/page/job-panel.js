@@ -63,7 +63,7 @@ export const jobPanel = (job, on) => {
   });
   return {
     element,
-    conclude: (...parts) => { step.hidden = true; outcome.replaceChildren(...parts); },
+    conclude: (...parts) => { step.hidden = preview.hidden = true; outcome.replaceChildren(...parts); },
     append: (...parts) => outcome.append(...parts),
   };
 };
