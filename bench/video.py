@@ -14,6 +14,8 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,6 @@ from modelpad.video import PaintRequest, paint_video
 from modelpad.video.painter import FramePainter
 from modelpad.video.painting import choose_encoding
 from modelpad.video.parts import Parts
-from modelpad.video.pixels import to_picture
 from modelpad.video.source import VideoSource
 
 STYLES, RATE, SOUND_RATE = 4, 25, 48_000
@@ -94,31 +95,40 @@ def make_clip(path: Path, photo: Path | None, frames: int, size: tuple[int, int]
     return path
 
 
-def measure(model: ResolvedBundle, clip: Path, folder: Path) -> dict[str, float]:
-    """Frames a second of each step by itself, and of all together."""
-    rates: dict[str, float] = {}
+class Steps:
+    """Frames a second, and CPU time of a frame, of each step that was measured."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self.found: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        start, cpu = time.perf_counter(), time.process_time()
+        yield
+        rate = self.frames / (time.perf_counter() - start)
+        cpu_ms = 1000 * (time.process_time() - cpu) / self.frames
+        self.found[name] = {"frames_per_s": round(rate, 1), "cpu_ms": round(cpu_ms, 1)}
+
+
+def measure(model: ResolvedBundle, clip: Path, folder: Path) -> dict[str, dict[str, float]]:
+    """Each step by itself, and all together."""
     with VideoSource(clip) as video:
-        start = time.perf_counter()
-        for frame in video.frames():
-            to_picture(frame)
-        frames = video.expected_frames or 0
-        rates["decode"] = frames / (time.perf_counter() - start)
-    with VideoSource(clip) as video:
+        steps = Steps(video.expected_frames or 0)
         painter = FramePainter(model.bundle, {}, video.first.width * video.first.height)
         encoding = choose_encoding(video, painter.paint(video.first))
-        given = [*video.frames()]
-        start = time.perf_counter()
-        painted = [*painter.stream(given, (encoding.width, encoding.height))]
-        rates["paint"] = frames / (time.perf_counter() - start)
-        start = time.perf_counter()
-        encoding.write_segment(folder / "segment.nut", painted)
-        rates["encode"] = frames / (time.perf_counter() - start)
+        with steps.measure("decode"):
+            given = [*video.frames()]
+        with steps.measure("paint"):
+            painted = [*painter.stream(given, (encoding.width, encoding.height))]
+        with steps.measure("encode"):
+            encoding.write_segment(folder / "segment.nut", painted)
+        painter.close()
         del given, painted
-    start = time.perf_counter()
     request = PaintRequest(model, {}, clip, folder / "painted.mp4")
-    paint_video(request, Parts(folder / "parts"), lambda progress: None)
-    rates["whole"] = frames / (time.perf_counter() - start)
-    return {name: round(rate, 1) for name, rate in rates.items()}
+    with steps.measure("whole"):
+        paint_video(request, Parts(folder / "parts"), lambda progress: None)
+    return steps.found
 
 
 def main() -> None:
@@ -136,9 +146,9 @@ def main() -> None:
         size = (args.width, args.height)
         clip = args.clip or make_clip(folder / "clip.mp4", args.photo, args.frames, size)
         load = os.getloadavg()[0]
-        rates = measure(ResolvedBundle("styles", 1, bundle), clip, folder)
+        steps = measure(ResolvedBundle("styles", 1, bundle), clip, folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    found = {"frames_per_s": rates, "cpus": allotted_cpus(), "load_before": round(load, 1)}
+    found = {"steps": steps, "cpus": allotted_cpus(), "load_before": round(load, 1)}
     print(json.dumps(found | {"peak_mb": peak, "size": size}))
 
 

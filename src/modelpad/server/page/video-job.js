@@ -83,6 +83,6 @@ export const videoPanel = (model, readSettings, showError) => {
   if (before) follow({ id: before.id, state: "queued", fraction: 0, step: "" }, before.name);
   return make("section", { class: "panel wide", id: "video", "aria-labelledby": "video-title" },
     make("h2", { id: "video-title" }, "Paint a video"),
-    make("p", { class: "about" }, "Every frame is painted with the settings above. Sound, length and rotation stay as they are. You may close the page meanwhile."),
+    make("p", { class: "about" }, "Every frame is painted with the settings above. Sound, length and rotation are kept. You can close the page while it is painted."),
     drop, file, status, sending, problem, place);
 };
