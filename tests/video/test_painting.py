@@ -138,5 +138,5 @@ def test_what_cannot_be_written_or_read_to_its_end(paint: Paint, tmp_path: Path)
 def test_large_frames_share_the_cores() -> None:
     assert plan_threads(640 * 360, 2) == (2, 1)
     assert plan_threads(3840 * 2160, 2) == (1, 2)
-    assert plan_threads(1920 * 1080, 16) == (1, 16)
-    assert plan_threads(1280 * 720, 16) == (4, 4)
+    assert plan_threads(1920 * 1080, 16) == (2, 8)
+    assert plan_threads(1280 * 720, 16) == (6, 2)

@@ -75,6 +75,11 @@ def paint_videos(model: ResolvedBundle, args: argparse.Namespace) -> bool:
     from modelpad.video import PaintRequest, paint_video
     from modelpad.video.parts import Parts, folder_beside
 
+    if args.format:
+        raise UsageError(
+            f"--format {args.format} is for pictures.",
+            hint="The name of a video says its format: -o painted.mp4",
+        )
     settings: Any = read_settings(args.set)
     failed = 0
     for given, target in zip(args.inputs, plan_videos(args.inputs, args.output), strict=True):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelpad.bundle import Bundle
     from modelpad.fields.signature import Signature
 
-MAX_PIXELS_AT_A_TIME = 4_000_000  # over all threads: a picture's maps need many times its memory
+MAX_PIXELS_AT_A_TIME = 6_000_000  # over all threads: a picture's maps need many times its memory
 WAITING = 2  # frames for each thread
 PROBE = (16, 16)
 

@@ -57,7 +57,7 @@ class VideoSource:
         try:
             self._stream = self._find_stream()
             self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
-            self._check_count(self.expected_frames or 0)
+            self._check_count(self._stream.frames)
             self._check_length()
             self._frames = self._decode()
             self.first: VideoFrame = self._read_first()
