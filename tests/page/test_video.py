@@ -14,6 +14,8 @@ from tests.video_parts import read_sound, read_times, write_clip, write_painter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+JOB_MS = 240_000  # jobs have the lowest priority
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -45,7 +47,7 @@ def test_a_video_is_painted_and_downloaded(page: Page, tmp_path: Path) -> None:
     panel = page.locator("#video")
     panel.get_by_label("Video file").set_input_files(clip)
     video = panel.get_by_label("The painted video")
-    expect(video).to_be_attached()
+    expect(video).to_be_attached(timeout=JOB_MS)
     with page.expect_download() as download:
         panel.get_by_role("link", name="Download the video").click()
     assert download.value.suggested_filename == "holiday-painted.mp4"
@@ -60,8 +62,9 @@ def test_a_video_is_cancelled_and_another_file_is_refused(page: Page, tmp_path: 
     clip = write_clip(tmp_path / "long.mp4", 800, (320, 180), sound=None)
     panel = page.locator("#video")
     panel.get_by_label("Video file").set_input_files(clip)
+    shown = panel.get_by_role("img", name="How far it is")
+    expect(shown).to_be_visible(timeout=JOB_MS)
     expect(panel.get_by_role("group", name="Painting a video")).to_contain_text("frames a second")
-    expect(panel.get_by_role("img", name="How far it is")).to_be_visible()
     panel.get_by_role("button", name="Cancel").click()
     expect(panel).to_contain_text("Cancelled")
     (tmp_path / "text.mp4").write_text("no video")
