@@ -92,6 +92,20 @@ def test_other_settings_begin_anew(paint: Paint, tmp_path: Path) -> None:
     assert np.abs(read_pixels(target).astype(int) - read_pixels(clip)).mean() < 4
 
 
+def test_a_run_that_is_stopped_before_it_joins(
+    paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, target = write_clip(tmp_path / "clip.mp4", 110, sound=None), tmp_path / "painted.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr("modelpad.video.painting.join", lambda *given: signal.raise_signal(2))
+        with pytest.raises(KeyboardInterrupt):
+            paint(clip, target)
+    watched: list[Progress] = []
+    assert paint(clip, target, watched.append) == 110
+    assert watched == []
+    assert read_times(target) == read_times(clip)
+
+
 def test_uneven_times_and_odd_sizes(paint: Paint, tmp_path: Path) -> None:
     times = [0, 40, 50, 300, 301, 900]
     clip = write_clip(tmp_path / "clip.mkv", 6, (33, 17), sound="libopus", times=times)

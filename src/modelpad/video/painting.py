@@ -102,18 +102,18 @@ def paint_video(request: PaintRequest, parts: Parts, watch: Watch) -> int:
             encoding = choose_encoding(video, painter.paint(first))
             with writing(request.target):
                 parts.open(request.describe_plan(encoding))
-            done = paint_segments(video, painter, encoding, parts, watch)
+            paint_segments(video, painter, encoding, parts, watch)
         finally:
             painter.close()
         join(request.source, parts.segments(), request.target, encoding, video.matrix)
     parts.remove()
-    return done
+    return video.count
 
 
 def paint_segments(
     video: VideoSource, painter: FramePainter, encoding: Encoding, parts: Parts, watch: Watch
-) -> int:
-    """Writes the segments that are missing; gives the number of frames of all."""
+) -> None:
+    """Writes the segments that are missing."""
     index = len(parts.segments())
     resumed = done = index * SEGMENT_FRAMES
     size = (encoding.width, encoding.height)
@@ -136,7 +136,6 @@ def paint_segments(
         raise
     finally:
         painted.close()  # type: ignore[attr-defined]
-    return done
 
 
 def choose_encoding(video: VideoSource, sample: NDArray[np.uint8]) -> Encoding:

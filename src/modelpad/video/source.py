@@ -52,6 +52,7 @@ class VideoSource:
         """
         self.path, self.limits = path, limits or SourceLimits()
         self.title = title or path.name
+        self.count = 0  # of the frames read so far
         self._av = load_av()
         self._container = self._open()
         try:
@@ -110,8 +111,9 @@ class VideoSource:
         Raises `InvalidInput` where the file is damaged, and `TooLarge` for too many frames.
         """
         last, step = None, max(1, round(1 / (self.rate * self.time_base)))
-        for count, frame in enumerate(self._chain(), start=1):
-            self._check_count(count)
+        for frame in self._chain():
+            self.count += 1
+            self._check_count(self.count)
             if frame.pts is None:
                 frame.pts = 0 if last is None else last + step
             elif last is not None and frame.pts <= last:
