@@ -9,7 +9,8 @@
     │   ├── VersionNotFound
     │   └── DataSetNotFound
     ├── BundleInvalid           a bundle that cannot be read
-    │   └── ChecksumMismatch    a file that has changed
+    │   ├── ChecksumMismatch    a file that has changed
+    │   └── SignatureInvalid    a bundle without a trusted digital signature
     ├── StoreError              a store that cannot be read or written
     │   ├── FeedbackFull        as much feedback as may be kept
     │   └── UploadsFull         as many uploads as may be kept
@@ -95,6 +96,10 @@ class BundleInvalid(ModelpadError):
 
 class ChecksumMismatch(BundleInvalid):
     """A bundle's file has changed since it was written. Details: `file`."""
+
+
+class SignatureInvalid(BundleInvalid):
+    """A bundle is not signed, or not by a trusted key. Details: `file`, if one has changed."""
 
 
 class StoreError(ModelpadError):

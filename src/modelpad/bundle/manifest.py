@@ -25,6 +25,7 @@ from modelpad.foreign_json import (
 FORMAT = 2
 DEFAULT_SIGNATURE = "serving_default"  # TensorFlow's name for a model's main signature
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+RESERVED = frozenset({"manifest.json", "model.sig"})
 REWRITE = "Write the bundle again from its source model."
 
 
@@ -289,10 +290,13 @@ def _read_sample(record: Json, files: Mapping[str, FileRecord]) -> Sample:
 
 
 def check_path(path: str) -> None:
-    """Raises `BundleInvalid` unless `path` is a plain relative path inside the bundle."""
+    """Raises `BundleInvalid` unless `path` is a plain relative path inside the bundle.
+
+    The manifest itself and its digital signature are none of its files.
+    """
     parts = PurePosixPath(path).parts
     plain = path == "/".join(parts) and "\\" not in path and ":" not in path and "\0" not in path
-    if not parts or not plain or ".." in parts or path.startswith("/") or path == "manifest.json":
+    if not parts or not plain or ".." in parts or path.startswith("/") or path in RESERVED:
         raise BundleInvalid(
             f"The bundle lists a file {path!r}, which is not a plain path inside it.",
             hint="Do not use this bundle unless you trust its author.",

@@ -14,8 +14,11 @@ from modelpad.errors import BundleInvalid, ChecksumMismatch
 from modelpad.foreign_json import Json, load_json
 
 GRAPH = "model.onnx"
+MANIFEST = "manifest.json"
+SIGNATURE_FILE = "model.sig"  # a digital signature of all other files; no file of the bundle
 CARD = "card.json"
 RESTORE = "The bundle is damaged. Push or train it again."
+MAX_SIGNATURE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,7 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
             or the graph stores weights in other files.
         ChecksumMismatch: a file has changed; the error names it.
     """
-    check_regular(folder, "manifest.json")
-    try:
-        body = (folder / "manifest.json").read_bytes()
-    except OSError as error:
-        raise BundleInvalid(
-            f"{folder} is not a bundle: manifest.json cannot be read ({error.strerror}).",
-            hint="Give the folder that holds manifest.json.",
-        ) from error
-    bundle = Bundle(folder, Manifest.from_json(body))
+    bundle = Bundle(folder, Manifest.from_json(read_manifest(folder)))
     main = [GRAPH] if bundle.manifest.native is None else []
     if not {*main} <= {*bundle.manifest.files}:
         raise BundleInvalid(f"The bundle {folder} lists no {GRAPH}.", hint=RESTORE)
@@ -107,6 +102,38 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
         for graph in (*main, *(each.graph for each in bundle.manifest.other_signatures.values())):
             _verify_locations(bundle, graph)
     return bundle
+
+
+def read_manifest(folder: Path) -> bytes:
+    """The content of `manifest.json`. Raises `BundleInvalid`."""
+    check_regular(folder, MANIFEST)
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleInvalid(
+            f"{folder} is not a bundle: {MANIFEST} cannot be read ({error.strerror}).",
+            hint=f"Give the folder that holds {MANIFEST}.",
+        ) from error
+
+
+def read_signature_file(folder: Path) -> bytes | None:
+    """The content of the `model.sig` of the bundle in `folder`; None if there is none.
+
+    Raises `BundleInvalid` if it is no regular file, too large, or cannot be read.
+    """
+    check_regular(folder, SIGNATURE_FILE)
+    try:
+        with (folder / SIGNATURE_FILE).open("rb") as file:
+            body = file.read(MAX_SIGNATURE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleInvalid(
+            f"{SIGNATURE_FILE} cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
+    if len(body) > MAX_SIGNATURE_BYTES:
+        raise BundleInvalid(f"{SIGNATURE_FILE} is too large.", hint="Sign the version again.")
+    return body
 
 
 def check_regular(folder: Path, name: str) -> None:

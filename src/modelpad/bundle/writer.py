@@ -12,23 +12,37 @@ from pathlib import Path
 
 from modelpad.bundle.locks import claim_folder, remove_abandoned
 from modelpad.bundle.manifest import FileRecord, Manifest, check_path
-from modelpad.bundle.reader import GRAPH, Bundle, open_bundle
+from modelpad.bundle.reader import (
+    GRAPH,
+    MANIFEST,
+    SIGNATURE_FILE,
+    Bundle,
+    open_bundle,
+    read_manifest,
+    read_signature_file,
+)
 from modelpad.errors import BundleInvalid, StoreError
 
 STAGING = ".staging-"
 
 
-def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
+    original: Bundle | None = None,
+) -> Bundle:
     """Writes `files` (content, or a path to copy) and the manifest to a new folder.
 
-    Checksums are computed here. If anything fails, nothing is left behind.
+    Checksums are computed here. If anything fails, nothing is left behind. A copy that is the same
+    as `original` gets its signature.
 
     Raises:
         BundleInvalid: `model.onnx` or the native file is missing, or a file name points outside
             the folder.
         StoreError: the folder exists or cannot be written.
     """
-    with stage_bundle(folder.parent, manifest, files) as staged:
+    with stage_bundle(folder.parent, manifest, files, original) as staged:
         try:
             staged.rename(folder)
         except OSError as error:
@@ -42,7 +56,10 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes | P
 
 @contextmanager
 def stage_bundle(
-    parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path]
+    parent: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
+    original: Bundle | None = None,
 ) -> Iterator[Path]:
     """A complete bundle, synced to disk, in a hidden folder of `parent`, for the caller to rename.
 
@@ -60,7 +77,9 @@ def stage_bundle(
             records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
             created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
             complete = replace(manifest, files=records, created=created)
-            _write_synced(staged / "manifest.json", complete.to_json())
+            copied = read_copied(original, complete)
+            for name, body in ({MANIFEST: complete.to_json()} | copied).items():
+                _write_synced(staged / name, body)
             for folder in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
                 sync_folder(folder)
         except OSError as error:
@@ -69,6 +88,20 @@ def stage_bundle(
                 hint="Check permissions and free space, or choose another folder: --store DIR.",
             ) from error
         yield staged
+
+
+def read_copied(original: Bundle | None, manifest: Manifest) -> dict[str, bytes]:
+    """What a copy of a bundle with this manifest takes over byte for byte.
+
+    That is the manifest as another version of modelpad may have written it, and its signature;
+    nothing if the copy differs, as by its name. Raises `BundleInvalid`.
+    """
+    if original is None or original.manifest != manifest:
+        return {}
+    body, signature = read_manifest(original.folder), read_signature_file(original.folder)
+    if Manifest.from_json(body) != manifest:  # changed in memory, or on disk since
+        return {}
+    return {MANIFEST: body} | ({} if signature is None else {SIGNATURE_FILE: signature})
 
 
 def sync_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ GENERAL = {
     "jobs": "MODELPAD_JOBS",
     "feedback": "MODELPAD_FEEDBACK",
 }
-PATHS = frozenset({*GENERAL, "api-keys", "tls-cert", "tls-key"})
+PATHS = frozenset({*GENERAL, "api-keys", "require-signature", "tls-cert", "tls-key"})
 OTHER_VARIABLES = {"allowed_host", "otlp_endpoint"}  # of serve, read elsewhere
 PORTS = ("AIP_HTTP_PORT", "PORT")  # variables that also set the port of serve
 

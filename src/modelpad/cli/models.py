@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
-from modelpad.cli.main import DONE, FAILED, Parser, add_common_options, add_store_option
+from modelpad.cli.main import DONE, Parser, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.cli.signatures import add_sign_options, add_verify_options, sign, verify
 from modelpad.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     target = ("version", "a version number or an alias; 0 turns shadowing off", "2")
     add("shadow", set_shadow, "send a version a copy of each request", name, target)
     add("rollback", roll_back, "return to the previous version", name)
-    add("verify", verify, "verify the checksum of every file")
+    signing = add("sign", sign, "sign a version, so that others can tell who made it", model)
+    add_sign_options(signing)
+    verifying = add("verify", verify, "verify the checksum of every file, and signatures")
+    add_verify_options(verifying)
     what = ("model", "a bundle's folder, or a model of the store given by --from", "./digits")
     pushing = add("push", push, "copy a bundle into the store", what)
     pushing.add_argument(
@@ -251,22 +256,6 @@ def roll_back(store: Store, args: argparse.Namespace) -> int:
     return _report(args, words, args.name, entry.version)
 
 
-def verify(store: Store, args: argparse.Namespace) -> int:
-    """Verifies all checksums; returns 1 if a file is damaged."""
-    findings = store.verify()
-    if args.json:
-        print(json.dumps({"findings": [str(finding) for finding in findings]}))
-    else:
-        for finding in findings:
-            print(finding)
-        print(
-            "Remove damaged versions, then train or push them again."
-            if findings
-            else "All files are intact."
-        )
-    return FAILED if findings else DONE
-
-
 def push(store: Store, args: argparse.Namespace) -> int:
     """Copies a bundle into the store: from a folder, or from another store."""
     from modelpad.locations import locate_own_store, locate_store
@@ -283,13 +272,13 @@ def sync(store: Store, args: argparse.Namespace) -> int:
     """Copies what another store lacks into it."""
     from modelpad.locations import locate_store
     from modelpad.store import open_store
-    from modelpad.store.sync import copy_missing
+    from modelpad.store.sync import Copied, copy_missing
 
     target = open_store(locate_store(args.target, os.environ))
     copied = copy_missing(store, target, _discard if args.json else print)
     if args.json:
-        print(json.dumps({"versions": copied.versions, "aliases": copied.aliases}))
-    elif not copied.versions and not copied.aliases:
+        print(json.dumps(asdict(copied)))
+    elif copied == Copied():
         print(f"{target.location} has everything already.")
     return DONE
 
@@ -308,7 +297,7 @@ def pull(store: Store, args: argparse.Namespace) -> int:
             f"{target} already exists.", hint="Choose a folder that does not exist yet."
         )
     files = {name: found.bundle.path(name) for name in found.bundle.manifest.files}
-    write_bundle(target, found.bundle.manifest, files)
+    write_bundle(target, found.bundle.manifest, files, found.bundle)
     return _report(args, f"Copied to {target}.", found.name, found.version)
 
 

@@ -140,6 +140,12 @@ def add_security_options(group: argparse._ArgumentGroup) -> None:
         " when it changes (also: the variable MODELPAD_API_KEYS; default: no keys)",
     )
     group.add_argument(
+        "--require-signature",
+        metavar="FILE",
+        help="load only versions that are signed by a public key in this file, or by a certificate"
+        " of an authority in it (PEM); see modelpad models sign --help (default: load any)",
+    )
+    group.add_argument(
         "--admin",
         action="append",
         default=[],

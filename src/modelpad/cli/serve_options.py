@@ -64,7 +64,29 @@ def read_model_options(args: argparse.Namespace, variables: Mapping[str, str]) -
         poll_interval_s=args.poll_interval,
         device=args.device,
         max_loaded_bytes=to_bytes(args.memory_limit),
+        trusted_keys=read_trusted_keys(args),
     )
+
+
+def read_trusted_keys(args: argparse.Namespace) -> str:
+    """The keys of `--require-signature` as a text; "" if any version may be loaded.
+
+    Raises `UsageError` for a file without keys, and for what makes unsigned versions, and
+    `MissingExtra`.
+    """
+    if not args.require_signature:
+        return ""
+    if args.studio:
+        raise UsageError(
+            "--studio makes versions that nobody has signed, and --require-signature rejects them.",
+            hint="Use one of the two.",
+        )
+    from modelpad.signing import Verifier
+    from modelpad.signing.keys import read_pem
+
+    pem = read_pem(Path(args.require_signature))
+    Verifier.parse(pem, args.require_signature)
+    return pem.decode("ascii", "replace")
 
 
 def read_network_options(args: argparse.Namespace, variables: Mapping[str, str]) -> NetworkOptions:

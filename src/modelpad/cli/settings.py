@@ -33,6 +33,8 @@ VARIABLES = {
     "MODELPAD_DEVICE": "as --device",
     "MODELPAD_MEMORY_LIMIT": "as --memory-limit",
     "MODELPAD_ADMINS": "as --admin, separated by commas",
+    "MODELPAD_REQUIRE_SIGNATURE": "as --require-signature",
+    "MODELPAD_KEY_PASSWORD": "password of the private key of models sign",
     "MODELPAD_RATE_LIMIT": "as --rate-limit",
     "MODELPAD_CORS_ORIGINS": "as --cors-origin, separated by commas",
     "MODELPAD_FRAME_ANCESTORS": "as --frame-ancestor, separated by commas",

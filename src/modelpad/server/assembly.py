@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
     from modelpad.server.studio import Studio
+    from modelpad.signing import Verifier
     from modelpad.store import ResolvedBundle
 
 SMALL_MODELS_BYTES = 64 * 1024 * 1024
@@ -59,7 +60,8 @@ def run_process(
     auth = build_auth(options.security, shared)
     certificate = build_certificate(options.network)
     traces = build_traces(options.otlp_endpoint)
-    finder = ModelFinder(options.models.location, options.models.cache, events.report)
+    signed = build_verifier(options.models.trusted_keys)
+    finder = ModelFinder(options.models.location, options.models.cache, events.report, signed)
     found = finder.find_all(options.models.names, shared.overrides.versions)
     if not workers:
         graph_bytes = sum(one.bundle.graph_bytes for one in found)
@@ -69,7 +71,7 @@ def run_process(
             else choose_worker_count(graph_bytes, options.models.device)
         )
     shared.memory.cap(workers)
-    load = build_load_options(options, workers, supervised=connection is not None)
+    load = build_load_options(options, workers, signed, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
     app = assemble_app(options, shared.listener, models, auth, traces)
     catalogue = Catalogue(
@@ -133,7 +135,9 @@ def choose_worker_count(graph_bytes: int, device: str) -> int:
     return min(MAX_DEFAULT_WORKERS, allotted_cpus())
 
 
-def build_load_options(options: ServeOptions, workers: int, *, supervised: bool) -> LoadOptions:
+def build_load_options(
+    options: ServeOptions, workers: int, signed: Verifier | None = None, *, supervised: bool
+) -> LoadOptions:
     """How models are loaded by one of `workers` processes, with its share of queue and memory."""
     limits = options.limits
     queue = QueueLimits(max_length=-(-limits.max_queue // workers), timeout_s=limits.timeout_s)
@@ -141,7 +145,10 @@ def build_load_options(options: ServeOptions, workers: int, *, supervised: bool)
     loaded_bytes = options.models.max_loaded_bytes // workers
     memory = MemoryBudget(loaded_bytes) if loaded_bytes else None
     inline = supervised and threads == 1
-    return LoadOptions(queue, limits.max_batch_size, options.models.device, threads, memory, inline)
+    device = options.models.device
+    return LoadOptions(
+        queue, limits.max_batch_size, device, threads, memory, inline=inline, signed=signed
+    )
 
 
 def assemble_app(
@@ -174,6 +181,15 @@ def assemble_app(
         feedback=build_feedback(options.feedback),
         studio=build_studio(options.studio, options.models.location),
     )
+
+
+def build_verifier(trusted_keys: str) -> Verifier | None:
+    """Verifies signatures, if the operator requires them. Raises `UsageError`, `MissingExtra`."""
+    if not trusted_keys:
+        return None
+    from modelpad.signing import Verifier
+
+    return Verifier.parse(trusted_keys.encode("ascii", "replace"), "--require-signature")
 
 
 def build_feedback(options: FeedbackOptions) -> FeedbackCollector | None:

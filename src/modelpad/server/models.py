@@ -31,6 +31,7 @@ from modelpad.foreign_json import Json
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
     from modelpad.engine.text import TextBatcher
+    from modelpad.signing import Verifier
 
 log = logging.getLogger("modelpad.server")
 
@@ -45,7 +46,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     many batches may run at once, or on how many threads one batch of a native model runs. With
     `memory`, graphs are loaded on first use and evicted when memory runs short. `inline` allows
     short batches on the event loop's thread; a supervisor must be there to replace a worker whose
-    graph hangs.
+    graph hangs. With `signed`, only bundles whose signature it accepts are loaded.
     """
 
     limits: QueueLimits = msgspec.field(default_factory=QueueLimits)
@@ -54,6 +55,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     threads: int = 1
     memory: MemoryBudget | None = None
     inline: bool = False
+    signed: Verifier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,11 @@ class ServedModel:
     ) -> ServedModel:
         """Opens the bundle and predicts its first sample; under a memory limit, does neither yet.
 
-        Raises `BundleInvalid`, `ModelFailed`.
+        Raises `BundleInvalid`, `SignatureInvalid`, `ModelFailed`.
         """
         options = options or LoadOptions()
+        if options.signed is not None:
+            options.signed.check(bundle, name, version)
         card = bundle.read_card()
         if bundle.manifest.sequence is not None:
             return cls(name, version, bundle, load_text(bundle, options), card)

@@ -29,7 +29,8 @@ class ModelOptions(msgspec.Struct, frozen=True):
 
     Each keeps its newest `keep_versions` loaded. The store is read every `poll_interval_s` (0:
     never; None: as its kind allows). At most `max_loaded_bytes` of graphs stay loaded (0: all).
-    `cache` holds imported files.
+    `cache` holds imported files. With `trusted_keys`, the text of PEM files, only versions that are
+    signed by one of these keys, or by a certificate of one of these authorities, are loaded.
     """
 
     store: Path
@@ -40,6 +41,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     device: str = "cpu"
     max_loaded_bytes: int = 0
     store_url: str = ""
+    trusted_keys: str = ""
 
     @property
     def location(self) -> StoreLocation:

@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelpad.errors import ModelNotFound, ModelpadError, NotTrusted, UsageError, VersionNotFound
+from modelpad.errors import (
+    BundleInvalid,
+    ModelNotFound,
+    ModelpadError,
+    NotTrusted,
+    UsageError,
+    VersionNotFound,
+)
 
 if TYPE_CHECKING:
     from modelpad.convert.folders import FolderModel
     from modelpad.locations import StoreLocation
-    from modelpad.store import ResolvedBundle
+    from modelpad.signing import Verifier
+    from modelpad.store import ResolvedBundle, Store
 
 log = logging.getLogger("modelpad.server")
 
@@ -46,11 +54,15 @@ OPTION = re.compile(r"--trust|--\w+ ('[^']+'|[^\s,.;]+([.,;][^\s,.;]+)*)")  # in
 
 
 class ModelFinder(msgspec.Struct, frozen=True):
-    """Finds models in `store`, and imports files into `cache`; `report` gets a line per import."""
+    """Finds models in `store`, and imports files into `cache`; `report` gets a line per import.
+
+    Versions whose signature `signed` rejects are passed over for older ones.
+    """
 
     store: StoreLocation
     cache: Path
     report: Callable[[str], None]
+    signed: Verifier | None = None
 
     def find(self, given: str) -> ResolvedBundle:
         """The one bundle that `given` means, its newest version if there are several.
@@ -84,6 +96,8 @@ class ModelFinder(msgspec.Struct, frozen=True):
         words = given or sorted(live) or list_names(self.store) or [DEFAULT_MODEL]
         finder = replace_report(self, _discard) if live else self  # the first worker has reported
         found = [finder._find_served(word, live) for word in words]
+        if not given:
+            found = finder._leave_out_unsigned(found)
         counts = Counter(name for group in found for name in {one.name for one in group})
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
@@ -92,6 +106,26 @@ class ModelFinder(msgspec.Struct, frozen=True):
                 hint="To serve several versions of a model, use: --keep-versions N",
             )
         return [one for group in found for one in group]
+
+    def _leave_out_unsigned(
+        self, found: Sequence[list[ResolvedBundle]]
+    ) -> Sequence[list[ResolvedBundle]]:
+        """What is signed of the models that nobody has named. Raises if nothing is."""
+        if self.signed is None:
+            return found
+        signed: list[list[ResolvedBundle]] = []
+        failed: list[ModelpadError] = []
+        for group in found:
+            try:
+                for one in group:
+                    self.signed.check(one.bundle, one.name, one.version)
+                signed.append(group)
+            except ModelpadError as error:
+                failed.append(error)
+                self._report_left_out(group[0].name, error)
+        if not signed:
+            raise failed[0]
+        return signed
 
     def _find(self, given: str, *, only_one: bool = False) -> list[ResolvedBundle]:
         assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
@@ -179,7 +213,7 @@ class ModelFinder(msgspec.Struct, frozen=True):
         return self.find_each(self._skip_failed(given))
 
     def _skip_failed(self, given: str) -> str:
-        """The version before, if a server failed to load the one that a name refers to.
+        """The version before, if the one that a name refers to failed to load, or is not signed.
 
         The reconciler tries that version again soon.
         """
@@ -189,14 +223,23 @@ class ModelFinder(msgspec.Struct, frozen=True):
         if given not in store.names():
             return given
         wanted = store.resolve(given).version
-        reason = store.read_failure(given, wanted)
+        reason = self._find_failure(store, given, wanted)
         if reason is None:
             return given
         for version in reversed(store.versions(given)):
-            if version < wanted and store.read_failure(given, version) is None:
-                log.warning("%s: version %d failed to load before: %s", given, wanted, reason)
+            if version < wanted and self._find_failure(store, given, version) is None:
+                log.warning("%s: version %d is not loaded: %s", given, wanted, reason)
                 return f"{given}@{version}"
         return given
+
+    def _find_failure(self, store: Store, name: str, version: int) -> str | None:
+        """Why a version cannot be loaded: its signature, or what failed before."""
+        if self.signed is not None:
+            try:
+                self.signed.check(store.open(f"{name}@{version}", verify=False), name, version)
+            except BundleInvalid as error:
+                return error.words
+        return store.read_failure(name, version)
 
 
 def check_single(path: Path, models: Sequence[FolderModel], name: str) -> None:
@@ -256,7 +299,7 @@ def add_command(error: ModelpadError, model: FolderModel) -> str:
 
 def replace_report(finder: ModelFinder, report: Callable[[str], None]) -> ModelFinder:
     """A copy that reports elsewhere."""
-    return ModelFinder(finder.store, finder.cache, report)
+    return msgspec.structs.replace(finder, report=report)
 
 
 def _discard(text: str) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.locks import claim_folder, remove_abandoned
+from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE
 from modelpad.errors import BundleInvalid
-from modelpad.store.staging import writing
+from modelpad.store.staging import replace_file, writing
 
 STAGING = ".staging-"
 
@@ -43,11 +44,12 @@ class BundleCache:
             shutil.rmtree(folder, ignore_errors=True)
             return None
 
-    def fill(self, folder: Path, manifest: Manifest, download: Download) -> Bundle:
+    def fill(self, folder: Path, manifest: bytes, download: Download) -> Bundle:
         """Downloads a version's files, verifies them, and renames them into place.
 
-        `download` gets a file's name, where to write it, and its size in bytes. Two processes may
-        fill the same folder; the first one to finish wins.
+        `manifest` is the content of `manifest.json`. `download` gets a file's name, where to write
+        it, and its size in bytes. Two processes may fill the same folder; the first one to finish
+        wins.
 
         Raises:
             BundleInvalid, ChecksumMismatch: the files are not those of the manifest; none is kept.
@@ -65,20 +67,30 @@ class BundleCache:
                         raise
         return open_bundle(folder, verify=False)
 
-    def check(self, manifest: Manifest, download: Download) -> None:
-        """Downloads and verifies a version's files without keeping them. Raises as `fill`."""
+    def write_signature_file(self, folder: Path, body: bytes | None) -> None:
+        """Replaces the signature of a version that is here; None removes it."""
+        path = folder / SIGNATURE_FILE
+        with self._writing():
+            if body is None:
+                path.unlink(missing_ok=True)
+            elif not path.is_file() or path.read_bytes() != body:
+                replace_file(folder.parent, f"{folder.name}/{SIGNATURE_FILE}", body)
+
+    @contextmanager
+    def download(self, manifest: bytes, download: Download) -> Iterator[Bundle]:
+        """A version's files, downloaded and verified, which are not kept. Raises as `fill`."""
         with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
             with claim_folder(self.root, STAGING) as staged:
-                self._download(staged, manifest, download)
+                yield self._download(staged, manifest, download)
 
-    def _download(self, staged: Path, manifest: Manifest, download: Download) -> None:
-        for name, record in manifest.files.items():
+    def _download(self, staged: Path, manifest: bytes, download: Download) -> Bundle:
+        for name, record in Manifest.from_json(manifest).files.items():
             path = staged / name
             path.parent.mkdir(parents=True, exist_ok=True)
             download(name, path, record.bytes)
-        (staged / "manifest.json").write_bytes(manifest.to_json())
-        open_bundle(staged)
+        (staged / MANIFEST).write_bytes(manifest)
+        return open_bundle(staged)
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(

@@ -17,12 +17,13 @@ from pathlib import Path
 from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.locks import hold_lock
 from modelpad.bundle.manifest import NAME
+from modelpad.bundle.reader import SIGNATURE_FILE, read_signature_file
 from modelpad.bundle.writer import stage_bundle, sync_folder
 from modelpad.errors import BundleInvalid, StoreError
 from modelpad.store.aliases import ALIASES, AliasState
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
 from modelpad.store.staging import remove_leftovers, replace_file, staged_name, writing
-from modelpad.store.store import Entry, Listing, Store, check_case, require_model
+from modelpad.store.store import Check, Entry, Listing, Store, check_case, require_model
 from modelpad.store.stored_model import StoredModel, is_number
 
 LOCK = ".lock"
@@ -83,11 +84,27 @@ class LocalStore(Store):
         files: dict[str, bytes | Path] = {path: bundle.path(path) for path in manifest.files}
         self._check_folder(model)
         check_case(model, (folder.name for folder in self._list(self.root)))
-        with stage_bundle(self.root / model, manifest, files) as staged, self._changing(model):
+        staging = stage_bundle(self.root / model, manifest, files, bundle)
+        with staging as staged, self._changing(model):
             number = self._next_version(model, version or 0)
             staged.rename(self.root / model / str(number))
             sync_folder(self.root / model)
         return self._entry(model, number)
+
+    def read_signature_file(self, name: str, version: int) -> bytes | None:
+        """As `Store.read_signature_file`."""
+        return read_signature_file(self._entry(name, version).folder)
+
+    def write_signature_file(self, name: str, version: int, body: bytes) -> None:
+        """As `Store.write_signature_file`. Raises `StoreError` for a link to another folder."""
+        with self._changing(name) as folder:
+            entry = self.resolve(f"{name}@{version}")
+            if entry.folder.is_symlink():
+                raise StoreError(
+                    f"{entry.folder} is a symbolic link to another folder.",
+                    hint=f"Sign the bundle there: {entry.folder.resolve()}",
+                )
+            replace_file(folder, f"{version}/{SIGNATURE_FILE}", body)
 
     def record_failure(self, name: str, version: int, reason: str | None) -> None:
         """As `Store.record_failure`, in a file beside the version."""
@@ -111,13 +128,15 @@ class LocalStore(Store):
         note = read_note(self.root / name, version, DATA)
         return None if note is None else Path(os.fsdecode(note))
 
-    def verify(self, reference: str | None = None) -> list[str]:
+    def verify(self, reference: str | None = None, check: Check | None = None) -> list[str]:
         """As `Store.verify`."""
         entries = [self.resolve(reference)] if reference else list(self._entries())
         findings = []
         for entry in entries:
             try:
-                open_bundle(entry.folder)
+                bundle = open_bundle(entry.folder)
+                if check is not None:
+                    check(bundle, entry.name, entry.version)
             except BundleInvalid as error:
                 findings.append(f"{entry.name}@{entry.version}: {error.message}")
         return findings

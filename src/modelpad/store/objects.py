@@ -103,6 +103,13 @@ class Objects:
                 return self._find_own(path, body)
             return _clean(result["e_tag"])
 
+    def write(self, path: str, body: bytes) -> None:
+        """Writes a small object, whatever was there."""
+        import obstore
+
+        with self._translated("written"):
+            obstore.put(self._client, path, body)
+
     def replace(self, path: str, body: bytes, seen: Found | None) -> Tag | None:
         """Replaces the object that was `seen`, None for none; None if it has changed since."""
         import obstore

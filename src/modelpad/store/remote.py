@@ -1,6 +1,7 @@
 """A store in a bucket, whose versions are cached on this machine when they are opened.
 
     models/NAME/VERSION/manifest.json   a bundle's manifest, and where its files are
+    models/NAME/VERSION/model.sig       its digital signature, if it is signed
     models/NAME/aliases.json            as in a local store
     files/NAME/TOKEN/...                the files of one push
 
@@ -12,7 +13,6 @@ tags tell which states have changed: following a store costs one request, for an
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -25,6 +25,8 @@ from pathlib import Path
 
 from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.manifest import NAME
+from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE
+from modelpad.bundle.writer import read_copied
 from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError, VersionNotFound
 from modelpad.foreign_json import load_json
 from modelpad.locations import RemoteLocation, StoreLocation
@@ -33,11 +35,12 @@ from modelpad.store.cache import BundleCache
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
 from modelpad.store.objects import Found, Objects, Tag
 from modelpad.store.staging import writing
-from modelpad.store.store import Entry, Store, check_case, unknown_model
+from modelpad.store.store import Check, Entry, Store, check_case, unknown_model
 from modelpad.store.stored_model import StoredModel, is_number
 
 MODELS, FILES, PROBES = "models", "files", "probes"
-MANIFEST, TOKEN_KEY = "manifest.json", "files_at"
+TOKEN_KEY = "files_at"
+JOINED = re.compile(rb'\{"files_at": "[0-9a-f]{32}", ')  # what a token adds to a manifest
 VERSION = re.compile(rf"{MODELS}/(?P<name>{NAME.pattern})/(?P<version>0|[1-9]\d*)/{MANIFEST}")
 TOKEN = re.compile(r"[0-9a-f]{32}")
 MAX_ATTEMPTS, MAX_PAUSE_S = 20, 0.2
@@ -79,27 +82,23 @@ class RemoteStore(Store):
 
     def resolve(self, reference: str) -> Entry:
         """As `Store.resolve`."""
-        name, version, tag = self._find(reference)
-        return Entry(name, version, self._cache.folder(name, version, tag))
+        return self._find(reference)[0]
 
     def manifest(self, reference: str) -> Manifest:
         """As `Store.manifest`; of a version that is not cached, only the manifest is downloaded."""
-        name, version, tag = self._find(reference)
-        cached = self._cache.find(self._cache.folder(name, version, tag), verify=False)
-        return self._read_manifest(name, version)[0] if cached is None else cached.manifest
+        entry, _ = self._find(reference)
+        cached = self._cache.find(entry.folder, verify=False)
+        if cached is not None:
+            return cached.manifest
+        return self._read_manifest(entry.name, entry.version)[0]
 
     def open(self, reference: str, *, verify: bool = True) -> Bundle:
         """As `Store.open`; downloads the version if it is not cached, or damaged in the cache."""
-        name, version, tag = self._find(reference)
-        folder = self._cache.folder(name, version, tag)
-        cached = self._cache.find(folder, verify=verify)
-        if cached is not None:
-            return cached
-        manifest, place = self._read_manifest(name, version)
-        try:
-            return self._cache.fill(folder, manifest, self._download_from(place))
-        except ChecksumMismatch as error:
-            raise _blame_store(error, self.location, f"{name}@{version}") from error
+        entry, is_signed = self._find(reference)
+        bundle = self._cache.find(entry.folder, verify=verify) or self._fill(entry)
+        signature = self.read_signature_file(entry.name, entry.version) if is_signed else None
+        self._cache.write_signature_file(entry.folder, signature)
+        return bundle
 
     def push(self, bundle: Bundle, name: str | None = None, version: int | None = None) -> Entry:
         """As `Store.push`."""
@@ -107,7 +106,8 @@ class RemoteStore(Store):
         open_bundle(bundle.folder)
         check_case(model, self.names())
         manifest, token = replace(bundle.manifest, name=model), secrets.token_hex(16)
-        body = json.dumps(manifest.to_dict() | {TOKEN_KEY: token}).encode()
+        copied = read_copied(bundle, manifest)
+        body = join_token(copied.get(MANIFEST, manifest.to_json()), token)
         place = f"{FILES}/{model}/{token}"
         try:
             for path in manifest.files:
@@ -116,13 +116,26 @@ class RemoteStore(Store):
             with suppress(StoreError):
                 self._objects.delete(f"{place}/{path}" for path in manifest.files)
             raise
-        return self._publish(model, version or 0, body)  # the files stay: it may have succeeded
+        entry = self._publish(model, version or 0, body)  # the files stay: it may have succeeded
+        if SIGNATURE_FILE in copied:
+            self.write_signature_file(model, entry.version, copied[SIGNATURE_FILE])
+        return entry
+
+    def read_signature_file(self, name: str, version: int) -> bytes | None:
+        """As `Store.read_signature_file`."""
+        found = self._objects.read(name_object(name, version, SIGNATURE_FILE))
+        return None if found is None else found.body
+
+    def write_signature_file(self, name: str, version: int, body: bytes) -> None:
+        """As `Store.write_signature_file`."""
+        self.resolve(f"{name}@{version}")
+        self._objects.write(name_object(name, version, SIGNATURE_FILE), body)
 
     def remove(self, reference: str) -> Entry:
         """As `Store.remove`. The state comes first: from then on no version is there."""
         entry = self.resolve(reference)
         name, version = entry.name, entry.version
-        manifest, place = self._read_manifest(name, version)
+        manifest, _, place = self._read_manifest(name, version)
         whole = f"{self.location}/{MODELS}/{name}"
 
         def decide(model: StoredModel) -> AliasState:
@@ -131,18 +144,23 @@ class RemoteStore(Store):
             return replace(model.state, removed=sorted({*model.state.removed, version}))
 
         self.change(name, decide)
-        self._objects.delete([f"{MODELS}/{name}/{version}/{MANIFEST}"])
+        own = (MANIFEST, SIGNATURE_FILE)
+        self._objects.delete(name_object(name, version, each) for each in own)
         self._objects.delete(f"{place}/{path}" for path in manifest.files)
         self._remove_notes(name, version, FAILED, DATA)
         return entry
 
-    def verify(self, reference: str | None = None) -> list[str]:
+    def verify(self, reference: str | None = None, check: Check | None = None) -> list[str]:
         """As `Store.verify`; downloads every file."""
         findings = []
         for name, version in self._select(reference):
             try:
-                manifest, place = self._read_manifest(name, version)
-                self._cache.check(manifest, self._download_from(place))
+                _, body, place = self._read_manifest(name, version)
+                with self._cache.download(body, self._download_from(place)) as bundle:
+                    if check is not None:
+                        signature = self.read_signature_file(name, version)
+                        self._cache.write_signature_file(bundle.folder, signature)
+                        check(bundle, name, version)
             except BundleInvalid as error:
                 findings.append(f"{name}@{version}: {error.message}")
         return findings
@@ -191,31 +209,39 @@ class RemoteStore(Store):
         valid = NAME.fullmatch(name)
         return RemoteListing(self, self._objects.list(f"{MODELS}/{name}") if valid else {})
 
-    def _find(self, reference: str) -> tuple[str, int, Tag]:
-        """The name, the version and the tag of the manifest. Raises as `resolve`."""
+    def _find(self, reference: str) -> tuple[Entry, bool]:
+        """The version, and whether it is signed. Raises as `resolve`."""
         name, _, word = reference.partition("@")
         listing = self._list_model(name)
         model = listing.read(name)
         if not model.versions:
             raise unknown_model(name, self.names(), self.location)
         version = model.resolve(word)
-        return name, version, listing.tag(name, version)
+        folder = self._cache.folder(name, version, listing.tag(name, version))
+        return Entry(name, version, folder), listing.is_signed(name, version)
 
-    def _read_manifest(self, name: str, version: int) -> tuple[Manifest, str]:
-        """A version's manifest, and the folder of its files."""
-        found = self._objects.read(f"{MODELS}/{name}/{version}/{MANIFEST}")
+    def _fill(self, entry: Entry) -> Bundle:
+        _, body, place = self._read_manifest(entry.name, entry.version)
+        try:
+            return self._cache.fill(entry.folder, body, self._download_from(place))
+        except ChecksumMismatch as error:
+            raise _blame_store(error, self.location, f"{entry.name}@{entry.version}") from error
+
+    def _read_manifest(self, name: str, version: int) -> tuple[Manifest, bytes, str]:
+        """A version's manifest, also as it was pushed, and the folder of its files."""
+        found = self._objects.read(name_object(name, version, MANIFEST))
         if found is None:
             raise VersionNotFound(
                 f"{name} has no version {version} any more.", hint="It has just been removed."
             )
-        manifest = Manifest.from_json(found.body)
-        return manifest, f"{FILES}/{name}/{read_token(found.body)}"
+        body = split_token(found.body)
+        return Manifest.from_json(body), body, f"{FILES}/{name}/{read_token(found.body)}"
 
     def _publish(self, name: str, wanted: int, body: bytes) -> Entry:
         """Creates the manifest as the next version; as the one after it if another push did."""
         for _ in range(MAX_ATTEMPTS):
             version = max(self.read(name).next_version, wanted)
-            tag = self._objects.create(f"{MODELS}/{name}/{version}/{MANIFEST}", body)
+            tag = self._objects.create(name_object(name, version, MANIFEST), body)
             if tag is not None:
                 return Entry(name, version, self._cache.folder(name, version, tag))
         raise self._too_busy(name)
@@ -294,7 +320,30 @@ class RemoteListing:
 
     def tag(self, name: str, version: int) -> Tag:
         """The tag of a version's manifest."""
-        return self._tags[f"{MODELS}/{name}/{version}/{MANIFEST}"]
+        return self._tags[name_object(name, version, MANIFEST)]
+
+    def is_signed(self, name: str, version: int) -> bool:
+        """Whether a version has a signature, of whatever worth."""
+        return name_object(name, version, SIGNATURE_FILE) in self._tags
+
+
+def name_object(name: str, version: int, file: str) -> str:
+    """The path of a version's manifest or signature."""
+    return f"{MODELS}/{name}/{version}/{file}"
+
+
+def join_token(manifest: bytes, token: str) -> bytes:
+    """The object of a manifest: its first entry is the token of the push."""
+    return b'{"%s": "%s", ' % (TOKEN_KEY.encode(), token.encode()) + manifest.removeprefix(b"{")
+
+
+def split_token(body: bytes) -> bytes:
+    """The manifest in an object, byte for byte as it was pushed.
+
+    Earlier objects have the token elsewhere; their manifest is written anew.
+    """
+    joined = JOINED.match(body)
+    return Manifest.from_json(body).to_json() if joined is None else b"{" + body[joined.end() :]
 
 
 def read_token(body: bytes) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from modelpad.bundle.writer import sync_folder
 from modelpad.errors import StoreError
 
-STAGED = re.compile(r"\.(aliases\.json|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}")
+STAGED = re.compile(r"\.(aliases\.json|model\.sig|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}")
 
 
 def staged_name(name: str) -> str:
@@ -25,14 +25,18 @@ def staged_name(name: str) -> str:
 
 
 def replace_file(folder: Path, name: str, body: bytes) -> None:
-    """Replaces a file atomically: readers see the old content or the new."""
-    staged = folder / staged_name(name)
+    """Replaces a file atomically: readers see the old content or the new.
+
+    `name` may be in a folder of `folder`, beside which it is staged.
+    """
+    target = folder / name
+    staged = folder / staged_name(target.name)
     with staged.open("xb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    staged.replace(folder / name)
-    sync_folder(folder)
+    staged.replace(target)
+    sync_folder(target.parent)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from modelpad.bundle import Bundle, Manifest
 from modelpad.bundle.manifest import NAME
@@ -19,6 +19,9 @@ from modelpad.errors import ModelNotFound, StoreError, suggest_name
 from modelpad.locations import StoreLocation
 from modelpad.store.aliases import PRODUCTION, AliasState, DesiredState
 from modelpad.store.stored_model import StoredModel
+
+
+Check: TypeAlias = Callable[[Bundle, str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,20 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def read_signature_file(self, name: str, version: int) -> bytes | None:
+        """The `model.sig` of a version, its digital signature; None if it is not signed.
+
+        Raises `BundleInvalid` if it cannot be read.
+        """
+
+    @abstractmethod
+    def write_signature_file(self, name: str, version: int, body: bytes) -> None:
+        """Replaces the `model.sig` of a version; the bundle stays as it is.
+
+        Raises `VersionNotFound`.
+        """
+
+    @abstractmethod
     def remove(self, reference: str) -> Entry:
         """Removes one version. Its number is never reused.
 
@@ -103,8 +120,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def verify(self, reference: str | None = None) -> list[str]:
-        """One line for each damaged version; checks all versions without a reference."""
+    def verify(self, reference: str | None = None, check: Check | None = None) -> list[str]:
+        """One line for each damaged version; checks all versions without a reference.
+
+        `check` gets the bundle, name and version of each intact one, and may raise `BundleInvalid`.
+        """
 
     @abstractmethod
     def check_writable(self) -> None:

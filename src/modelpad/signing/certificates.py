@@ -1,0 +1,73 @@
+"""Certificates that vouch for a signer's key.
+
+As nothing proves when a signature was made, a certificate is judged as of the day on which it
+became valid, as OpenSSF's tool does: one that has expired since is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from modelpad.errors import UsageError
+from modelpad.signing.keys import check_curve
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.x509 import Certificate
+
+
+def find_signer(
+    chain: Sequence[bytes], authorities: Sequence[Certificate]
+) -> EllipticCurvePublicKey:
+    """The key of the first certificate of a chain (DER), if an authority has issued it.
+
+    Raises `ValueError`, which says why the certificate cannot be trusted.
+    """
+    from cryptography import x509
+    from cryptography.x509.verification import (
+        ExtensionPolicy,
+        PolicyBuilder,
+        Store,
+        VerificationError,
+    )
+
+    if not authorities:
+        raise ValueError("it was made with a certificate, and only public keys are trusted")
+    signer, *others = map(x509.load_der_x509_certificate, chain)
+    policy = (
+        PolicyBuilder()
+        .store(Store([*authorities]))
+        .time(signer.not_valid_before_utc)
+        .extension_policies(
+            ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all()
+        )
+        .build_client_verifier()
+    )
+    try:
+        policy.verify(signer, others)
+    except VerificationError as error:
+        raise ValueError(f"its certificate is not by a trusted authority ({error})") from error
+    if not may_sign(signer):
+        raise ValueError("its certificate is not for digital signatures")
+    try:
+        return check_curve(signer.public_key(), "Its certificate")
+    except UsageError as error:
+        raise ValueError(error.message) from error
+
+
+def may_sign(certificate: Certificate) -> bool:
+    """Whether a certificate is for digital signatures or for signing code."""
+    from cryptography import x509
+
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        if usage.digital_signature:
+            return True
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return x509.ExtendedKeyUsageOID.CODE_SIGNING in extended
