@@ -100,7 +100,7 @@ lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	$(LOCK) --output-file requirements/base.txt
 	$(LOCK) --extra grpc --extra otel --extra client --output-file requirements/serving.txt
-	$(subst 3.11,3.13,$(LOCK)) --extra grpc --extra otel --extra text --extra cloud \
+	$(subst 3.11,3.13,$(LOCK)) --extra grpc --extra otel --extra text --extra cloud --extra sign \
 	  --constraint requirements/serving.txt --output-file src/modelpad/deploy/requirements.txt
 
 $(VENV)/bin/python:

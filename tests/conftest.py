@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from modelpad.bundle import Bundle, Manifest, open_bundle, write_bundle
 from modelpad.fields import Label, Score, Signature, Tensor, Text
 from modelpad.zoo import zoo_bundles
+from tests.signing_keys import make_keys
 from tests.warm_python import WarmPython
 
 
@@ -210,6 +211,13 @@ def run_modelpad(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the keys `key` and `other`, each `.pem` and `.pub`."""
+    pytest.importorskip("cryptography")
+    return make_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ FLOORS = {
     "engine": 2,
     "collection": 2,
     "databases": 2,
+    "signing": 2,
     "bundle": 1,
     "datasets": 1,
     "client": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from modelpad.bundle import Bundle
@@ -35,3 +36,33 @@ def test_verify_names_what_is_damaged(run_modelpad: Any, corrupt_store: None) ->
     done = run_modelpad("models", "verify")
     assert done.returncode == 1
     assert "model.onnx" in done.stdout + done.stderr
+
+
+def test_a_version_is_signed_and_verified(run_modelpad: Any, digits: Bundle, keys: Path) -> None:
+    assert run_modelpad("models", "push", str(digits.folder)).returncode == 0
+    public = str(keys / "key.pub")
+    unsigned = run_modelpad("models", "verify", "--key", public)
+    assert unsigned.returncode == 1
+    assert "digits@1 is not signed." in unsigned.stdout
+    signed = run_modelpad("models", "sign", "digits", "--key", str(keys / "key.pem"))
+    assert signed.stdout.startswith("Signed digits@1.\nNext: modelpad models verify digits@1 ")
+    assert "and signed" in run_modelpad("models", "verify", "digits@1", "--key", public).stdout
+    assert run_modelpad("models", "verify", "--key", str(keys / "other.pub")).returncode == 1
+    assert run_modelpad("models", "pull", "digits", "copy").returncode == 0
+    folder = run_modelpad("models", "sign", "copy", "--key", str(keys / "other.pem"))
+    assert folder.stdout == "Signed copy.\nNext: modelpad models push copy\n"
+    missing = run_modelpad("models", "sign", "digits", "--key", "missing.pem")
+    assert missing.returncode == 2
+    assert "missing.pem cannot be read" in missing.stderr
+    assert "openssl ecparam" in missing.stderr
+
+
+def test_serve_explains_keys_that_it_cannot_use(
+    run_modelpad: Any, digits: Bundle, keys: Path
+) -> None:
+    private = run_modelpad("serve", MODELPAD_REQUIRE_SIGNATURE=str(keys / "key.pem"))
+    assert private.returncode == 2
+    assert "keep it where you sign" in private.stderr
+    unsigned = run_modelpad("serve", "--require-signature", str(keys / "key.pub"))
+    assert unsigned.returncode == 1
+    assert "digits@1 is not signed" in unsigned.stderr

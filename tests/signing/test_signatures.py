@@ -53,9 +53,7 @@ def test_a_signature_is_accepted_by_its_key_alone(bundle: Bundle, keys: Path) ->
     verify(bundle, both)
 
 
-def test_openssfs_library_accepts_our_signature_and_we_its_own(
-    bundle: Bundle, keys: Path
-) -> None:
+def test_openssfs_library_accepts_our_signature_and_we_its_own(bundle: Bundle, keys: Path) -> None:
     folder, signature = bundle.folder, bundle.folder / "model.sig"
     sign(bundle, keys / "other.pem")  # P-384, with SHA-384
     theirs = openssf("verifying", bundle).use_elliptic_key_verifier(public_key=keys / "other.pub")

@@ -78,7 +78,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     target = ("version", "a version number or an alias; 0 turns shadowing off", "2")
     add("shadow", set_shadow, "send a version a copy of each request", name, target)
     add("rollback", roll_back, "return to the previous version", name)
-    signing = add("sign", sign, "sign a version, so that others can tell who made it", model)
+    words = "sign a version, so that a server can tell who made it"
+    signing = add("sign", sign, words, ("model", f"{MODEL_HELP}, or a bundle's folder", "digits@2"))
     add_sign_options(signing)
     verifying = add("verify", verify, "verify the checksum of every file, and signatures")
     add_verify_options(verifying)

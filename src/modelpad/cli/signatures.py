@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE
 from modelpad.cli.main import DONE, FAILED
 from modelpad.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpad.store import Store
+    from modelpad.bundle import Bundle
+    from modelpad.signing import SigningKey
+    from modelpad.store import Entry, Store
 
 PASSWORD = "MODELPAD_KEY_PASSWORD"
 SIGN_EXAMPLE = """ --key key.pem
@@ -64,22 +67,47 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def sign(store: Store, args: argparse.Namespace) -> int:
-    """Signs one version; a signature that it has is replaced."""
-    from modelpad.signing import SigningKey, sign_bundle
+    """Signs one version, or a bundle's folder; a signature that it has is replaced."""
+    from modelpad.signing import SigningKey
 
     chain = Path(args.certificate_chain) if args.certificate_chain else None
     key = SigningKey.read(Path(args.key), chain, ask_password)
-    entry = store.resolve(args.model)
-    reference = f"{entry.name}@{entry.version}"
-    body = sign_bundle(store.open(reference), key)
-    store.write_signature_file(entry.name, entry.version, body)
-    if args.json:
-        print(json.dumps({"name": entry.name, "version": entry.version}))
+    if (Path(args.model) / MANIFEST).is_file():
+        bundle = sign_folder(Path(args.model), key)
+        signed, name, version = args.model, bundle.manifest.name, None
+        following = f"modelpad models push {args.model}"
     else:
-        authority = "the authority's certificate" if chain else "the public key"
-        print(f"Signed {reference}.")
-        print(f"Next: modelpad models verify {reference} --key FILE, with {authority}")
+        entry = sign_version(store, args.model, key)
+        signed, name, version = f"{entry.name}@{entry.version}", entry.name, entry.version
+        with_what = "the authority's certificate" if chain else "the public key"
+        following = f"modelpad models verify {signed} --key FILE, with {with_what}"
+    if args.json:
+        print(json.dumps({"name": name, "version": version}))
+    else:
+        print(f"Signed {signed}.\nNext: {following}")
     return DONE
+
+
+def sign_version(store: Store, reference: str, key: SigningKey) -> Entry:
+    """Signs a version of a store."""
+    from modelpad.signing import sign_bundle
+
+    entry = store.resolve(reference)
+    body = sign_bundle(store.open(f"{entry.name}@{entry.version}"), key)
+    store.write_signature_file(entry.name, entry.version, body)
+    return entry
+
+
+def sign_folder(folder: Path, key: SigningKey) -> Bundle:
+    """Signs a bundle that is in no store yet. Raises `StoreError`."""
+    from modelpad.bundle import open_bundle
+    from modelpad.signing import sign_bundle
+    from modelpad.store.staging import replace_file, writing
+
+    bundle = open_bundle(folder)
+    with writing(str(folder), hint="Check its permissions."):
+        replace_file(folder, SIGNATURE_FILE, sign_bundle(bundle, key))
+    return bundle
 
 
 def verify(store: Store, args: argparse.Namespace) -> int:

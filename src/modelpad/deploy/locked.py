@@ -19,6 +19,7 @@ EXTRAS = {
     "cloud": ("obstore",),
     "grpc": ("grpcio", "protobuf"),
     "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
+    "sign": ("cryptography",),
     "text": ("tokenizers", "jinja2"),
 }
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==.*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)

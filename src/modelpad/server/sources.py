@@ -107,9 +107,7 @@ class ModelFinder(msgspec.Struct, frozen=True):
             )
         return [one for group in found for one in group]
 
-    def _leave_out_unsigned(
-        self, found: Sequence[list[ResolvedBundle]]
-    ) -> Sequence[list[ResolvedBundle]]:
+    def _leave_out_unsigned(self, found: list[list[ResolvedBundle]]) -> list[list[ResolvedBundle]]:
         """What is signed of the models that nobody has named. Raises if nothing is."""
         if self.signed is None:
             return found

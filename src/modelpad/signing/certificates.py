@@ -59,6 +59,7 @@ def find_signer(
 def may_sign(certificate: Certificate) -> bool:
     """Whether a certificate is for digital signatures or for signing code."""
     from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
@@ -70,4 +71,4 @@ def may_sign(certificate: Certificate) -> bool:
         extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return False
-    return x509.ExtendedKeyUsageOID.CODE_SIGNING in extended
+    return ExtendedKeyUsageOID.CODE_SIGNING in extended

@@ -1,4 +1,4 @@
-"""Elliptic-curve keys in PEM files: the private one that signs, and the public ones to trust."""
+"""Elliptic-curve keys and certificates in PEM files; the private key that signs."""
 
 from __future__ import annotations
 
@@ -72,50 +72,6 @@ class SigningKey:
         return Envelope(payload, signature, hint, chain)
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedKeys:
-    """Public keys, and certificates of authorities, any of which may have made a signature."""
-
-    keys: tuple[EllipticCurvePublicKey, ...]
-    authorities: tuple[Certificate, ...] = ()
-
-    @classmethod
-    def parse(cls, pem: bytes, where: str) -> TrustedKeys:
-        """The keys and certificates in a PEM file; `where` is its path.
-
-        Raises `UsageError` if it has none, or a private one, and `MissingExtra`.
-        """
-        require_cryptography()
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-        keys = []
-        for found in BLOCK.finditer(pem):
-            if found["kind"].endswith(b"PRIVATE KEY"):
-                raise UsageError(
-                    f"{where} has a private key: keep it where you sign.", hint=MAKE_PUBLIC
-                )
-            if found["kind"] == PUBLIC:
-                try:
-                    keys.append(check_curve(load_pem_public_key(found[0]), where))
-                except ValueError as error:
-                    raise _unreadable(where, "public key", MAKE_PUBLIC) from error
-        authorities = parse_certificates(pem, where)
-        if not keys and not authorities:
-            raise _unreadable(where, "public key or certificate", MAKE_PUBLIC)
-        return cls(tuple(keys), authorities)
-
-    def accept(self, envelope: Envelope) -> bool:
-        """Whether one of the keys, or a certificate by one of the authorities, has signed it.
-
-        Raises `ValueError`, which says why, for a certificate that may not be trusted.
-        """
-        if not envelope.certificates:
-            return any(is_signed_by(envelope, key) for key in self.keys)
-        from modelpad.signing.certificates import find_signer
-
-        return is_signed_by(envelope, find_signer(envelope.certificates, self.authorities))
-
-
 def is_signed_by(envelope: Envelope, key: EllipticCurvePublicKey) -> bool:
     """Whether a signature was made with the private part of a key."""
     from cryptography.exceptions import InvalidSignature
@@ -143,7 +99,7 @@ def parse_certificates(pem: bytes, where: str) -> tuple[Certificate, ...]:
     try:
         return tuple(load_pem_x509_certificate(block) for block in blocks)
     except ValueError as error:
-        raise _unreadable(where, "certificate", "Give certificates in PEM.") from error
+        raise explain_unreadable(where, "certificate", "Give certificates in PEM.") from error
 
 
 def check_curve(key: object, where: str) -> EllipticCurvePublicKey:
@@ -179,9 +135,12 @@ def require_cryptography() -> None:
         raise MissingExtra("cryptography", extra=EXTRA) from error
 
 
-def _parse_private(
-    path: Path, ask_password: Callable[[], str] | None
-) -> EllipticCurvePrivateKey:
+def explain_unreadable(where: str, kind: str, hint: str) -> UsageError:
+    """The error of a file that is not what it should be."""
+    return UsageError(f"{where} has no {kind} in PEM that can be read.", hint=hint)
+
+
+def _parse_private(path: Path, ask_password: Callable[[], str] | None) -> EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -199,12 +158,8 @@ def _parse_private(
     except (ValueError, TypeError) as error:
         if encrypted:
             raise UsageError(f"The password of {path} is wrong or missing.") from error
-        raise _unreadable(str(path), "private key", MAKE_KEY) from error
+        raise explain_unreadable(str(path), "private key", MAKE_KEY) from error
     check_curve(key.public_key(), str(path))
     if not isinstance(key, EllipticCurvePrivateKey):
-        raise _unreadable(str(path), "private key", MAKE_KEY)
+        raise explain_unreadable(str(path), "private key", MAKE_KEY)
     return key
-
-
-def _unreadable(where: str, kind: str, hint: str) -> UsageError:
-    return UsageError(f"{where} has no {kind} in PEM that can be read.", hint=hint)

@@ -13,8 +13,9 @@ from modelpad.bundle import Bundle, Manifest
 from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE, read_manifest, read_signature_file
 from modelpad.errors import BundleInvalid, SignatureInvalid
 from modelpad.signing.envelope import Envelope
-from modelpad.signing.keys import SigningKey, TrustedKeys
+from modelpad.signing.keys import SigningKey
 from modelpad.signing.statement import Statement
+from modelpad.signing.trust import TrustedKeys
 
 
 def sign_bundle(bundle: Bundle, key: SigningKey) -> bytes:

@@ -20,7 +20,6 @@ from modelpad.locations import StoreLocation
 from modelpad.store.aliases import PRODUCTION, AliasState, DesiredState
 from modelpad.store.stored_model import StoredModel
 
-
 Check: TypeAlias = Callable[[Bundle, str, int], None]
 
 
