@@ -20,6 +20,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 # Each command is a module of this folder with `configure(parser)` and `run(args) -> int`.
 COMMANDS = {
+    "init": "write a small project to start from: training, data, tests, a Makefile",
     "train": "train a model from data and save it as a new version",
     "recipes": "list the recipes that train can use",
     "import": "add a trained model of any framework to the store, with a proof of parity",

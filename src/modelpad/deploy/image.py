@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpad import __version__
+from modelpad.bundle.reader import SIGNATURE_FILE, read_signature_file
 from modelpad.deploy.deployment import GRPC_PORT, HTTP_PORT, Content, Deployment
 from modelpad.deploy.locked import select_requirements
 from modelpad.deploy.wheel import NAME, build_wheel
@@ -101,6 +102,9 @@ def list_models(deployment: Deployment) -> dict[str, Content]:
         bundle, folder = model.bundle, f"models/{model.name}/{model.version}"
         files[f"{folder}/manifest.json"] = bundle.folder / "manifest.json"
         files |= {f"{folder}/{name}": bundle.path(name) for name in bundle.manifest.files}
+        signature = read_signature_file(bundle.folder)
+        if signature is not None:
+            files[f"{folder}/{SIGNATURE_FILE}"] = signature
     return files
 
 

@@ -15,6 +15,7 @@ from modelpad.deploy.yaml import Yaml, write_yaml
 from modelpad.store import ResolvedBundle
 
 VENV = "~/modelpad"
+PYTHON = "3.13"
 REPLICAS, MAX_REPLICAS = 1, 5
 SERVE = """Serve: sky serve up serve.yaml --service-name {name}"""
 TRAIN = """Train the next version on a spot GPU: sky jobs launch train.yaml
@@ -45,8 +46,13 @@ def plan(deployment: Deployment) -> Plan:
 
 
 def write_setup(requirements: str) -> str:
-    """Commands that install modelpad on a new machine."""
-    return f"python3 -m venv {VENV}\n{VENV}/bin/pip install {requirements}\n"
+    """Commands that install modelpad on a new machine, whose own Python may be too old."""
+    return (
+        'export PATH="$HOME/.local/bin:$PATH"\n'
+        "command -v uv || curl -LsSf https://astral.sh/uv/install.sh | sh\n"
+        f"uv venv --allow-existing --seed --python {PYTHON} {VENV}\n"
+        f"{VENV}/bin/pip install {requirements}\n"
+    )
 
 
 def write_serve(deployment: Deployment) -> Yaml:

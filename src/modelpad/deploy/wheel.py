@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import sys
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 from modelpad import __version__
@@ -43,6 +46,13 @@ def build_wheel() -> bytes:
     return buffer.getvalue()
 
 
+def write_wheel(folder: Path) -> Path:
+    """Writes the wheel into a folder: `python -m modelpad.deploy.wheel FOLDER`."""
+    path = folder / NAME
+    path.write_bytes(build_wheel())
+    return path
+
+
 def _list() -> list[Path]:
     return sorted(
         path
@@ -59,10 +69,28 @@ def _write_metadata() -> str:
         "License-Expression: Apache-2.0",
         "Requires-Python: >=3.11",
         *(f"Requires-Dist: {name}" for name in DIRECT),
+        *_list_extras(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _list_extras() -> Iterator[str]:
+    """The extras of the modelpad that is installed; none if it runs from its sources alone."""
+    try:
+        installed = metadata("modelpad")
+    except PackageNotFoundError:
+        return
+    for extra in installed.get_all("Provides-Extra") or ():
+        yield f"Provides-Extra: {extra}"
+    for requirement in installed.get_all("Requires-Dist") or ():
+        if "extra ==" in requirement:
+            yield f"Requires-Dist: {requirement}"
 
 
 def _digest(body: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest())
     return "sha256=" + digest.decode("ascii").rstrip("=")
+
+
+if __name__ == "__main__":
+    print(f"Wrote {write_wheel(Path(sys.argv[1]))}.")
