@@ -103,7 +103,7 @@ class SignatureInvalid(BundleInvalid):
 
 
 class StoreError(ModelpadError):
-    """The store cannot be read or written."""
+    """The store cannot be read or written. Details: `away`, if it may be back soon."""
 
 
 class FeedbackFull(StoreError):

@@ -20,17 +20,22 @@ REMOTE = re.compile(r"(s3|gs)://[^/\s?#]+(/[^\s?#]*)?|az://[^/\s?#]+/[^/\s?#]+(/
 
 
 class RemoteLocation(msgspec.Struct, frozen=True):
-    """A store in a bucket, and the folder on this machine that caches its versions."""
+    """A store in a bucket, and the folder on this machine that caches its versions.
+
+    A `remembered` one is the store as this machine has last seen it, with the versions in the
+    cache: the bucket is not asked.
+    """
 
     url: str
     folder: Path
+    remembered: bool = False
 
     def __str__(self) -> str:
         return self.url
 
     def absolute(self) -> RemoteLocation:
         """The same, wherever the current folder is; as `Path.absolute`."""
-        return RemoteLocation(self.url, self.folder.absolute())
+        return msgspec.structs.replace(self, folder=self.folder.absolute())
 
 
 StoreLocation: TypeAlias = Path | RemoteLocation

@@ -24,7 +24,7 @@ echo "sky $*" >> "$VM_FOLDER/log"
 mkdir -p "$VM_FOLDER/sky_workdir" && cp -r . "$VM_FOLDER/sky_workdir"
 test "$1" = exec || exit 0
 cd "$VM_FOLDER/sky_workdir"
-HOME="$VM_FOLDER" sh -ec "$(sed -n '/^run:/,$p' "$3" | tail -n +2)"
+HOME="$VM_FOLDER" TRAIN=1 sh -ec "$(sed -n '/^run:/,$p' "$3" | tail -n +2)"
 """
 SSH = """#!/bin/sh -e
 echo "ssh $*" >> "$VM_FOLDER/log"
@@ -136,3 +136,11 @@ def test_a_machine_trains_and_its_version_comes_home(run_modelpad: Any, tmp_path
     assert log.endswith("sky stop --yes mine-machine\n")
     with pytest.raises(AssertionError, match="There is no machine"):
         make(folder, "lab", **variables)
+
+
+def test_skypilot_accepts_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = pytest.importorskip("sky")
+    write_project(Project("mine"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    task = sky.Task.from_yaml("vm/machine.yaml")
+    assert task.envs == {"TRAIN": "", "EPOCHS": ""}

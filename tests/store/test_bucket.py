@@ -145,6 +145,21 @@ def test_an_unreachable_service_and_missing_credentials_are_told_apart(
     assert "AWS_ACCESS_KEY_ID" in error
 
 
+def test_a_server_starts_from_the_cache_while_the_store_is_away(
+    url: str, proxy: Proxy, digits: Bundle, tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    store = open_at(url, tmp_path / "cache")
+    store.push(digits)
+    store.push(digits)
+    store.promote("digits", 1)
+    store.open("digits")
+    store.names()
+    proxy.close()
+    server = serve("--workers", "1", store=url)
+    models = httpx.get(f"{server.url}/models").json()["models"]
+    assert [(model["name"], model["version"]) for model in models] == [("digits", 1)]
+
+
 def test_wrong_urls_and_a_missing_extra(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

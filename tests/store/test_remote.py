@@ -13,7 +13,7 @@ import pytest
 from modelpad.bundle import Bundle
 from modelpad.errors import ChecksumMismatch, ModelpadError, StoreError, UsageError
 from modelpad.locations import RemoteLocation, locate_store
-from modelpad.store import LocalStore
+from modelpad.store import LocalStore, open_store
 from modelpad.store.objects import Found, Objects, explain
 from modelpad.store.remote import RemoteStore
 from modelpad.store.sync import copy_missing
@@ -288,3 +288,34 @@ def test_errors_say_what_to_do(text: str, words: str) -> None:
     error = explain(Exception(text), "gs://bucket/models", "read")
     assert words in error.message
     assert error.hint
+
+
+def test_a_store_that_is_away_is_as_it_was_last_seen(
+    objects: Objects, store: RemoteStore, tmp_path: Path, digits: Bundle
+) -> None:
+    away = RemoteLocation("memory://bucket", tmp_path / "cache", remembered=True)
+    with pytest.raises(StoreError, match="this machine has no version of it"):
+        open_store(away)
+    for _ in range(2):
+        store.push(digits)
+    store.promote("digits", 1)
+    assert store.names() == ["digits"]
+    bundle = store.open("digits")
+    store.listing().read("digits")
+    remembered = open_store(away)
+    assert remembered.aliases("digits") == {"latest": 2, "production": 1}
+    assert remembered.open("digits").folder == bundle.folder
+    with pytest.raises(StoreError, match=r"2/manifest\.json is not on this machine"):
+        remembered.open("digits@2")
+    for change in (
+        lambda: remembered.push(digits),
+        lambda: remembered.promote("digits", 2),
+        lambda: remembered.remove("digits@1"),
+        lambda: remembered.write_signature_file("digits", 1, b"{}"),
+        remembered.check_writable,
+    ):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            change()
+    store.promote("digits", 2)
+    store.names()
+    assert open_store(away).versions("digits") == [1, 2]  # its state has changed: ask for it again

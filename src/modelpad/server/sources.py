@@ -22,9 +22,11 @@ from modelpad.errors import (
     ModelNotFound,
     ModelpadError,
     NotTrusted,
+    StoreError,
     UsageError,
     VersionNotFound,
 )
+from modelpad.locations import RemoteLocation
 
 if TYPE_CHECKING:
     from modelpad.convert.folders import FolderModel
@@ -87,17 +89,29 @@ class ModelFinder(msgspec.Struct, frozen=True):
     def find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
         """The bundles to serve; without names every model in the store, or the example model.
 
-        `live` are the versions that other workers already serve.
+        `live` are the versions that other workers already serve. While a store in a bucket cannot
+        be reached, these are the versions that this machine has from it.
 
         Raises `UsageError` when two words mean models of the same name, and as `find_each`.
         """
+        try:
+            return self._find_all(given, live)
+        except StoreError as error:
+            if not (isinstance(self.store, RemoteLocation) and error.details.get("away")):
+                raise
+            log.warning("%s Serving the versions that are on this machine.", error.message)
+        remembered = msgspec.structs.replace(self.store, remembered=True)
+        return msgspec.structs.replace(self, store=remembered)._find_all(given, live)
+
+    def _find_all(self, given: Sequence[str], live: Mapping[str, int]) -> list[ResolvedBundle]:
         from modelpad.store import list_names
 
         words = given or sorted(live) or list_names(self.store) or [DEFAULT_MODEL]
         finder = replace_report(self, _discard) if live else self  # the first worker has reported
-        found = [finder._find_served(word, live) for word in words]
-        if not given:
-            found = finder._leave_out_unsigned(found)
+        if given or not self._is_choosy:
+            found = [finder._find_served(word, live) for word in words]
+        else:
+            found = finder._find_acceptable(words, live)
         counts = Counter(name for group in found for name in {one.name for one in group})
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
@@ -106,24 +120,6 @@ class ModelFinder(msgspec.Struct, frozen=True):
                 hint="To serve several versions of a model, use: --keep-versions N",
             )
         return [one for group in found for one in group]
-
-    def _leave_out_unsigned(self, found: list[list[ResolvedBundle]]) -> list[list[ResolvedBundle]]:
-        """What is signed of the models that nobody has named. Raises if nothing is."""
-        if self.signed is None:
-            return found
-        signed: list[list[ResolvedBundle]] = []
-        failed: list[ModelpadError] = []
-        for group in found:
-            try:
-                for one in group:
-                    self.signed.check(one.bundle, one.name, one.version)
-                signed.append(group)
-            except ModelpadError as error:
-                failed.append(error)
-                self._report_left_out(group[0].name, error)
-        if not signed:
-            raise failed[0]
-        return signed
 
     def _find(self, given: str, *, only_one: bool = False) -> list[ResolvedBundle]:
         assigned = None if Path(given).exists() else ASSIGNMENT.fullmatch(given)
@@ -210,8 +206,36 @@ class ModelFinder(msgspec.Struct, frozen=True):
                 return self.find_each(f"{name}@{live[name]}")
         return self.find_each(self._skip_failed(given))
 
+    @property
+    def _is_choosy(self) -> bool:
+        """Whether a version may be unacceptable: not signed, or not on this machine."""
+        away = isinstance(self.store, RemoteLocation) and self.store.remembered
+        return away or self.signed is not None
+
+    def _find_acceptable(
+        self, words: Sequence[str], live: Mapping[str, int]
+    ) -> list[list[ResolvedBundle]]:
+        """The acceptable ones of the models that nobody has named. Raises if there is none."""
+        found: list[list[ResolvedBundle]] = []
+        failed: list[ModelpadError] = []
+        for word in words:
+            try:
+                group = self._find_served(word, live)
+                if self.signed is not None:
+                    for one in group:
+                        self.signed.check(one.bundle, one.name, one.version)
+                found.append(group)
+            except ModelpadError as error:
+                if error.details.get("away"):
+                    raise
+                failed.append(error)
+                self._report_left_out(word, error)
+        if not found:
+            raise failed[0]
+        return found
+
     def _skip_failed(self, given: str) -> str:
-        """The version before, if the one that a name refers to failed to load, or is not signed.
+        """The version before, if the one that a name refers to failed to load or is unacceptable.
 
         The reconciler tries that version again soon.
         """
@@ -231,11 +255,15 @@ class ModelFinder(msgspec.Struct, frozen=True):
         return given
 
     def _find_failure(self, store: Store, name: str, version: int) -> str | None:
-        """Why a version cannot be loaded: its signature, or what failed before."""
-        if self.signed is not None:
+        """Why a version cannot be loaded: it is unacceptable, or failed before."""
+        if self._is_choosy:
             try:
-                self.signed.check(store.open(f"{name}@{version}", verify=False), name, version)
-            except BundleInvalid as error:
+                bundle = store.open(f"{name}@{version}", verify=False)
+                if self.signed is not None:
+                    self.signed.check(bundle, name, version)
+            except (BundleInvalid, StoreError) as error:
+                if error.details.get("away"):
+                    raise
                 return error.words
         return store.read_failure(name, version)
 

@@ -218,6 +218,7 @@ def explain(error: Exception, url: str, verb: str) -> StoreError:
     return StoreError(
         f"{url} cannot be {verb}: {_shorten(text)}",
         hint="Check the network and the service's address, and try again.",
+        away=True,
     )
 
 

@@ -29,9 +29,10 @@ from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE
 from modelpad.bundle.writer import read_copied
 from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError, VersionNotFound
 from modelpad.foreign_json import load_json
-from modelpad.locations import RemoteLocation, StoreLocation
+from modelpad.locations import RemoteLocation
 from modelpad.store.aliases import ALIASES, AliasState
 from modelpad.store.cache import BundleCache
+from modelpad.store.memory import Memory, RememberedObjects
 from modelpad.store.notes import DATA, FAILED, read_note, remove_notes, write_note
 from modelpad.store.objects import Found, Objects, Tag
 from modelpad.store.staging import writing
@@ -49,15 +50,18 @@ MAX_ATTEMPTS, MAX_PAUSE_S = 20, 0.2
 class RemoteStore(Store):
     """All bundles below a URL. `location.folder` is the cache."""
 
-    def __init__(self, objects: Objects, location: RemoteLocation) -> None:
-        self.location = location
+    def __init__(self, objects: Objects | RememberedObjects, location: RemoteLocation) -> None:
+        self.location: RemoteLocation = location
         self._objects = objects
         self._cache = BundleCache(location.folder)
+        self._memory: Memory | None = None  # read with the first listing
         self._states: dict[str, tuple[Tag, AliasState]] = {}
 
     def listing(self) -> RemoteListing:
         """All models, by one listing; a state is read when it is asked for and has changed."""
-        return RemoteListing(self, self._objects.list(MODELS))
+        tags = self._objects.list(MODELS)
+        self._remember(tags)
+        return RemoteListing(self, tags)
 
     def read(self, name: str) -> StoredModel:
         """As `Store.read`."""
@@ -96,8 +100,9 @@ class RemoteStore(Store):
         """As `Store.open`; downloads the version if it is not cached, or damaged in the cache."""
         entry, is_signed = self._find(reference)
         bundle = self._cache.find(entry.folder, verify=verify) or self._fill(entry)
-        signature = self.read_signature_file(entry.name, entry.version) if is_signed else None
-        self._cache.write_signature_file(entry.folder, signature)
+        if not self.location.remembered:
+            signature = self.read_signature_file(entry.name, entry.version) if is_signed else None
+            self._cache.write_signature_file(entry.folder, signature)
         return bundle
 
     def push(self, bundle: Bundle, name: str | None = None, version: int | None = None) -> Entry:
@@ -202,7 +207,20 @@ class RemoteStore(Store):
             return AliasState()
         state = self._parse(name, found)
         self._states[name] = found.tag, state
+        if self._memory is not None:
+            self._remember(self._memory.tags)
         return state
+
+    def _remember(self, tags: Mapping[str, Tag]) -> None:
+        """Notes a whole listing, with the states that have been read."""
+        if self.location.remembered:
+            return
+        if self._memory is None:
+            self._memory = Memory(self._cache.root)
+        states = self._states.items()
+        self._memory.note(
+            tags, {f"{MODELS}/{n}/{ALIASES}": (tag, state.to_json()) for n, (tag, state) in states}
+        )
 
     def _list_model(self, name: str) -> RemoteListing:
         """One model as it is now; without versions if the name is not valid."""
@@ -358,7 +376,7 @@ def read_token(body: bytes) -> str:
 
 
 def _blame_store(
-    error: ChecksumMismatch, location: StoreLocation, reference: str
+    error: ChecksumMismatch, location: RemoteLocation, reference: str
 ) -> ChecksumMismatch:
     return ChecksumMismatch(
         f"{reference} is damaged in {location}: {error.message}",

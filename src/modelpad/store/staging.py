@@ -16,7 +16,9 @@ from pathlib import Path
 from modelpad.bundle.writer import sync_folder
 from modelpad.errors import StoreError
 
-STAGED = re.compile(r"\.(aliases\.json|model\.sig|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}")
+STAGED = re.compile(
+    r"\.(aliases\.json|model\.sig|seen\.json|(failed|data)-\d+|removed-\d+)-[0-9a-f]{8}"
+)
 
 
 def staged_name(name: str) -> str:

@@ -44,9 +44,8 @@ def place_corners(count: int, numbers: random.Random) -> list[tuple[float, float
     wide, high = (numbers.uniform(0.25, 0.4) * SIDE for _ in range(2))
     shake = SIDE / (100 if count > 4 else 30)
 
-    def place(index: int) -> tuple[float, float]:
-        angle = turn + 2 * math.pi * index / count
-        x, y = wide * math.cos(angle), high * math.sin(angle)
-        return tuple(SIDE / 2 + each + numbers.uniform(-shake, shake) for each in (x, y))  # type: ignore[return-value]
+    def shift() -> float:
+        return SIDE / 2 + numbers.uniform(-shake, shake)
 
-    return [place(index) for index in range(count)]
+    angles = [turn + 2 * math.pi * index / count for index in range(count)]
+    return [(wide * math.cos(a) + shift(), high * math.sin(a) + shift()) for a in angles]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.deploy.starter.drawings import draw_all
-from modelpad.deploy.starter.machine import write_machine, write_training
+from modelpad.deploy.starter.machine import write_machine
 from modelpad.errors import StoreError, UsageError
 from modelpad.recipes import load_recipe
 
@@ -40,12 +40,11 @@ class Project:
     def files(self) -> dict[str, bytes]:
         """All files by path, the data included. Raises `UsageError` for an unknown recipe."""
         draws = not self.recipe or self.recipe in CLASSIFIERS
-        written = SHARED | ({} if self.recipe else {"train.py": "train.py"})
-        tests = "test_drawings.py" if draws else "test_samples.py"
+        written = SHARED | ({} if self.recipe else {"train.py": "train.py.template"})
+        tests = "test_drawings.py.template" if draws else "test_samples.py.template"
         written["tests/test_model.py"] = tests
         files = {path: self._fill(template) for path, template in written.items()}
         files["vm/machine.yaml"] = write_machine(self.name)
-        files["vm/train.yaml"] = write_training(self.name)
         return files | (draw_all(DATA) if draws else {f"{DATA}/.gitkeep": b""})
 
     def train_command(self) -> str:
