@@ -200,7 +200,7 @@ def test_a_damaged_object_is_never_served(
     with pytest.raises(ChecksumMismatch, match=r"digits@1 is damaged in memory://.*model\.onnx"):
         store.open("digits")
     assert "model.onnx" in store.verify()[0]
-    assert not [*(tmp_path / "cache" / "digits").iterdir()]
+    assert not [*(tmp_path / "cache" / "digits").glob("[!.]*")]
     objects.delete([path])
     with pytest.raises(StoreError):
         store.open("digits")
@@ -319,3 +319,25 @@ def test_a_store_that_is_away_is_as_it_was_last_seen(
     store.promote("digits", 2)
     store.names()
     assert open_store(away).versions("digits") == [1, 2]  # its state has changed: ask for it again
+
+
+def test_the_cache_keeps_versions_in_use_and_the_last_few(
+    store: RemoteStore, other: RemoteStore, digits: Bundle, tmp_path: Path
+) -> None:
+    for _ in range(7):
+        other.push(digits)
+    cached = tmp_path / "cache" / "digits"
+
+    def kept() -> list[int]:
+        return sorted(int(path.name.partition("-")[0]) for path in cached.glob("[0-9]*"))
+
+    used = store.open("digits@1")
+    for version in range(2, 7):
+        store.open(f"digits@{version}")
+    assert kept() == [1, 3, 4, 5, 6]  # 1 and, while it was downloaded, 6 were in use
+    store.open("digits@3")  # is now the last one that was used
+    del used
+    store.open("digits@7")
+    assert kept() == [3, 5, 6, 7]
+    assert len([*cached.glob(".used-*")]) == 4
+    assert not [*cached.glob(".staging-*")]

@@ -21,7 +21,7 @@ RESTORE = "The bundle is damaged. Push or train it again."
 MAX_SIGNATURE_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Bundle:
     """An opened bundle: its folder and its manifest.
 

@@ -99,7 +99,10 @@ class RemoteStore(Store):
     def open(self, reference: str, *, verify: bool = True) -> Bundle:
         """As `Store.open`; downloads the version if it is not cached, or damaged in the cache."""
         entry, is_signed = self._find(reference)
-        bundle = self._cache.find(entry.folder, verify=verify) or self._fill(entry)
+        folder = entry.folder
+        bundle = self._cache.use(
+            folder, lambda: self._cache.find(folder, verify=verify) or self._fill(entry)
+        )
         if not self.location.remembered:
             signature = self.read_signature_file(entry.name, entry.version) if is_signed else None
             self._cache.write_signature_file(entry.folder, signature)
@@ -241,9 +244,11 @@ class RemoteStore(Store):
     def _fill(self, entry: Entry) -> Bundle:
         _, body, place = self._read_manifest(entry.name, entry.version)
         try:
-            return self._cache.fill(entry.folder, body, self._download_from(place))
+            bundle = self._cache.fill(entry.folder, body, self._download_from(place))
         except ChecksumMismatch as error:
             raise _blame_store(error, self.location, f"{entry.name}@{entry.version}") from error
+        self._cache.remove_unused(entry.folder)
+        return bundle
 
     def _read_manifest(self, name: str, version: int) -> tuple[Manifest, bytes, str]:
         """A version's manifest, also as it was pushed, and the folder of its files."""
