@@ -74,7 +74,7 @@ def run_s3() -> Iterator[tuple[str, int]]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        httpx.put(f"http://{host}:{port}/bucket").raise_for_status()
+        httpx.put(f"http://{host}:{port}/bucket", timeout=60).raise_for_status()
         yield host, port
     finally:
         server.stop()
