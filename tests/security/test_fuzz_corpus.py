@@ -19,6 +19,7 @@ PACKAGE = Path(modelpad.__file__).parent
 INPUTS = 150  # of a short run
 SEED = 2024
 OPTIONAL = {
+    "signature_file": "cryptography",
     "grpc_inference": "google.protobuf",
     "grpc_tensorflow": "google.protobuf",
     "onnx_file": "onnx",
@@ -99,6 +100,8 @@ EXEMPT = {
     "server.protocols.openinference.routes": "asks openinference.requests",
     "server.models": "looks a path up in the manifest",
     "server.page": "files of the package",
+    "signing.keys": "keys and certificates of the user's own",
+    "store.memory": "its own file",
     "store.notes": "its own files",
     "store.objects": "gives bytes as they came; store.remote decodes them",
     "store.store": "asks the kinds of stores",

@@ -77,7 +77,7 @@ def stage_bundle(
             records = {name: _write_file(staged, name, files[name]) for name in sorted(files)}
             created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
             complete = replace(manifest, files=records, created=created)
-            copied = read_copied(original, complete)
+            copied = copy_documents(original, complete)
             for name, body in ({MANIFEST: complete.to_json()} | copied).items():
                 _write_synced(staged / name, body)
             for folder in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
@@ -90,7 +90,7 @@ def stage_bundle(
         yield staged
 
 
-def read_copied(original: Bundle | None, manifest: Manifest) -> dict[str, bytes]:
+def copy_documents(original: Bundle | None, manifest: Manifest) -> dict[str, bytes]:
     """What a copy of a bundle with this manifest takes over byte for byte.
 
     That is the manifest as another version of modelpad may have written it, and its signature;

@@ -25,6 +25,26 @@ def find_signer(
     Raises `ValueError`, which says why the certificate cannot be trusted.
     """
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    if not authorities:
+        raise ValueError("it was made with a certificate, and only public keys are trusted")
+    try:
+        signer, *others = map(x509.load_der_x509_certificate, chain)
+        check_chain(signer, others, authorities)
+        if not may_sign(signer):
+            raise ValueError("its certificate is not for digital signatures")
+        return check_curve(signer.public_key(), "Its certificate")
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+        raise ValueError(f"its certificate cannot be read ({error})") from error
+
+
+def check_chain(
+    signer: Certificate, others: Sequence[Certificate], authorities: Sequence[Certificate]
+) -> None:
+    """Raises `ValueError` unless the certificate leads to one of the authorities."""
     from cryptography.x509.verification import (
         ExtensionPolicy,
         PolicyBuilder,
@@ -32,9 +52,6 @@ def find_signer(
         VerificationError,
     )
 
-    if not authorities:
-        raise ValueError("it was made with a certificate, and only public keys are trusted")
-    signer, *others = map(x509.load_der_x509_certificate, chain)
     policy = (
         PolicyBuilder()
         .store(Store([*authorities]))
@@ -45,15 +62,9 @@ def find_signer(
         .build_client_verifier()
     )
     try:
-        policy.verify(signer, others)
+        policy.verify(signer, [*others])
     except VerificationError as error:
         raise ValueError(f"its certificate is not by a trusted authority ({error})") from error
-    if not may_sign(signer):
-        raise ValueError("its certificate is not for digital signatures")
-    try:
-        return check_curve(signer.public_key(), "Its certificate")
-    except UsageError as error:
-        raise ValueError(error.message) from error
 
 
 def may_sign(certificate: Certificate) -> bool:

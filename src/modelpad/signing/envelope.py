@@ -60,7 +60,7 @@ class Envelope:
         envelope = object_at(record, "dsseEnvelope")
         types = text_at(record, "mediaType"), text_at(envelope, "payloadType")
         if types != (MEDIA_TYPE, PAYLOAD_TYPE):
-            raise ValueError(f"it is {types[0]} with {types[1]}, not {MEDIA_TYPE}")
+            raise ValueError(f"it is {types!r:.80}, not {MEDIA_TYPE}")
         (signature,) = list_at(envelope, "signatures")
         material = object_at(record, "verificationMaterial")
         hint, certificates = "", []

@@ -70,15 +70,16 @@ class Verifier:
             return
         if {*statement.files.values()}.isdisjoint(digests.values()):
             raise SignatureInvalid(
-                f"The signature of {where} is that of another model, {statement.name!r}.",
+                f"The signature of {where} is that of another model, {statement.name!r:.80}.",
                 hint=_advise(where),
             )
         paths = sorted({*statement.files, *digests})
         changed = next(p for p in paths if statement.files.get(p) != digests.get(p))
+        shown = changed if changed in digests else f"{changed!r:.80}"
         raise SignatureInvalid(
-            f"{changed} of {where} is not the file that was signed.",
+            f"{shown} of {where} is not the file that was signed.",
             hint=f"Find out who changed it, then: {_command(where)}",
-            file=changed,
+            file=shown,
         )
 
 

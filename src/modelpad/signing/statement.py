@@ -64,19 +64,19 @@ class Statement:
     @classmethod
     def _from_record(cls, record: dict[str, Json]) -> Statement:
         if (text_at(record, "_type"), text_at(record, "predicateType")) != (STATEMENT, PREDICATE):
-            raise ValueError(f"it states {record['predicateType']}, not {PREDICATE}")
+            raise ValueError(f"it is no statement of {PREDICATE}")
         predicate = object_at(record, "predicate")
         serialization = object_at(predicate, "serialization")
         kind = text_at(serialization, "method"), text_at(serialization, "hash_type")
         if kind != ("files", ALGORITHM):
-            raise ValueError(f"it covers {kind[0]} by {kind[1]}, not files by {ALGORITHM}")
+            raise ValueError(f"it covers {kind!r:.80}, not files by {ALGORITHM}")
         (subject,) = list_at(record, "subject")
         files: dict[str, str] = {}
         for value in list_at(predicate, "resources"):
             resource = as_object(value, "a resource")
             path = text_at(resource, "name")
             if path in files or text_at(resource, "algorithm") != ALGORITHM:
-                raise ValueError(f"it names {path!r} twice, or not by {ALGORITHM}")
+                raise ValueError(f"it names {path!r:.80} twice, or not by {ALGORITHM}")
             files[path] = text_at(resource, "digest")
         statement = cls(text_at(as_object(subject, "a subject"), "name"), files)
         whole = text_at(object_at(as_object(subject, "a subject"), "digest"), ALGORITHM)

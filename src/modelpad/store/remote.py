@@ -26,7 +26,7 @@ from pathlib import Path
 from modelpad.bundle import Bundle, Manifest, open_bundle
 from modelpad.bundle.manifest import NAME
 from modelpad.bundle.reader import MANIFEST, SIGNATURE_FILE
-from modelpad.bundle.writer import read_copied
+from modelpad.bundle.writer import copy_documents
 from modelpad.errors import BundleInvalid, ChecksumMismatch, StoreError, VersionNotFound
 from modelpad.foreign_json import load_json
 from modelpad.locations import RemoteLocation
@@ -114,7 +114,7 @@ class RemoteStore(Store):
         open_bundle(bundle.folder)
         check_case(model, self.names())
         manifest, token = replace(bundle.manifest, name=model), secrets.token_hex(16)
-        copied = read_copied(bundle, manifest)
+        copied = copy_documents(bundle, manifest)
         body = join_token(copied.get(MANIFEST, manifest.to_json()), token)
         place = f"{FILES}/{model}/{token}"
         try:
