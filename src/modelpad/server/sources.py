@@ -26,11 +26,10 @@ from modelpad.errors import (
     UsageError,
     VersionNotFound,
 )
-from modelpad.locations import RemoteLocation
+from modelpad.locations import RemoteLocation, StoreLocation
 
 if TYPE_CHECKING:
     from modelpad.convert.folders import FolderModel
-    from modelpad.locations import StoreLocation
     from modelpad.signing import Verifier
     from modelpad.store import ResolvedBundle, Store
 

@@ -120,7 +120,8 @@ class BundleCache:
         path = folder / SIGNATURE_FILE
         with self._writing():
             if body is None:
-                path.unlink(missing_ok=True)
+                if path.exists():  # the cache may be read-only
+                    path.unlink(missing_ok=True)
             elif not path.is_file() or path.read_bytes() != body:
                 replace_file(folder.parent, f"{folder.name}/{SIGNATURE_FILE}", body)
 
