@@ -142,7 +142,13 @@ class Instant:
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.gate = gate
 
-        self.typed = SimpleNamespace(inputs=self, outputs=self, joins=True, is_batch_first=True)
+        self.typed = SimpleNamespace(
+            inputs=self,
+            outputs=self,
+            joins=True,
+            is_batch_first=True,
+            encode_small=lambda values, outputs: {},
+        )
         self.axes = {"x": 0}
 
     def find_signature(self, name: str) -> Instant:
@@ -158,9 +164,6 @@ class Instant:
         if self.gate is not None:
             self.gate.wait(10)
         return arrays
-
-    def encode_small(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
 
 class Large:

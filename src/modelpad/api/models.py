@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from modelpad.api.serving import Server
     from modelpad.engine.text import TextSession
     from modelpad.fields import Field
-    from modelpad.fields.arrays import Arrays
     from modelpad.foreign_json import Json
     from modelpad.store import ResolvedBundle
 
@@ -111,8 +110,7 @@ class Model:
         """
         values = self._read(value, inputs)
         if isinstance(self._session, Session):
-            session = self._session
-            return self._wrap(self._encode(session.predict(session.typed.inputs.decode(values))))
+            return self._wrap(self._session.answer_small(values))
         return self._wrap(self._session.answer(values))
 
     def predict_batch(self, values: Iterable[object]) -> list[Prediction]:
@@ -173,7 +171,7 @@ class Model:
             except ModelpadError as error:
                 raise _name_item(error, start + number) from error
         if isinstance(self._session, Session):
-            results = answer_batch(self._session, values, self._encode)
+            results = answer_batch(self._session, values, self._session.typed.encode_small)
         else:
             results = [self._answer_text(self._session, each) for each in values]
         for number, result in enumerate(results):
@@ -188,10 +186,6 @@ class Model:
             return session.answer(values)
         except ModelpadError as error:
             return error
-
-    def _encode(self, outputs: Arrays) -> dict[str, object]:
-        """The outputs of one item: JSON values, but arrays for large tensors and pictures."""
-        return self._session.typed.outputs.encode_small(outputs)
 
     def _wrap(self, outputs: Mapping[str, object]) -> Prediction:
         fields = {field.name: field for field in self.outputs}

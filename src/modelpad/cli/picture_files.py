@@ -124,6 +124,4 @@ def paint_files(session: Session, args: argparse.Namespace, targets: Sequence[Ta
 
 def predict_pixels(session: Session, values: dict[str, object]) -> NDArray[np.uint8]:
     """The only output's pixels (height, width, channels)."""
-    outputs = session.predict(session.typed.inputs.decode(values))
-    found = session.typed.outputs.encode_small(outputs)
-    return cast("NDArray[np.uint8]", next(iter(found.values())))
+    return cast("NDArray[np.uint8]", next(iter(session.answer_small(values).values())))

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from modelpad.fields.alpha import on_white
+from modelpad.fields.colour_profile import to_srgb
 from modelpad.fields.image import Image as ImageField
 from modelpad.fields.picture import reduce_depth
 
@@ -107,7 +109,7 @@ def read_picture(
                 return Unreadable(f"{width:,} x {height:,} pixels, over {MAX_PIXELS:,}")
             if resize is not None:  # JPEG: decode at 1/2, 1/4 or 1/8
                 picture.draft(None, resize.draft_size(width, height))
-            plain = flatten_picture(ImageOps.exif_transpose(picture), channels)
+            plain = flatten_picture(to_srgb(ImageOps.exif_transpose(picture)), channels)
         return np.asarray(plain if resize is None else resize.apply(plain), np.uint8)
     except UnidentifiedImageError:
         return Unreadable("not an image")
@@ -119,15 +121,10 @@ def read_picture(
 
 def flatten_picture(picture: Image, channels: int | None) -> Image:
     """An image of any mode as grey ("L") or "RGB", on white where it is transparent."""
-    from PIL import Image
-
     picture = reduce_depth(picture)
-    if picture.has_transparency_data:
-        grey = picture.mode in ("LA", "La")
-        drawn = picture.convert("RGBA")
-        paper = Image.new("RGBA", drawn.size, "white")
-        picture = Image.alpha_composite(paper, drawn).convert("L" if grey else "RGB")
+    grey = picture.mode in ("L", "1", "LA", "La")
+    picture = on_white(picture)
     wanted = {1: "L", 3: "RGB"}.get(channels or 0)
     if wanted is None:
-        wanted = "L" if picture.mode in ("L", "1", "LA") else "RGB"
+        wanted = "L" if grey else "RGB"
     return picture if picture.mode == wanted else picture.convert(wanted)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from modelpad.engine.batching import BatchLimits, decide
@@ -118,7 +119,7 @@ class Batcher:
         """
         typed = self.session.typed
         return await self._enqueue(
-            1, lambda: typed.inputs.decode(values), typed.outputs.encode_small
+            1, lambda: typed.inputs.decode(values), partial(typed.encode_small, values)
         )
 
     async def run(

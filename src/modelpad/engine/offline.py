@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def answer_batch(
     session: Session,
     items: Sequence[Mapping[str, object]],
-    encode: Callable[[Arrays], dict[str, object]],
+    encode: Callable[[Mapping[str, object], Arrays], dict[str, object]],
 ) -> list[dict[str, object] | ModelpadError]:
     """The encoded outputs of each item's values, or the error that it fails with.
 
-    Items whose tensors have the same shape run together. `encode` gets the outputs of one item.
+    Items whose tensors have the same shape run together. `encode` gets one item's values and
+    outputs.
     """
     loop = asyncio.new_event_loop()  # it never runs: requests belong to one
     try:
@@ -34,7 +35,7 @@ def answer_batch(
                 time.monotonic(),
                 math.inf,
                 prepare=partial(session.typed.inputs.decode, values),
-                finish=encode,
+                finish=partial(encode, values),
                 future=loop.create_future(),
             )
             for values in items

@@ -158,6 +158,7 @@ class RunningBatch:
             if joined is None:
                 self.unfinished.append(request)
             else:
+                request.inputs = None  # large pictures need the memory
                 self.done.append((request, request.finish(joined)))
         except NotSplittable:
             self._requeue_whole(session, request)

@@ -7,15 +7,19 @@ softmax) are the steps of its binding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.alpha import read_alpha, restore_alpha
 from modelpad.fields.field import default_of
 from modelpad.fields.image import Image
 from modelpad.fields.label import Label
 from modelpad.fields.steps import apply_steps
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from modelpad.fields import Binding, Field, Signature
     from modelpad.fields.arrays import Array, Arrays
     from modelpad.fields.tokenizer import Encode, ReadFile
@@ -169,6 +173,31 @@ class TypedAccess:
         self.joins = signature.batched and None not in axes
         """Whether requests can run together."""
         self.is_batch_first = self.joins and not any(axes)
+
+    def encode(
+        self, values: Mapping[str, object], outputs: Mapping[str, Array]
+    ) -> dict[str, object]:
+        """One item's outputs as JSON values. `values` are its inputs."""
+        if self.signature.repainted is None:
+            return self.outputs.encode(outputs)
+        field = self.signature.outputs[0]
+        assert isinstance(field, Image)
+        pixels = cast("NDArray[np.uint8]", self.encode_small(values, outputs)[field.name])
+        return {field.name: field.write_url(pixels)}
+
+    def encode_small(
+        self, values: Mapping[str, object], outputs: Mapping[str, Array]
+    ) -> dict[str, object]:
+        """Like `TypedOutputs.encode_small`; a painted picture has the alpha of its original."""
+        encoded = self.outputs.encode_small(outputs)
+        original = self.signature.repainted
+        if original is not None:
+            name = self.signature.outputs[0].name
+            pixels = cast("NDArray[np.uint8]", encoded[name])
+            alpha = read_alpha(values[original.name], field=original.name)
+            if alpha is not None and alpha.shape == pixels.shape[:2]:
+                encoded[name] = restore_alpha(pixels, alpha)
+        return encoded
 
 
 def _decode_tensor(group: Sequence[tuple[Field, Binding]], values: Mapping[str, object]) -> Array:

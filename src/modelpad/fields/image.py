@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_SIDE = 5_000  # pixels; its square is `picture.MAX_PIXELS`
+STRIP_PIXELS = 1_000_000  # converted at once: large pictures need little more than their arrays
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("stretch", "crop")
 
@@ -70,20 +71,15 @@ class Image:
 
             shape = (self.height, self.width, self.channels)
             return Tensor(self.name, "float32", shape).decode(value).astype(np.float32)
-        from PIL import Image as Pillow
-
+        from modelpad.fields.alpha import on_white
         from modelpad.fields.picture import read_picture, reduce_depth
 
-        picture = reduce_depth(read_picture(value, field=self.name))
-        if picture.mode in ("RGBA", "LA", "P", "PA"):
-            picture = picture.convert("RGBA")
-            background = Pillow.new("RGBA", picture.size, "white")
-            picture = Pillow.alpha_composite(background, picture)
-        picture = picture.convert("RGB" if self.channels == 3 else "L")
+        picture = on_white(reduce_depth(read_picture(value, field=self.name)))
+        mode = "RGB" if self.channels == 3 else "L"
+        picture = picture if picture.mode == mode else picture.convert(mode)
         if self.height is not None and self.width is not None:
             picture = self.fit_picture(picture, self.height, self.width)
-        pixels = np.asarray(picture, dtype=np.float32)
-        return pixels if self.channels == 3 else pixels[:, :, np.newaxis]
+        return _to_floats(picture, self.channels)
 
     def fit_picture(self, picture: Picture, height: int, width: int) -> Picture:
         """The picture in this size: resized, and with `crop` its centre."""
@@ -117,13 +113,15 @@ class Image:
                 expected="(height, width, 1 or 3)",
                 got=str(array.shape),
             )
-        pixels: NDArray[np.uint8] = np.clip(np.rint(array.astype(np.float32)), 0, 255).astype(
-            np.uint8
-        )
+        height, width, channels = array.shape
+        pixels = np.empty((height, width, channels), np.uint8)
+        for rows in _split_rows(height, width):
+            strip = np.rint(array[rows].astype(np.float32, copy=False))
+            pixels[rows] = np.clip(strip, 0, 255, out=strip)
         return pixels
 
     def write_url(self, pixels: NDArray[np.uint8]) -> str:
-        """A PNG `data:` URL of what `to_pixels` returns."""
+        """A PNG `data:` URL of what `to_pixels` returns, or of that with an alpha channel."""
         import base64
 
         return "data:image/png;base64," + base64.b64encode(PictureFormat().encode(pixels)).decode()
@@ -178,6 +176,25 @@ class Image:
             fit=text_at(record, "fit"),
             resize=optional_integer_at(record, "resize"),
         )
+
+
+def _to_floats(picture: Picture, channels: int) -> NDArray[np.float32]:
+    """The pixels as float32 (height, width, channels), without a second copy of all of them."""
+    import numpy as np
+
+    width, height = picture.size
+    pixels = np.empty((height, width, channels), np.float32)
+    for rows in _split_rows(height, width):
+        strip = picture.crop((0, rows.start, width, rows.stop))
+        pixels[rows] = np.asarray(strip).reshape(-1, width, channels)
+    return pixels
+
+
+def _split_rows(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture in strips of about `STRIP_PIXELS`."""
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
 
 
 def _scale_shorter(size: tuple[int, int], shorter: int) -> tuple[int, int]:

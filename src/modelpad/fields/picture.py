@@ -9,21 +9,37 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from modelpad.errors import InvalidInput, TooLarge
+from modelpad.fields.colour_profile import to_srgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_PIXELS = 25_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+ORIENTATION = 0x0112  # of EXIF
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 EXPECTED = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture, as bytes, base64 or a data: URL"
 
 
 def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture in `value` (bytes, base64 or a `data:` URL), upright and fully loaded.
+    """The picture in `value` (bytes, base64 or a `data:` URL), upright, in sRGB and fully loaded.
+
+    A Pillow image is returned as it is.
 
     A Pillow image is returned as it is.
 
@@ -31,19 +47,29 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
         InvalidInput: it is not a complete picture of a supported format.
         TooLarge: it has more than `max_pixels` pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if isinstance(value, Image.Image):
         return value
     body = picture_bytes(value, field=field)
+    picture = open_picture(body, field=field, max_pixels=max_pixels)
     try:
-        picture: Picture = Image.open(io.BytesIO(body), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise TooLarge(
-            f"The picture in {field!r} has too many pixels: {error}.",
-            hint="Send a smaller one.",
-            limit=max_pixels,
-        ) from error
+        picture.load()
+        picture = make_upright(picture)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise describe_damage(error, body, field) from error
+    if picture.mode == "F":
+        _check_finite(picture, field)
+    return to_srgb(picture)
+
+
+def open_picture(body: bytes, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """A picture's file whose pixels are not decoded yet. Raises as `read_picture`."""
+    pillow = _load_pillow()
+    try:
+        picture: Picture = pillow.open(io.BytesIO(body), formats=FORMATS)
+    except pillow.DecompressionBombError as error:
+        raise _too_many_pixels(field, max_pixels) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(
             f"The value of {field!r} is not a picture in a supported format.",
@@ -52,30 +78,31 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
             expected=EXPECTED,
             got=describe_bytes(body),
         ) from error
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise TooLarge(
-            f"The picture in {field!r} has {width} x {height} pixels;"
-            f" at most {max_pixels:,} are allowed.",
-            hint="Send a smaller one.",
-            limit=max_pixels,
-            got=width * height,
-        )
-    try:
-        picture.load()
-        if picture.format in ("JPEG", "TIFF", "WEBP"):
-            picture = ImageOps.exif_transpose(picture)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InvalidInput(
-            f"The picture in {field!r} is truncated or corrupt: {error}.",
-            hint="Send the complete file.",
-            field=field,
-            expected=EXPECTED,
-            got=f"{len(body)} bytes that end too early",
-        ) from error
-    if picture.mode == "F":
-        _check_finite(picture, field)
+    if picture.width * picture.height > max_pixels:
+        raise _too_many_pixels(field, max_pixels, picture.size)
     return picture
+
+
+def make_upright(picture: Picture) -> Picture:
+    """A loaded picture, turned as its EXIF says; EXIF that cannot be read says nothing."""
+    from PIL import Image
+
+    try:
+        name = TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return picture
+    return picture if name is None else picture.transpose(Image.Transpose[name])
+
+
+def describe_damage(error: Exception, body: bytes, field: str) -> InvalidInput:
+    """The error of a file that is not complete."""
+    return InvalidInput(
+        f"The picture in {field!r} is truncated or corrupt: {error}.",
+        hint="Send the complete file.",
+        field=field,
+        expected=EXPECTED,
+        got=f"{len(body)} bytes that end too early",
+    )
 
 
 def reduce_depth(picture: Picture) -> Picture:
@@ -131,6 +158,29 @@ def describe_bytes(body: bytes) -> str:
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         return f"{len(body)} bytes of text beginning {head.decode('ascii')!r}"
     return f"{len(body)} bytes beginning {head.hex(' ')}"
+
+
+@cache
+def _load_pillow() -> ModuleType:
+    """Pillow, without its warning of large pictures: they have an error of their own."""
+    import warnings
+
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    return Image
+
+
+def _too_many_pixels(field: str, limit: int, size: tuple[int, int] | None = None) -> TooLarge:
+    """The error of a picture whose size is known, or too large for Pillow to tell."""
+    pixels = f"{size[0]:,} x {size[1]:,} pixels" if size else "too many pixels"
+    return TooLarge(
+        f"The picture in {field!r} has {pixels}; at most {limit:,} are allowed.",
+        hint="Send a smaller one.",
+        field=field,
+        limit=limit,
+        **({"got": size[0] * size[1]} if size else {}),
+    )
 
 
 def _check_finite(picture: Picture, field: str) -> None:

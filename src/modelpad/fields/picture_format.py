@@ -1,4 +1,4 @@
-"""The file formats of pictures in responses: PNG, JPEG and WebP.
+"""The file formats of pictures in responses: PNG, JPEG, WebP and GIF.
 
 A file has pixels alone: no metadata of any input.
 """
@@ -6,22 +6,26 @@ A file has pixels alone: no metadata of any input.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
+from modelpad.fields.alpha import on_white
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF"}
+MEDIA_TYPES = {name: f"image/{name}" for name in NAMES}
+SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 QUALITY = 90
 PNG_LEVEL = 1  # of zlib: a third of the time of its default, for files a tenth larger
 WEBP_METHOD = 1
-MAX_WEBP_SIDE = 16_383
+MAX_SIDES = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535}
+GIF_COLOURS = 256
+GIF_CLEAR = 255  # the palette's transparent colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +44,59 @@ class PictureFormat:
         """For example `image/jpeg`."""
         return MEDIA_TYPES[self.name]
 
-    def encode(self, pixels: NDArray[np.uint8]) -> bytes:
-        """The file of pixels (height, width, 1 or 3). Raises `InvalidInput` for a side too long."""
-        from PIL import Image
+    @property
+    def animates(self) -> bool:
+        """Whether a file can have many frames."""
+        return self.name in ("gif", "webp")
 
-        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        if self.name == "webp" and max(picture.size) > MAX_WEBP_SIDE:
-            raise InvalidInput(
-                f"A WebP file has at most {MAX_WEBP_SIDE:,} pixels in a row or column.",
-                hint="Ask for PNG or JPEG.",
-                expected="PNG or JPEG",
-                got=f"{picture.width} x {picture.height}",
-            )
-        options: Mapping[str, int | bool] = {
-            "png": {"compress_level": PNG_LEVEL},
-            "jpeg": {"quality": self.quality},
-            "webp": {"quality": self.quality, "method": WEBP_METHOD},
-        }[self.name]
+    def encode(self, pixels: NDArray[np.uint8]) -> bytes:
+        """The file of pixels (height, width, channels), the last of 2 or 4 channels being alpha.
+
+        JPEG shows them on white, GIF in 256 colours. Raises `InvalidInput` for a side too long.
+        """
+        picture = to_picture(pixels)
+        self.check_size(picture.size)
+        options: dict[str, int] = {}
+        if self.name == "png":
+            options = {"compress_level": PNG_LEVEL}
+        elif self.name == "jpeg":
+            picture, options = on_white(picture), {"quality": self.quality}
+        elif self.name == "webp":
+            options = {"quality": self.quality, "method": WEBP_METHOD}
+        else:
+            picture = reduce_colours(picture)
         file = io.BytesIO()
         picture.save(file, self.name.upper(), **options)
         return file.getvalue()
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raises `InvalidInput` for a (width, height) that the format does not have."""
+        limit = MAX_SIDES.get(self.name)
+        if limit is not None and max(size) > limit:
+            raise InvalidInput(
+                f"A {NAMES[self.name]} file has at most {limit:,} pixels in a row or column.",
+                hint="Ask for PNG.",
+                expected="PNG",
+                got=f"{size[0]} x {size[1]}",
+            )
+
+
+def to_picture(pixels: NDArray[np.uint8]) -> Picture:
+    """Pixels (height, width, 1 to 4 channels) as grey or RGB, with or without alpha."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def reduce_colours(picture: Picture) -> Picture:
+    """A picture with a palette of its own; what is half transparent or more is so altogether."""
+    if not picture.has_transparency_data:
+        return picture.quantize(GIF_COLOURS)
+    alpha = picture.getchannel("A")
+    reduced = picture.convert("RGB").quantize(GIF_COLOURS - 1)
+    reduced.paste(GIF_CLEAR, mask=alpha.point(lambda value: 255 * (value < 128)))
+    reduced.info["transparency"] = GIF_CLEAR
+    return reduced
 
 
 def read_quality(text: str) -> int:
@@ -72,7 +109,7 @@ def read_quality(text: str) -> int:
 
 
 def name_format(text: str) -> str:
-    """`png`, `jpeg` (also `jpg`) or `webp`. Raises `InvalidInput` for any other format."""
+    """`png`, `jpeg` (also `jpg`), `webp` or `gif`. Raises `InvalidInput` for any other format."""
     name = SUFFIXES.get(f".{text.lower()}")
     if name is None:
         known = ", ".join(MEDIA_TYPES)

@@ -125,6 +125,12 @@ class Signature:
         return len(self.outputs) == 1 and isinstance(self.outputs[0], Image)
 
     @property
+    def repainted(self) -> Image | None:
+        """The picture that the model paints anew: its input of any size, if it is a painter."""
+        pictures = (each for each in self.inputs if isinstance(each, Image) and not each.height)
+        return next(pictures, None) if self.is_picture else None
+
+    @property
     def companion_tensors(self) -> tuple[str, ...]:
         """The graph's outputs that only add to a label: whether it is unknown, where it is seen."""
         return tuple(tensor for label in self._labels for tensor in label.companion_tensors)

@@ -50,8 +50,6 @@ UNUSED = (
     "PIL/_imagingft*.so",  # fonts, which only training draws with
     "pillow.libs/libfreetype*",
     "pillow.libs/libharfbuzz*",
-    "PIL/_imagingcms*.so",
-    "pillow.libs/liblcms2*",
     "PIL/_imagingtk*.so",
     "modelpad/zoo/reviews",  # models that are deployed are in the store
     "modelpad/zoo/writer",
