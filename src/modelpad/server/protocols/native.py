@@ -14,8 +14,10 @@ from modelpad.server.backend import Backend
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.http.json_stream import holds_array, respond_stream
 from modelpad.server.http.messages import JSON, Request, Response, respond_json
+from modelpad.server.inference import Inference
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.forms import FORM, read_form
+from modelpad.server.protocols.native_animations import find_animation, respond_animation
 from modelpad.server.protocols.native_csv import CSV, predict_csv
 from modelpad.server.protocols.native_items import (
     JSON_LINES,
@@ -51,7 +53,20 @@ async def predict(backend: Backend, request: Request, names: Names) -> Response:
             if isinstance(items, list) and items and isinstance(items[0], dict):
                 return await predict_list(inference, model, items, request.reservation)
         request.stops_with_client = model.text is not None
+        if model.bundle.manifest.signature.repainted is not None:
+            return await paint(inference, model, request, body)
         return await inference.predict(model, NATIVE, request, body)
+
+
+async def paint(
+    inference: Inference, model: ServedModel, request: Request, body: bytes
+) -> Response:
+    """A painted picture, or each frame of an animation."""
+    inputs = read(model, request, body)
+    animation = await find_animation(model, inputs)
+    if animation is not None:
+        return await respond_animation(inference, model, request, inputs, animation)
+    return await inference.predict(model, PAINT, inputs)
 
 
 async def predict_query(backend: Backend, request: Request, names: Names) -> Response:
@@ -95,7 +110,13 @@ async def write(
     return respond_stream(record, outputs) if holds_array(record) else respond_json(record)
 
 
+def keep(model: ServedModel, inputs: Inputs[PictureFormat | None]) -> Inputs[PictureFormat | None]:
+    """Inputs that were read before."""
+    return inputs
+
+
 NATIVE = Codec(read, write)
+PAINT = Codec(keep, write)
 QUERY = Codec(read_query, write)
 
 

@@ -14,7 +14,7 @@ from modelpad.errors import InvalidInput, ModelpadError, Overloaded, TooLarge, f
 from modelpad.fields import Field, Signature
 from modelpad.foreign_json import Json
 from modelpad.server.budget import Reservation
-from modelpad.server.codec import Codec, Inputs, Outputs
+from modelpad.server.codec import Codec, Inputs, Message, Options, Outputs, Written
 from modelpad.server.errors import describe_error
 from modelpad.server.http.decoding import estimate_json
 from modelpad.server.http.json_stream import holds_array, respond_parts, stream
@@ -35,10 +35,10 @@ Item: TypeAlias = "Json | Mapping[str, object] | ModelpadError"
 Items = AsyncIterator[tuple[Item, int]]
 
 
-def read_item(model: ServedModel, item: Item, held_bytes: int) -> Inputs[None]:
-    """An item's values. Raises the item where it is an error, and as `name_values`."""
-    if isinstance(item, ModelpadError):
-        raise item
+def read_item(
+    model: ServedModel, item: Json | Mapping[str, object], held_bytes: int
+) -> Inputs[None]:
+    """An item's values. Raises as `name_values`."""
     values = name_values(item, model.bundle.manifest.signature)
     return Inputs(values=values, options=None, held_bytes=held_bytes)
 
@@ -205,16 +205,26 @@ async def _predict_item(
 ) -> dict[str, object]:
     """An item's JSON, or its error's; gives back what was reserved for the item."""
     try:
-        while True:
-            try:
-                return await inference.predict(model, ITEM, item, size)
-            except Overloaded:
-                if isinstance(item, Overloaded):
-                    raise
-            await asyncio.sleep(BUSY_S)
+        if isinstance(item, ModelpadError):
+            raise item
+        return await predict_when_free(inference, model, ITEM, item, size)
     except ModelpadError as error:
         record = describe_error(error)
         forget_frames(error)
         return record
     finally:
         reservation.shrink(size)
+
+
+async def predict_when_free(
+    inference: Inference,
+    model: ServedModel,
+    codec: Codec[*Message, Options, Written],
+    *message: *Message,
+) -> Written:
+    """`Inference.predict` for one of many items of a request: it waits while the queue is full."""
+    while True:
+        try:
+            return await inference.predict(model, codec, *message)
+        except Overloaded:
+            await asyncio.sleep(BUSY_S)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from modelpad.server.models import ServedModel
 
 ANY = ("", "*/*")
-SIGNS = ((b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"))  # how files begin
+SIGNS = ((b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"), (b"GIF8", "gif"))  # how files begin
 
 
 def choose_format(
@@ -57,7 +57,7 @@ def choose_format(
 
 
 def recognise(values: Mapping[str, object]) -> str:
-    """The format of the first file among the values: JPEG or WebP, else PNG."""
+    """The format of the first file among the values: JPEG, WebP or GIF, else PNG."""
     for value in values.values():
         if isinstance(value, bytes | bytearray):
             for sign, name in SIGNS:
@@ -69,7 +69,11 @@ def recognise(values: Mapping[str, object]) -> str:
 async def respond_picture(model: ServedModel, outputs: Outputs, wanted: PictureFormat) -> Response:
     """The only output's picture as a file."""
     pixels = cast("NDArray[np.uint8]", next(iter(outputs.values())))
-    body = await asyncio.to_thread(wanted.encode, pixels)
+    return respond_file(model, await asyncio.to_thread(wanted.encode, pixels), wanted)
+
+
+def respond_file(model: ServedModel, body: bytes, wanted: PictureFormat) -> Response:
+    """A picture's file."""
     headers = {"x-modelpad-model": model.name, "x-modelpad-version": str(model.version)}
     return Response(body, wanted.media_type, headers=headers | {"vary": "accept"})
 
