@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from modelpad.cli.live_line import LiveLine
+from modelpad.fields.animation import read_animation
+from tests.picture_files import File, list_files, save, write_animation
 
 
 @pytest.fixture
@@ -58,15 +64,85 @@ def test_a_pipe_goes_through(styles: str, photos: list[str], tmp_path: Path) -> 
     assert done.stdout.startswith(b"\xff\xd8\xff")
 
 
-def test_a_bad_file_does_not_stop_the_others(
-    run_modelpad: Any, styles: str, photos: list[str], tmp_path: Path
+def test_any_file_is_painted_or_explained(run_modelpad: Any, styles: str, tmp_path: Path) -> None:
+    """The same files as over HTTP: a bad one does not stop the others."""
+    files = [*list_files(), File("gone.jpg", b"", words="cannot be read")]
+    for file in files[:-1]:
+        (tmp_path / file.name).write_bytes(file.body)
+    names = [file.name for file in files]
+    done = run_modelpad("predict", styles, *names, "-o", "out/")
+    assert done.returncode == 1
+    assert "Warning" not in done.stderr
+    reasons = dict(line.split(": ", 1) for line in done.stderr.splitlines())
+    assert {*reasons} == {file.name for file in files if file.size is None}
+    for file in files:
+        painted = tmp_path / "out" / file.name
+        if file.size is None:
+            assert file.words in reasons[file.name]
+            assert not painted.exists()
+            continue
+        suffix = painted.suffix if painted.suffix != ".tif" else ".png"
+        with Image.open(painted.with_suffix(suffix)) as picture:
+            assert picture.size == file.size
+
+
+def test_transparency_and_frames_are_kept(run_modelpad: Any, styles: str, tmp_path: Path) -> None:
+    pixels = np.full((20, 30, 4), 200, np.uint8)
+    pixels[:10, :, 3] = 0
+    (tmp_path / "a.png").write_bytes(save(Image.fromarray(pixels), "PNG"))
+    body = write_animation("GIF", clear=True)
+    (tmp_path / "b.gif").write_bytes(body)
+    assert run_modelpad("predict", styles, "a.png", "b.gif", "-o", "out/").returncode == 0
+    with Image.open(tmp_path / "out/a.png") as painted:
+        assert np.array_equal(np.asarray(painted)[..., 3], pixels[..., 3])
+    given = read_animation(body, field="")
+    painted = read_animation((tmp_path / "out/b.gif").read_bytes(), field="")
+    assert painted is not None
+    assert given is not None
+    assert (painted.timing, painted.is_transparent) == (given.timing, True)
+
+
+def test_a_terminal_shows_progress_and_the_time_left(
+    styles: str, photos: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "no.jpg").write_text("text")
-    done = run_modelpad("predict", styles, "no.jpg", "gone.jpg", *photos, "-o", "out/")
+    (tmp_path / "run.webp").write_bytes(write_animation("WEBP", 12))
+    own, other = pty.openpty()
+    names = [*photos, "no.jpg", "run.webp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "modelpad", "predict", styles, *names, "-o", "out/"],
+        stdout=subprocess.PIPE,
+        stderr=other,
+        cwd=tmp_path,
+        env=os.environ | {"MODELPAD_STORE": str(tmp_path / "store")},
+        timeout=120,
+    )
+    os.close(other)
+    shown = os.read(own, 100_000).decode()
+    os.close(own)
     assert done.returncode == 1
-    assert "no.jpg" in done.stderr
-    assert "gone.jpg" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == photos
+    assert len(done.stdout.split()) == 4
+    lines = [line.strip() for line in shown.replace("\n", "\r").split("\r") if line.strip()]
+    assert lines[0] == "1 of 5: cat.jpg"
+    assert any(line.startswith("no.jpg: The value of 'image'") for line in lines)
+    assert lines[-1].startswith("Painted 4 of 5 in ")
+
+
+def test_a_line_on_a_terminal_is_removed_before_others() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out, now = Terminal(), iter([0.0, 0.0, 10.0, 10.0, 10.05, 20.0, 20.0])
+    line = LiveLine(out, lambda: next(now))
+    line.show("1 of 4", 0)
+    line.show("2 of 4", 0.25)
+    line.show("too soon", 0.3)
+    line.show("3 of 4", 0.5)
+    line.clear()
+    line.clear()
+    shown = [part.strip() for part in out.getvalue().split("\r")]
+    assert shown == ["", "1 of 4", "2 of 4, 30 s left", "3 of 4, 20 s left", "", ""]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -31,3 +32,22 @@ def test_a_picture_survives_encoding_and_decoding(height: int, width: int, chann
     rng = np.random.default_rng(height * 10 + width)
     pixels = rng.integers(0, 256, (height, width, channels)).astype(np.float32)
     np.testing.assert_array_equal(field.decode(field.encode(pixels)), pixels)
+
+
+def test_a_large_picture_needs_little_more_memory_than_its_arrays() -> None:
+    field = Image("photo", None, None)
+    file = io.BytesIO()
+    Pillow.new("RGB", (2500, 1000), (200, 100, 50)).save(file, "JPEG")
+    tracemalloc.start()
+    try:
+        pixels = field.decode(file.getvalue())
+        _, decoding = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        written = field.to_pixels(pixels)
+        _, encoding = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    strips = 10_000_000
+    assert decoding < pixels.nbytes + strips
+    assert encoding - before < written.nbytes + strips

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from modelpad.cli.live_line import LiveLine
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.fields.picture_format import SUFFIXES, PictureFormat, name_format, read_quality
+from modelpad.training.data_progress import format_seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from modelpad.engine import Session
 
 STDIO = "-"
-EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,8 @@ class Target:
     path: Path | None
     form: PictureFormat
 
-    def write(self, pixels: NDArray[np.uint8]) -> None:
+    def write(self, body: bytes) -> None:
         """Writes the file. Raises `ModelpadError` if it cannot be written."""
-        body = self.form.encode(pixels)
         if self.path is None:
             sys.stdout.buffer.write(body)
             sys.stdout.buffer.flush()
@@ -106,22 +107,73 @@ def paint_files(session: Session, args: argparse.Namespace, targets: Sequence[Ta
     from modelpad.cli.input_values import read_settings, read_values
 
     settings = read_settings(args.set)
-    failed, count, live = 0, len(targets), sys.stderr.isatty()
-    for number, (given, target) in enumerate(zip(args.inputs, targets, strict=True), start=1):
+    work = Painting(session, len(targets))
+    for given, target in zip(args.inputs, targets, strict=True):
         try:
-            target.write(predict_pixels(session, read_values(session, given, settings)))
+            target.write(work.paint(given, read_values(session, given, settings), target.form))
         except ModelpadError as error:
-            failed += 1
-            print(f"{given}: {error.words}", file=sys.stderr)
-            continue
-        if target.path is not None and (count == 1 or not live):
+            work.fail(f"{given}: {error.words}")
+        else:
+            work.end(target)
+    work.report()
+    return work.failed > 0
+
+
+class Painting:
+    """Paints pictures one after another, and shows how far it is."""
+
+    def __init__(self, session: Session, total: int) -> None:
+        self._session = session
+        self._total = total
+        self._line = LiveLine(sys.stderr)
+        self.done = self.failed = 0
+
+    def paint(self, given: str, values: dict[str, object], form: PictureFormat) -> bytes:
+        """The file for one input. Raises as the model's fields and `Session.predict`."""
+        from modelpad.fields.animation import AnimationWriter, find_animation
+
+        self._show(given)
+        animation = find_animation(self._session.signature, values, form)
+        if animation is None:
+            return form.encode(self._predict(values))
+        writer = AnimationWriter(form, animation.timing)
+        for number, frame in enumerate(animation.frames()):
+            self._show(given, number, len(animation))
+            writer.add(self._predict({**values, animation.field: frame}))
+        return writer.write()
+
+    def _predict(self, values: dict[str, object]) -> NDArray[np.uint8]:
+        """The only output's pixels (height, width, channels)."""
+        found = self._session.answer_small(values)
+        return cast("NDArray[np.uint8]", next(iter(found.values())))
+
+    def _show(self, given: str, frame: int = 0, frames: int = 0) -> None:
+        seen = self.done + self.failed
+        if self._total == 1 and not frames:
+            return
+        text = f"{given}, frame {frame + 1:,} of {frames:,}" if frames else given
+        if self._total > 1:
+            text = f"{seen + 1:,} of {self._total:,}: {text}"
+        self._line.show(text, (seen + (frame / frames if frames else 0)) / self._total)
+
+    def end(self, target: Target) -> None:
+        """Counts a picture that is written, and prints its path, unless progress is shown there."""
+        self.done += 1
+        if target.path is None:
+            self._line.clear()
+        elif self._total == 1 or not self._line.is_live or not sys.stdout.isatty():
+            self._line.clear()
             print(target.path)
-        elif live:
-            sys.stderr.write(f"\r{number:,} of {count:,}" + "\n" * (number == count))
-            sys.stderr.flush()
-    return failed > 0
 
+    def fail(self, reason: str) -> None:
+        """Counts and reports one that is not."""
+        self.failed += 1
+        self._line.clear()
+        print(reason, file=sys.stderr)
 
-def predict_pixels(session: Session, values: dict[str, object]) -> NDArray[np.uint8]:
-    """The only output's pixels (height, width, channels)."""
-    return cast("NDArray[np.uint8]", next(iter(session.answer_small(values).values())))
+    def report(self) -> None:
+        """Says how many there are, after progress was shown."""
+        self._line.clear()
+        if self._line.is_live and self._total > 1:
+            seconds = format_seconds(self._line.seconds)
+            print(f"Painted {self.done:,} of {self._total:,} in {seconds}.", file=sys.stderr)

@@ -48,6 +48,7 @@ EXAMPLE = """example:
   modelpad predict styles *.jpg -o painted/ --set style=wave --set strength=0.8
   modelpad predict styles - --format jpeg < cat.jpg > painted.jpg
   modelpad predict styles clip.mp4 -o painted.mp4 --set style=wave
+  modelpad predict styles cat.gif -o painted.webp
 """
 
 
@@ -89,8 +90,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="FORMAT",
-        help="text, json, jsonl or csv; of pictures png, jpeg or webp (default: as the output's"
-        " name, else as the input)",
+        help="text, json, jsonl or csv; of pictures png, jpeg, webp or gif (default: as the"
+        " output's name, else as the input)",
     )
     pictures = parser.add_argument_group("models that make pictures")
     pictures.add_argument(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpad.cli.live_line import LiveLine
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.numbers import not_negative, positive
 from modelpad.cli.settings import Settings
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="the painted picture: .png, .jpg or .webp (default: CONTENT-PAINTING.png)",
+        help="the painted picture: .png, .jpg, .webp or .gif (default: CONTENT-PAINTING.png)",
     )
     parser.add_argument("--quality", metavar="N", default="90", help="of .jpg and .webp, 1 to 100")
     add_picture_options(parser)
@@ -240,13 +240,12 @@ class Watcher:
         self._format = PictureFormat(find_format(self._preview)) if self._preview else None
         self._table = Path(losses) if losses else None
         self._rows = ["evaluations,loss,content,style,variation"]
-        self._begin = time.monotonic()
-        self._live = sys.stderr.isatty()
+        self._line = LiveLine(sys.stderr)
 
     @property
     def seconds(self) -> float:
         """The time since it began."""
-        return time.monotonic() - self._begin
+        return self._line.seconds
 
     def see(self, progress: Progress) -> None:
         """Shows one state."""
@@ -256,20 +255,13 @@ class Watcher:
         self._rows.append(",".join(map(str, (progress.done, *self.losses.values()))))
         if self._preview and self._format:
             write_picture(self._preview, self._format, to_pixels(progress.picture[0]))
-        left = self.seconds * (progress.total / progress.done - 1)
-        line = (
-            f"{progress.done:,} of {progress.total:,}  loss {progress.losses['loss']:.3f}"
-            f"  {format_seconds(left)} left"
-        )
-        if self._live:
-            sys.stderr.write(f"\r{line:<60}")
-            sys.stderr.flush()
-        elif progress.done == progress.total:
-            print(line, file=sys.stderr)
+        text = f"{progress.done:,} of {progress.total:,}, loss {progress.losses['loss']:.3f}"
+        self._line.show(text, progress.done / progress.total)
+        if progress.done == progress.total:
+            self._line.clear()
+            print(text, file=sys.stderr)
 
     def finish(self) -> None:
-        """Ends the line, and writes the table."""
-        if self._live:
-            sys.stderr.write("\n")
+        """Writes the table."""
         if self._table:
             self._table.write_text("\n".join(self._rows) + "\n", "utf-8")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from modelpad.fields.alpha import on_white
 from modelpad.fields.colour_profile import to_srgb
 from modelpad.fields.image import Image as ImageField
-from modelpad.fields.picture import reduce_depth
+from modelpad.fields.picture import BROKEN, make_upright, reduce_depth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,7 +98,7 @@ def read_picture(
 ) -> NDArray[np.uint8] | Unreadable:
     """One image file as uint8, (H, W) or (H, W, 3), upright, or Unreadable; see
     `read_pictures`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         if path.stat().st_size == 0:
@@ -109,13 +109,14 @@ def read_picture(
                 return Unreadable(f"{width:,} x {height:,} pixels, over {MAX_PIXELS:,}")
             if resize is not None:  # JPEG: decode at 1/2, 1/4 or 1/8
                 picture.draft(None, resize.draft_size(width, height))
-            plain = flatten_picture(to_srgb(ImageOps.exif_transpose(picture)), channels)
+            picture.load()
+            plain = flatten_picture(to_srgb(make_upright(picture)), channels)
         return np.asarray(plain if resize is None else resize.apply(plain), np.uint8)
     except UnidentifiedImageError:
         return Unreadable("not an image")
     except Image.DecompressionBombError:
         return Unreadable(f"over {MAX_PIXELS:,} pixels")
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except BROKEN as error:
         return Unreadable(str(error).rstrip(".") or type(error).__name__)
 
 

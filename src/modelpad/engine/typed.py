@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from modelpad.errors import InvalidInput
-from modelpad.fields.alpha import read_alpha, restore_alpha
 from modelpad.fields.field import default_of
 from modelpad.fields.image import Image
 from modelpad.fields.label import Label
@@ -192,6 +191,8 @@ class TypedAccess:
         encoded = self.outputs.encode_small(outputs)
         original = self.signature.repainted
         if original is not None:
+            from modelpad.fields.alpha import read_alpha, restore_alpha
+
             name = self.signature.outputs[0].name
             pixels = cast("NDArray[np.uint8]", encoded[name])
             alpha = read_alpha(values[original.name], field=original.name)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 OPAQUE = 255
-STRIP_PIXELS = 1_000_000  # converted at once
+STRIP_PIXELS = 250_000  # converted at once
 
 
 def on_white(picture: Picture) -> Picture:

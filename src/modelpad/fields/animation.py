@@ -7,14 +7,20 @@ business.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import TooLarge
 from modelpad.fields.alpha import OPAQUE
 from modelpad.fields.colour_profile import to_srgb
-from modelpad.fields.picture import describe_damage, make_upright, open_picture, picture_bytes
+from modelpad.fields.picture import (
+    BROKEN,
+    describe_damage,
+    make_upright,
+    open_picture,
+    picture_bytes,
+)
 from modelpad.fields.picture_format import (
     WEBP_METHOD,
     PictureFormat,
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as Picture
+
+    from modelpad.fields.signature import Signature
 
 MAX_FRAMES = 500
 MAX_TOTAL_PIXELS = 40_000_000  # of all frames: 150 of 512 x 512
@@ -46,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Animation:
-    """An animated picture whose frames are all readable."""
+    """An animated picture whose frames are all readable; `size` is that before they are turned."""
 
     body: bytes
     field: str
@@ -96,8 +104,21 @@ def read_animation(value: object, *, field: str) -> Animation | None:
         if not getattr(picture, "is_animated", False):
             return None
         return _measure(picture, body, field)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except BROKEN as error:
         raise describe_damage(error, body, field) from error
+
+
+def find_animation(
+    signature: Signature, values: Mapping[str, object], form: PictureFormat
+) -> Animation | None:
+    """The animation among the values of a model that paints, if the output's format animates too.
+
+    Raises as `read_animation`.
+    """
+    field = signature.repainted
+    if field is None or not form.animates or field.name not in values:
+        return None
+    return read_animation(values[field.name], field=field.name)
 
 
 def _measure(picture: Any, body: bytes, field: str) -> Animation:
@@ -165,7 +186,12 @@ class AnimationWriter:
         frame = to_picture(pixels)
         self._form.check_size(frame.size)
         self._pixels += frame.width * frame.height
-        _check_limits("the output", len(self._frames) + 1, self._pixels)
+        if self._pixels > MAX_TOTAL_PIXELS:  # of a model that enlarges pictures
+            raise TooLarge(
+                f"The painted frames have more than {MAX_TOTAL_PIXELS:,} pixels together.",
+                hint="Send a smaller or shorter animation.",
+                limit=MAX_TOTAL_PIXELS,
+            )
         self._transparent = self._transparent or frame.mode in ("LA", "RGBA")
         self._frames.append(reduce_colours(frame) if self._form.name == "gif" else frame)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_SIDE = 5_000  # pixels; its square is `picture.MAX_PIXELS`
-STRIP_PIXELS = 1_000_000  # converted at once: large pictures need little more than their arrays
+STRIP_PIXELS = 250_000  # converted at once: large pictures need little more than their arrays
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("stretch", "crop")
 

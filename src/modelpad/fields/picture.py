@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 25_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# What Pillow raises for files that are not as they should be.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 ORIENTATION = 0x0112  # of EXIF
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -56,7 +58,7 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
     try:
         picture.load()
         picture = make_upright(picture)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except BROKEN as error:
         raise describe_damage(error, body, field) from error
     if picture.mode == "F":
         _check_finite(picture, field)
@@ -70,7 +72,7 @@ def open_picture(body: bytes, *, field: str, max_pixels: int = MAX_PIXELS) -> Pi
         picture: Picture = pillow.open(io.BytesIO(body), formats=FORMATS)
     except pillow.DecompressionBombError as error:
         raise _too_many_pixels(field, max_pixels) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise InvalidInput(
             f"The value of {field!r} is not a picture in a supported format.",
             hint="Send a PNG or JPEG file.",
@@ -89,7 +91,7 @@ def make_upright(picture: Picture) -> Picture:
 
     try:
         name = TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+    except BROKEN:
         return picture
     return picture if name is None else picture.transpose(Image.Transpose[name])
 

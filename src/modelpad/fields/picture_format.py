@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelpad.errors import InvalidInput
-from modelpad.fields.alpha import on_white
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +59,8 @@ class PictureFormat:
         if self.name == "png":
             options = {"compress_level": PNG_LEVEL}
         elif self.name == "jpeg":
+            from modelpad.fields.alpha import on_white
+
             picture, options = on_white(picture), {"quality": self.quality}
         elif self.name == "webp":
             options = {"quality": self.quality, "method": WEBP_METHOD}

@@ -252,7 +252,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         CSV: {"schema": TEXT},
     }
     if len(required) == 1 and required[0].kind in PICTURES:
-        content |= {kind: {} for kind in ("image/png", "image/jpeg", "image/webp")}
+        content |= {kind: {} for kind in MEDIA_TYPES.values()}
     if len(required) == 1 and required[0].kind == "text":
         content["text/plain"] = {"schema": TEXT}
     responses = {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature)

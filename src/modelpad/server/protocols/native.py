@@ -17,7 +17,7 @@ from modelpad.server.http.messages import JSON, Request, Response, respond_json
 from modelpad.server.inference import Inference
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.forms import FORM, read_form
-from modelpad.server.protocols.native_animations import find_animation, respond_animation
+from modelpad.server.protocols.native_animations import respond_animation
 from modelpad.server.protocols.native_csv import CSV, predict_csv
 from modelpad.server.protocols.native_items import (
     JSON_LINES,
@@ -63,9 +63,11 @@ async def paint(
 ) -> Response:
     """A painted picture, or each frame of an animation."""
     inputs = read(model, request, body)
-    animation = await find_animation(model, inputs)
-    if animation is not None:
-        return await respond_animation(inference, model, request, inputs, animation)
+    wanted, values = inputs.options, inputs.values or {}
+    if wanted is not None and wanted.animates:
+        animated = await respond_animation(inference, model, request, values, wanted)
+        if animated is not None:
+            return animated
     return await inference.predict(model, PAINT, inputs)
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from modelpad.fields.animation import Animation, AnimationWriter, read_animation
+from modelpad.fields.animation import AnimationWriter, find_animation
 from modelpad.fields.picture_format import PictureFormat
 from modelpad.server.codec import Codec, Inputs, Outputs
 from modelpad.server.http.messages import Request, Response
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AT_ONCE = 2  # frames of one animation that are queued or running
 
 
-def read_frame(model: ServedModel, values: Mapping[str, object]) -> Inputs[None]:
+def take_frame(model: ServedModel, values: Mapping[str, object]) -> Inputs[None]:
     """A frame's values."""
     return Inputs(values=values, options=None)
 
@@ -39,33 +39,24 @@ async def write_frame(model: ServedModel, inputs: Inputs[None], outputs: Outputs
     return cast("Pixels", next(iter(outputs.values())))
 
 
-FRAME = Codec(read_frame, write_frame)
-
-
-async def find_animation(
-    model: ServedModel, inputs: Inputs[PictureFormat | None]
-) -> Animation | None:
-    """The animation to paint, if one was sent and the response can be one.
-
-    Raises as `read_animation`.
-    """
-    field, wanted = model.bundle.manifest.signature.repainted, inputs.options
-    values = inputs.values or {}
-    if field is None or wanted is None or not wanted.animates or field.name not in values:
-        return None
-    return await asyncio.to_thread(read_animation, values[field.name], field=field.name)
+FRAME = Codec(take_frame, write_frame)
 
 
 async def respond_animation(
     inference: Inference,
     model: ServedModel,
     request: Request,
-    inputs: Inputs[PictureFormat | None],
-    animation: Animation,
-) -> Response:
-    """The file of the painted frames. Raises what a prediction raises, for the first frame."""
-    wanted = inputs.options
-    assert wanted is not None
+    values: Mapping[str, object],
+    wanted: PictureFormat,
+) -> Response | None:
+    """The file of the painted frames; None if the picture among the values is still.
+
+    Raises as `read_animation`, and what the first frame's prediction raises.
+    """
+    signature = model.bundle.manifest.signature
+    animation = await asyncio.to_thread(find_animation, signature, values, wanted)
+    if animation is None:
+        return None
     request.stops_with_client = True
     request.reservation.grow(animation.held_bytes)
     writer = AnimationWriter(wanted, animation.timing)
@@ -75,8 +66,9 @@ async def respond_animation(
         while (frame := await asyncio.to_thread(next, frames, None)) is not None:
             if len(pending) == AT_ONCE:
                 await asyncio.to_thread(writer.add, await pending.popleft())
-            values = {**(inputs.values or {}), animation.field: frame}
-            painting = predict_when_free(inference, model, FRAME, values)
+            painting = predict_when_free(
+                inference, model, FRAME, {**values, animation.field: frame}
+            )
             pending.append(asyncio.create_task(painting))
         while pending:
             await asyncio.to_thread(writer.add, await pending.popleft())
