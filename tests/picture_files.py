@@ -36,9 +36,8 @@ def write_picture(
 
 def write_animation(form: str, count: int = 4, side: int = 24, clear: bool = False) -> bytes:
     """A bar that moves over a picture, or over nothing, for ever."""
-    back = Image.open(io.BytesIO(write_picture("PNG", (side, side), "RGBA")))
-    if clear:
-        back = Image.new("RGBA", back.size)
+    picture = Image.open(io.BytesIO(write_picture("PNG", (side, side), "RGBA")))
+    back = Image.new("RGBA", picture.size) if clear else picture
     frames = [back.copy() for _ in range(count)]
     for number, frame in enumerate(frames):
         frame.paste((255, 255, 0, 255), (number * 4, 3, number * 4 + 5, side - 3))

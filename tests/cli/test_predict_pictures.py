@@ -54,7 +54,7 @@ def test_one_file_and_another_format(
 
 def test_a_pipe_goes_through(styles: str, photos: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "modelpad", "predict", styles, "-", "--format", "jpeg"],
+        [sys.executable, "-m", "modelpad", "predict", styles, "-", "-o", "-", "--format", "jpeg"],
         input=(tmp_path / "cat.jpg").read_bytes(),
         stdout=subprocess.PIPE,
         env=os.environ | {"MODELPAD_STORE": str(tmp_path / "store")},
@@ -96,10 +96,10 @@ def test_transparency_and_frames_are_kept(run_modelpad: Any, styles: str, tmp_pa
     with Image.open(tmp_path / "out/a.png") as painted:
         assert np.array_equal(np.asarray(painted)[..., 3], pixels[..., 3])
     given = read_animation(body, field="")
-    painted = read_animation((tmp_path / "out/b.gif").read_bytes(), field="")
-    assert painted is not None
+    found = read_animation((tmp_path / "out/b.gif").read_bytes(), field="")
+    assert found is not None
     assert given is not None
-    assert (painted.timing, painted.is_transparent) == (given.timing, True)
+    assert (found.timing, found.is_transparent) == (given.timing, True)
 
 
 def test_a_terminal_shows_progress_and_the_time_left(
