@@ -46,7 +46,9 @@ def write_animation(form: str, count: int = 4, side: int = 24, clear: bool = Fal
     return save(frames[0], form, save_all=True, **options)
 
 
-def write_png(width: int, height: int, depth: int, colour: int, rows: bytes = b"") -> bytes:
+def write_png(
+    width: int, height: int, depth: int, colour: int, rows: bytes = b"", clear: bytes = b""
+) -> bytes:
     """A PNG as its specification says, of kinds that Pillow does not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -54,7 +56,8 @@ def write_png(width: int, height: int, depth: int, colour: int, rows: bytes = b"
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = chunk(b"IHDR", head) + (chunk(b"tRNS", clear) if clear else b"")
+    body = head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 

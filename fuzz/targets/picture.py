@@ -8,7 +8,7 @@ from fuzz.files import make_folder
 from modelpad.datasets import Resize, pictures
 from modelpad.errors import ModelpadError
 from modelpad.fields import Image, Sketch
-from modelpad.fields.alpha import read_alpha
+from modelpad.fields.alpha import read_transparent
 from modelpad.fields.animation import read_animation
 from modelpad.fields.picture import read_picture
 
@@ -32,7 +32,7 @@ def fuzz(data: bytes) -> None:
     for field in FIELDS:
         with suppress(ModelpadError):
             field.decode(data)
-    read_alpha(data, field="image")
+    read_transparent(data, field="image")
     with suppress(ModelpadError):
         animation = read_animation(data, field="image")
         if animation is not None and animation.size[0] * animation.size[1] < MAX_PIXELS:

@@ -147,6 +147,7 @@ class Instant:
             outputs=self,
             joins=True,
             is_batch_first=True,
+            decode=self.decode,
             encode_small=lambda values, outputs: {},
         )
         self.axes = {"x": 0}

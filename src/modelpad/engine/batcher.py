@@ -119,7 +119,7 @@ class Batcher:
         """
         typed = self.session.typed
         return await self._enqueue(
-            1, lambda: typed.inputs.decode(values), partial(typed.encode_small, values)
+            1, lambda: typed.decode(values), partial(typed.encode_small, values)
         )
 
     async def run(

@@ -34,7 +34,7 @@ def answer_batch(
             InferenceRequest(
                 time.monotonic(),
                 math.inf,
-                prepare=partial(session.typed.inputs.decode, values),
+                prepare=partial(session.typed.decode, values),
                 finish=partial(encode, values),
                 future=loop.create_future(),
             )

@@ -283,11 +283,11 @@ class Session:
 
     def answer(self, values: Mapping[str, object]) -> dict[str, object]:
         """Decodes, predicts and encodes one item. Raises like these."""
-        return self.typed.encode(values, self.predict(self.typed.inputs.decode(values)))
+        return self.typed.encode(values, self.predict(self.typed.decode(values)))
 
     def answer_small(self, values: Mapping[str, object]) -> dict[str, object]:
         """Like `answer`, but pictures and large tensors stay arrays: see `encode_small`."""
-        return self.typed.encode_small(values, self.predict(self.typed.inputs.decode(values)))
+        return self.typed.encode_small(values, self.predict(self.typed.decode(values)))
 
     def warm_up(self) -> None:
         """Runs the bundle's first sample, so that the first request is not slower than others."""

@@ -18,6 +18,7 @@ from modelpad.fields.steps import apply_steps
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
     from modelpad.fields import Binding, Field, Signature
     from modelpad.fields.arrays import Array, Arrays
@@ -173,32 +174,48 @@ class TypedAccess:
         """Whether requests can run together."""
         self.is_batch_first = self.joins and not any(axes)
 
+    def decode(self, values: Mapping[str, object]) -> Arrays:
+        """As `TypedInputs.decode`; a picture to be painted has all its colours, not on white."""
+        field, original = self.signature.repainted, self._read_transparent(values)
+        if field is not None and original is not None:
+            from modelpad.fields.alpha import uncover
+
+            values = {**values, field.name: uncover(original)}
+        return self.inputs.decode(values)
+
     def encode(
         self, values: Mapping[str, object], outputs: Mapping[str, Array]
     ) -> dict[str, object]:
         """One item's outputs as JSON values. `values` are its inputs."""
-        if self.signature.repainted is None:
-            return self.outputs.encode(outputs)
         field = self.signature.outputs[0]
-        assert isinstance(field, Image)
+        if self.signature.repainted is None or not isinstance(field, Image):
+            return self.outputs.encode(outputs)
         pixels = cast("NDArray[np.uint8]", self.encode_small(values, outputs)[field.name])
         return {field.name: field.write_url(pixels)}
 
     def encode_small(
         self, values: Mapping[str, object], outputs: Mapping[str, Array]
     ) -> dict[str, object]:
-        """Like `TypedOutputs.encode_small`; a painted picture has the alpha of its original."""
+        """As `TypedOutputs.encode_small`; a painted picture has the alpha of its original."""
         encoded = self.outputs.encode_small(outputs)
-        original = self.signature.repainted
+        original = self._read_transparent(values)
         if original is not None:
-            from modelpad.fields.alpha import read_alpha, restore_alpha
+            from modelpad.fields.alpha import add_alpha
 
             name = self.signature.outputs[0].name
             pixels = cast("NDArray[np.uint8]", encoded[name])
-            alpha = read_alpha(values[original.name], field=original.name)
-            if alpha is not None and alpha.shape == pixels.shape[:2]:
-                encoded[name] = restore_alpha(pixels, alpha)
+            if pixels.shape[1::-1] == original.size:
+                encoded[name] = add_alpha(pixels, original)
         return encoded
+
+    def _read_transparent(self, values: Mapping[str, object]) -> Picture | None:
+        """The picture to be painted, if it is transparent somewhere."""
+        field = self.signature.repainted
+        if field is None or field.name not in values:
+            return None
+        from modelpad.fields.alpha import read_transparent
+
+        return read_transparent(values[field.name], field=field.name)
 
 
 def _decode_tensor(group: Sequence[tuple[Field, Binding]], values: Mapping[str, object]) -> Array:

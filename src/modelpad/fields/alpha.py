@@ -1,10 +1,14 @@
-"""Transparency: models see pictures on white, and what they paint from them gets it back."""
+"""Transparency: most models see pictures on white; one that paints sees all colours.
+
+What is painted gets the alpha of its original. If the model saw that on white, the white would be
+painted too, and show as a rim around everything that fades out.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelpad.fields.picture import open_picture, picture_bytes, read_picture
+from modelpad.fields.picture import open_picture, picture_bytes, read_picture, reduce_depth
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +16,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 OPAQUE = 255
-STRIP_PIXELS = 250_000  # converted at once
 
 
 def on_white(picture: Picture) -> Picture:
@@ -26,12 +29,11 @@ def on_white(picture: Picture) -> Picture:
     return Image.alpha_composite(paper, drawn).convert("RGB")
 
 
-def read_alpha(value: object, *, field: str) -> NDArray[np.uint8] | None:
-    """The alpha channel (height, width) of a picture; None if it is opaque.
+def read_transparent(value: object, *, field: str) -> Picture | None:
+    """The picture in `value`, as RGBA, if it is transparent somewhere; else None.
 
-    `value` is what `read_picture` takes. Raises as it does; other values have no alpha.
+    `value` is what `read_picture` takes. Raises as it does; a list of numbers is opaque.
     """
-    import numpy as np
     from PIL import Image
 
     if isinstance(value, list):
@@ -39,29 +41,27 @@ def read_alpha(value: object, *, field: str) -> NDArray[np.uint8] | None:
     if not isinstance(value, Image.Image):
         value = picture_bytes(value, field=field)
         if not open_picture(value, field=field).has_transparency_data:
-            return None  # without decoding it again
-    picture = read_picture(value, field=field)
+            return None  # and its pixels need not be decoded
+    picture = reduce_depth(read_picture(value, field=field))
     if not picture.has_transparency_data:
         return None
-    alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-    return None if alpha.min() == OPAQUE else alpha
+    drawn = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    lowest, _ = drawn.getchannel("A").getextrema()
+    return drawn if isinstance(lowest, int) and lowest < OPAQUE else None
 
 
-def restore_alpha(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pixels (height, width, 1 or 3), painted on white, with an alpha channel (height, width).
+def uncover(picture: Picture) -> Picture:
+    """The colours of an RGBA picture as if it were opaque; white where it shows none at all."""
+    from PIL import Image
 
-    White shines through no more: on white, the result looks like `pixels` again.
-    """
+    shown = picture.getchannel("A").point(lambda alpha: OPAQUE * (alpha > 0))
+    paper = Image.new("RGB", picture.size, "white")
+    paper.paste(picture.convert("RGB"), mask=shown)
+    return paper
+
+
+def add_alpha(pixels: NDArray[np.uint8], original: Picture) -> NDArray[np.uint8]:
+    """Pixels (height, width, 1 or 3) with the alpha of an RGBA picture of their size."""
     import numpy as np
 
-    height, width, channels = pixels.shape
-    found = np.empty((height, width, channels + 1), np.uint8)
-    found[..., channels] = alpha
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
-        share = np.maximum(alpha[strip, :, None], 1).astype(np.float32) / OPAQUE
-        colours = OPAQUE - (OPAQUE - pixels[strip].astype(np.float32)) / share
-        colours[alpha[strip] == 0] = OPAQUE
-        found[strip, :, :channels] = np.rint(np.clip(colours, 0, OPAQUE, out=colours))
-    return found
+    return np.dstack([pixels, np.asarray(original.getchannel("A"))])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import TooLarge
-from modelpad.fields.alpha import OPAQUE
+from modelpad.fields.alpha import read_transparent
 from modelpad.fields.colour_profile import to_srgb
 from modelpad.fields.picture import (
     BROKEN,
@@ -133,18 +133,11 @@ def _measure(picture: Any, body: bytes, field: str) -> Animation:
         _check_limits(field, len(durations) + 1, pixels)
         picture.load()
         durations.append(round(picture.info.get("duration", 0)))
-        transparent = transparent or _is_transparent(picture)
+        transparent = transparent or read_transparent(picture, field=field) is not None
     loop = picture.info.get("loop")
     if picture.format == "GIF":  # which counts how often it is repeated
         loop = 1 if loop is None else loop + 1 if loop else 0
     return Animation(body, field, size, Timing(tuple(durations), loop), transparent)
-
-
-def _is_transparent(picture: Picture) -> bool:
-    if not picture.has_transparency_data:
-        return False
-    lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
-    return isinstance(lowest, int) and lowest < OPAQUE
 
 
 def _check_limits(field: str, frames: int, pixels: int) -> None:
