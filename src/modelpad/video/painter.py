@@ -45,9 +45,7 @@ class FramePainter:
 
         Raises as the model's fields and `Session.predict`.
         """
-        typed = self._session.typed
-        arrays = typed.inputs.decode({**self.values, self.field.name: to_picture(frame)})
-        found = typed.outputs.encode_small(self._session.predict(arrays))
+        found = self._session.answer_small({**self.values, self.field.name: to_picture(frame)})
         return cast("NDArray[np.uint8]", next(iter(found.values())))
 
     def stream(self, frames: Iterable[VideoFrame], size: tuple[int, int]) -> Iterator[VideoFrame]:
