@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from modelpad.training.device import Device
 from modelpad.recipes.text.fitting import Labelled
 from modelpad.recipes.text.network import Classifier, Shape
 from modelpad.recipes.text.passages import (
@@ -17,6 +16,7 @@ from modelpad.recipes.text.passages import (
 )
 from modelpad.recipes.text.splits import LabelledTexts
 from modelpad.recipes.text.tokens import START, join_parts
+from modelpad.training.device import Device
 
 CPU = Device("cpu", torch.float32)
 SHAPE = Shape("mingru", vocabulary=40, embedding=64, width=64, blocks=2)

@@ -20,7 +20,6 @@ from modelpad.recipes.text.classifying import (
     order_batches,
     predict,
 )
-from modelpad.training.device import Device
 from modelpad.recipes.text.fitting import Corpora, Labelled, fit_classifier, fit_language, shorten
 from modelpad.recipes.text.language import (
     LanguagePlan,
@@ -32,6 +31,7 @@ from modelpad.recipes.text.language import (
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.schedule import one_cycle
 from modelpad.recipes.text.tokens import START, Corpus, join_parts
+from modelpad.training.device import Device
 from modelpad.training.run import Run, TrainRequest
 
 CPU = Device("cpu", torch.float32)
