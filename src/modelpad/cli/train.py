@@ -41,6 +41,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)
 
 
+def list_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the recipes, by name."""
+    return {
+        name: child
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, child in action.choices.items()
+    }
+
+
 def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
     """Adds the recipe's own options, then those of every recipe."""
     own = parser.add_argument_group("recipe options")
