@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def write_sound_model(path: Path) -> Path:
     from onnx import TensorProto, helper, numpy_helper, save_model
 
     real = TensorProto.FLOAT
-    constants = {
+    constants: dict[str, Any] = {
         "axes": np.array([1, 2], np.int64),
         "last": np.array([1], np.int64),
         "limit": np.array(0.001, np.float32),

@@ -34,7 +34,8 @@ def write(frames: bytes, form: tuple[int, int, int, int], extra: bytes = b"") ->
 
 def pack_24(samples: Any) -> bytes:
     whole = np.rint(samples * (2**23 - 1)).astype("<i4")
-    return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    packed: bytes = whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    return packed
 
 
 EXTENDED = struct.pack("<HHI", 22, 24, 0) + struct.pack("<H", 1) + b"\0" * 14
@@ -111,8 +112,8 @@ def test_a_file_of_unknown_length_is_read_to_its_end() -> None:
         (write(b"12345678", (2, 1, 16_000, 4)), "compressed"),
         (write(b"12345678", (1, 0, 16_000, 16)), "0 channels"),
         (write(b"12345678", (1, 1, 7, 16)), "7 Hz"),
-        (write(np.float32([np.nan]).tobytes(), (3, 1, 16_000, 32)), "NaN"),
-        (write(np.float64([1e300]).tobytes(), (3, 1, 16_000, 64)), "too loud"),
+        (write(np.array([np.nan], np.float32).tobytes(), (3, 1, 16_000, 32)), "NaN"),
+        (write(np.array([1e300]).tobytes(), (3, 1, 16_000, 64)), "too loud"),
         (b"", "0 bytes"),
         (5, "not a sound"),
     ],

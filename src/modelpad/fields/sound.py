@@ -103,7 +103,7 @@ def write_sound(samples: NDArray[np.floating], rate: int) -> bytes:
     """A WAV file of one channel of samples -1..1, in 16 bits."""
     import numpy as np
 
-    data = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+    data: bytes = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
     form = struct.pack("<HHIIHH", PCM, 1, rate, 2 * rate, 2, 16)
     body = b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form
     body += b"data" + struct.pack("<I", len(data)) + data
@@ -143,15 +143,17 @@ def _read_samples(data: bytes, code: int, bits: int) -> NDArray[np.floating]:
     import numpy as np
 
     if code == FLOAT:
-        return np.frombuffer(data, DTYPES[code, bits])
+        numbers: NDArray[np.floating] = np.frombuffer(data, DTYPES[code, bits])
+        return numbers
     if bits == 8:
         return (np.frombuffer(data, "u1").astype(np.float32) - 128) / 128
     if bits == 24:  # as the upper bytes of 32 bits
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         data, bits = wide.tobytes(), 32
-    scaled = np.frombuffer(data, DTYPES[code, bits]) / 2 ** (bits - 1)
-    return scaled.astype(np.float32)
+    whole = np.frombuffer(data, DTYPES[code, bits])
+    scaled: Samples = (whole / 2 ** (bits - 1)).astype(np.float32)
+    return scaled
 
 
 def _mix(samples: NDArray[np.floating], field: str) -> Samples:
@@ -163,7 +165,7 @@ def _mix(samples: NDArray[np.floating], field: str) -> Samples:
             field, "contains NaN or infinity", "NaN or infinity", "Save it as 16-bit PCM."
         )
     with np.errstate(over="ignore"):
-        mixed = samples.mean(axis=1).astype(np.float32)
+        mixed: Samples = samples.mean(axis=1).astype(np.float32)
     if not np.isfinite(mixed).all():
         raise _invalid(field, "is too loud for float32", "numbers too large")
     return mixed

@@ -143,7 +143,7 @@ export const soundInput = (field, onChange) => {
   rest();
   const form = `${(field.rate / 1000).toLocaleString("en")} kHz${longest ? `, at most ${seconds(longest)}` : ""}`;
   return {
-    element: make("div", { class: "field" }, make("label", { for: id }, field.name, make("small", {}, form)), stage, player, file,
+    element: make("div", { class: "field" }, make("label", { for: id }, field.name, " ", make("small", {}, form)), stage, player, file,
       make("div", { class: "tools" }, navigator.mediaDevices && window.MediaRecorder ? button : null,
         make("button", { type: "button", onclick: () => file.click() }, "Choose a file"),
         make("button", { type: "button", onclick: () => { stop(); put(undefined, null); } }, "Clear"))),
