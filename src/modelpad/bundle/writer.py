@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -73,7 +74,7 @@ def stage_bundle(
 
 def sync_folder(folder: Path) -> None:
     """Flushes the folder's entries to disk, so that they survive a power cut (POSIX only)."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
