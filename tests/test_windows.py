@@ -75,7 +75,7 @@ import modelpad
 from modelpad.cli.main import main
 
 OPTIONAL = {"torch", "keras", "sklearn", "grpc", "google", "onnx", "obstore", "pyarrow"}
-for room in ("cli", "server", "store", "engine", "bundle", "jobs", "fields", "api", "client", "feedback"):
+for room in "cli server store engine bundle jobs fields api client feedback".split():
     package = importlib.import_module(f"modelpad.{room}")
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         try:
@@ -87,7 +87,8 @@ def run(*words):
     code = main([*words])
     assert code == 0, (words, code)
 
-run("import", "loudness.onnx", "--input", "audio:16000", "--output", "labels:quiet,loud,from=logits")
+LABELS = "labels:quiet,loud,from=logits"
+run("import", "loudness.onnx", "--input", "audio:16000", "--output", LABELS)
 run("predict", "loudness", "quiet.wav")
 run("models", "alias", "loudness", "production", "1")
 run("models", "push", "store/loudness/1")
@@ -101,8 +102,8 @@ def ask():
     for _ in range(200):
         try:
             body = open("quiet.wav", "rb").read()
-            request = urllib.request.Request("http://127.0.0.1:" + port, body, {"content-type": "audio/wav"})
-            request.full_url += "/predict/loudness"
+            url = f"http://127.0.0.1:{port}/predict/loudness"
+            request = urllib.request.Request(url, body, {"content-type": "audio/wav"})
             answers.append(json.load(urllib.request.urlopen(request)))
             break
         except OSError:
