@@ -137,7 +137,9 @@ def add_author_options(parser: argparse.ArgumentParser) -> None:
         "--licence", default="", metavar="NAME", help="the model's licence, such as Apache-2.0"
     )
     parser.add_argument(
-        "--card", metavar="FILE.md", help="a model card in Markdown, shown without its HTML"
+        "--card",
+        metavar="FILE.md",
+        help="a model card in Markdown, at most 256 KiB, shown without its HTML and images",
     )
 
 
