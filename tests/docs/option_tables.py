@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelpad.cli.config_file import GENERAL, list_serve_options
+from modelpad.cli.config_file import list_serve_options
 from modelpad.cli.main import build_parser
 from modelpad.cli.variables import name_variable
 
@@ -43,22 +43,13 @@ def list_parsers(parser: argparse.ArgumentParser, name: str) -> dict[str, argpar
 def write_table(command: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     """The table of a command's options."""
     rows = choose_rows(command, parsers)
-    variables: dict[str, str] = {}
     if command == "serve":
-        for each in parsers["serve"]._actions:
-            variables[name_option(each)] = GENERAL.get(each.dest, "")
-        for each in list_serve_options().values():
-            variables[name_option(each)] = name_variable(each.dest)
-    head = ["option", "meaning", *(["variable"] if variables else [])]
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
-    for name, text in rows.items():
-        cells = [
-            name,
-            text,
-            *([f"`{variables[name]}`" if variables.get(name) else ""] if variables else []),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+        for option in list_serve_options().values():
+            name, variable = name_option(option), name_variable(option.dest)
+            if variable not in rows[name]:
+                rows[name] += f"; variable `{variable}`"
+    lines = [f"| {name} | {text} |" for name, text in rows.items()]
+    return "\n".join(["| option | meaning |", "| --- | --- |", *lines, ""])
 
 
 def choose_rows(command: str, parsers: Mapping[str, argparse.ArgumentParser]) -> dict[str, str]:
