@@ -60,5 +60,5 @@ def test_the_python_reference_has_what_the_package_exports(site: Path) -> None:
     page = (site / "python-reference.html").read_text("utf-8")
     for name in modelpad.__all__:
         if name != "__version__":
-            assert f"modelpad.{name}" in page
+            assert re.search(rf'id="modelpad(\.[\w.]+)?\.{name}"', page), name
     assert "Loads a model to predict in this process." in page

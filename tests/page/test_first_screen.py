@@ -130,3 +130,23 @@ def test_the_first_load_is_small(server: Server, path: str) -> None:
         assert plain.text == client.get("/static/page.js").text
         tag = plain.headers["etag"]
         assert client.get("/static/page.js", headers={"if-none-match": tag}).status_code == 304
+
+
+def test_pictures_below_the_screen_wait_until_they_are_near(
+    browser: Browser, server: Server
+) -> None:
+    with phone(browser, PORTRAIT) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.url)
+        expect(page.locator("#card h2")).to_be_attached()
+        page.wait_for_function("document.querySelector('.samples img').complete")
+        page.wait_for_timeout(200)
+        first = sum("/files/" in url for url in asked)
+        pictures = page.locator("#card img").count()
+        assert pictures > 0
+        page.locator("#card img").last.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "document.querySelector('#card .gallery:last-of-type img').naturalWidth"
+        )
+        assert sum("/files/" in url for url in asked) > first
