@@ -22,6 +22,11 @@ from tests.conftest import CHROMIUM_FLAGS, RUN_AXE, Server, start_server, stop_s
 from tests.sound_model import LOUD, QUIET, write_sound_model
 
 pytestmark = pytest.mark.browser
+DURATION = """() => new Promise((resolve) => {
+  const audio = document.querySelector("audio");
+  if (audio.readyState) resolve(audio.duration);
+  audio.addEventListener("loadedmetadata", () => resolve(audio.duration));
+})"""
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
@@ -112,7 +117,7 @@ def test_a_recording_is_shown_and_predicted(page: Page, loudness: Server) -> Non
     expect(page.locator("#answer")).to_have_attribute("data-state", "done")  # after a second
     assert page.locator("#label").inner_text() in ("quiet", "loud")
     expect(page.get_by_role("img", name="A sound of")).to_be_visible()
-    page.wait_for_function("Math.abs(document.querySelector('audio').duration - 1) < 0.2")
+    assert abs(page.evaluate(DURATION) - 1) < 0.2
     page.evaluate("document.querySelector('audio').play()")
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("Record, drop or choose")).to_be_visible()
