@@ -6,6 +6,7 @@
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
 # make docs    build the documentation site in build/docs
+# make dist    build a release in dist, check its files, and try it in an environment of its own
 # make bench   run all benchmarks
 # make peers   create the environments of the servers that `make bench` compares modelpad with
 # make fuzz TARGET=picture SECONDS=300   search for inputs that crash or hang a decoder
@@ -21,7 +22,7 @@ PORT ?= 8080
 DEMO_EPOCHS ?= 4
 
 .PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
-  test-deploy check docs bench peers fuzz lock protos clean
+  test-deploy check docs dist bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -81,6 +82,17 @@ check: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open build/docs/index.html."
+
+# The wheel is tried outside of the repository, with nothing but what it depends on.
+dist:
+	rm -rf dist build/release
+	$(PYTHON) -m venv build/release/tools
+	build/release/tools/bin/python -m pip install --quiet --disable-pip-version-check build==1.6.1 twine==7.0.0
+	build/release/tools/bin/python -m build
+	build/release/tools/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/release/try
+	build/release/try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build/release && try/bin/modelpad samples && try/bin/modelpad predict digits samples/seven.png --store store
 
 bench: $(VENV)/.dev
 	failed=""; for name in cold_start drawn_digits real_life import_models json_rows fair_workers serving text_serving overload hostile soak jobs video train_digits train_images; \

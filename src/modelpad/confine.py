@@ -1,7 +1,8 @@
 """Runs work in a child process, so that a hang or crash does not affect the caller.
 
 Frameworks read model files in native code, which cannot be interrupted and may crash on a
-damaged file. This module is independent of models.
+damaged file. This module is independent of models. Windows cannot fork: there the work is done in
+the calling process, without a limit of time.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
         ConversionFailed: it took longer than `timeout_s`, or crashed (details: `signal`).
         RuntimeError: `work` raised anything else; the message names it.
     """
+    if not can_confine():
+        return _work_here(work)
     folder = tempfile.mkdtemp(prefix="modelpad-import-")
     inlet, outlet = os.pipe()
     sys.stdout.flush()
@@ -65,9 +68,31 @@ def run_confined(work: Callable[[], None], what: str, timeout_s: float = DEFAULT
     _raise(json.loads(report))
 
 
+def can_confine() -> bool:
+    """Whether this system has child processes that begin as copies of their parent."""
+    return hasattr(os, "fork")
+
+
 def outer_tempdir() -> str:
     """The folder for temporary files that must outlive confined work."""
     return _outer_tempdir or tempfile.gettempdir()
+
+
+def _work_here(work: Callable[[], None]) -> None:
+    """Does the work in this process; its temporary files are removed, and errors are the same."""
+    global _outer_tempdir
+    before = tempfile.tempdir, _outer_tempdir
+    with tempfile.TemporaryDirectory(prefix="modelpad-import-", ignore_cleanup_errors=True) as own:
+        _outer_tempdir = outer_tempdir()
+        tempfile.tempdir = own
+        try:
+            work()
+        except (ModelpadError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        finally:
+            tempfile.tempdir, _outer_tempdir = before
 
 
 def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:

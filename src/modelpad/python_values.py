@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 PICTURES = ("sketch", "image")
-MAX_PATH_CHARS = 1024  # a longer string is a picture in base64
+FILES = (*PICTURES, "audio")
+MAX_PATH_CHARS = 1024  # a longer string is a file in base64
 
 
 @runtime_checkable
@@ -86,16 +87,22 @@ def _find_only(model: str, fields: Mapping[str, InputKind], named: Mapping[str, 
 
 
 def read_value(value: object, kind: str) -> object:
-    """The bytes of a picture, an array for a tensor, None for a missing number, the rest unchanged.
+    """The bytes of a picture or sound, an array for a tensor, None for a missing number, the rest
+    unchanged.
 
-    A string is the path of a picture, unless it is base64 or a `data:` URL; elsewhere it is text.
+    A string is the path of a picture or sound, unless it is base64 or a `data:` URL; elsewhere it
+    is text.
 
     Raises `InvalidInput` for a file that cannot be read, or that is not UTF-8 where text is.
     """
-    if kind in PICTURES:
-        return _read_picture(value)
+    if kind in FILES and isinstance(value, str) and _is_path(value):
+        value = Path(value)
     if isinstance(value, Path):
         value = read_file(value)
+    if kind in FILES and isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if kind in PICTURES:
+        return _read_picture(value)
     if isinstance(value, bytes | bytearray):
         try:
             return bytes(value).decode("utf-8")
@@ -152,12 +159,6 @@ def read_row(value: Any) -> object:
 
 
 def _read_picture(value: object) -> object:
-    if isinstance(value, Path):
-        return read_file(value)
-    if isinstance(value, str) and _is_path(value):
-        return read_file(Path(value))
-    if isinstance(value, bytearray):
-        return bytes(value)
     if isinstance(value, Savable):
         file = io.BytesIO()
         value.save(file, "PNG")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import re
@@ -16,6 +15,7 @@ from modelpad import errors
 from modelpad.cli.main import COMMANDS, build_parser
 from modelpad.cli.settings import VARIABLES
 from modelpad.server.routes import ROUTES
+from tests.docs.option_tables import fill_tables, list_parsers
 
 ROOT = Path(__file__).parents[2]
 SERIES = ("bucket", "sum", "count")  # of a histogram
@@ -29,26 +29,24 @@ DOCS = {
 }
 
 
-def parsers_of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    found = [parser]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found += [one for child in action.choices.values() for one in parsers_of(child)]
-    return found
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_documented(command: str) -> None:
     assert f"modelpad {command}" in DOCS["command-line.md"]
 
 
 def test_every_option_and_action_is_documented() -> None:
-    for parser in parsers_of(build_parser()):
+    for parser in list_parsers(build_parser(), "").values():
         assert parser.prog in DOCS["command-line.md"], parser.prog
+        assert parser.format_help()  # no help text that argparse fails to format
         for action in parser._actions:
             for option in action.option_strings:
                 if option.startswith("--") and not option.startswith("--no-"):
                     assert f"`{option}" in DOCS["command-line.md"], f"{parser.prog} {option}"
+
+
+def test_the_tables_of_options_are_up_to_date() -> None:
+    page = DOCS["command-line.md"]
+    assert page == fill_tables(page), "run: python -m tests.docs.option_tables"
 
 
 @pytest.mark.parametrize("variable", VARIABLES)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import modelpad
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
@@ -52,3 +54,11 @@ def test_search_works_from_the_file_system(site: Path, browser: Any) -> None:
     page.close()
     assert requests
     assert all(url.startswith(("file:", "data:", "about:", "blob:")) for url in requests)
+
+
+def test_the_python_reference_has_what_the_package_exports(site: Path) -> None:
+    page = (site / "python-reference.html").read_text("utf-8")
+    for name in modelpad.__all__:
+        if name != "__version__":
+            assert re.search(rf'id="modelpad(\.[\w.]+)?\.{name}"', page), name
+    assert "Loads a model to predict in this process." in page

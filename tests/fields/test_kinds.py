@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelpad.errors import BundleInvalid, InvalidInput, TooLarge
 from modelpad.fields import (
+    Audio,
     Blend,
     Choice,
     Field,
@@ -24,6 +25,8 @@ from modelpad.fields import (
 )
 
 FIELDS: list[Field] = [
+    Audio("word", 8_000, 8_000),
+    Audio("speech"),
     Image("photo", 8, 6, 3),
     Image("any", None, None, 1),
     Sketch(),

@@ -130,3 +130,21 @@ def test_the_first_load_is_small(server: Server, path: str) -> None:
         assert plain.text == client.get("/static/page.js").text
         tag = plain.headers["etag"]
         assert client.get("/static/page.js", headers={"if-none-match": tag}).status_code == 304
+
+
+def test_pictures_below_the_screen_wait_until_they_are_near(
+    browser: Browser, server: Server
+) -> None:
+    with phone(browser, PORTRAIT) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.url)
+        has_source = re.compile("^(blob|data):")
+        expect(page.locator(".samples img").first).to_have_attribute("src", has_source)
+        last = page.locator("#card img").last
+        expect(last).to_be_attached()
+        assert not last.get_attribute("src")
+        first = sum("/files/" in url for url in asked)
+        last.scroll_into_view_if_needed()
+        expect(last).to_have_attribute("src", has_source)
+        assert sum("/files/" in url for url in asked) > first

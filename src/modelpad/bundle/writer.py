@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -106,7 +107,7 @@ def copy_documents(original: Bundle | None, manifest: Manifest) -> dict[str, byt
 
 def sync_folder(folder: Path) -> None:
     """Flushes the folder's entries to disk, so that they survive a power cut (POSIX only)."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelpad.cli.config_file import GENERAL, PORTS, list_serve_options, name_setting
+from modelpad.cli.config_file import GENERAL, PORTS, list_serve_options, list_train_options
 from modelpad.cli.listing import print_table
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.settings import Settings, read_port
+from modelpad.cli.variables import name_variable
 from modelpad.locations import locate_jobs
+from modelpad.recipes import RECIPES
 
 EXAMPLE = """example:
   modelpad config
@@ -24,6 +26,8 @@ EXAMPLE = """example:
     [serve]
     port = 9000
     models = ["digits", "writer"]
+    [train.images]
+    epochs = 10
 """
 DEFAULT = "default"
 
@@ -65,12 +69,18 @@ def list_settings(
     }
     rows = [(name, values[name], find_source(GENERAL[name])) for name in GENERAL]
     for name, action in list_serve_options().items():
-        variable = name_setting(action)
+        variable = name_variable(action.dest)
         source, value = find_source(variable), variables.get(variable, "").strip()
         if name == "port" and source == DEFAULT:
             value = str(read_port(variables))
             source = next((f"variable {each}" for each in PORTS if variables.get(each)), DEFAULT)
         rows.append((f"serve.{name}", value or action.default, source))
+    for recipe in RECIPES:  # what differs from the recipe's own settings, which its help lists
+        for name, action in list_train_options(recipe).items():
+            variable = name_variable(action.dest, recipe)
+            value = variables.get(variable, "").strip()
+            if value:
+                rows.append((f"train.{recipe}.{name}", value, find_source(variable)))
     return rows
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from modelpad.cli.variables import EXCLUDED, convert_value, name_variable
+from modelpad.cli.variables import EXCLUDED, EXCLUDED_OF_TRAIN, convert_value, name_variable
 from modelpad.errors import UsageError, suggest_name
+from modelpad.recipes import RECIPES, load_recipe
 
 NAME = "modelpad.toml"
-# Settings of all commands. Others are in the table [serve], named as the options.
+# Settings of all commands. The tables [serve] and [train.RECIPE] have others, named as options.
 GENERAL = {
     "store": "MODELPAD_STORE",
     "data": "MODELPAD_DATA",
@@ -26,7 +27,7 @@ GENERAL = {
     "jobs": "MODELPAD_JOBS",
     "feedback": "MODELPAD_FEEDBACK",
 }
-PATHS = frozenset({*GENERAL, "api-keys", "require-signature", "tls-cert", "tls-key"})
+PATHS = frozenset({*GENERAL, "api-keys", "require-signature", "tls-cert", "tls-key", "runs"})
 OTHER_VARIABLES = {"allowed_host", "otlp_endpoint"}  # of serve, read elsewhere
 PORTS = ("AIP_HTTP_PORT", "PORT")  # variables that also set the port of serve
 
@@ -75,23 +76,48 @@ def read_file(path: Path) -> list[FileSetting]:
         raise UsageError(
             f"{path} cannot be read: {error}.", hint="It must be TOML: store = '/srv/models'"
         ) from error
-    serve = content.pop("serve", {})
-    if not isinstance(serve, dict):
-        raise UsageError(f"serve in {path} is no table.", hint="Write [serve] on a line.")
+    serve = take_table("serve", content, path)
+    recipes = take_table("train", content, path)
     settings = []
-    options = list_serve_options() if serve else {}
     for key, value in content.items():
         if key not in GENERAL:
-            raise name_unknown(key, path, [*GENERAL, "serve"], options=False)
+            raise name_unknown(key, path)
         text = write_general(key, value, path)
         settings.append(FileSetting(GENERAL[key], text, path))
-    for key, value in serve.items():
+    if serve:
+        settings += read_table("serve", serve, list_serve_options(), path)
+    for key in [*recipes]:
+        if key not in RECIPES:
+            raise name_unknown_recipe(key, path)
+        values = take_table(key, recipes, path, within="train.")
+        settings += read_table(f"train.{key}", values, list_train_options(key), path, key)
+    return settings
+
+
+def take_table(name: str, content: dict[str, Any], path: Path, within: str = "") -> dict[str, Any]:
+    """Removes a table, and returns it; an empty one if there is none. Raises `UsageError`."""
+    table = content.pop(name, {})
+    if isinstance(table, dict):
+        return table
+    title = within + name
+    raise UsageError(f"{title} in {path} is no table.", hint=f"Write [{title}] on a line.")
+
+
+def read_table(
+    table: str,
+    values: Mapping[str, object],
+    options: Mapping[str, argparse.Action],
+    path: Path,
+    recipe: str = "",
+) -> Iterator[FileSetting]:
+    """The settings of one table. Raises `UsageError`."""
+    for key, value in values.items():
         name = key.replace("_", "-")
         if name not in options:
-            raise name_unknown(key, path, options, options=True)
-        text = write_option(name, value, options[name], path)
-        settings.append(FileSetting(name_setting(options[name]), text, path))
-    return settings
+            hint = suggest_name(name, options, kind="setting")
+            raise UsageError(f"There is no setting {key!r} in [{table}] of {path}.", hint=hint)
+        text = write_option(f"{name} in [{table}] of {path}", value, options[name], path)
+        yield FileSetting(name_variable(options[name].dest, recipe), text, path)
 
 
 def list_serve_options() -> dict[str, argparse.Action]:
@@ -105,18 +131,35 @@ def list_serve_options() -> dict[str, argparse.Action]:
     }
 
 
-def name_setting(action: argparse.Action) -> str:
-    """The variable of an option of `serve`."""
-    return name_variable(action.dest)
+def list_train_options(recipe: str) -> dict[str, argparse.Action]:
+    """The options of a recipe that a file may set, by name."""
+    parser = argparse.ArgumentParser(add_help=False)
+    import_module("modelpad.cli.train").add_recipe_options(parser, load_recipe(recipe))
+    return {
+        action.dest.rstrip("_").replace("_", "-"): action
+        for action in parser._actions
+        if action.dest not in EXCLUDED_OF_TRAIN
+    }
 
 
-def name_unknown(key: str, path: Path, known: Any, *, options: bool) -> UsageError:
-    """The error of a setting that does not exist, with the nearest one."""
-    where = "[serve] of " if options else ""
-    hint = suggest_name(key.replace("_", "-"), known, kind="setting")
-    if not options and key.replace("_", "-") in list_serve_options():
+def name_unknown(key: str, path: Path) -> UsageError:
+    """The error of a setting that does not exist outside of tables, with the nearest one."""
+    name = key.replace("_", "-")
+    hint = suggest_name(name, [*GENERAL, "serve", "train"], kind="setting")
+    if name in list_serve_options():
         hint = f"It is a setting of serve: write it below the line [serve]. {hint}"
-    return UsageError(f"There is no setting {key!r} in {where}{path}.", hint=hint)
+    return UsageError(f"There is no setting {key!r} in {path}.", hint=hint)
+
+
+def name_unknown_recipe(key: str, path: Path) -> UsageError:
+    """The error of a key of [train], which holds a table for each recipe."""
+    name = key.replace("_", "-")
+    having = [each for each in RECIPES if name in list_train_options(each)]
+    if not having:
+        hint = suggest_name(key, RECIPES, kind="recipe")
+        return UsageError(f"There is no recipe {key!r} for [train.{key}] in {path}.", hint=hint)
+    hint = f"Write it below a line with the recipe's name: [train.{having[0]}]."
+    return UsageError(f"{key} in [train] of {path} is a setting of recipes.", hint=hint)
 
 
 def write_general(key: str, value: object, path: Path) -> str:
@@ -127,24 +170,31 @@ def write_general(key: str, value: object, path: Path) -> str:
     return resolve(check_text(key, value, path), path)
 
 
-def write_option(name: str, value: object, action: argparse.Action, path: Path) -> str:
+def write_option(title: str, value: object, action: argparse.Action, path: Path) -> str:
     """The text of an option's value, as in its variable. Raises `UsageError`."""
-    title = f"{name} in [serve] of {path}"
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise UsageError(f"{title} is {value!r}.", hint="Set it to true or false.")
         text = str(value).lower()
     elif action.nargs == "*" or isinstance(action.default, list):
         values = value if isinstance(value, list) else [value]
-        text = ",".join(check_text(title, each, path) for each in values)
-    elif callable(action.type):
+        text = ",".join(check_item(title, each, path) for each in values)
+    elif callable(action.type) and action.type is not str:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{title} is {value!r}.", hint="Set it to a number, without quotes.")
         text = str(value)
     else:
         text = check_text(title, value, path)
     convert_value(action, title, text)
-    return resolve(text, path) if name in PATHS else text
+    return resolve(text, path) if action.dest.replace("_", "-") in PATHS else text
+
+
+def check_item(title: str, value: object, path: Path) -> str:
+    """An item of a list, which commas separate in variables. Raises `UsageError`."""
+    text = check_text(title, value, path)
+    if "," in text:
+        raise UsageError(f"{title} has the item {text!r}.", hint="Items may not contain commas.")
+    return text
 
 
 def check_text(title: str, value: object, path: Path) -> str:

@@ -32,6 +32,7 @@ EXAMPLE = """example:
                      fit=crop, resize=256, resample=bicubic;
                      scale only where the model does not say it itself
   sketch:28x28       a drawing pad; same keys as image
+  audio:16000        sound as float32 -1..1, with 16,000 samples a second
   tensor:float32[4]  ? is a variable dimension; range=0..9999
                      bounds generated whole numbers
   text               for models that take strings; max=
@@ -76,8 +77,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         metavar="PATH",
-        help="examples for the parity check and the page: a folder of images, .npz, .csv, .json,"
-        " .jsonl or .txt",
+        help="examples for the parity check and the page: a folder of images or .wav, .npz, .csv,"
+        " .json, .jsonl or .txt",
     )
     add_author_options(parser)
     parser.add_argument(
@@ -136,7 +137,9 @@ def add_author_options(parser: argparse.ArgumentParser) -> None:
         "--licence", default="", metavar="NAME", help="the model's licence, such as Apache-2.0"
     )
     parser.add_argument(
-        "--card", metavar="FILE.md", help="a model card in Markdown, shown without its HTML"
+        "--card",
+        metavar="FILE.md",
+        help="a model card in Markdown, at most 256 KiB, shown without its HTML and images",
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelpad.fields.signature import Signature
 
 STDIN = "-"
-PICTURES = ("sketch", "image")
+FILES = {"sketch": "an image", "image": "an image", "audio": "a WAV file"}  # kinds of files
 PLAIN = ("text", "number", "choice", "blend")  # kinds whose value is the text itself
 MAX_PATH = 4096
 
@@ -34,16 +34,16 @@ def read_values(
 ) -> dict[str, object]:
     """The input values for one argument; several are a JSON object. Raises `InvalidInput`.
 
-    `settings` are other inputs. In an object, a picture may be the path of its file.
+    `settings` are other inputs. In an object, a picture or sound may be the path of its file.
     """
     wanted = wanted_inputs(session.signature, settings)
     if len(wanted) == 1:
         named = find_object(given, session.signature, wanted[0])
         if named is None:
             return {wanted[0].name: read_input(wanted[0], given), **settings}
-        return open_pictures({**named, **settings}, session.signature, Path())
+        return open_files({**named, **settings}, session.signature, Path())
     value = read_object(read_json(read_text(given)), wanted, settings)
-    return open_pictures(value, session.signature, Path())
+    return open_files(value, session.signature, Path())
 
 
 def read_object(
@@ -78,10 +78,10 @@ def find_object(given: str, signature: Signature, wanted: Field) -> dict[str, Js
     return value if isinstance(value, dict) and wanted.name in value.keys() <= names else None
 
 
-def open_pictures(
+def open_files(
     values: Mapping[str, object], signature: Signature, folder: Path
 ) -> dict[str, object]:
-    """The values with the contents of files in place of the paths of pictures.
+    """The values with the contents of files in place of the paths of pictures and sounds.
 
     Paths are relative to the working folder, else to the `folder` of the file that names them.
     Raises `InvalidInput` for a file that cannot be read.
@@ -89,11 +89,11 @@ def open_pictures(
     found = dict(values)
     for field in signature.inputs:
         value = found.get(field.name)
-        if field.kind not in PICTURES or not isinstance(value, str) or len(value) > MAX_PATH:
+        if field.kind not in FILES or not isinstance(value, str) or len(value) > MAX_PATH:
             continue
         for path in (Path(value), folder / value):
             if not value.startswith("data:") and path.is_file():
-                found[field.name] = read_picture_file(field, str(path))
+                found[field.name] = read_field_file(field, str(path))
                 break
     return found
 
@@ -113,24 +113,24 @@ def read_input(field: Field, given: str) -> object:
     """The value of the only input: a file's content, or the text or JSON itself.
 
     Raises:
-        InvalidInput: an image file cannot be read, or the value is not UTF-8 or JSON.
+        InvalidInput: a file cannot be read, or the value is not UTF-8 or JSON.
     """
-    if field.kind in PICTURES:
-        return sys.stdin.buffer.read() if given == STDIN else read_picture_file(field, given)
+    if field.kind in FILES:
+        return sys.stdin.buffer.read() if given == STDIN else read_field_file(field, given)
     text = read_text(given)
     return text if field.kind in PLAIN else read_json(text)
 
 
-def read_picture_file(field: Field, given: str) -> bytes:
-    """A picture's file. Raises `InvalidInput`."""
+def read_field_file(field: Field, given: str) -> bytes:
+    """The file of a picture or sound. Raises `InvalidInput`."""
     try:
         return Path(given).read_bytes()
     except OSError as error:
         raise InvalidInput(
             f"The file cannot be read: {error.strerror}.",
-            hint="Give the path of an image.",
+            hint=f"Give the path of {FILES[field.kind]}.",
             field=field.name,
-            expected="the path of an image",
+            expected=f"the path of {FILES[field.kind]}",
             got=given,
         ) from error
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from modelpad.cli.input_values import (
     STDIN,
-    open_pictures,
+    open_files,
     read_json,
     read_object,
     read_values,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modelpad.engine import ModelSession
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-ONE_VALUE = ("text", "number", "choice", "blend", "image", "sketch")  # standard input as a whole
+ONE_VALUE = ("text", "number", "choice", "blend", "image", "sketch", "audio")  # read as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class ItemReader:
     def _read_object(self, given: str, text: str) -> dict[str, object]:
         found = read_json(check_text(text), hint="A line must be an object, or the only input.")
         value = read_object(found, self._wanted, self._settings)
-        return open_pictures(value, self._session.signature, Path(given).parent)
+        return open_files(value, self._session.signature, Path(given).parent)
 
     def _read_csv(self, given: str, lines: Iterator[str]) -> Iterator[Item]:
         rows = split_rows(lines)
@@ -139,7 +139,7 @@ class ItemReader:
 
     def _read_cells(self, given: str, table: CsvTable, cells: Sequence[str]) -> dict[str, object]:
         values = {**table.read(cells), **self._settings}
-        return open_pictures(values, self._session.signature, Path(given).parent)
+        return open_files(values, self._session.signature, Path(given).parent)
 
 
 def fail_with(error: ModelpadError) -> Callable[[], dict[str, object]]:

@@ -87,8 +87,8 @@ def build_parser(
 ) -> argparse.ArgumentParser:
     """The parser of all commands; imports only the command named in `arguments`.
 
-    Without arguments it imports them all, for the documentation tests. The options of `serve` take
-    their defaults from the environment's `variables`, if given.
+    Without arguments it imports them all, for the documentation tests. The options of `serve`
+    and of recipes take their defaults from the environment's `variables`, if given.
 
     Raises `UsageError` for a variable that its option does not accept.
     """
@@ -115,6 +115,9 @@ def build_parser(
             command.set_defaults(run=module.run, parser=command)
             if variables and name == "serve":
                 read_variables(command, variables)
+            if variables and name == "train":
+                for recipe, one in module.list_parsers(command).items():
+                    read_variables(one, variables, recipe)
     return parser
 
 

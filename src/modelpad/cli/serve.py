@@ -251,7 +251,8 @@ def add_studio_options(group: argparse._ArgumentGroup) -> None:
         "--studio",
         action="store_true",
         help="make new models on the page, and paint videos: pictures and videos are stored and"
-        " worked on, on this machine (default: off)",
+        " worked on, on this machine; needs --api-keys where other machines reach the server"
+        " (default: off)",
     )
     add_jobs_option(group)
     group.add_argument(
@@ -313,7 +314,8 @@ def add_observability_options(group: argparse._ArgumentGroup) -> None:
         "--otlp-endpoint",
         metavar="URL",
         help="send a trace of each request to this OpenTelemetry collector, such as"
-        " http://127.0.0.1:4318 (also: the variable MODELPAD_OTLP_ENDPOINT; default: no traces)",
+        " http://127.0.0.1:4318; needs the extra otel (also: the variable MODELPAD_OTLP_ENDPOINT;"
+        " default: no traces)",
     )
 
 

@@ -52,6 +52,7 @@ VARIABLES = {
     "MODELPAD_JOB_CORES": "as --job-cores",
     "MODELPAD_JOB_MEMORY_MB": "as --job-memory-mb",
     "MODELPAD_LOG_REQUESTS": "as --log-requests: true or false",
+    "MODELPAD_TRAIN_RECIPE_OPTION": "as an option of train, such as MODELPAD_TRAIN_IMAGES_EPOCHS",
     "AIP_HTTP_PORT": "Vertex AI: the port, before PORT",
     "AIP_PREDICT_ROUTE": "Vertex AI: another path for /v1/models/MODEL:predict",
     "AIP_HEALTH_ROUTE": "Vertex AI: another path for /readyz",

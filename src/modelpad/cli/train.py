@@ -41,6 +41,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)
 
 
+def list_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the recipes, by name."""
+    return {
+        name: child
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, child in action.choices.items()
+    }
+
+
 def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
     """Adds the recipe's own options, then those of every recipe."""
     own = parser.add_argument_group("recipe options")
@@ -86,8 +96,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
     """Adds an option of a recipe, with its default in the help."""
     name = f"--{flag.name.rstrip('_').replace('_', '-')}"
+    text = flag.help.replace("%", "%%")  # which argparse formats
     if flag.kind is bool:
-        parser.add_argument(name, dest=flag.name, action="store_true", help=flag.help)
+        parser.add_argument(name, dest=flag.name, action="store_true", help=text)
         return
     shown = "" if flag.default in (None, ()) else " (default: %(default)s)"
     settings: dict[str, Any] = {"choices": flag.choices} if flag.choices else {}
@@ -99,7 +110,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
         type=flag.kind,
         action="append" if flag.repeatable else "store",
         default=[] if flag.repeatable else flag.default,
-        help=flag.help + shown,
+        help=text + shown,
         **settings,
     )
 

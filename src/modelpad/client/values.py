@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from modelpad.fields.sound import is_wav
 from modelpad.foreign_json import Json, list_at, object_at, optional_integer_at, text_at
 from modelpad.prediction import Prediction, decode_output
 from modelpad.python_values import InputKind, Listable, read_inputs, read_value
@@ -28,7 +29,7 @@ def encode_inputs(model: Model, value: object, named: Mapping[str, object]) -> d
 
 
 def encode_value(value: object, kind: str) -> object:
-    """An image as a `data:` URL, an array as nested lists, NaN as null, the rest unchanged."""
+    """A file as a `data:` URL, an array as nested lists, NaN as null, the rest unchanged."""
     return _encode(read_value(value, kind))
 
 
@@ -72,5 +73,6 @@ def _fields(model: Model, side: str) -> dict[str, dict[str, Json]]:
 
 
 def _as_url(body: bytes) -> str:
-    kind = "jpeg" if body[:2] == b"\xff\xd8" else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(body).decode('ascii')}"
+    kind = "image/jpeg" if body[:2] == b"\xff\xd8" else "image/png"
+    kind = "audio/wav" if is_wav(body) else kind
+    return f"data:{kind};base64,{base64.b64encode(body).decode('ascii')}"

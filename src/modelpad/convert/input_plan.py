@@ -25,7 +25,7 @@ from modelpad.convert.source import Shape, TensorSpec
 from modelpad.convert.specs import InputSpec
 from modelpad.convert.table_plan import is_table, match_columns, plan_columns, split_specs
 from modelpad.errors import UsageError
-from modelpad.fields import Field, Image, Sketch, Tensor, Text, Tokenizer
+from modelpad.fields import Audio, Field, Image, Sketch, Tensor, Text, Tokenizer
 from modelpad.fields.image import FILTERS, FITS
 from modelpad.fields.steps import Affine, Cast, Reshape, ReverseChannels, Step, Transpose
 
@@ -103,6 +103,8 @@ def _plan_input(
         return _plan_text(tensor, spec, is_only)
     if kind == "tensor":
         return _plan_tensor(tensor, spec, is_only)
+    if spec and kind == "audio":
+        return _plan_audio(tensor, spec, is_only)
     scale = spec.options.get("scale") if spec else None
     scale = scale or evidence.scales.get(tensor.name)
     given = spec is not None and ("mean" in spec.options or "std" in spec.options)
@@ -165,6 +167,26 @@ def _plan_text(tensor: TensorSpec, spec: InputSpec | None, is_only: bool) -> Inp
         )
     steps: tuple[Step, ...] = (Reshape((1,) * len(sides)),) if sides else ()
     return InputPlan(Text(choose_field_name(tensor, spec, "text", is_only), limit), tensor, steps)
+
+
+def _plan_audio(tensor: TensorSpec, spec: InputSpec, is_only: bool) -> InputPlan:
+    """Samples along the only side of the tensor that is not 1."""
+    shape = tensor.item_shape
+    sides = [side for side in shape if side != 1]
+    if len(sides) != 1 or not tensor.dtype.startswith("float"):
+        raise UsageError(
+            f"The input {tensor.name!r} takes {tensor.dtype} of shape {format_shape(shape)}, which"
+            " is not one channel of sound.",
+            hint="Sound is float32 of shape [samples], such as [16000] or [?]. Import it with"
+            " --input tensor.",
+        )
+    steps: list[Step] = []
+    if len(shape) > 1:
+        steps.append(Reshape(tuple(1 if side == 1 else -1 for side in shape)))
+    if tensor.dtype != "float32":
+        steps.append(Cast(tensor.dtype))
+    name = choose_field_name(tensor, spec, "audio", is_only)
+    return InputPlan(Audio(name, spec.rate, sides[0]), tensor, tuple(steps))
 
 
 def _plan_tensor(tensor: TensorSpec, spec: InputSpec | None, is_only: bool) -> InputPlan:

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from modelpad.confine import run_confined
+from modelpad.confine import can_confine, run_confined
 from modelpad.errors import ConversionFailed
 
 TIMEOUT_S = 600.0
 
 
 def isolate(work: Callable[[], bytes], what: str) -> bytes:
-    """What `work` returns in a child process, whose output is discarded.
+    """What `work` returns in a child process, whose output is discarded; without one, in this.
 
     Raises:
         ConversionFailed: the process crashed; the message has its last words. Or it took too long.
         RuntimeError: `work` raised any other error than modelpad's own.
     """
+    if not can_confine():
+        return work()
     with tempfile.TemporaryDirectory(prefix="modelpad-") as folder:
         result, log = Path(folder) / "result", Path(folder) / "log"
 

@@ -109,6 +109,8 @@ def _read_spec(spec: InputSpec, index: int) -> TensorSpec:
         highest = spec.options.get("range", "").rpartition("..")[2]
         limit = int(highest) + 1 if highest.isdigit() else None
         return TensorSpec(name, spec.dtype or "float32", (None, *(spec.sides or ())), limit)
+    if spec.kind == "audio":
+        return TensorSpec(name, "float32", (None, None))
     if spec.kind == "text" or not spec.sides:
         raise UsageError(
             f"--input {spec.kind} does not specify the shape that the module expects.",

@@ -18,9 +18,10 @@ from modelpad.convert.plans import InputPlan
 from modelpad.convert.source import Shape
 from modelpad.engine.typed import TypedInputs, batch_first, place_batch
 from modelpad.errors import InvalidInput, ModelpadError, UsageError
-from modelpad.fields import Choice, Image, Number, Sketch, Tensor, Text
+from modelpad.fields import Audio, Choice, Image, Number, Sketch, Tensor, Text
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.csv_table import read_samples
+from modelpad.fields.sound import write_sound
 from modelpad.fields.tokenizer import ReadFile
 from modelpad.foreign_json import Json, as_list, load_json
 
@@ -40,7 +41,8 @@ TEXTS = (
     "it rained all day in the city",
     "the price is higher than last year",
 )
-SUPPORTED = "Supported: pictures, .npz, .npy, .json, .jsonl, .csv and .txt."
+SOUNDS = (".wav",)
+SUPPORTED = "Supported: pictures, .wav, .npz, .npy, .json, .jsonl, .csv and .txt."
 
 
 @runtime_checkable
@@ -97,7 +99,8 @@ def load_samples(path: Path, plans: Sequence[InputPlan]) -> list[Values]:
 def wrap_samples(values: object, plans: Sequence[InputPlan]) -> list[Values]:
     """A program's samples, at most 256: `values` is a sequence, or `{input: sequence}`.
 
-    Pictures are arrays (H, W, C) 0..255, Pillow images, paths or bytes. Tensors are arrays.
+    Pictures are arrays (H, W, C) 0..255, Pillow images, paths or bytes, sounds arrays, paths or
+    bytes of WAV files. Tensors are arrays.
 
     Raises:
         UsageError: there are no samples, or the inputs have different numbers of values.
@@ -136,9 +139,9 @@ def _as_columns(values: dict[str, object]) -> dict[str, Column]:
 
 
 def _wrap_value(value: object, kind: str) -> bytes | Json:
+    if kind in ("image", "sketch", "audio") and isinstance(value, str | Path):
+        return Path(value).read_bytes()
     if kind in ("image", "sketch"):
-        if isinstance(value, str | Path):
-            return Path(value).read_bytes()
         if isinstance(value, Picture):
             file = io.BytesIO()
             value.save(file, "PNG")
@@ -218,11 +221,13 @@ def decode_samples(
 def _read_file(file: Path, plans: Sequence[InputPlan]) -> list[Values]:
     suffix = file.suffix.lower()
     try:
-        if suffix in PICTURES:
-            pictures = [p for p in plans if p.field.kind in ("sketch", "image")]
-            if len(pictures) != 1 or len(plans) != 1:
-                raise ValueError("pictures are only supported for a model with a single input")
-            return [{pictures[0].field.name: file.read_bytes()}]
+        if suffix in PICTURES + SOUNDS:
+            kinds = ("audio",) if suffix in SOUNDS else ("sketch", "image")
+            if len(plans) != 1 or plans[0].field.kind not in kinds:
+                raise ValueError(
+                    f"{suffix} is for a model with a single input, {' or '.join(kinds)}"
+                )
+            return [{plans[0].field.name: file.read_bytes()}]
         if suffix in (".npz", ".npy"):
             loaded = np.load(file, allow_pickle=False)
             arrays = dict(loaded) if suffix == ".npz" else {plans[0].field.name: loaded}
@@ -309,6 +314,8 @@ def _generate_value(plan: InputPlan, rng: np.random.Generator, number: int) -> b
         return TEXTS[number % len(TEXTS)]
     if isinstance(field, Sketch):
         return _draw_sketch(rng)
+    if isinstance(field, Audio):
+        return _play_tones(rng, field)
     if isinstance(field, Image):
         side = FREE_PICTURE_SIDE
         return _draw_clouds(rng, field.height or side, field.width or side, field.channels)
@@ -353,6 +360,17 @@ def _draw_clouds(rng: np.random.Generator, height: int, width: int, channels: in
         planes.append(255 / (1 + np.exp(-3 * plane)))
     pixels = np.rint(np.stack(planes, axis=-1)).astype(np.uint8)
     return _write_png(pixels[..., 0] if channels == 1 else pixels)
+
+
+def _play_tones(rng: np.random.Generator, field: Audio) -> bytes:
+    """A WAV file of a few fading tones: unlike noise, they have the structure of speech."""
+    count = field.length or field.rate
+    times = np.arange(count) / field.rate
+    tones = np.zeros(count)
+    for pitch in rng.uniform(100, field.rate / 4, 3):
+        begin = rng.uniform(0, times[-1] / 2)
+        tones += np.sin(2 * np.pi * pitch * times) * np.exp(-4 * np.abs(times - begin)) / 4
+    return write_sound(tones, field.rate)
 
 
 def _draw_sketch(rng: np.random.Generator) -> bytes:

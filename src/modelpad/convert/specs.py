@@ -1,7 +1,7 @@
 """The syntax of `--input` and `--output`: `[NAME=]KIND[:SHAPE][,KEY=VALUE...]`.
 
     image:224x224x3,scale=imagenet      sketch:28x28      tensor:float32[4]      text
-    age=number:unit=years,min=0,max=120        port=choice:S,C,Q
+    age=number:unit=years,min=0,max=120        port=choice:S,C,Q        audio:16000
     labels:cat,dog      labels:@names.txt      image      tensor      score
 
 This module only parses. `input_plan.py` and `output_plan.py` apply the specs to a model.
@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpad.errors import UsageError
+from modelpad.fields.sound import MAX_RATE, MIN_RATE
 from modelpad.fields.tensor import DTYPES
 
-INPUT_KINDS = ("image", "sketch", "tensor", "text", "number", "choice")
+INPUT_KINDS = ("image", "sketch", "audio", "tensor", "text", "number", "choice")
 COLUMN_KINDS = ("number", "choice")  # of a table's columns
 OUTPUT_KINDS = ("labels", "image", "tensor", "score")
 INPUT_OPTIONS = {
     "image": ("scale", "mean", "std", "order", "layout", "resample", "fit", "resize", "batch"),
     "sketch": ("scale", "mean", "std", "layout", "box", "batch"),
+    "audio": ("batch",),
     "tensor": ("range", "batch"),
     "text": ("max", "batch"),
     "number": ("unit", "min", "max", "whole", "nullable"),
@@ -41,7 +43,7 @@ FLAGS = ("whole", "nullable", "other")  # options without a value
 COLUMN_EXAMPLE = "For example: --input age=number:unit=years,min=0, or --input port=choice:S,C,Q."
 OUTPUT_EXAMPLE = "For example: --output labels:cat,dog, or --output labels:@names.txt."
 NAMED = re.compile(
-    r"(?P<name>[^=:,\[\]]+)=(?P<rest>(image|sketch|tensor|text|number|choice|labels|score)\b.*)"
+    r"(?P<name>[^=:,\[\]]+)=(?P<rest>(image|sketch|audio|tensor|text|number|choice|labels|score)\b.*)"
 )
 KIND = re.compile(r"(?P<kind>[a-z]+)(:(?P<rest>.*))?", re.DOTALL)
 SIDES = re.compile(r"(\d+|\?)(x(\d+|\?)){1,2}")
@@ -56,6 +58,7 @@ class InputSpec:
     name: str | None = None
     sides: tuple[int | None, ...] | None = None
     dtype: str | None = None
+    rate: int = 0  # of audio
     choices: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +84,8 @@ def parse_input(text: str) -> InputSpec:
     if kind == "tensor":
         dtype, sides = _read_tensor(text, shape)
         return InputSpec(kind, name, sides, dtype, options=options)
+    if kind == "audio":
+        return InputSpec(kind, name, rate=_read_rate(text, shape), options=options)
     if not shape:
         return InputSpec(kind, name, None, None, options=options)
     if not SIDES.fullmatch(shape):
@@ -159,6 +164,15 @@ def _split_options(
             raise UsageError(f"{text!r}: invalid option {word!r}. {known}", hint=example)
         options[key] = value
     return words[0], options
+
+
+def _read_rate(text: str, rate: str) -> int:
+    if not rate.isdigit() or not MIN_RATE <= int(rate) <= MAX_RATE:
+        raise UsageError(
+            f"{text!r} does not say how many samples a second the model expects.",
+            hint=f"From {MIN_RATE:,} to {MAX_RATE:,}, for example: --input audio:16000",
+        )
+    return int(rate)
 
 
 def _read_tensor(text: str, shape: str) -> tuple[str | None, tuple[int | None, ...] | None]:

@@ -72,6 +72,8 @@ def looks_like_picture(tensor: TensorSpec) -> bool:
 
 
 def _sizes_from_spec(tensor: TensorSpec, spec: InputSpec | None) -> Shape:
+    if spec is not None and spec.kind == "audio":
+        return tuple(spec.rate if side is None else side for side in tensor.item_shape)
     if spec is None or not spec.sides:
         return ()
     if spec.kind == "tensor":

@@ -46,9 +46,10 @@ def make_item(fields: Sequence[Field], values: Mapping[str, object]) -> Item:
     A single picture is stored as its file. Raises `InvalidInput` for a picture as numbers.
     """
     if is_picture(fields):
-        from modelpad.fields.picture import picture_bytes
+        from modelpad.fields.file_bytes import read_bytes
+        from modelpad.fields.picture import PICTURE
 
-        body = picture_bytes(values[fields[0].name], field=fields[0].name)
+        body = read_bytes(values[fields[0].name], PICTURE, field=fields[0].name)
         return Item(name_media_type(body), body)
     plain = {each.name: _simplify(each, values[each.name]) for each in fields}
     text = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -83,7 +84,8 @@ def _simplify(field: Field, value: object) -> object:
     """A value as JSON, the same whether it came in a form or as JSON."""
     if field.kind in CELL_KINDS:
         return field.encode(field.decode(value))
-    if field.kind in PICTURE_KINDS and isinstance(value, bytes):
+    if field.kind in (*PICTURE_KINDS, "audio") and isinstance(value, bytes):
+        media_type = "audio/wav" if field.kind == "audio" else name_media_type(value)
         encoded = base64.b64encode(value).decode("ascii")
-        return f"data:{name_media_type(value)};base64,{encoded}"
+        return f"data:{media_type};base64,{encoded}"
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

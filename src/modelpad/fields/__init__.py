@@ -4,6 +4,7 @@ A field decodes one request value, encodes one output, and has a JSON schema and
 not depend on bundles, sessions or HTTP.
 """
 
+from modelpad.fields.audio import Audio
 from modelpad.fields.blend import Blend
 from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
@@ -20,6 +21,7 @@ from modelpad.fields.text import Text
 from modelpad.fields.tokenizer import Tokenizer
 
 __all__ = [
+    "Audio",
     "Binding",
     "Blend",
     "Choice",

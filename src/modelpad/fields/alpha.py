@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelpad.fields.picture import open_picture, picture_bytes, read_picture, reduce_depth
+from modelpad.fields.file_bytes import read_bytes
+from modelpad.fields.picture import PICTURE, open_picture, read_picture, reduce_depth
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ def read_transparent(value: object, *, field: str) -> Picture | None:
     if isinstance(value, list):
         return None
     if not isinstance(value, Image.Image):
-        value = picture_bytes(value, field=field)
+        value = read_bytes(value, PICTURE, field=field)
         if not open_picture(value, field=field).has_transparency_data:
             return None  # and its pixels need not be decoded
     picture = reduce_depth(read_picture(value, field=field))

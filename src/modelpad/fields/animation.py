@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from modelpad.errors import TooLarge
 from modelpad.fields.alpha import read_transparent
 from modelpad.fields.colour_profile import to_srgb
+from modelpad.fields.file_bytes import read_bytes
 from modelpad.fields.picture import (
     BROKEN,
+    PICTURE,
     describe_damage,
     make_upright,
     open_picture,
-    picture_bytes,
 )
 from modelpad.fields.picture_format import (
     WEBP_METHOD,
@@ -96,7 +97,7 @@ def read_animation(value: object, *, field: str) -> Animation | None:
     """
     if isinstance(value, list):
         return None
-    body = picture_bytes(value, field=field)
+    body = read_bytes(value, PICTURE, field=field)
     if not body.startswith(SIGNS):
         return None
     picture: Any = open_picture(body, field=field)

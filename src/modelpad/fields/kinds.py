@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from modelpad.errors import BundleInvalid
+from modelpad.fields.audio import Audio
 from modelpad.fields.blend import Blend
 from modelpad.fields.choice import Choice
 from modelpad.fields.field import Field
@@ -18,6 +19,7 @@ from modelpad.fields.text import Text
 from modelpad.foreign_json import Json, text_at
 
 KINDS: dict[str, Callable[[Mapping[str, Json]], Field]] = {
+    Audio.kind: Audio.from_dict,
     Blend.kind: Blend.from_dict,
     Choice.kind: Choice.from_dict,
     Image.kind: Image.from_dict,

@@ -6,17 +6,15 @@ decoded.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import struct
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.colour_profile import to_srgb
+from modelpad.fields.file_bytes import FileKind, describe_bytes, read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -36,6 +34,7 @@ TURNS = {
     8: "ROTATE_90",
 }
 EXPECTED = "a PNG, JPEG, WebP, GIF, BMP or TIFF picture, as bytes, base64 or a data: URL"
+PICTURE = FileKind("picture", "image/png", EXPECTED)
 
 
 def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -53,7 +52,7 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
 
     if isinstance(value, Image.Image):
         return value
-    body = picture_bytes(value, field=field)
+    body = read_bytes(value, PICTURE, field=field)
     picture = open_picture(body, field=field, max_pixels=max_pixels)
     try:
         picture.load()
@@ -124,44 +123,6 @@ def reduce_depth(picture: Picture) -> Picture:
     return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
 
 
-def picture_bytes(value: object, *, field: str) -> bytes:
-    """`value` itself if it is bytes, else decoded from base64 or a `data:` URL.
-
-    Raises `InvalidInput` if it is none of these, or empty.
-    """
-    if isinstance(value, dict) and set(value) == {"b64"}:
-        value = value["b64"]
-    if isinstance(value, str):
-        body = _decode_text(value, field)
-    elif isinstance(value, bytes | bytearray | memoryview):
-        body = bytes(value)
-    else:
-        raise InvalidInput(
-            f"The field {field!r} is not a picture.",
-            hint='In JSON, send it as a data: URL: {"' + field + '": "data:image/png;base64,..."}',
-            field=field,
-            expected=EXPECTED,
-            got=type(value).__name__,
-        )
-    if not body:
-        raise InvalidInput(
-            f"The field {field!r} is empty (0 bytes).",
-            hint="Send the picture's bytes.",
-            field=field,
-            expected=EXPECTED,
-            got="0 bytes",
-        )
-    return body
-
-
-def describe_bytes(body: bytes) -> str:
-    """The length and beginning of some bytes, for an error."""
-    head = body[:16]
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
-        return f"{len(body)} bytes of text beginning {head.decode('ascii')!r}"
-    return f"{len(body)} bytes beginning {head.hex(' ')}"
-
-
 @cache
 def _load_pillow() -> ModuleType:
     """Pillow, without its warning of large pictures: they have an error of their own."""
@@ -196,28 +157,3 @@ def _check_finite(picture: Picture, field: str) -> None:
             expected=EXPECTED,
             got="NaN or infinity",
         )
-
-
-def _decode_text(text: str, field: str) -> bytes:
-    payload, is_base64 = text, True
-    if text[:5].lower() == "data:":
-        head, comma, payload = text.partition(",")
-        if not comma:
-            raise _invalid_text(field, "a data: URL without a comma")
-        is_base64 = head.lower().endswith(";base64")
-    if not is_base64:
-        return unquote_to_bytes(payload)
-    try:
-        return base64.b64decode("".join(payload.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid_text(field, f"text that is not base64 ({error})") from error
-
-
-def _invalid_text(field: str, got: str) -> InvalidInput:
-    return InvalidInput(
-        f"The field {field!r} contains {got}.",
-        hint="Send the file's bytes as base64 or a data: URL.",
-        field=field,
-        expected=EXPECTED,
-        got=got,
-    )

@@ -6,10 +6,12 @@ A recipe is a module or package with a `RECIPE`; add new ones to `RECIPES`.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import UsageError, suggest_name
-from modelpad.training.recipe import Recipe
+
+if TYPE_CHECKING:  # the names alone are also read by commands that train nothing
+    from modelpad.training.recipe import Recipe
 
 # Modules are imported on demand. They define a recipe, and import no framework.
 RECIPES: dict[str, str] = {

@@ -24,7 +24,9 @@ from modelpad.server.schemas import COMPONENTS
 from modelpad.server.security.origins import SAFE_METHODS
 
 BINARY = "application/octet-stream"
-PICTURES = ("sketch", "image")
+PICTURE_TYPES = tuple(MEDIA_TYPES.values())
+# Media types of the kinds of inputs that are files.
+FILES = {"sketch": PICTURE_TYPES, "image": PICTURE_TYPES, "audio": ("audio/wav",)}
 
 # What a status means; each operation lists those that it can have.
 MEANINGS = {
@@ -221,7 +223,8 @@ def _write_example(endpoint: str, model: ServedModel) -> object:
 
 def _write_feedback(model: ServedModel) -> object:
     signature = model.bundle.manifest.signature
-    values = {"text": "text", "number": 0, **dict.fromkeys(PICTURES, "data:image/png;base64,...")}
+    urls = {kind: f"data:{types[0]};base64,..." for kind, types in FILES.items()}
+    values = {"text": "text", "number": 0, **urls}
     labels = [each.classes[0] for each in signature.outputs if isinstance(each, Label)]
     return {
         "inputs": {each.name: values.get(each.kind, []) for each in signature.inputs},
@@ -241,7 +244,7 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
     signature = model.bundle.manifest.signature
     inputs = {field.name: field.schema() for field in signature.inputs}
     form = {
-        field.name: {"type": "string", "format": "binary"} if field.kind in PICTURES else TEXT
+        field.name: {"type": "string", "format": "binary"} if field.kind in FILES else TEXT
         for field in signature.inputs
     }
     required = signature.required_inputs or signature.inputs
@@ -251,8 +254,8 @@ def _describe_predict(route: Route, model: ServedModel, limits: ServerLimits) ->
         "multipart/form-data": {"schema": make_object(form) | {"required": names}},
         CSV: {"schema": TEXT},
     }
-    if len(required) == 1 and required[0].kind in PICTURES:
-        content |= {kind: {} for kind in MEDIA_TYPES.values()}
+    if len(required) == 1:
+        content |= {kind: {} for kind in FILES.get(required[0].kind, ())}
     if len(required) == 1 and required[0].kind == "text":
         content["text/plain"] = {"schema": TEXT}
     responses = {JSON: _describe_prediction(model), CSV: TEXT} | _describe_files(signature)

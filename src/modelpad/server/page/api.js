@@ -123,12 +123,27 @@ export const readFile = (url) => {
   return files.get(url);
 };
 
-// Shows a file from this server in an <img>, which cannot send an API key itself.
-export const showPicture = async (image, url) => {
+const loadPicture = async (image, url) => {
   try {
     const blob = await readFile(url);
     image.src = PIXELS.has(blob.type) ? URL.createObjectURL(blob) : await readAsDataUrl(blob);
   } catch {
     image.classList.add("missing");
   }
+};
+
+const urls = new WeakMap(); // of images that wait
+const near = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    loadPicture(target, urls.get(target));
+  }
+}, { rootMargin: "800px" });
+
+// Shows a file from this server in an <img>, which cannot send an API key itself, once it is near the window.
+export const showPicture = (image, url) => {
+  urls.set(image, url);
+  near.unobserve(image);
+  near.observe(image);
 };

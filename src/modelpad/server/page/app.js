@@ -34,6 +34,18 @@ const safeCard = (model) => {
   try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model card cannot be shown."); }
 };
 
+// What is below the first screen is built when the browser has time for it, and until then takes up the place.
+const later = (build) => {
+  const place = make("div", { class: "later" });
+  const fill = () => {
+    place.replaceChildren(...[build()].filter(Boolean));
+    place.className = "filled";
+  };
+  if (window.requestIdleCallback) requestIdleCallback(fill, { timeout: 1500 });
+  else setTimeout(fill);
+  return place;
+};
+
 const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, warningsView(model));
 
@@ -42,7 +54,7 @@ const modelView = (model, { feedback, videos }) => {
     ? writerView(model, showError)
     : predictionView(model, feedback, showError);
   const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null,
-    videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), safeCard(model)];
+    videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), later(() => safeCard(model))];
   return { ...view, elements: elements.filter(Boolean) };
 };
 

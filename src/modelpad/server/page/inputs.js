@@ -8,6 +8,7 @@ import { readAsDataUrl } from "./api.js";
 import { drawingPad } from "./drawing-pad.js";
 import { heatCanvas } from "./heatmap.js";
 import { acceptDrops } from "./drops.js";
+import { soundInput } from "./microphone.js";
 import { decodePicture, pictureSource } from "./picture-source.js";
 import { choiceInput, numberInput } from "./table-inputs.js";
 
@@ -89,6 +90,6 @@ const tensorEditor = (field, onChange) => {
   };
 };
 
-const WIDGETS = { "drawing-pad": drawingPad, image: imageInput, "text-box": textBox, "tensor-editor": tensorEditor, number: numberInput, choice: choiceInput };
+const WIDGETS = { "drawing-pad": drawingPad, image: imageInput, microphone: soundInput, "text-box": textBox, "tensor-editor": tensorEditor, number: numberInput, choice: choiceInput };
 
 export const inputWidget = (field, onChange) => (Object.hasOwn(WIDGETS, field.widget) ? WIDGETS[field.widget] : tensorEditor)(field, onChange);

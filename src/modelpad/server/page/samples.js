@@ -18,6 +18,8 @@ const sampleButton = (fields, sample, show) => {
   const [name, value] = Object.entries(sample.inputs)[0] ?? ["example", {}];
   const title = `Try an example${sample.expected != null ? `: ${sample.expected}` : ""}`;
   const onclick = () => show(sample);
+  const isHeard = fields.find((field) => field.name === name)?.kind === "audio";
+  if (isHeard) return make("button", { type: "button", class: "words", title, onclick }, inShort(sample.title ?? sample.expected ?? "A sound"));
   if (!value.url) return make("button", { type: "button", class: "words", title, onclick }, inShort(sample.title ?? describeRow(fields, sample.inputs) ?? value.value ?? "") || name);
   const image = make("img", { alt: "" });
   showPicture(image, value.url);

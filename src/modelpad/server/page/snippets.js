@@ -36,15 +36,16 @@ const write = (model) => {
   const curlKey = keyed ? '-H "x-api-key: $MODELPAD_KEY" ' : "";
   const pythonKey = keyed ? ', headers={"x-api-key": key}' : "";
   const isImage = field.kind === "sketch" || field.kind === "image";
+  const isFile = isImage || field.kind === "audio", sent = isImage ? "image.png" : "sound.wav";
   const needed = model.inputs.filter((each) => each.kind !== "blend" && each.default == null);
   if (isImage && needed.length === 1 && model.outputs.length === 1 && model.outputs[0].kind === "image") return {
     curl: `curl ${curlKey}-F ${shell(`${field.name}=@photo.jpg`)} ${url} -o picture.jpg`,
     Python: `import requests\n\nwith open("photo.jpg", "rb") as file:\n    response = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey})\nresponse.raise_for_status()\nwith open("picture.jpg", "wb") as file:\n    file.write(response.content)`,
     JavaScript: `const form = new FormData();\nform.append(${literal(field.name)}, file); // a File or Blob\nconst response = await fetch("${url}", { method: "POST", body: form${keyed ? ', headers: { "x-api-key": key }' : ""} });\nimage.src = URL.createObjectURL(await response.blob());`,
   };
-  if (isImage && needed.length === 1) return {
-    curl: `curl ${curlKey}-F ${shell(`${field.name}=@image.png`)} ${url}`,
-    Python: `import requests\n\nwith open("image.png", "rb") as file:\n    answer = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey}).json()\nprint(answer)`,
+  if (isFile && needed.length === 1) return {
+    curl: `curl ${curlKey}-F ${shell(`${field.name}=@${sent}`)} ${url}`,
+    Python: `import requests\n\nwith open("${sent}", "rb") as file:\n    answer = requests.post("${url}", files={${literal(field.name)}: file}${pythonKey}).json()\nprint(answer)`,
     JavaScript: `const form = new FormData();\nform.append(${literal(field.name)}, file); // a File or Blob\nconst answer = await (await fetch("${url}", { method: "POST", body: form${keyed ? ', headers: { "x-api-key": key }' : ""} })).json();\nconsole.log(answer);`,
   };
   const example = Object.fromEntries(model.inputs.map((each) => [each.name, exampleOf(model, each)]));

@@ -1,8 +1,9 @@
 """The native API: `POST /predict/{model}` with whatever is handy.
 
-JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*` or `text/plain`
-body, or a `data:` URL. The response is typed JSON, the same for each of these, or a picture's file
-(`native_pictures`). Lists and JSON lines are in `native_items`, tables in `native_csv`.
+JSON (`{"image": "data:..."}` or a bare string), a multipart form, a raw `image/*`, `audio/*` or
+`text/plain` body, or a `data:` URL. The response is typed JSON, the same for each of these, or a
+picture's file (`native_pictures`). Lists and JSON lines are in `native_items`, tables in
+`native_csv`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from modelpad.server.protocols.native_items import (
 from modelpad.server.protocols.native_pictures import choose_format, respond_picture
 from modelpad.server.routing import Names, Operation, Route, find_model
 
+BINARY = "application/octet-stream"
 URLENCODED = "application/x-www-form-urlencoded"
-EXPECTED = "JSON, CSV, a multipart form, a raw image or text body, or a data: URL"
+EXPECTED = "JSON, CSV, a multipart form, a raw image, sound or text body, or a data: URL"
+FILES = ("sketch", "image", "audio")  # kinds
 
 
 async def predict(backend: Backend, request: Request, names: Names) -> Response:
@@ -133,12 +136,12 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
         return read_form(request, body)
     if kind == JSON or kind.endswith("+json"):
         return name_values(request.parse_json(body), signature)
-    if kind.startswith(("image/", "text/")) or kind in ("application/octet-stream", "", URLENCODED):
+    if kind.startswith(("image/", "audio/", "text/")) or kind in (BINARY, "", URLENCODED):
         return _read_raw(request, kind, body, signature)
     raise InvalidInput(
         f"Unsupported Content-Type: {kind!r}.",
-        hint="Set content-type to application/json, multipart/form-data, image/png, text/plain"
-        " or text/csv.",
+        hint="Set content-type to application/json, multipart/form-data, image/png, audio/wav,"
+        " text/plain or text/csv.",
         expected=EXPECTED,
         got=kind,
     )
@@ -146,7 +149,7 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
 
 def _read_raw(request: Request, kind: str, body: bytes, signature: Signature) -> dict[str, object]:
     # curl --data-binary without a header says "urlencoded": look at the body instead.
-    guess = kind in ("", URLENCODED, "application/octet-stream")
+    guess = kind in ("", URLENCODED, BINARY)
     if guess and body[:1] in (b"{", b"["):
         return name_values(request.parse_json(body), signature)
     only = only_input(signature)
@@ -154,7 +157,7 @@ def _read_raw(request: Request, kind: str, body: bytes, signature: Signature) ->
         raise InvalidInput(
             "The body is empty (0 bytes).", hint="Send an input.", expected=EXPECTED, got="0 bytes"
         )
-    if body[:5].lower() == b"data:" and only.kind in ("sketch", "image"):
+    if body[:5].lower() == b"data:" and only.kind in FILES:
         return {only.name: body.decode("ascii", "replace")}
     return {only.name: body}
 
