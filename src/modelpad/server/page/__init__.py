@@ -1,7 +1,8 @@
 """The page's files, served from this folder without a build step, compressed where a client can.
 
 The page loads its modules and style sheets joined, as `page.js` and `page.css`, the API's reference
-as `docs-page.js` and `docs-page.css`; see `joining.py`.
+as `docs-page.js` and `docs-page.css`, and a part that only some models need as `NAME-page.js`; see
+`joining.py`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from msgspec import structs
 
 from modelpad.errors import NotFound
 from modelpad.server.http.messages import Request, Response
-from modelpad.server.page.joining import join_modules, join_styles
+from modelpad.server.page.joining import join_modules, join_part, join_styles
 
-STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css")
+STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css", "painting.css")
 DOCS_STYLES = ("style.css", "key.css", "docs.css")
 # Without keys, the list of models is on its way before the first module runs.
 MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
 FOLDER = Path(__file__).parent
 JOINED: dict[str, Callable[[], bytes]] = {
     "page.js": lambda: join_modules(FOLDER, "app"),
+    "painting-page.js": lambda: join_part(FOLDER, "painting", "app", "page.js"),
     "page.css": lambda: join_styles(FOLDER, STYLES),
     "docs-page.js": lambda: join_modules(FOLDER, "docs"),
     "docs-page.css": lambda: join_styles(FOLDER, DOCS_STYLES),
