@@ -61,16 +61,10 @@ def write_styles(folder: Path) -> Path:
         if name.endswith(("scale", "shift")):  # or both styles would be the same
             torch.nn.init.normal_(value, 1.0, 0.5)
     source = make_source(painter, 2)
-    thumbnails = {
-        f"samples/style-{index}.jpg": PictureFormat("jpeg").encode(
-            np.full((96, 96, 3), (90, 160 * index, 90), np.uint8)
-        )
-        for index in range(2)
-    }
     photo = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
     trained = Trained(
         source=source,
-        inputs=plan_inputs(source, ("wave", "scream"), tuple(thumbnails)),
+        inputs=plan_inputs(source, ("wave", "scream")),
         outputs=plan_outputs(source),
         proof={
             "image": photo[None].astype(np.float32),
@@ -81,7 +75,6 @@ def write_styles(folder: Path) -> Path:
         metrics={},
         card=Card("Styles", "Paints.", []),
         examples=[Example({"image": PictureFormat().encode(photo), "style": "scream"})],
-        files=thumbnails,
     )
     run = Run(TrainRequest("styles", "photos", folder), {}, io.StringIO())
     return finish(run, trained).folder

@@ -60,9 +60,9 @@ export const paintingView = (model, showError) => {
   const photo = model.inputs.find(({ kind }) => kind === "image"), settings = model.inputs.filter((field) => field !== photo);
   const status = make("p", { class: "sr", role: "status", "aria-live": "polite" });
   const compared = comparison({ before: "Original", after: "Result", label: "How much of the original is shown" }, crops(photo));
-  const words = make("p", { class: "prompt" }, PROMPT), problem = make("div", { class: "problems" });
+  const words = make("p", { class: "prompt" }, PROMPT), rate = make("span", { class: "rate tag" }), problem = make("div", { class: "problems" });
   const stage = make("div", { id: "answer", class: "stage", "data-state": "waiting" }, words, rate, problem);
-  const took = make("p", { class: "took" }, "\u00a0"), rate = make("span", { class: "rate tag" });
+  const took = make("p", { class: "took" }, "\u00a0");
   const widgets = Object.create(null);
   let picture = null; // { blob, shown, draft }
   let result = null; // { values, blob, version, shown }
@@ -233,9 +233,9 @@ export const paintingView = (model, showError) => {
   const earlier = earlierPanel(restore), beside = besidePanel(model);
 
   const element = make("div", { class: "try painting" },
-    make("section", { class: "panel answer", "aria-label": "Picture" }, stage, compared.range, source.file,
+    make("section", { class: "panel answer", "aria-label": "Picture" }, make("h2", { class: "sr" }, "Picture"), stage, compared.range, source.file,
       make("div", { class: "tools" }, choose, navigator.mediaDevices ? liveButton : null, clear)),
-    make("section", { class: "panel input", "aria-label": "Settings" }, settings.map(({ name }) => widgets[name].element),
+    make("section", { class: "panel input", "aria-label": "Settings" }, make("h2", { class: "sr" }, "Settings"), settings.map(({ name }) => widgets[name].element),
       make("div", { class: "save-row" }, save, format), took, beside?.element ?? null, status),
     make("div", { class: "more" }, sampleRow(model, showSample), earlier.element));
   setState("waiting");

@@ -24,7 +24,8 @@ export const stylePicker = (model, field, onChange) => {
   });
   const weights = () => Object.fromEntries(tiles.filter(({ weight }) => weight.valueAsNumber > 0).map(({ choice, weight }) => [choice, weight.valueAsNumber]));
   const keep = (value) => {
-    last = value;
+    const names = Object.keys(value);
+    last = typeof value === "object" && names.length === 1 ? names[0] : value;
     picked.textContent = describeStyle(value);
   };
   const choose = () => { keep(tiles.find(({ radio }) => radio.checked).choice); onChange(false); };
