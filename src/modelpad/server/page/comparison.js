@@ -29,9 +29,10 @@ export const comparison = (words, crops) => {
   sheet.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || range.disabled) return;
     sheet.setPointerCapture(event.pointerId);
-    drag(event);
+    if (event.pointerType !== "touch") drag(event); // a finger may be about to scroll
   });
   sheet.addEventListener("pointermove", (event) => { if (sheet.hasPointerCapture(event.pointerId)) drag(event); });
+  sheet.addEventListener("pointerup", (event) => { if (sheet.hasPointerCapture(event.pointerId)) drag(event); });
   range.addEventListener("input", () => { isTouched = true; place(); });
   place();
   return {

@@ -95,7 +95,7 @@ export const liveCamera = (on) => {
       await film(mine.video, mine.ending.signal);
     } catch (error) {
       if (mine !== running) return;
-      stop();
+      end();
       on.fail(error.status === undefined ? { message: "The camera is not available.", hint: "Allow this page to use it, and check that no other program does." } : error);
     }
   };

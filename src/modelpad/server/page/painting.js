@@ -64,8 +64,8 @@ export const paintingView = (model, showError) => {
   const stage = make("div", { id: "answer", class: "stage", "data-state": "waiting" }, words, rate, problem);
   const took = make("p", { class: "took" }, "\u00a0");
   const widgets = Object.create(null);
-  let picture = null; // { blob, shown, draft }
-  let result = null; // { values, blob, version, shown }
+  let picture = null; // { blob, name, shown, draft }
+  let result = null; // { blob, version, values, ms, shown }
   let isQuiet = false, series = 0, drafted = "";
 
   const setState = (state) => {
@@ -94,8 +94,9 @@ export const paintingView = (model, showError) => {
   };
   const readSettings = () => Object.fromEntries(settings.map(({ name }) => [name, widgets[name].read()]));
   const paint = async (blob, values, signal) => {
-    const { blob: file, version } = await predictPicture(model.name, { ...values, [photo.name]: blob }, { signal });
-    return { values, blob: file, version };
+    const start = performance.now();
+    const painted = await predictPicture(model.name, { ...values, [photo.name]: blob }, { signal });
+    return { ...painted, values, ms: performance.now() - start };
   };
   // Shown only once it is decoded, so that the last one stays until then.
   const decode = async (painted, signal) => {
@@ -124,11 +125,11 @@ export const paintingView = (model, showError) => {
       }
       return decode(await paint(blob, values, signal), signal);
     },
-    show: (values, painted, isLive, ms) => {
+    show: (values, painted, isLive) => {
       put(painted);
       if (isLive) return;
       setState("done");
-      const { type } = painted.blob;
+      const { ms, blob: { type } } = painted;
       if (![...format.options].some(({ value }) => value === type)) format.append(make("option", { value: type }, suffixOf(type).toUpperCase()));
       format.value = type;
       const { width, height } = painted.shown;
@@ -143,11 +144,12 @@ export const paintingView = (model, showError) => {
   const remember = async (values, painted) => {
     if (!element.isConnected) return;
     const { blob } = picture;
+    const read = async () => ({ ...values, [photo.name]: await readAsDataUrl(blob) });
     earlier.add(`${series} ${describe(values)}`, { result: { thumb: thumbOf(painted.shown) } }, { ...values, [photo.name]: blob }, "", describe(values));
-    if (!beside && blob.size > MAX_KEPT_BYTES) return keepInHistory(model.name, values);
-    const sent = { ...values, [photo.name]: await readAsDataUrl(blob) };
+    beside?.ask(read, {});
+    if (blob.size > MAX_KEPT_BYTES) return keepInHistory(model.name, values);
+    const sent = await read();
     if (blob !== picture?.blob) return;
-    beside?.ask(sent, {});
     keepPresent(model.name, sent);
     keepInHistory(model.name, sent);
   };
@@ -197,13 +199,20 @@ export const paintingView = (model, showError) => {
       rate.textContent = said;
     },
     ended: (blob) => {
-      liveButton.textContent = "Live";
-      rate.textContent = "";
+      rest();
       if (blob) take(blob);
-      else { setState("waiting"); lay(); }
+      else ask();
     },
-    fail,
+    fail: (error) => {
+      rest();
+      lay();
+      fail(error);
+    },
   });
+  const rest = () => {
+    liveButton.textContent = "Live";
+    rate.textContent = "";
+  };
 
   const format = make("select", { "aria-label": "Format of the file" }, FORMATS.map(([type, name]) => make("option", { value: type }, name)));
   const save = make("button", { type: "button", class: "main", onclick: async () => {

@@ -95,7 +95,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       if (isLive) return;
       setState("done");
       keepPresent(model.name, values);
-      beside?.ask(values, answer);
+      beside?.ask(() => values, answer);
       took.textContent = `${answer.model}, version ${answer.version}, responded in ${Math.round(ms)} ms.`;
       share.disabled = false;
       if (heat && answer.heatmap) widgets[heat]?.explain?.(answer.heatmap);
