@@ -22,7 +22,10 @@ SIZE = (40, 24)  # of the example
 def write_tinting(folder: Path) -> Path:
     """The bundle of a model that mixes a picture with the colour of its styles by `strength`."""
     number = TensorProto.FLOAT
-    shapes = {"image": ["height", "width", 3], "style": [2], "strength": [], "preserve_colour": []}
+    shapes: dict[str, list[str | int | None]] = {
+        **{"image": ["height", "width", 3], "style": [2]},
+        **{"strength": [], "preserve_colour": []},
+    }
     colours = numpy_helper.from_array(np.array([[40, 90, 200], [230, 90, 30]], "f4"), "colours")
     one = numpy_helper.from_array(np.array(1, "f4"), "one")
     nodes = [

@@ -43,7 +43,7 @@ export const comparison = (words, crops) => {
       if (one !== before.firstChild) before.replaceChildren(...[one].filter(Boolean));
       if (other !== after.firstChild) after.replaceChildren(...[other].filter(Boolean));
       sheet.style.setProperty("--ratio", width / height);
-      sheet.classList.toggle("alone", !one || !other);
+      sheet.classList.toggle("single", !one || !other);
       range.disabled = !one || !other;
     },
     // Where the divider is until somebody moves it.

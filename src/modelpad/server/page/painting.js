@@ -19,6 +19,7 @@ import { describeStyle, stylePicker } from "./style-picker.js";
 const DRAFT_SIDE = 1024; // pixels of the longer side, while a setting is moved
 const MAX_KEPT_BYTES = 2_000_000; // of a picture that the history or the API's reference begins with
 const FORMATS = [["image/jpeg", "JPEG", "jpg"], ["image/png", "PNG", "png"], ["image/webp", "WebP", "webp"]];
+const NOTHING = "\u00a0"; // as high as a line
 const PROMPT = "Drop, paste or choose a picture.";
 
 const settingWidget = (model, field, onChange) => {
@@ -62,7 +63,7 @@ export const paintingView = (model, showError) => {
   const compared = comparison({ before: "Original", after: "Result", label: "How much of the original is shown" }, crops(photo));
   const words = make("p", { class: "prompt" }, PROMPT), rate = make("span", { class: "rate tag" }), problem = make("div", { class: "problems" });
   const stage = make("div", { id: "answer", class: "stage", "data-state": "waiting" }, words, rate, problem);
-  const took = make("p", { class: "took" }, "\u00a0");
+  const took = make("p", { class: "took" }, NOTHING);
   const widgets = Object.create(null);
   let picture = null; // { blob, name, shown, draft }
   let result = null; // { blob, version, values, ms, shown }
@@ -90,6 +91,7 @@ export const paintingView = (model, showError) => {
   };
   const fail = (error) => {
     setState("error");
+    took.textContent = NOTHING;
     problem.replaceChildren(showError(error, () => ask()));
   };
   const readSettings = () => Object.fromEntries(settings.map(({ name }) => [name, widgets[name].read()]));
@@ -113,7 +115,7 @@ export const paintingView = (model, showError) => {
       const values = readSettings();
       return picture && !live.isOn() && Object.values(values).every((value) => value !== undefined) ? values : null;
     },
-    wait: () => { put(null); setState("waiting"); status.textContent = ""; took.textContent = "\u00a0"; },
+    wait: () => { put(null); setState("waiting"); status.textContent = ""; took.textContent = NOTHING; },
     begin: (isLive) => setState(isLive ? "drawing" : "asking"),
     send: async (values, signal, isLive) => {
       const { blob } = picture, draft = await picture.draft, key = JSON.stringify([series, values]);

@@ -22,7 +22,7 @@ export const sliderInput = (field, onChange) => {
   range.addEventListener("change", () => onChange(false));
   write();
   return {
-    element: make("div", { class: "slider" }, make("label", { for: range.id }, inWords(field.name)), shown, range),
+    element: make("div", { class: "setting" }, make("label", { for: range.id }, inWords(field.name)), shown, range),
     read: () => range.valueAsNumber,
     show: (value) => { range.value = value ?? field.default ?? minimum; write(); onChange(false); },
   };
