@@ -191,6 +191,16 @@ def test_live_painting_falls_back_in_size(page: Page) -> None:
     assert tries[-1] < 640  # what was too slow is tried later
 
 
+def swipe(page: Page, start: tuple[float, float], by: tuple[float, float]) -> None:
+    """Moves a finger in ten steps."""
+    cdp = page.context.new_cdp_session(page)
+    for step in range(11):
+        point = {"x": start[0] + by[0] * step / 10, "y": start[1] + by[1] * step / 10}
+        kind = "touchMove" if step else "touchStart"
+        cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 @pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
 def test_a_phone_shows_picture_and_controls_at_once(
     browser: Browser, painter: Server, size: tuple[int, int]
@@ -202,9 +212,19 @@ def test_a_phone_shows_picture_and_controls_at_once(
         for selector in (".stage", *controls):
             assert is_on_screen(page, selector), selector
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        box = measure(page, ".comparison")
+        middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        swipe(page, middle, (-0.3 * box["width"], 0))
+        expect(page.locator(".compare")).to_have_value("20")
+        swipe(page, middle, (0, -60))  # scrolls, and compares nothing
+        expect(page.locator(".compare")).to_have_value("20")
+        give(page, write((30, 60)))
+        expect(page.locator(".took")).to_contain_text("30 × 60")
         page.locator(".style-tile").first.click()
         wait_for_result(page)
-        assert sum(value for value, _ in page.evaluate("shifts")) < 0.005, page.evaluate("shifts")
+        shifts = page.evaluate("shifts")
+        assert [moved for _, moved in shifts if moved] == []
+        assert sum(value for value, _ in shifts) < 0.005
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

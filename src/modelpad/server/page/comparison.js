@@ -4,6 +4,7 @@
 import { make } from "./dom.js";
 
 const HALF = 50;
+const SLACK = 6; // pixels
 
 // With `crops`, `before` is cut to these proportions around its centre, otherwise stretched to them.
 export const comparison = (words, crops) => {
@@ -12,7 +13,8 @@ export const comparison = (words, crops) => {
   const before = make("div", { class: crops ? "layer crops" : "layer" }), after = make("div", { class: "layer after" });
   const sheet = make("div", { class: "comparison" }, before, after, line, left, right);
   const range = make("input", { type: "range", class: "compare", min: 0, max: 100, step: 1, value: HALF, "aria-label": words.label });
-  let isTouched = false;
+  let isTouched = false, ratio = 0;
+  let finger = null; // where one was put down that has not moved sideways yet: it may be about to scroll
 
   const place = () => {
     sheet.style.setProperty("--at", `${range.value}%`);
@@ -22,6 +24,8 @@ export const comparison = (words, crops) => {
   };
   const moveTo = (share) => { range.value = Math.round(100 * share); place(); };
   const drag = (event) => {
+    if (finger !== null && event.type !== "pointerup" && Math.abs(event.clientX - finger) < SLACK) return;
+    finger = null;
     const box = sheet.getBoundingClientRect();
     isTouched = true;
     moveTo((event.clientX - box.left) / box.width);
@@ -29,7 +33,8 @@ export const comparison = (words, crops) => {
   sheet.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || range.disabled) return;
     sheet.setPointerCapture(event.pointerId);
-    if (event.pointerType !== "touch") drag(event); // a finger may be about to scroll
+    finger = event.pointerType === "touch" ? event.clientX : null;
+    drag(event);
   });
   sheet.addEventListener("pointermove", (event) => { if (sheet.hasPointerCapture(event.pointerId)) drag(event); });
   sheet.addEventListener("pointerup", (event) => { if (sheet.hasPointerCapture(event.pointerId)) drag(event); });
@@ -42,7 +47,11 @@ export const comparison = (words, crops) => {
     show: (one, other, { width, height }) => {
       if (one !== before.firstChild) before.replaceChildren(...[one].filter(Boolean));
       if (other !== after.firstChild) after.replaceChildren(...[other].filter(Boolean));
-      sheet.style.setProperty("--ratio", width / height);
+      if (ratio !== width / height) {
+        ratio = width / height;
+        sheet.style.setProperty("--ratio", ratio);
+        sheet.replaceWith(sheet); // another picture, not the same one moved
+      }
       sheet.classList.toggle("single", !one || !other);
       range.disabled = !one || !other;
     },
