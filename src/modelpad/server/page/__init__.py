@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,16 +20,17 @@ from modelpad.server.http.messages import Request, Response
 from modelpad.server.page.joining import join_modules, join_part, join_styles
 
 STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css", "painting.css")
+PARTS = ("painting",)  # of the page, loaded when they are needed
 DOCS_STYLES = ("style.css", "key.css", "docs.css")
 # Without keys, the list of models is on its way before the first module runs.
 MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
 FOLDER = Path(__file__).parent
 JOINED: dict[str, Callable[[], bytes]] = {
     "page.js": lambda: join_modules(FOLDER, "app"),
-    "painting-page.js": lambda: join_part(FOLDER, "painting", "app", "page.js"),
     "page.css": lambda: join_styles(FOLDER, STYLES),
     "docs-page.js": lambda: join_modules(FOLDER, "docs"),
     "docs-page.css": lambda: join_styles(FOLDER, DOCS_STYLES),
+    **{f"{name}-page.js": partial(join_part, FOLDER, name, "app", "page.js") for name in PARTS},
 }
 
 # A short table rather than `mimetypes`, whose results depend on the machine's files.

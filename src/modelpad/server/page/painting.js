@@ -55,7 +55,7 @@ const thumbOf = (shown) => (side) => {
 
 const suffixOf = (type) => FORMATS.find(([each]) => each === type)?.[2] ?? type.split("/").at(-1);
 
-// { element, open(saved), reject(error), leave() }, as every view.
+// { element, open(saved), reject(error), leave(), settings() }: settings are the inputs that are no picture.
 export const paintingView = (model, showError) => {
   const crops = (field) => field.height != null && field.fit === "crop"; // what is beyond the model's square
   const photo = model.inputs.find(({ kind }) => kind === "image"), settings = model.inputs.filter((field) => field !== photo);
@@ -258,6 +258,7 @@ export const paintingView = (model, showError) => {
       else if (model.samples.length) showSample(model.samples[0]); // the page begins with a result
     },
     reject: fail,
+    settings: readSettings,
     leave: () => live.stop(),
   };
 };
