@@ -420,6 +420,9 @@ CHROMIUM_FLAGS = (
     "--no-first-run",
     # DNS rebinding: a name of an attacker's that means this machine.
     "--host-resolver-rules=MAP rebound.example 127.0.0.1",
+    # A camera with a moving picture, which every page may use.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
 
 

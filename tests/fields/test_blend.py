@@ -56,3 +56,12 @@ def test_the_first_choice_is_the_default() -> None:
 def test_ambiguous_choices_are_rejected(choices: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="choice"):
         Blend("style", choices)
+
+
+def test_pictures_of_the_choices_are_optional() -> None:
+    shown = Blend("style", ("wave", "scream"), ("samples/a.jpg", "samples/b.jpg"))
+    assert Blend.from_dict(shown.to_dict()) == shown
+    assert "pictures" not in STYLE.to_dict()  # bundles of before have none
+    assert Blend.from_dict(STYLE.to_dict()) == STYLE
+    with pytest.raises(ValueError, match="1 pictures for 2 choices"):
+        Blend("style", ("wave", "scream"), ("samples/a.jpg",))

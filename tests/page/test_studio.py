@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from modelpad.jobs import JobQueue
 from modelpad.store import LocalStore
-from tests.conftest import CHROMIUM_FLAGS, Server, start_server, stop_server
+from tests.conftest import Server, start_server, stop_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -188,11 +186,7 @@ def test_it_works_with_the_keyboard_alone(page: Page) -> None:
 
 
 def test_the_camera_takes_several_pictures(studio: Server, browser: Browser) -> None:
-    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    path = os.environ.get("MODELPAD_CHROMIUM") or shutil.which("chromium")
-    flags = [*CHROMIUM_FLAGS, *camera]
-    with_camera = browser.browser_type.launch(executable_path=path, args=flags)
-    page = with_camera.new_page()
+    page = browser.new_page()
     page.goto(f"{studio.url}/#/new")
     card(page, 0).get_by_role("button", name="Camera", exact=True).click()
     take = card(page, 0).get_by_role("button", name="Take image")
@@ -203,7 +197,7 @@ def test_the_camera_takes_several_pictures(studio: Server, browser: Browser) -> 
         expect(card(page, 0).locator(".shelf li")).to_have_count(taken)
     card(page, 0).get_by_role("button", name="Camera off").click()
     expect(card(page, 0).locator("video")).to_have_count(0)
-    with_camera.close()
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -46,6 +46,9 @@ def test_a_trained_network_paints_in_every_style(trained: Outcome) -> None:
     session = Session(trained.bundle)
     style = session.signature.inputs[1]
     assert getattr(style, "choices", ()) == ("paintings-1", "waves")
+    for file in getattr(style, "pictures", ()):
+        with Image.open(trained.bundle.path(file)) as thumbnail:
+            assert (thumbnail.format, thumbnail.size) == ("JPEG", (96, 96))
     values = session.bundle.sample_values(trained.bundle.manifest.samples[0].inputs)
     painted = {name: session.answer(values | {"style": name}) for name in ("paintings-1", "waves")}
     assert painted["waves"] != painted["paintings-1"]

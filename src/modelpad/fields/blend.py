@@ -26,11 +26,13 @@ class Blend:
     """The weights of `choices`, as float32 (choices,) that sum to 1. The first is the default.
 
     A request names one (`wave`), or gives several with weights: `wave:2,scream:1`, or the JSON
-    object `{"wave": 2, "scream": 1}`.
+    object `{"wave": 2, "scream": 1}`. `pictures` are files of the bundle that show the choices, in
+    their order; there may be none.
     """
 
     name: str
     choices: tuple[str, ...]
+    pictures: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "blend"
     widget: ClassVar[str] = "choice"
@@ -42,6 +44,8 @@ class Blend:
             raise ValueError("duplicate choices")
         if not all(each and not set(each) & set(":,{") for each in self.choices):
             raise ValueError("choices must be text without colons, commas and braces")
+        if self.pictures and len(self.pictures) != len(self.choices):
+            raise ValueError(f"{len(self.pictures)} pictures for {len(self.choices)} choices")
 
     @property
     def default(self) -> str:
@@ -91,17 +95,20 @@ class Blend:
         return None
 
     def to_dict(self) -> dict[str, Json]:
+        pictures: dict[str, Json] = {"pictures": [*self.pictures]} if self.pictures else {}
         return {
             "name": self.name,
             "kind": self.kind,
             "widget": self.widget,
             "choices": [*self.choices],
+            **pictures,
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Json]) -> Blend:
         choices = [str(choice) for choice in list_at(record, "choices")]
-        return cls(text_at(record, "name"), tuple(choices))
+        pictures = list_at(record, "pictures") if "pictures" in record else []
+        return cls(text_at(record, "name"), tuple(choices), tuple(map(str, pictures)))
 
     def _read(self, value: object) -> dict[str, float]:
         """The weights that a value stands for."""

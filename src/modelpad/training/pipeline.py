@@ -118,6 +118,7 @@ def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
     write_report(run.folder, _report(run, trained, proved, findings, settings))
     files: Files = {path.name: path for path in proved.paths}
     files |= trained.source.files()
+    files |= trained.files if isinstance(trained, Trained) else {}
     manifest = _describe(run, trained, proved, findings, settings, files)
     target = run.folder / BUNDLE
     if target.exists():

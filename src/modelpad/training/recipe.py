@@ -102,7 +102,8 @@ class Trained:
 
     `proof` maps fields to decoded inputs (N, ...) for the parity check, usually the test split: on
     all of them the bundle must match `source` to within `tolerance` of the largest output.
-    `findings` are those of the test, `metrics` and `figures` what the recipe adds to them.
+    `findings` are those of the test, `metrics` and `figures` what the recipe adds to them. `files`
+    are further files of the bundle, by path.
     """
 
     source: SourceModel
@@ -114,6 +115,7 @@ class Trained:
     findings: Findings = field(default_factory=Findings)
     examples: Sequence[Example] = ()
     figures: Sequence[Figure] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
     tolerance: float = TOLERANCE
 
 

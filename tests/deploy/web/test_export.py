@@ -72,9 +72,10 @@ def test_the_page_loads_nothing_from_elsewhere(
     for name in modules:
         text = re.sub(r"^//.*$", "", files[name].decode("utf-8"), flags=re.MULTILINE)
         # Every import is found by the pattern that one_file rewrites.
-        assert len(re.findall(r'(?:from|^import) "\.', text, re.MULTILINE)) == len(
+        assert len(re.findall(r'(?:from |^import |import\()"\.', text, re.MULTILINE)) == len(
             IMPORT.findall(text)
         ), name
+    assert "page/painting.js" in modules  # loaded by models that paint
     worker = files["service-worker.js"].decode("utf-8")
     assert '"runtime/ort-wasm-simd-threaded.wasm.gz"' in worker
     assert '"model/model.onnx.gz"' in worker

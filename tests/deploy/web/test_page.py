@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from modelpad.bundle import Bundle, open_bundle
@@ -18,6 +19,7 @@ from modelpad.deploy.web.site import write_model
 from modelpad.errors import ParityFailed
 from modelpad.store import ResolvedBundle
 from tests.deploy.web.conftest import FIELDS
+from tests.page.tinting import write_tinting
 from tests.table_bundles import write_tables
 
 pytestmark = pytest.mark.browser
@@ -161,6 +163,29 @@ def test_one_file_opens_from_the_disk(
     assert compare(model, page, drawings).largest < 1e-5
     assert set(asked) <= {"file", "data", "blob"}
     context.close()
+
+
+def test_a_page_paints_pictures(
+    browser: Browser, runtime: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    model = ResolvedBundle("tint", 1, open_bundle(write_tinting(tmp_path)))
+    [path] = plan_page(model, tmp_path / "tint.html", runtime, one_file=True).write()
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(path.as_uri())
+    expect(page.locator(".took")).to_contain_text("40 × 24 pixels")
+    page.get_by_role("button", name="Mix").click()
+    page.get_by_label("Weight of wave").fill("0.5")
+    expect(page.locator("#answer")).to_have_attribute("data-state", "done")
+    page.get_by_label("Format of the file").select_option("JPEG")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    with Image.open(download.value.path()) as saved:
+        assert (saved.format, saved.size) == ("JPEG", (40, 24))
+    assert problems == []
+    page.close()
 
 
 def test_only_the_scores_of_an_eight_bit_graph_are_compared() -> None:

@@ -63,7 +63,7 @@ def _write_module(path: str, body: bytes) -> str:
     """A module whose imports name others by their path, as a data: URL."""
     text = body.decode("utf-8")
     if not path.startswith("runtime/"):
-        text = IMPORT.sub(lambda found: f'{found[1]}{resolve(path, found[2])}";', text)
+        text = IMPORT.sub(lambda found: f"{found[1]}{resolve(path, found[2])}", text)
     return _write_url("text/javascript", text.encode("utf-8"))
 
 

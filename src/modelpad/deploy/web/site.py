@@ -19,8 +19,11 @@ from modelpad.store import ResolvedBundle
 
 OWN = Path(__file__).parent / "browser"
 PAGE = Path(__file__).parents[2] / "server" / "page"
-# Imports and re-exports of a module; ours are written in one way, without comments in between.
-IMPORT = re.compile(r"""^((?:import|export) [^;"]*?(?:from )?")(\.[^"]+)";""", re.MULTILINE)
+# Imports and re-exports of a module, also of parts that are loaded when they are needed; ours are
+# written in one way, without comments in between.
+IMPORT = re.compile(
+    r"""(^(?:import|export) [^;"]*?"|\bimport\(")(\.[^"]+)(?="[;)])""", re.MULTILINE
+)
 STYLE = "page/page.css"  # the page's style sheets, joined
 ROOT_FILES = ("modelpad.js", "modelpad.d.ts", "start.js")
 FOOTER = "Runs in this browser, with modelpad. Your inputs stay on this device."

@@ -17,7 +17,7 @@ from modelpad.recipes.style.fitting import Fitter, Plan, read_grams
 from modelpad.recipes.style.flicker import LEVELS, measure_flicker
 from modelpad.recipes.style.losses import Critic, Layers, Target, Weights, choose_layers
 from modelpad.recipes.style.network import Painter
-from modelpad.recipes.style.optimise import Settings, Style, paint
+from modelpad.recipes.style.optimise import Settings, Style, paint, resize
 from modelpad.recipes.style.served import make_source, plan_inputs, plan_outputs
 from modelpad.recipes.style.vgg import Vgg, find_weights, load_vgg
 from modelpad.training.card import Card, DataRow
@@ -35,6 +35,7 @@ PROVED = 4  # photographs
 OPTIMISED = 300  # evaluations of an optimised picture
 PREVIEWS = "report/previews"
 JPEG = PictureFormat("jpeg")
+THUMBNAIL = 96  # pixels
 TOLERANCE = 1e-3
 
 
@@ -75,24 +76,29 @@ def train(options: StyleOptions, run: Run) -> Trained:
         compare(options, run, critic, paintings, painter, held),
     )
     card = describe(options, paintings, painter, (len(learned), skipped), run)
-    return finish(painter, paintings.names, held, card, findings, list_previews(run))
+    return finish(painter, paintings, held, card, findings, list_previews(run))
 
 
 def finish(
     painter: Painter,
-    names: Sequence[str],
+    paintings: Paintings,
     held: Photos,
     card: Card,
     findings: Findings,
     figures: Sequence[Figure] = (),
 ) -> Trained:
     """The painter, ready to be exported, proved and served; `held` photographs are its examples."""
+    names = paintings.names
     source = make_source(painter.cpu().eval(), len(names))
+    thumbnails = {
+        f"samples/style-{index}.jpg": JPEG.encode(draw_thumbnail(painting))
+        for index, painting in enumerate(paintings.pictures)
+    }
     style = np.eye(len(names), dtype=np.float32)
     shown = held[:PROVED]
     return Trained(
         source=source,
-        inputs=plan_inputs(source, names),
+        inputs=plan_inputs(source, names, tuple(thumbnails)),
         outputs=plan_outputs(source),
         proof={
             "image": shown.astype(np.float32),
@@ -108,8 +114,18 @@ def finish(
             for photo, name in zip(held, names, strict=False)
         ],
         figures=figures,
+        files=thumbnails,
         tolerance=TOLERANCE,
     )
+
+
+def draw_thumbnail(painting: torch.Tensor) -> Photos:
+    """The square in the middle of a painting (3, h, w) as pixels (T, T, 3)."""
+    height, width = painting.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = painting[None, :, top : top + side, left : left + side]
+    return to_pixels(resize(square, (THUMBNAIL, THUMBNAIL))[0])
 
 
 def check_options(options: StyleOptions) -> None:

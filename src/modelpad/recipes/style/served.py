@@ -63,13 +63,15 @@ def make_source(painter: Painter, styles: int) -> TorchSource:
     return TorchSource(Served(painter).eval(), specs, "Painter", by_trace=True)
 
 
-def plan_inputs(source: TorchSource, names: Sequence[str]) -> list[InputPlan]:
-    """The fields of a request."""
+def plan_inputs(
+    source: TorchSource, names: Sequence[str], pictures: Sequence[str] = ()
+) -> list[InputPlan]:
+    """The fields of a request; `pictures` are files of the bundle that show the styles."""
     image, style, strength, colour = source.inputs
     single = (Cast("float32"),)
     return [
         InputPlan(Image("image", height=None, width=None), image),
-        InputPlan(Blend("style", tuple(names)), style),
+        InputPlan(Blend("style", tuple(names), tuple(pictures)), style),
         InputPlan(Number("strength", minimum=0, maximum=1, default=1.0), strength, single),
         InputPlan(Number("preserve_colour", minimum=0, maximum=1, default=0.0), colour, single),
     ]

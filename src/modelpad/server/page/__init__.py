@@ -1,14 +1,15 @@
 """The page's files, served from this folder without a build step, compressed where a client can.
 
 The page loads its modules and style sheets joined, as `page.js` and `page.css`, the API's reference
-as `docs-page.js` and `docs-page.css`; see `joining.py`.
+as `docs-page.js` and `docs-page.css`, and a part that only some models need as `NAME-page.js`; see
+`joining.py`.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from msgspec import structs
 
 from modelpad.errors import NotFound
 from modelpad.server.http.messages import Request, Response
-from modelpad.server.page.joining import join_modules, join_styles
+from modelpad.server.page.joining import join_modules, join_part, join_styles
 
-STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css")
+STYLES = ("style.css", "key.css", "feedback.css", "text.css", "studio.css", "painting.css")
+PARTS = ("painting",)  # of the page, loaded when they are needed
 DOCS_STYLES = ("style.css", "key.css", "docs.css")
 # Without keys, the list of models is on its way before the first module runs.
 MODELS_PRELOAD = "</models>; rel=preload; as=fetch; crossorigin=anonymous"
@@ -28,6 +30,7 @@ JOINED: dict[str, Callable[[], bytes]] = {
     "page.css": lambda: join_styles(FOLDER, STYLES),
     "docs-page.js": lambda: join_modules(FOLDER, "docs"),
     "docs-page.css": lambda: join_styles(FOLDER, DOCS_STYLES),
+    **{f"{name}-page.js": partial(join_part, FOLDER, name, "app", "page.js") for name in PARTS},
 }
 
 # A short table rather than `mimetypes`, whose results depend on the machine's files.

@@ -16,6 +16,15 @@ const asJson = (value, signal) => ({ method: "POST", headers: { "content-type": 
 
 export const predict = (model, values, signal) => readJson(`/predict/${encodeURIComponent(model)}`, asJson(values, signal));
 
+// A picture's file, from a model that makes pictures: { blob, version }. Without a `type`, such as image/png,
+// it has the format of the picture among the values, which is a Blob and is sent as it is.
+export const predictPicture = async (model, values, { type = "*/*", signal } = {}) => {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(values)) body.append(name, value instanceof Blob ? value : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const response = await ask(`/predict/${encodeURIComponent(model)}`, { method: "POST", headers: { accept: type }, body, signal });
+  return { blob: await response.blob(), version: response.headers.get("x-modelpad-version") };
+};
+
 // Many items in one request: a prediction or an error for each.
 export const predictList = async (model, items, signal) => (await predict(model, items, signal)).predictions;
 

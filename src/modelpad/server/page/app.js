@@ -49,12 +49,21 @@ const later = (build) => {
 const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, warningsView(model));
 
-const modelView = (model, { feedback, videos }) => {
-  const view = model.task === "text-generation"
-    ? writerView(model, showError)
-    : predictionView(model, feedback, showError);
+// A model that makes one picture of another, with settings that have widgets of their own.
+const isPainter = ({ inputs, outputs }) =>
+  outputs.length === 1 && outputs[0].kind === "image" && inputs.filter(({ kind }) => kind === "image").length === 1 && inputs.every(({ kind }) => ["image", "blend", "number", "choice"].includes(kind));
+
+const openView = async (model, { feedback }) => {
+  if (model.task === "text-generation") return writerView(model, showError);
+  if (!isPainter(model)) return predictionView(model, feedback, showError);
+  const { paintingView } = await import("./painting.js");
+  return paintingView(model, showError);
+};
+
+const modelView = async (model, offers) => {
+  const view = await openView(model, offers);
   const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null,
-    videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), later(() => safeCard(model))];
+    offers.videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), later(() => safeCard(model))];
   return { ...view, elements: elements.filter(Boolean) };
 };
 
@@ -74,6 +83,7 @@ const inputsFor = (model) => {
 const start = async () => {
   let served = await listModels();
   let leave = null; // stops what the view before this one does
+  let turn = 0; // of the view that is wanted
   const views = new Map();
   const link = (href, words, isCurrent) => make("a", { href, "aria-current": isCurrent ? "page" : null }, words);
 
@@ -84,11 +94,12 @@ const start = async () => {
       ...(studio ? [link(`/${STUDIO}`, "New model", makes)] : []));
     nav.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   };
-  const showModel = (model) => {
+  const showModel = async (model, mine) => {
     const key = `${model.name} ${model.version}`;
+    const view = views.get(key) ?? await modelView(model, served);
+    if (mine !== turn) return;
     const isNew = !views.has(key);
-    if (isNew) views.set(key, modelView(model, served));
-    const view = views.get(key);
+    views.set(key, view);
     document.title = `${model.title || model.name} · modelpad`;
     main.replaceChildren(...view.elements);
     leave = view.leave;
@@ -101,6 +112,7 @@ const start = async () => {
   const route = () => {
     leave?.();
     leave = null;
+    turn++;
     const { models, studio } = served;
     const named = MODEL_PATH.exec(location.pathname)?.[1];
     const old = decode(location.hash.slice(1)); // as links were: #NAME
@@ -110,7 +122,10 @@ const start = async () => {
     const model = makes ? null : models.find(({ name }) => name === wanted) ?? (models.length === 1 && (!wanted || models[0].local) ? models[0] : null);
     showNav(model, makes);
     if (makes) leave = showStudio(main, { showError, findModel });
-    else if (model) showModel(model);
+    else if (model) {
+      const mine = turn;
+      showModel(model, mine).catch((error) => { if (mine === turn) main.replaceChildren(showError({ message: "A part of the page cannot be loaded.", hint: `Is the server still running? ${error.message}` })); });
+    }
     else {
       document.title = "modelpad";
       main.replaceChildren(...(wanted ? unknownView(models, wanted) : galleryView(models)));

@@ -6,7 +6,7 @@ import { answerView, nameAnswer } from "./outputs.js";
 
 const NOBODY = "";
 
-// { element, ask(values, answer), wait() }; null where only one version is loaded.
+// { element, ask(read, answer), wait() }; null where only one version is loaded. `read` gives the input as JSON.
 export const besidePanel = (model) => {
   const others = (model.versions ?? []).filter((version) => version !== model.version);
   if (!others.length) return null;
@@ -19,7 +19,7 @@ export const besidePanel = (model) => {
     const mine = running = new AbortController();
     said.textContent = "Predicting …";
     try {
-      const answer = await predict(`${model.name}@${choice.value}`, latest.values, mine.signal);
+      const answer = await predict(`${model.name}@${choice.value}`, await latest.read(), mine.signal);
       view.show(answer);
       for (const each of place.querySelectorAll("[id]")) each.removeAttribute("id"); // the main prediction has them
       const agrees = nameAnswer(answer) === nameAnswer(latest.answer);
@@ -39,7 +39,7 @@ export const besidePanel = (model) => {
   const choice = make("select", { id: "beside", onchange: choose }, make("option", { value: NOBODY }, "no other version"), others.map((version) => make("option", { value: version }, `version ${version}`)));
   return {
     element: make("div", {}, make("div", { class: "beside-row" }, make("label", { for: "beside" }, "Compare with"), choice), place),
-    ask: (values, answer) => { latest = { values, answer }; compare(); },
+    ask: (read, answer) => { latest = { read, answer }; compare(); },
     wait: () => { latest = null; running?.abort(); view?.wait(); said.textContent = ""; },
   };
 };

@@ -4,18 +4,13 @@ import { ApiError } from "./api-error.js";
 import { predictCsv } from "./api.js";
 import { readPieces, readRows, writeRow } from "./csv.js";
 import { make } from "./dom.js";
+import { saveFile } from "./download.js";
 import { acceptDrops } from "./drops.js";
 
 const MAX_SHOWN = 10, MAX_LISTED = 12;
 const KINDS = new Set(["number", "choice", "text"]);
 
 export const takesCsv = (model) => !model.local && model.inputs.every(({ kind }) => KINDS.has(kind));
-
-const save = (name, parts) => {
-  const url = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
-  make("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
-};
 
 // What a file must look like. The template has all columns, also where they are too many to list.
 const describe = (fields) => {
@@ -72,7 +67,7 @@ export const csvPanel = (model, showError) => {
         show(" …");
       }
       show(rows > MAX_SHOWN ? `. The first ${MAX_SHOWN} are shown.` : ".");
-      result.append(make("button", { type: "button", class: "main", onclick: () => save(`${file.name.replace(/\.csv$/i, "")}-predictions.csv`, parts) }, "Download predictions"));
+      result.append(make("button", { type: "button", class: "main", onclick: () => saveFile(`${file.name.replace(/\.csv$/i, "")}-predictions.csv`, new Blob(parts, { type: "text/csv" })) }, "Download predictions"));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (rows) show(" before the error.");
@@ -86,7 +81,7 @@ export const csvPanel = (model, showError) => {
   const drop = make("div", { class: "drop low" }, "Drop a CSV file here, or",
     make("div", { class: "tools" },
       make("button", { type: "button", onclick: () => file.click() }, "Choose a CSV file"),
-      make("button", { type: "button", class: "quiet", onclick: () => save(`${model.name}-template.csv`, template(model)) }, "Download a template")));
+      make("button", { type: "button", class: "quiet", onclick: () => saveFile(`${model.name}-template.csv`, new Blob(template(model), { type: "text/csv" })) }, "Download a template")));
   acceptDrops(drop, ({ type, name }) => type === "text/csv" || name.endsWith(".csv"), ([dropped]) => predictFile(dropped));
   return make("section", { class: "panel wide", id: "csv", "aria-labelledby": "csv-title" },
     make("h2", { id: "csv-title" }, "Predict a CSV file"),

@@ -11,7 +11,14 @@ export const decodePicture = async (url) => {
   return image;
 };
 
-const cameras = new Set(); // what stops each one that is on
+// The file of such a URL, once it was decoded.
+export const readPicture = async (url) => {
+  await decodePicture(url);
+  const [head, body] = url.split(",");
+  return new Blob([Uint8Array.from(atob(body), (each) => each.charCodeAt(0))], { type: head.slice(5, head.indexOf(";")) });
+};
+
+export const cameras = new Set(); // what stops each one that is on
 
 // A page that is left, or kept for the Back button, films nobody.
 addEventListener("pagehide", () => { for (const stop of cameras) stop(); });

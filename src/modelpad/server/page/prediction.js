@@ -1,6 +1,7 @@
 // The view of a model that predicts: its inputs, the prediction beside them, and what belongs to both.
 
 import { predict } from "./api.js";
+import { makeAsker } from "./asker.js";
 import { besidePanel } from "./beside.js";
 import { make } from "./dom.js";
 import { earlierPanel } from "./earlier.js";
@@ -8,58 +9,12 @@ import { feedbackPanel } from "./feedback.js";
 import { heatSwitch } from "./heatmap.js";
 import { inputWidget } from "./inputs.js";
 import { answerView, describeAnswer, nameAnswer } from "./outputs.js";
-import { keepPresent } from "./present.js";
+import { keepInHistory, keepPresent } from "./present.js";
 import { fillWidgets, inShort, sampleRow } from "./samples.js";
 import { shareOn } from "./share.js";
 import { wordMarks } from "./word-marks.js";
 
-const LIVE_MS = 150; // between predictions while something is drawn
-const REST_MS = 10_000; // without such predictions, when the server has too many requests
-const MAX_KEPT = 500_000; // characters of inputs that the history keeps
-
 export const isTable = (model) => model.inputs.every(({ kind }) => kind === "number" || kind === "choice");
-
-// Sends inputs and shows predictions: `on` has read(), send(values, signal), show(values, answer, isLive, ms),
-// fail(error), wait() and begin(isLive). While a drawing goes on there is one request at a time; when it
-// has ended, only the request for its last state counts.
-const makeAsker = (on) => {
-  let running = null, isAsked = false, timer = 0, restUntil = 0;
-  const run = async (isLive) => {
-    const values = on.read();
-    running?.abort();
-    running = null;
-    if (!values) return on.wait();
-    const mine = running = new AbortController();
-    const start = performance.now();
-    on.begin(isLive);
-    try {
-      const answer = await on.send(values, mine.signal);
-      if (mine === running) on.show(values, answer, isLive, performance.now() - start);
-    } catch (error) {
-      if (error.status === 429) restUntil = performance.now() + REST_MS;
-      if (mine === running && !isLive && error.name !== "AbortError") on.fail(error);
-    }
-    if (mine !== running) return;
-    running = null;
-    if (isAsked) timer ||= setTimeout(askLive, LIVE_MS);
-    isAsked = false;
-  };
-  const askLive = () => {
-    timer = 0;
-    if (running) isAsked = true;
-    else run(true);
-  };
-  return (isLive = false) => {
-    if (isLive) {
-      if (performance.now() > restUntil) timer ||= setTimeout(askLive, LIVE_MS);
-      return;
-    }
-    clearTimeout(timer);
-    timer = 0;
-    isAsked = false;
-    run(false);
-  };
-};
 
 // A place for what comes with a prediction, which has its size before there is one.
 const slot = (build, values, answer) => {
@@ -115,10 +70,6 @@ export const predictionView = (model, takesFeedback, showError) => {
     view.element.hidden = true;
   };
   const saved = () => Object.fromEntries(model.inputs.map(({ name }) => [name, widgets[name].save?.() ?? widgets[name].read()]));
-  const keep = (now) => {
-    const isSmall = JSON.stringify(now).length <= MAX_KEPT;
-    history.replaceState(isSmall ? { model: model.name, saved: now } : null, "", location.pathname); // a shared input is no longer the present one
-  };
 
   const ask = makeAsker({
     read: () => {
@@ -144,7 +95,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       if (isLive) return;
       setState("done");
       keepPresent(model.name, values);
-      beside?.ask(values, answer);
+      beside?.ask(() => values, answer);
       took.textContent = `${answer.model}, version ${answer.version}, responded in ${Math.round(ms)} ms.`;
       share.disabled = false;
       if (heat && answer.heatmap) widgets[heat]?.explain?.(answer.heatmap);
@@ -152,7 +103,7 @@ export const predictionView = (model, takesFeedback, showError) => {
       announce(describeAnswer(answer));
       const now = saved();
       if (!element.isConnected) return;
-      keep(now);
+      keepInHistory(model.name, now);
       earlier.add(series, widgets, now, inShort(Object.values(values).filter((value) => value != null).map(String).join(", "), 60), nameAnswer(answer));
       if (Object.values(model.inputs).some(({ kind }) => kind === "image")) series++;
     },

@@ -4,7 +4,7 @@ import { InvalidInput } from "./errors.js";
 
 const MAX_PIXELS = 25_000_000;
 
-const toBlob = (value) => {
+export const toBlob = (value) => {
   if (value instanceof Blob) return value;
   if (typeof value !== "string") return null;
   const [head, payload] = value.startsWith("data:") ? [value.slice(5, value.indexOf(",")), value.slice(value.indexOf(",") + 1)] : [";base64", value];

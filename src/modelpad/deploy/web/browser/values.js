@@ -75,10 +75,16 @@ const decodeChoice = (field, value) => {
   return isText ? array("string", [], [found]) : array("int64", [], BigInt64Array.of(BigInt(found)));
 };
 
+// `wave`, `wave:2,scream:1` or JSON as an object of weights; null for anything else.
+const parseBlend = (text) => {
+  if (!text.startsWith("{")) return Object.fromEntries(text.split(",").map((part) => part.split(":").map((each) => each.trim())).map(([name, weight = 1]) => [name, weight]));
+  try { return JSON.parse(text); } catch { return null; }
+};
+
 const decodeBlend = (field, value) => {
-  const given = typeof value === "string" ? { [value]: 1 } : value, weights = field.choices.map((name) => Number(given?.[name] ?? 0));
+  const given = typeof value === "string" ? parseBlend(value.trim()) : value, weights = field.choices.map((name) => Number(given?.[name] ?? 0));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  if (!(total > 0) || !Object.keys(given).every((name) => field.choices.includes(name))) refuse(field, "is not one of its choices", `one of ${field.choices.slice(0, 12).join(", ")}`);
+  if (!(total > 0) || !weights.every((weight) => weight >= 0) || !Object.keys(given).every((name) => field.choices.includes(name))) refuse(field, "is not one of its choices", `one of ${field.choices.slice(0, 12).join(", ")}`);
   return array("float32", [weights.length], Float32Array.from(weights, (weight) => weight / total));
 };
 
