@@ -86,8 +86,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
     """Adds an option of a recipe, with its default in the help."""
     name = f"--{flag.name.rstrip('_').replace('_', '-')}"
+    text = flag.help.replace("%", "%%")  # argparse formats it
     if flag.kind is bool:
-        parser.add_argument(name, dest=flag.name, action="store_true", help=flag.help)
+        parser.add_argument(name, dest=flag.name, action="store_true", help=text)
         return
     shown = "" if flag.default in (None, ()) else " (default: %(default)s)"
     settings: dict[str, Any] = {"choices": flag.choices} if flag.choices else {}
@@ -99,7 +100,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
         type=flag.kind,
         action="append" if flag.repeatable else "store",
         default=[] if flag.repeatable else flag.default,
-        help=flag.help + shown,
+        help=text + shown,
         **settings,
     )
 
