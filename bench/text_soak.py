@@ -48,6 +48,8 @@ async def visit(
             if response.status_code == 429:
                 await asyncio.sleep(0.2)
                 return "refused"
+            if response.status_code == 504:
+                return "timed out"
             assert response.status_code == 200, await response.aread()
             async for _ in response.aiter_raw():
                 if not pieces and record["stream"]:
@@ -130,9 +132,11 @@ def main() -> int:
         assert process.stdout is not None
         url = next(line.split()[-1] for line in process.stdout if "page" in line)
         end = time.monotonic() + 60 * args.minutes
-        good = asyncio.run(soak(url, args.streams, end, psutil.Process(process.pid)))
-        process.terminate()
-        process.wait()
+        try:
+            good = asyncio.run(soak(url, args.streams, end, psutil.Process(process.pid)))
+        finally:
+            process.terminate()
+            process.wait()
     print("ok" if good else "FAILED")
     return 0 if good else 1
 
