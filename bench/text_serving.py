@@ -2,8 +2,8 @@
 
 Usage: python bench/text_serving.py [BUNDLE] [--http]
 
-Without a bundle, a model of random weights is measured: a vocabulary of 8,192, three blocks of 512,
-in int8. With `--http`, the streams come over HTTP from another process.
+Without a bundle, the bundled writer is measured: a vocabulary of 8,192, three blocks of 512, in
+int8. With `--http`, the streams come over HTTP from another process.
 """
 
 from __future__ import annotations
@@ -25,17 +25,10 @@ import psutil
 from modelpad.bundle import open_bundle
 from modelpad.engine import SessionSettings, allotted_cpus
 from modelpad.engine.text import GenerationRequest, SamplingOptions, TextBatcher, TextSession
+from modelpad.zoo import zoo_bundles
 
 STREAMS, TOKENS = 32, 200
 VISITORS, PROMPT_TOKENS, VISITS = 16, 200, 8
-
-
-def make_bundle(folder: Path) -> Path:
-    """A model of the default size with random weights."""
-    from tests.text_graphs import Size, write_writer
-
-    texts = [f"{word}{number} " for number in range(4000) for word in ("part", "film", "when")]
-    return write_writer(folder / "writer", Size(8192, 512, 3, "rows"), texts=texts).folder
 
 
 def ask(tokens: int, prompt: int, first: int = 1, **sampling: Any) -> GenerationRequest:
@@ -135,15 +128,13 @@ async def measure_http(bundle: Path) -> dict[str, float]:
 def main() -> None:
     """Prints one figure a line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("bundle", nargs="?", type=Path, default=zoo_bundles()["writer"])
     parser.add_argument("--http", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = args.bundle or make_bundle(Path(folder))
-        session = TextSession(open_bundle(bundle), SessionSettings(threads=allotted_cpus()))
-        found = asyncio.run(measure(session)) | measure_cold_start(bundle)
-        if args.http:
-            found |= asyncio.run(measure_http(bundle))
+    session = TextSession(open_bundle(args.bundle), SessionSettings(threads=allotted_cpus()))
+    found = asyncio.run(measure(session)) | measure_cold_start(args.bundle)
+    if args.http:
+        found |= asyncio.run(measure_http(args.bundle))
     for name, value in found.items():
         print(f"{name:28} {value:10.2f}")
 

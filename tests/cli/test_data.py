@@ -37,7 +37,16 @@ def test_alone_it_lists_the_named_sets_and_where_they_are(
     assert "not here; downloaded on first use, 11.6 MB" in done.stdout
     assert "not here; put train/CLASS/*.jpg" in done.stdout
     facts = json.loads(run_modelpad("data", "--json", **places).stdout)
-    names = ["ants-bees", "flowers", "imdb", "mnist", "uci-digits", "wikipedia", "xray"]
+    names = [
+        "ants-bees",
+        "flowers",
+        "imdb",
+        "mnist",
+        "uci-digits",
+        "wikipedia",
+        "wikitext-103",
+        "xray",
+    ]
     assert list(facts) == names
     assert facts["mnist"]["folder"] is None
     assert facts["wikipedia"]["folder"] == str(tmp_path / "data" / "wikipedia")

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from modelpad.recipes import RECIPES
+from modelpad.cli.main import main
+from modelpad.recipes import RECIPES, load_recipe
+from modelpad.training.options import read_flags
 
 
 def test_recipes_are_listed(run_modelpad: Any) -> None:
@@ -28,6 +30,16 @@ def test_an_unknown_recipe_is_wrong_usage(run_modelpad: Any) -> None:
     done = run_modelpad("train", "digitz")
     assert done.returncode == 2
     assert "digits" in done.stderr
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_helps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", name, "--help"])
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for flag in read_flags(load_recipe(name).options):
+        assert " ".join(flag.help.split()) in shown
 
 
 @pytest.mark.parametrize("words", [["recipes"], ["train", "--help"], ["train", "digits", "--help"]])

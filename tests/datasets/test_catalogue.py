@@ -12,7 +12,16 @@ from modelpad.datasets.catalogue import CATALOGUE, FLOWERS, MNIST, data_set_name
 
 
 def test_names_are_sorted() -> None:
-    names = ("ants-bees", "flowers", "imdb", "mnist", "uci-digits", "wikipedia", "xray")
+    names = (
+        "ants-bees",
+        "flowers",
+        "imdb",
+        "mnist",
+        "uci-digits",
+        "wikipedia",
+        "wikitext-103",
+        "xray",
+    )
     assert data_set_names() == names
 
 

@@ -131,7 +131,9 @@ def test_wikipedia_has_texts_and_topics(data_root: Path) -> None:
     assert data.licence == "CC BY-SA 4.0"
 
 
-@pytest.mark.parametrize("name", ["flowers", "ants-bees", "imdb", "wikipedia", "xray"])
+@pytest.mark.parametrize(
+    "name", ["flowers", "ants-bees", "imdb", "wikipedia", "wikitext-103", "xray"]
+)
 def test_a_data_set_without_a_download_says_what_to_put_where(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataSetNotFound, match=str(tmp_path / "cache" / name)) as raised:
         load_data(name, roots=[tmp_path / "data"], cache=tmp_path / "cache")

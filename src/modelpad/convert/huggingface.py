@@ -57,7 +57,7 @@ def open_folder(path: Path, request: ImportRequest) -> HuggingFaceSource:
     name = _read_architecture(config, path)
     task = find_task(name)
     load_torch()
-    with _offline() as transformers:
+    with offline_transformers() as transformers:
         architecture = _find_class(transformers, config, name, request.trust)
         model = _load_model(architecture, path, request.trust)
         if model.main_input_name == "pixel_values":
@@ -257,7 +257,7 @@ def _read_architecture(config: Mapping[str, Json], path: Path) -> str:
 
 
 @contextmanager
-def _offline() -> Iterator[ModuleType]:
+def offline_transformers() -> Iterator[ModuleType]:
     """The `transformers` package, which does not use the network meanwhile.
 
     Raises `MissingExtra`.
@@ -310,10 +310,8 @@ def _find_class(
     )
 
 
-def _load_model(architecture: Any, path: Path, trust: bool) -> Any:
-    """The model in float32 and evaluation mode, with all of its weights from the folder."""
-    import torch
-
+def has_safe_weights(path: Path, trust: bool = False) -> bool:
+    """Whether a folder has safetensors. Raises `NotTrusted` for pickled weights without trust."""
     safe = any((path / name).is_file() for name in SAFE)
     if not safe and any((path / name).is_file() for name in PICKLED) and not trust:
         raise NotTrusted(
@@ -322,6 +320,14 @@ def _load_model(architecture: Any, path: Path, trust: bool) -> Any:
             " its author, import it with --trust.",
             found=[name for name in PICKLED if (path / name).is_file()],
         )
+    return safe
+
+
+def _load_model(architecture: Any, path: Path, trust: bool) -> Any:
+    """The model in float32 and evaluation mode, with all of its weights from the folder."""
+    import torch
+
+    safe = has_safe_weights(path, trust)
     options: dict[str, Any] = {
         "local_files_only": True,
         "use_safetensors": safe,

@@ -142,8 +142,18 @@ IMDB = CatalogueEntry(
     marker="train.jsonl.gz",
 )
 
+WIKITEXT = CatalogueEntry(
+    name="wikitext-103",
+    title="WikiText-103: 28,475 good and featured articles of Wikipedia",
+    licence="CC BY-SA 3.0",
+    source="S. Merity et al.: Pointer Sentinel Mixture Models, ICLR 2017",
+    layout="wiki.train.raw and wiki.test.raw of WikiText-103",
+    marker="wiki.train.raw",
+)
+
 CATALOGUE: dict[str, CatalogueEntry] = {
-    entry.name: entry for entry in (ANTS_BEES, FLOWERS, IMDB, MNIST, UCI_DIGITS, WIKIPEDIA, XRAY)
+    entry.name: entry
+    for entry in (ANTS_BEES, FLOWERS, IMDB, MNIST, UCI_DIGITS, WIKIPEDIA, WIKITEXT, XRAY)
 }
 
 

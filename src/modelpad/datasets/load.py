@@ -16,6 +16,7 @@ from modelpad.datasets.catalogue import (
     MNIST,
     UCI_DIGITS,
     WIKIPEDIA,
+    WIKITEXT,
     CatalogueEntry,
     data_set_names,
     find_file,
@@ -38,6 +39,7 @@ from modelpad.datasets.text_folder import (
 )
 from modelpad.datasets.uci_digits import load_uci_digits
 from modelpad.datasets.unpack import hash_file, require_sha256, unpack_archive
+from modelpad.datasets.wikitext import load_wikitext
 from modelpad.datasets.xray import holds_xray_metadata, load_xray
 from modelpad.errors import DataSetInvalid, DataSetNotFound, suggest_name
 
@@ -76,6 +78,8 @@ def load_data(
     folder = require_data_set(entry, roots, cache)
     if entry is IMDB:
         data = load_imdb(folder)
+    elif entry is WIKITEXT:
+        data = load_wikitext(folder)
     elif entry is WIKIPEDIA:
         table = find_file(entry.marker, [folder]) or folder / entry.marker
         data = load_table(table, options=LoadOptions(table=WIKIPEDIA_COLUMNS))

@@ -29,7 +29,8 @@ from modelpad.convert.sequences import prove_sequences
 from modelpad.datasets.catalogue import CATALOGUE
 from modelpad.errors import MissingExtra
 from modelpad.fields import Label, Signature
-from modelpad.fields.arrays import Array
+from modelpad.fields.arrays import Array, Arrays
+from modelpad.fields.tokenizer import ReadFile
 from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.findings import Findings, join_findings
@@ -198,13 +199,28 @@ def _prove(run: Run, trained: Trained | TrainedSequence, path: Path) -> Proved:
     return proved
 
 
-def _prove_items(trained: Trained, path: Path) -> Proved:
-    tensors = {plan.field.name: plan.spec.name for plan in trained.inputs}
+def _list_proof(trained: Trained) -> list[Arrays]:
+    """The items of the proof by the names of the model's tensors; texts are tokenized."""
     count = min(len(values) for values in trained.proof.values())
-    items = [
-        {tensors[name]: np.asarray(values[index]) for name, values in trained.proof.items()}
-        for index in range(count)
-    ]
+    items: list[Arrays] = [{} for _ in range(count)]
+    for plan in trained.inputs:
+        values = trained.proof[plan.field.name][:count]
+        encode = plan.tokenizer.load(_read_file(trained)) if plan.tokenizer else None
+        for item, value in zip(items, values, strict=True):
+            item |= encode(str(value)) if encode else {plan.spec.name: np.asarray(value)}
+    return items
+
+
+def _read_file(trained: Trained) -> ReadFile:
+    def read(name: str) -> bytes:
+        content = trained.source.files()[name]
+        return content if isinstance(content, bytes) else content.read_bytes()
+
+    return read
+
+
+def _prove_items(trained: Trained, path: Path) -> Proved:
+    items = _list_proof(trained)
     reference = Reference(trained.source, items)
     axes = {spec.name: spec.batch_axis for spec in trained.source.outputs}
     fields = {plan.spec.name: plan.field for plan in trained.outputs}

@@ -231,7 +231,7 @@ def test_every_token_of_a_text_is_measured_once() -> None:
 
 def test_batches_hold_every_text_once() -> None:
     corpus, _ = make_corpus(70)
-    batches = order_batches(corpus, ClassifierPlan(1, batch=8), seed=3)
+    batches = order_batches(corpus.lengths, batch=8, seed=3)
     assert sorted(np.concatenate(batches).tolist()) == [*range(70)]
     assert len(batches) == 9
 

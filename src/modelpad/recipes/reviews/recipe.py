@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modelpad.recipes.reviews import ReviewsOptions
 from modelpad.recipes.reviews.testing import describe_splits
 from modelpad.recipes.text.splits import load_labelled
@@ -17,6 +19,15 @@ def train(options: ReviewsOptions, run: Run) -> Trained | TrainedSequence:
         from modelpad.recipes.reviews.bag import train_bag
 
         return train_bag(options, splits, run)
+    if is_transformer(options.from_):
+        from modelpad.recipes.reviews.transformer import train_transformer
+
+        return train_transformer(options, splits, run)
     from modelpad.recipes.reviews.encoder import train_encoder
 
     return train_encoder(options, splits, run)
+
+
+def is_transformer(reference: str) -> bool:
+    """Whether `--from` names a folder that `save_pretrained` of transformers wrote."""
+    return (Path(reference).expanduser() / "config.json").is_file()

@@ -91,7 +91,8 @@ class ClassifierTrainer:
         recent = Recent()
         self.net.train()
         freeze(self.net, self._trainable_blocks())
-        batches = order_batches(self.corpus, self.plan, derive_seed(self.plan.seed, epoch))
+        lengths = np.minimum(self.corpus.lengths, self.plan.longest)
+        batches = order_batches(lengths, self.plan.batch, derive_seed(self.plan.seed, epoch))
         for chosen in batches[self.done :]:
             recent.add(self._step(chosen))
             self.done += 1
@@ -197,17 +198,16 @@ def freeze(net: Classifier, trainable: int) -> None:
         block.requires_grad_(True)
 
 
-def order_batches(corpus: Corpus, plan: ClassifierPlan, seed: int) -> list[Labels]:
-    """All texts in batches of similar lengths, in a random order."""
+def order_batches(lengths: Labels, batch: int, seed: int) -> list[Labels]:
+    """Texts of these lengths (N,) in batches of similar ones, in a random order."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(corpus))
-    lengths = np.minimum(corpus.lengths, plan.longest)
-    pooled = plan.batch * POOLED
+    order = rng.permutation(len(lengths))
+    pooled = batch * POOLED
     batches: list[Labels] = []
     for start in range(0, len(order), pooled):
         part = order[start : start + pooled]
         part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[at : at + plan.batch] for at in range(0, len(part), plan.batch)]
+        batches += [part[at : at + batch] for at in range(0, len(part), batch)]
     return [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
 
