@@ -41,11 +41,12 @@ LocalStore(Path(os.environ["MODELPAD_STORE"])).push(open_bundle(zoo_bundles()["d
 
 
 def make(folder: Path, target: str, *words: str, **variables: str) -> str:
-    """Runs `make`, and gives its output."""
+    """Runs `make`, and gives its output. The tests may be run by another `make`."""
+    outside = {name: word for name, word in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         ["make", f"PYTHON={sys.executable}", target, *words],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(PACKAGE)} | variables,
+        env=outside | {"PYTHONPATH": str(PACKAGE)} | variables,
         capture_output=True,
         text=True,
     )

@@ -162,7 +162,7 @@ def test_tabs_are_changed_by_arrow_keys(page: Page, several: Server) -> None:
 def test_charts_have_points_and_words(page: Page, several: Server) -> None:
     page.goto(f"{several.url}/m/digits")
     card = page.locator("#card")
-    assert card.locator("circle.point").count() > 4
+    card.locator("circle.point").nth(4).wait_for(state="attached")
     expect(card).not_to_contain_text("[object")
     expect(card.locator("figcaption", has_text="Most frequent mistakes")).to_be_visible()
     expect(card.locator(".lead")).to_contain_text("% of test drawings")

@@ -154,6 +154,7 @@ def test_the_same_text_at_temperature_0(desk: Page) -> None:
 def test_five_texts_side_by_side_are_coloured(desk: Page) -> None:
     desk.get_by_label("Prompt").fill("My favorite part was when")
     set_slider(desk, "Length", 40)
+    set_slider(desk, "Temperature", 1.5)
     desk.get_by_role("button", name="Write 5 side by side").click()
     expect(desk.locator(".written.finished")).to_have_count(5)
     texts = desk.locator(".written").all_inner_texts()

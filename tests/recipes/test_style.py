@@ -167,7 +167,7 @@ def test_options_change_the_picture(paint: Any, tmp_path: Path) -> None:
         (["gone.png", "--like", "wave.png"], 1, "gone.png cannot be read"),
         (["cat.png", "--like", "text.jpg"], 1, "text.jpg cannot be read"),
         (["cat.png"], 2, "--like"),
-        (["cat.png", "--like", "wave.png", "-o", "out.gif"], 2, ".png, .jpg"),
+        (["cat.png", "--like", "wave.png", "-o", "out.bmp"], 2, ".png, .jpg"),
         (["cat.png", "--like", "wave.png", "-o", "no/out.png"], 2, "no folder no"),
         (["cat.png", "--like", "wave.png", "--strength", "7"], 2, "0 to 1"),
         (["cat.png", "--like", "wave.png", "--size", "5"], 2, "32 to 4096"),

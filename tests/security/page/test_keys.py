@@ -186,6 +186,8 @@ def test_pictures_are_fetched_with_the_key(keyed: Any, open_tab: Any, wait_for: 
     shown = f"{pictures}.filter(i => i.src.startsWith('blob:') && i.naturalWidth > 0).length"
     card = httpx.get(f"{keyed.url}/models/digits/files/card.json", headers=ANN).json()
     count = 10 + len(card["pictures"])  # a sample of each digit, and the worst mistakes
+    tab.page.locator("#card img.picture").first.wait_for(state="attached")
+    tab.page.set_viewport_size({"width": 1280, "height": 20_000})  # fetched once near the window
     wait_for(lambda: tab.page.evaluate(shown) == count)
     tab.page.get_by_role("button", name="Try an example: 3").click()
     tab.page.locator("#label", has_text="3").wait_for()

@@ -112,6 +112,8 @@ def test_words_of_a_bundle_are_shown_as_words(infected: Any, open_tab: Any) -> N
     assert [each for each in tab.requests if "elsewhere" in each or each.endswith("/x")] == []
     assert tab.problems == []
     # A picture elsewhere is none of the bundle's; a drawing is shown, and is no page of ours.
+    tab.page.locator("#card img").first.scroll_into_view_if_needed()
+    tab.page.wait_for_selector("#card img[src^='blob:']")
     shown = tab.page.eval_on_selector_all("#card img", "all => all.map(i => i.src.slice(0, 9))")
     assert sorted(each[:5] for each in shown if each) == ["blob:", "data:"]
 
@@ -188,13 +190,11 @@ def test_every_widget_works_under_the_policy(
     choose("photo")
     for number in (0, 1):
         page.locator(".samples img").nth(number).click()
-        page.wait_for_selector("#answer img[src^='data:image/png']")
+        page.wait_for_selector("#answer[data-state=done] .comparison")
         page.get_by_role("button", name="Clear").click()
-        page.wait_for_selector("#answer .waiting")
+        page.wait_for_selector("#answer[data-state=waiting]")
     page.set_input_files("input[type=file]", str(widgets[0] / "samples" / "a.png"))
-    page.wait_for_selector("#answer img")
-    page.get_by_role("button", name="Camera").click()
-    page.get_by_text("camera is not available").wait_for()
+    page.wait_for_selector("#answer[data-state=done] .comparison")
 
     choose("grid")
     page.locator(".samples button").click()
@@ -213,6 +213,7 @@ def test_every_widget_works_under_the_policy(
     page.wait_for_selector("canvas.pad")
     page.locator(".samples img").nth(3).click()
     page.wait_for_selector("#label")
+    page.locator("#card img.picture").first.scroll_into_view_if_needed()
     page.wait_for_selector("#card img.picture[src^='blob:']")
     page.get_by_role("tab", name="Python").click()
     page.get_by_role("button", name="Copy", exact=True).click()
