@@ -52,6 +52,7 @@ UNUSED = (
     "pillow.libs/libharfbuzz*",
     "PIL/_imagingtk*.so",
     "modelpad/zoo/reviews",  # models that are deployed are in the store
+    "modelpad/zoo/styles",
     "modelpad/zoo/writer",
     "**/*.pyi",
     "**/*.pxd",
