@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from modelpad.errors import NotFound, Unsupported, suggest_name
+from modelpad.errors import InvalidInput, NotFound, Unsupported, suggest_name
 
 if TYPE_CHECKING:
     from modelpad.foreign_json import Json
@@ -63,6 +63,17 @@ class Kind:
         module, _, name = self.run.partition(":")
         function: Callable[[Work], Params] = getattr(import_module(module), name)
         return function
+
+
+def invalid(field: str, expected: str, got: str) -> InvalidInput:
+    """The error for a parameter of a job; to be raised by the caller."""
+    return InvalidInput(
+        f"{field!r} is not valid: {got}.",
+        hint=f"Send {expected}.",
+        field=field,
+        expected=expected,
+        got=got,
+    )
 
 
 def load_kind(name: str) -> Kind:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpad.collection import ID, Collection, CollectionLimits
 from modelpad.errors import InvalidInput, NotFound, UsageError
-from modelpad.jobs.kinds import Kind
+from modelpad.jobs.kinds import Kind, invalid
 
 if TYPE_CHECKING:
     from modelpad.foreign_json import Json
@@ -175,17 +175,6 @@ class LogWriter(io.StringIO):
     def isatty(self) -> bool:
         """Never a terminal."""
         return False
-
-
-def invalid(field: str, expected: str, got: str) -> InvalidInput:
-    """The error for a parameter; to be raised by the caller."""
-    return InvalidInput(
-        f"{field!r} is not valid: {got}.",
-        hint=f"Send {expected}.",
-        field=field,
-        expected=expected,
-        got=got,
-    )
 
 
 KIND = Kind(

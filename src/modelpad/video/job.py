@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.errors import InvalidInput, ModelNotFound, VersionNotFound
-from modelpad.jobs.kinds import Kind
+from modelpad.jobs.kinds import Kind, invalid
 from modelpad.jobs.uploads import FOLDER, Upload, Uploads
 from modelpad.video.library import EXTRA, PACKAGE
 from modelpad.video.parts import Parts, hash_file
@@ -163,17 +163,6 @@ def link(source: Path, target: Path) -> None:
         staged = target.with_suffix(".new")
         shutil.copyfile(source, staged)
         staged.replace(target)
-
-
-def invalid(field: str, expected: str, got: str) -> InvalidInput:
-    """The error for a parameter; to be raised by the caller."""
-    return InvalidInput(
-        f"{field!r} is not valid: {got}.",
-        hint=f"Send {expected}.",
-        field=field,
-        expected=expected,
-        got=got,
-    )
 
 
 KIND = Kind(
