@@ -58,7 +58,7 @@ def test_a_bert_becomes_a_classifier(
     assert "Parity on 32 items" in out.getvalue()
     model = modelpad.load(str(outcome.bundle.folder))
     for name, word in KINDS.items():
-        assert model(f"the end was {word}").label == name
+        assert model(f"the film number 900 was {word} at the end").label == name
 
 
 def test_a_killed_epoch_resumes_exactly(
