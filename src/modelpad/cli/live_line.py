@@ -26,7 +26,7 @@ class LiveLine:
         """The time since the work began."""
         return self._clock() - self._begun
 
-    def show(self, text: str, share: float) -> None:
+    def show(self, text: str, share: float = 0) -> None:
         """Shows `text`, and the time left after the `share` that is done, if it is time to."""
         now = self._clock()
         if not self.is_live or now - self._shown < REDRAW_S:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.live_line import LiveLine
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.video.joining import check_target
 from modelpad.video.source import SUFFIXES
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from modelpad.store import ResolvedBundle
     from modelpad.video import Progress
 
-SHOW_S = 0.5  # between lines on a terminal
-LOG_S = 30.0  # elsewhere
+LOG_S = 30.0  # between lines, unless they are on a terminal
 
 
 def is_video(given: str) -> bool:
@@ -105,37 +104,28 @@ def paint_videos(model: ResolvedBundle, args: argparse.Namespace) -> bool:
     return failed > 0
 
 
-@dataclass(slots=True)
 class ProgressLine:
     """The progress of a video: one line that changes on a terminal, else a line now and then."""
 
-    title: str
-    live: bool = field(default_factory=lambda: sys.stderr.isatty())
-    shown: float = field(default_factory=time.monotonic)
-    width: int = 0
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._line = LiveLine(sys.stderr)
+        self._logged = time.monotonic()
 
     def update(self, progress: Progress) -> None:
         """Shows how far it is, if it is time to."""
+        if progress.resumed and progress.frames == progress.resumed + 1:
+            print(f"{self._title}: going on after {progress.resumed:,} frames.", file=sys.stderr)
+        text = f"{self._title}: {describe_progress(progress)}"
+        self._line.show(text)
         now = time.monotonic()
-        is_first = progress.frames == progress.resumed + 1
-        if is_first and progress.resumed:
-            print(f"{self.title}: going on after {progress.resumed:,} frames.", file=sys.stderr)
-        if now - self.shown < (SHOW_S if self.live else LOG_S):
-            return
-        self.shown = now
-        text = f"{self.title}: {describe_progress(progress)}"
-        if self.live:
-            sys.stderr.write(f"\r{text:<{self.width}}")
-            self.width = len(text)
-        else:
-            sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        if not self._line.is_live and now - self._logged >= LOG_S:
+            self._logged = now
+            print(text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Ends the line."""
-        if self.live and self.width:
-            sys.stderr.write("\n")
-            self.width = 0
+        """Removes the line."""
+        self._line.clear()
 
 
 def describe_progress(progress: Progress) -> str:
