@@ -197,3 +197,13 @@ def find_file(name: str, folders: Sequence[Path]) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def require_file(entry: CatalogueEntry, folder: Path, name: str) -> Path:
+    """A data set's file, compressed or not. Raises DataSetNotFound."""
+    path = find_file(name, [folder])
+    if path is None:
+        raise DataSetNotFound(
+            f"{folder} has no {name}.", hint=f"Put {entry.layout} there.", folders=[str(folder)]
+        )
+    return path

@@ -9,13 +9,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from modelpad.datasets.catalogue import IMDB, find_file
+from modelpad.datasets.catalogue import IMDB, require_file
 from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.inputs import Texts
 from modelpad.datasets.options import LoadOptions, TableOptions
 from modelpad.datasets.split import Split
 from modelpad.datasets.table import load_table
-from modelpad.errors import DataSetNotFound
 
 COLUMNS = LoadOptions(table=TableOptions("text", ("label",), "classification"))
 UNLABELLED = LoadOptions(table=TableOptions("text", (), "unlabelled"))
@@ -26,7 +25,7 @@ FILES = ("train.jsonl.gz", "test.jsonl.gz", "unsup.jsonl.gz")
 
 def load_imdb(folder: Path) -> DataSet:
     """The reviews in `folder`. Raises DataSetNotFound, naming the file that is missing."""
-    train, test, others = (require(folder, name) for name in FILES)
+    train, test, others = (require_file(IMDB, folder, name) for name in FILES)
     data = load_table(train, test, COLUMNS)
     unlabelled = load_table(others, options=UNLABELLED)
     assert data.test is not None
@@ -38,16 +37,6 @@ def load_imdb(folder: Path) -> DataSet:
         unlabelled=clean_split(unlabelled.train),
         files=(train, test, others),
     )
-
-
-def require(folder: Path, name: str) -> Path:
-    """The path of a file, compressed or not."""
-    path = find_file(name, [folder])
-    if path is None:
-        raise DataSetNotFound(
-            f"{folder} has no {name}.", hint=f"Put {IMDB.layout} there.", folders=[str(folder)]
-        )
-    return path
 
 
 def clean_split(split: Split) -> Split:

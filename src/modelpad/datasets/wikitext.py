@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from modelpad.datasets.catalogue import WIKITEXT, find_file
+from modelpad.datasets.catalogue import WIKITEXT, require_file
 from modelpad.datasets.dataset import DataSet
 from modelpad.datasets.inputs import Texts
 from modelpad.datasets.split import Split
 from modelpad.datasets.text_folder import read_text
-from modelpad.errors import DataSetInvalid, DataSetNotFound
+from modelpad.errors import DataSetInvalid
 
 TITLE = re.compile(r"^ = [^=\n]+ = $", re.MULTILINE)
 HEADING = re.compile(r"^ ?((?:= )+)(.*?)(?: =)+ ?$", re.MULTILINE)
@@ -33,7 +33,7 @@ def load_wikitext(folder: Path) -> DataSet:
     Raises DataSetNotFound, naming the file that is missing, and DataSetInvalid for one without
     articles.
     """
-    files = [require(folder, name) for name in ("wiki.train.raw", "wiki.test.raw")]
+    files = [require_file(WIKITEXT, folder, name) for name in ("wiki.train.raw", "wiki.test.raw")]
     train, test = (read_split(path) for path in files)
     return DataSet(
         name=WIKITEXT.name,
@@ -47,16 +47,6 @@ def load_wikitext(folder: Path) -> DataSet:
         location=folder,
         files=tuple(files),
     )
-
-
-def require(folder: Path, name: str) -> Path:
-    """The path of a file."""
-    path = find_file(name, [folder])
-    if path is None:
-        raise DataSetNotFound(
-            f"{folder} has no {name}.", hint=f"Put {WIKITEXT.layout} there.", folders=[str(folder)]
-        )
-    return path
 
 
 def read_split(path: Path) -> Split:
