@@ -5,23 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from modelpad.cli.main import main
 from modelpad.engine import Session
-from modelpad.errors import DataSetInvalid, DataSetNotFound, UsageError
+from modelpad.errors import DataSetInvalid, DataSetNotFound, ModelNotFound, UsageError
 from modelpad.recipes.style import RECIPE, StyleOptions
 from modelpad.recipes.style.data import load_paintings, load_photos
 from modelpad.recipes.style.exact import Commission, Like, read_likes
+from modelpad.recipes.style.network import Painter
+from modelpad.recipes.style.pretrained import load_pretrained
+from modelpad.recipes.style.recipe import BLOCKS, WIDTHS
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
 from modelpad.training.run import TrainRequest
-from tests.style_parts import write_data
+from tests.style_parts import write_data, write_styles
 
 SMALL = StyleOptions(size=64, painting_size=64, batch_size=1, compare=1)
 
@@ -89,6 +95,39 @@ def test_a_resumed_training_ends_with_the_same_weights(
     again = train(data, tmp_path, epochs=2, resume=True)
     graphs = [each.bundle.path("model.onnx").read_bytes() for each in (trained, again)]
     assert graphs[0] == graphs[1]
+
+
+@pytest.mark.slow
+def test_a_painter_learns_more_paintings(data: Path, trained: Outcome, tmp_path: Path) -> None:
+    """Styles are found by their names; the one that is new starts as the mean of the others."""
+    root = tmp_path / "root"
+    shutil.copytree(data, root)
+    (root / "paintings" / "paintings 1.png").rename(root / "paintings" / "dots.png")
+    before = load_pretrained(str(trained.bundle.folder), None)
+    options = replace(SMALL, from_=str(trained.bundle.folder.parent), compare=0)
+    after = load_pretrained(
+        str(train(root, tmp_path / "run", options, epochs=1).bundle.folder), None
+    )
+    assert (before.styles, after.styles) == (("paintings-1", "waves"), ("dots", "waves"))
+    started = Painter(2, WIDTHS, BLOCKS)
+    before.start(started, after.styles)
+    scale = before.weights["down.norm.scale"]
+    assert torch.equal(started.down.norm.scale[1], scale[1])
+    assert torch.allclose(started.down.norm.scale[0], scale.mean(dim=0))
+    for name, value in after.weights.items():
+        moved = (value - started.state_dict()[name]).abs()
+        assert 0 < float(moved.max()) < 0.05, name
+
+
+def test_what_is_no_painter_is_named(data: Path, tmp_path: Path) -> None:
+    for model in ("digits", "reviews"):
+        with pytest.raises(UsageError, match=f"--from {model}: it is not a painter"):
+            train(data, tmp_path, replace(SMALL, from_=model))
+    with pytest.raises(ModelNotFound):
+        train(data, tmp_path, replace(SMALL, from_="stiles"))
+    other = load_pretrained(str(write_styles(tmp_path / "other")), None)
+    with pytest.raises(UsageError, match="it is not a painter"):
+        other.start(Painter(2, WIDTHS, BLOCKS), other.styles)
 
 
 def test_bad_folders_and_options_are_explained(data: Path, tmp_path: Path) -> None:

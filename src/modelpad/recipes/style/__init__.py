@@ -26,6 +26,13 @@ class StyleOptions:
     photos: str | None = option(
         None, "photographs to train on, the same as --data", metavar="FOLDER"
     )
+    from_: str | None = option(
+        None,
+        "the painter to start from: a model's name, or the path of its bundle or run; its styles"
+        " are kept where the paintings are called the same, and new ones learnt in a quarter of the"
+        " epochs",
+        metavar="NAME_OR_PATH",
+    )
     size: int = option(256, "side of the photographs' crops in the last third", metavar="PIXELS")
     painting_size: int = option(
         320, "shorter side of the paintings: the larger, the larger the strokes", metavar="PIXELS"
@@ -63,7 +70,7 @@ RECIPE = Recipe(
     examples=(
         "modelpad train style --paintings ./paintings --photos ./photos",
         "modelpad train style --paintings ./paintings --photos ./photos --name mine --epochs 4",
-        "modelpad train style --style-weight 40",
+        "modelpad train style --from styles --paintings ./mine --photos ./photos",
         "modelpad train style --resume",
     ),
 )

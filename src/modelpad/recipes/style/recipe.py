@@ -18,6 +18,7 @@ from modelpad.recipes.style.flicker import LEVELS, measure_flicker
 from modelpad.recipes.style.losses import Critic, Layers, Target, Weights, choose_layers
 from modelpad.recipes.style.network import Painter
 from modelpad.recipes.style.optimise import Settings, Style, paint, resize
+from modelpad.recipes.style.pretrained import Pretrained, load_pretrained
 from modelpad.recipes.style.served import make_source, plan_inputs, plan_outputs
 from modelpad.recipes.style.vgg import Vgg, find_weights, load_vgg
 from modelpad.training.card import Card, DataRow
@@ -27,7 +28,8 @@ from modelpad.training.recipe import Example, Trained
 from modelpad.training.run import Run
 
 WIDTHS, BLOCKS = (16, 32, 48), 4
-EPOCHS = 16
+EPOCHS, EPOCHS_MORE = 16, 4  # from scratch, from another painter
+RATE, RATE_MORE = 2e-3, 1e-3
 MIN_STEPS = 20  # in an epoch
 HELD_OUT = 10
 SHOWN = 4  # photographs in each preview
@@ -42,7 +44,8 @@ TOLERANCE = 1e-3
 def train(options: StyleOptions, run: Run) -> Trained:
     """Trains a painter, compares it with optimised pictures if asked, and describes it."""
     check_options(options)
-    run.set_epochs(EPOCHS)
+    pretrained = load_pretrained(options.from_, run.request.store) if options.from_ else None
+    run.set_epochs(EPOCHS_MORE if pretrained else EPOCHS)
     roots = run.request.roots
     device = choose_device()
     vgg = load_vgg(find_weights(list_folders(run))).to(
@@ -64,7 +67,9 @@ def train(options: StyleOptions, run: Run) -> Trained:
         f" {critic.layers.describe()}; on {device.name}."
     )
     half = device.dtype is torch.bfloat16
-    painter, judged = fit(options, run, critic, paintings, (learned, held), half=half)
+    painter = start_painter(paintings, pretrained, run.seed)
+    plan = make_plan(options, run, len(learned), half=half)
+    best, judged = fit(run, painter, plan, critic, paintings, (learned, held))
     findings = join_findings(
         Findings(
             metrics={f"held_out_{name}": value for name, value in judged.items()},
@@ -73,10 +78,10 @@ def train(options: StyleOptions, run: Run) -> Trained:
                 " have nothing in common with the photograph or the painting."
             ],
         ),
-        compare(options, run, critic, paintings, painter, held),
+        compare(options, run, critic, paintings, best, held),
     )
-    card = describe(options, paintings, painter, (len(learned), skipped), run)
-    return finish(painter, paintings, held, card, findings, list_previews(run))
+    card = describe(options, paintings, best, (len(learned), skipped), run)
+    return finish(best, paintings, held, card, findings, list_previews(run))
 
 
 def finish(
@@ -166,39 +171,50 @@ def split_photos(photos: Photos) -> tuple[Photos, Photos]:
     return np.delete(photos, chosen, axis=0), photos[chosen]
 
 
-def fit(
-    options: StyleOptions,
-    run: Run,
-    critic: Critic,
-    paintings: Paintings,
-    photos: tuple[Photos, Photos],
-    *,
-    half: bool,
-) -> tuple[Painter, dict[str, float]]:
-    """Trains in epochs; the one with the lowest loss on held-out photographs, and its losses."""
-    learned, held = photos
-    device = critic.vgg.mean.device
-    torch.manual_seed(run.seed)
+def start_painter(paintings: Paintings, pretrained: Pretrained | None, seed: int) -> Painter:
+    """A painter with random weights, or with those of another one."""
+    torch.manual_seed(seed)
     painter = Painter(len(paintings.names), WIDTHS, BLOCKS)
-    grams = read_grams(critic, [picture.to(device) for picture in paintings.pictures])
-    steps = max(MIN_STEPS, len(learned) // options.batch_size)
-    plan = Plan(
+    if pretrained:
+        pretrained.start(painter, paintings.names)
+    return painter
+
+
+def make_plan(options: StyleOptions, run: Run, photos: int, *, half: bool) -> Plan:
+    """How to train; a painter that can paint already needs no small crops first."""
+    more = options.from_ is not None
+    return Plan(
         run.epochs,
-        steps,
+        max(MIN_STEPS, photos // options.batch_size),
         options.batch_size,
-        (options.size // 2, options.size),
+        (options.size if more else options.size // 2, options.size),
+        rate=RATE_MORE if more else RATE,
         weights=Weights(
             1.0, options.style_weight, options.variation_weight, options.flicker_weight
         ),
         half=half,
         seed=run.seed,
     )
+
+
+def fit(
+    run: Run,
+    painter: Painter,
+    plan: Plan,
+    critic: Critic,
+    paintings: Paintings,
+    photos: tuple[Photos, Photos],
+) -> tuple[Painter, dict[str, float]]:
+    """Trains in epochs; the one with the lowest loss on held-out photographs, and its losses."""
+    learned, held = photos
+    device = critic.vgg.mean.device
+    grams = read_grams(critic, [picture.to(device) for picture in paintings.pictures])
     fitter = Fitter(painter, critic, learned, grams, plan)
     run.restore(fitter.load)
     with run.interruptible():
         for epoch in run.remaining_epochs():
-            means = fitter.train_epoch(epoch, report_steps(run, epoch, steps))
-            judged = validate(fitter, held, options.size)
+            means = fitter.train_epoch(epoch, report_steps(run, epoch, plan.steps))
+            judged = validate(fitter, held, plan.sides[1])
             write_preview(run, epoch, fitter, held)
             run.log(epoch, means | {f"val_{name}": value for name, value in judged.items()})
             if not np.isfinite(judged["loss"]):
@@ -207,7 +223,7 @@ def fit(
                 )
             run.save(fitter.save, loss=judged["loss"])
     run.restore_best(fitter.load)
-    return fitter.best, validate(fitter, held, options.size)
+    return fitter.best, validate(fitter, held, plan.sides[1])
 
 
 def validate(fitter: Fitter, held: Photos, side: int) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ from modelpad.locations import StoreLocation
 from modelpad.recipes.text.graph import restore
 from modelpad.recipes.text.graph_builder import Floats, read_weights
 from modelpad.recipes.text.network import ArchitectureName, LanguageModel, Shape
-from modelpad.store import resolve_bundle
-from modelpad.training.run import BUNDLE
+from modelpad.training.starting import find_start
 
 ARCHITECTURES = ("mingru", "lstm")
 
@@ -54,9 +52,7 @@ def load_pretrained(reference: str, store: StoreLocation | None) -> Pretrained:
         UsageError: it is another kind of model than `modelpad train writer` makes.
         BundleInvalid: its weights do not fit its shape.
     """
-    folder = Path(reference).expanduser() / BUNDLE
-    source = str(folder) if folder.is_dir() else reference
-    found = resolve_bundle(source, store or Path())
+    found = find_start(reference, store)
     manifest = found.bundle.manifest
     sequence, facts = manifest.sequence, manifest.source
     if sequence is None or not sequence.generates or facts.get("arch") not in ARCHITECTURES:
