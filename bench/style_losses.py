@@ -1,6 +1,6 @@
 """How near painters come to pictures optimised one by one (Gatys et al.), by the same losses.
 
-usage: python bench/style_losses.py [--model BUNDLE] [--photos 10] [--betas 20] [--sheet FILE]
+usage: python bench/style_losses.py [--model BUNDLE] [--photos 10] [--betas 6] [--sheet FILE]
            [--johnson FOLDER]
 
 Needs the data sets `photos`, `paintings` and `vgg19` (in MODELPAD_DATA), and PyTorch. `--johnson`
@@ -38,7 +38,8 @@ from modelpad.training.device import choose_device
 from modelpad.zoo import FOLDER
 
 EVALUATIONS = 300
-SIDE, OURS, WHOLE = 256, 320, 512
+SIDE, OURS, WHOLE = 256, 448, 512
+SCALES = 3
 EPSILON = 1e-3
 JOHNSONS = {
     "the_scream": "scream",
@@ -186,12 +187,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a bundle, in place of the zoo's styles")
     parser.add_argument("--johnson", type=Path, help="folder of weights for each painting")
     parser.add_argument("--photos", type=int, default=10)
-    parser.add_argument("--betas", default="20", help="weights of the style, separated by commas")
+    parser.add_argument("--betas", default="6", help="weights of the style, separated by commas")
     parser.add_argument("--sheet", type=Path, help="write the pictures: photo, painted, optimised")
     options = parser.parse_args()
     roots = [Path(os.environ["MODELPAD_DATA"])]
     vgg = load_vgg(find_weights([roots[0] / "vgg19"])).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    critic = Critic(vgg, choose_scales(vgg, 2))
+    critic = Critic(vgg, choose_scales(vgg, SCALES))
     photos, _ = load_photos(locate("photos", roots), SIDE)
     held = split_photos(photos)[1][: options.photos]
     ours = load_paintings("paintings", roots, OURS)
