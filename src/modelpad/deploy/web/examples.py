@@ -16,43 +16,13 @@ if TYPE_CHECKING:
 DRAWINGS, PICTURES, TEXTS = 100, 12, 30
 SIDES = (24, 28, 60, 140, 280, 500, 700)  # of drawings, in pixels
 # What texts are made of: words that people write, and what divides tokenizers.
-PIECES = [
-    "the film",
-    " was",
-    " not",
-    " good",
-    " I've",
-    "don't",
-    " WE'LL",
-    "1984",
-    " 3.14",
-    "...",
-    " -- ",
-    "?!",
-    "\n\n",
-    "\t",
-    "   ",
-    "\r\n",
-    "\xa0",
-    "\u2028",
-    "\ufeff",
-    "\x00",
-    "\x85",
-    "café",
-    "é",
-    " naïve",
-    "東京",
-    "한국어",
-    "مرح",
-    "٠١",
-    "🎬",
-    "👩\u200d🚀",
-    "𝕏",
-    "�",
-    "ſ",
-    "<|endoftext|>",
-    "aaaaaaaaaaaa",
-]
+PIECES = (
+    *("the film", " was", " not", " good", " I've", "don't", " WE'LL", "1984", " 3.14"),
+    *("...", " -- ", "?!", "\n\n", "\t", "   ", "\r\n", "\xa0", "\u2028", "\ufeff"),
+    *("\x00", "\x85", "caf\xe9", "e\u0301", " na\xefve", "\u6771\u4eac", "\u0645\u0631"),
+    *("\u0660\u0661", "\U0001f3ac", "\U0001f469\u200d\U0001f680", "\U0001d54f", "\ufffd"),
+    *("\u017f", "<|endoftext|>", "aaaaaaaaaaaa"),
+)
 
 
 def make_examples(bundle: Bundle) -> list[dict[str, object]]:
