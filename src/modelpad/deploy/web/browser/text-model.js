@@ -86,14 +86,14 @@ export const openText = async (description, read, run) => {
   };
 
   async function* write(prompt, settings = {}, signal = undefined) {
-    const options = readSettings(settings);
-    let { output, states } = await readText(encode(checkText(field, prompt), options.max_tokens), signal);
+    const text = checkText(field, prompt), options = readSettings(settings);
+    let { output, states } = await readText(encode(text, options.max_tokens), signal);
     let texts = Array.from({ length: options.n }, (_, index) => writing(index, options, tokenizer, end, banned));
     let logits = texts.map(() => output.data);
     for (let rows = texts.map(() => 0); ;) {
       const going = [];
-      for (const [row, text] of texts.entries()) {
-        const piece = text.choose(logits[row]);
+      for (const [row, each] of texts.entries()) {
+        const piece = each.choose(logits[row]);
         yield piece;
         if (!piece.finish) going.push(row);
       }
