@@ -187,6 +187,29 @@ def test_the_likeliest_text_is_that_of_modelpad(page: Page, models: Any) -> None
         assert page.evaluate("(values) => model.predict(values)", values) == session.answer(values)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("offsets", [True, False])
+def test_a_cache_grows_as_in_modelpad(
+    page: Page, root: Path, tmp_path: Path, offsets: bool
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.engine.tiny_gpt2 import write_gpt2
+
+    bundle, _ = write_gpt2(tmp_path / "gpt2", offsets=offsets)
+    found = ResolvedBundle("gpt2", 1, bundle)
+    folder = f"gpt2-{offsets}"
+    PageExport(write_model(found), root / folder).write()
+    examples = make_examples(bundle)  # the last is longer than the context
+    assert compare(found, page, examples[:10], f"../{folder}/").largest < 1e-4
+    page.evaluate(OPEN, f"../{folder}/")
+    values = {"prompt": "I loved the", "temperature": 0, "max_tokens": 24}
+    assert page.evaluate("(values) => model.predict(values)", values) == TextSession(bundle).answer(
+        values
+    )
+    assert len({*page.evaluate(WRITE, ["I loved", {"max_tokens": 20, "n": 3, "seed": 1}])}) == 3
+
+
 def test_settings_are_kept(page: Page) -> None:
     page.evaluate(OPEN, "../small/")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from modelpad.bundle import Bundle
-from modelpad.errors import InvalidInput
+from modelpad.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
     from modelpad.engine.text import TextSession
@@ -36,7 +36,7 @@ def make_prediction(bundle: Bundle) -> Callable[[Values], object]:
             if choose_function(bundle) == SCORE:
                 return score_text(session, values)  # type: ignore[arg-type]
             return session.answer(values)
-        except InvalidInput as error:
+        except (InvalidInput, TooLarge) as error:
             return {"$error": error.message}
 
     return predict
