@@ -25,6 +25,7 @@ EXAMPLE = """examples:
   modelpad export digits@2 --to keras ./digits-keras
   modelpad export digits --to web ./digits-page
   modelpad export digits --to web digits.html --one-file
+  modelpad export writer --to web ./writer-page
 """
 
 

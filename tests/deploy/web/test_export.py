@@ -8,17 +8,19 @@ import re
 import shutil
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from modelpad.bundle import Bundle
+from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.cli.main import main
 from modelpad.deploy.web.runtime import BINARY, MODULE, load_runtime
 from modelpad.deploy.web.site import IMPORT, POLICY, write_site
 from modelpad.errors import ChecksumMismatch, NotFound
 from modelpad.locations import locate_cache
 from modelpad.store import ResolvedBundle
+from modelpad.zoo import zoo_bundles
 
 
 @pytest.fixture
@@ -46,14 +48,26 @@ def test_a_folder_and_a_file_are_written(
         assert main(["export", "digits", "--to", "web", *taken]) == 2
 
 
-@pytest.mark.parametrize("model", ["writer", "reviews"])
-def test_models_of_text_are_refused(
-    kept: None, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+def test_a_pattern_that_only_python_has_is_refused(
+    kept: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", model, "--to", "web", str(tmp_path / "site")]) == 1
+    folder = tmp_path / "writer"
+    source = open_bundle(zoo_bundles()["writer"])
+    record = json.loads(source.path("tokenizer.json").read_bytes())
+    record["pre_tokenizer"] = {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": r"\p{L}++|\s"}, "behavior": "Isolated"},
+            {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        ],
+    }
+    files = {"model.onnx": source.path("model.onnx").read_bytes()}
+    files["tokenizer.json"] = json.dumps(record).encode()
+    write_bundle(folder, replace(source.manifest, files={}), files)
+    assert main(["export", str(folder), "--to", "web", str(tmp_path / "site")]) == 1
     error = capsys.readouterr().err
-    assert "token by token" in error
-    assert "pictures, arrays and tables can be exported" in error
+    assert "JavaScript does not have" in error
+    assert "byte-level tokenizer" in error
     assert not (tmp_path / "site").exists()
 
 

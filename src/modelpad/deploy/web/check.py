@@ -22,35 +22,33 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from modelpad.deploy.web.examples import make_examples
+from modelpad.deploy.web.predictions import Values, choose_function, make_prediction
 from modelpad.errors import ParityFailed
 from modelpad.store import ResolvedBundle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from modelpad.engine import Session
-
 TOLERANCE = 1e-4
 # Runtimes round an 8-bit graph's steps differently, even ONNX Runtime on two processors. Only
 # scores and numbers are compared, as when such a graph is made: labels follow from them.
-EIGHT_BIT = ("QuantizeLinear", "DynamicQuantizeLinear")
+EIGHT_BIT = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulNBits")
 EIGHT_BIT_TOLERANCE = 0.2
 DERIVED = ("label", "labels", "confidence", "unknown", "heatmap")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-sync", "--no-first-run")
-# The outputs for many values, from the page's own module.
-PREDICT = """async ([folder, items]) => {
+# What a function of the page's own module gives for many values.
+CALL = """async ([folder, items, name]) => {
   const within = document.querySelector('script[type="importmap"]');
   const path = within ? "modelpad.js" : new URL("modelpad.js", document.baseURI);
   const model = await (await import(path)).load(folder ?? undefined);
   await model.ready;
   const found = [], start = performance.now();
   for (const item of items) {
-    found.push(await model.predict(item).catch((error) => ({ $error: error.message })));
+    found.push(await model[name](item).catch((error) => ({ $error: error.message })));
   }
   return { found, ms: (performance.now() - start) / items.length };
 }"""
-Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +70,16 @@ def find_browser() -> str | None:
 def check_page(found: ResolvedBundle, files: Mapping[str, bytes]) -> Agreement | None:
     """How well a page's predictions agree with modelpad's; None without a browser.
 
-    Compares the bundle's samples, and generated drawings or pictures. Raises as `compare`.
+    Compares the bundle's samples, and generated drawings, pictures or texts. Raises as `compare`.
     """
     browser = find_browser()
     if browser is None:
         return None
     examples = make_examples(found.bundle)
     samples = examples[: len(found.bundle.manifest.samples)]
-    if is_eight_bit(found) and samples:  # on pictures unlike any, such a graph is mostly noise
-        examples = samples
+    reads_text = found.bundle.manifest.sequence is not None
+    if is_eight_bit(found) and samples and not reads_text:
+        examples = samples  # on pictures unlike any, such a graph is mostly noise
     with open_page(files, browser) as page:
         return compare(found, page, examples)
 
@@ -93,19 +92,19 @@ def compare(
     Raises `ParityFailed` if a label differs, or a number by more than 1e-4; for a graph of 8 bits,
     if a number differs by more than 0.2.
     """
-    from modelpad.engine import Session
-
-    session, is_rough = Session(found.bundle), is_eight_bit(found)
+    predict, is_rough = make_prediction(found.bundle), is_eight_bit(found)
     tolerance = EIGHT_BIT_TOLERANCE if is_rough else TOLERANCE
-    result = page.evaluate(PREDICT, [folder, [encode_values(values) for values in examples]])
+    items = [encode_values(values) for values in examples]
+    result = page.evaluate(CALL, [folder, items, choose_function(found.bundle)])
     largest = 0.0
     for number, (values, got) in enumerate(zip(examples, result["found"], strict=True)):
-        expected = _predict(session, values)
+        expected = predict(values)
         if is_rough:
             expected, got = drop_derived(expected), drop_derived(got)
         difference = find_difference(expected, got)
         if not difference <= tolerance:
-            problem = got.get("$error") or f"the outputs differ by {difference:.2g}"
+            error = got.get("$error") if isinstance(got, Mapping) else None
+            problem = error or f"the outputs differ by {difference:.2g}"
             raise ParityFailed(
                 f"The page of {found.name} does not agree with modelpad:"
                 f" example {number}: {problem}.",
@@ -116,16 +115,6 @@ def compare(
     return Agreement(len(examples), largest, float(result["ms"]))
 
 
-def _predict(session: Session, values: Values) -> Values:
-    """The outputs, or for an input that is rejected an error, whose words may differ."""
-    from modelpad.errors import InvalidInput
-
-    try:
-        return session.answer(values)
-    except InvalidInput as error:
-        return {"$error": error.message}
-
-
 def is_eight_bit(found: ResolvedBundle) -> bool:
     """Whether the graph computes in integers of 8 bits."""
     from modelpad.engine.operators import list_operators
@@ -133,8 +122,10 @@ def is_eight_bit(found: ResolvedBundle) -> bool:
     return not list_operators(found.bundle.path(found.bundle.graph)).isdisjoint(EIGHT_BIT)
 
 
-def drop_derived(outputs: Values) -> Values:
+def drop_derived(outputs: object) -> object:
     """Outputs with the scores alone of each label."""
+    if not isinstance(outputs, Mapping):
+        return outputs
     return {
         name: {key: each for key, each in value.items() if key not in DERIVED}
         if isinstance(value, Mapping) and "scores" in value

@@ -1,9 +1,10 @@
-"""Inputs on which an exported page is compared with modelpad: samples, drawings and pictures."""
+"""Inputs on which an exported page is compared with modelpad: samples, and generated ones."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from random import Random
 from typing import TYPE_CHECKING
 
 from modelpad.bundle import Bundle
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as Picture
 
-DRAWINGS, PICTURES = 100, 12
+DRAWINGS, PICTURES, TEXTS = 100, 12, 30
 SIDES = (24, 28, 60, 140, 280, 500, 700)  # of drawings, in pixels
+# What texts are made of: words that people write, and what divides tokenizers.
+PIECES = (
+    *("the film", " was", " not", " good", " I've", "don't", " WE'LL", "1984", " 3.14"),
+    *("...", " -- ", "?!", "\n\n", "\t", "   ", "\r\n", "\xa0", "\u2028", "\ufeff"),
+    *("\x00", "\x85", "caf\xe9", "e\u0301", " na\xefve", "\u6771\u4eac", "\u0645\u0631"),
+    *("\u0660\u0661", "\U0001f3ac", "\U0001f469\u200d\U0001f680", "\U0001d54f", "\ufffd"),
+    *("\u017f", "<|endoftext|>", "aaaaaaaaaaaa"),
+)
 
 
 def make_examples(bundle: Bundle) -> list[dict[str, object]]:
-    """The samples of a bundle; for a sketch or image also generated ones, always the same."""
+    """The samples of a bundle; for a sketch, image or text also generated ones, always the same."""
     signature = bundle.manifest.signature
     samples = [bundle.sample_values(sample.inputs) for sample in bundle.manifest.samples]
     kinds = {field.kind: field.name for field in signature.required_inputs}
@@ -29,8 +38,9 @@ def make_examples(bundle: Bundle) -> list[dict[str, object]]:
     elif "image" in kinds:
         drawings = generate_pictures(PICTURES)
     name = next(iter(kinds.values()))
-    generated: list[dict[str, object]] = [{name: write_png(picture)} for picture in drawings]
-    return samples + generated
+    texts = generate_texts(TEXTS) if "text" in kinds else ()
+    generated = [*(write_png(picture) for picture in drawings), *texts]
+    return samples + [{name: value} for value in generated]
 
 
 def generate_drawings(number: int, seed: int = 0) -> Iterator[Picture]:
@@ -82,8 +92,26 @@ def generate_pictures(number: int, seed: int = 0) -> Iterator[Picture]:
         yield picture.convert("L") if index % 6 == 5 else picture
 
 
+def generate_texts(number: int, seed: int = 0) -> Iterator[str]:
+    """Texts of words, numbers, spaces, emoji, several scripts, and characters of any kind."""
+    random = Random(seed)
+    for index in range(number):
+        parts = random.choices(PIECES, k=random.choice((1, 3, 10, 40)))
+        if index % 3 == 0:
+            parts += [_draw_character(random) for _ in range(20)]
+        if index % 10 == 9:  # a word of many tokens
+            parts.append("".join(random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=300)))
+        yield "x" + "".join(parts)
+
+
 def write_png(picture: Picture) -> bytes:
     """A picture as a PNG file."""
     body = io.BytesIO()
     picture.save(body, "PNG", compress_level=1)
     return body.getvalue()
+
+
+def _draw_character(random: Random) -> str:
+    """Any character but half of a surrogate pair, of one to four bytes in UTF-8."""
+    first, last = random.choice(((0, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0x10000, 0x10FFFF)))
+    return chr(random.randint(first, last))

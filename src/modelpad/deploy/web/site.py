@@ -13,6 +13,9 @@ from posixpath import dirname, join, normpath
 
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.bundle.reader import CARD
+from modelpad.deploy.web.texts import describe_sequence
+from modelpad.deploy.web.weights import NBITS, expand_weights
+from modelpad.engine.operators import list_operators
 from modelpad.server.page import STYLES
 from modelpad.server.page.joining import join_styles
 from modelpad.store import ResolvedBundle
@@ -117,7 +120,7 @@ def resolve(path: str, name: str) -> str:
 
 
 def write_model(found: ResolvedBundle) -> dict[str, bytes]:
-    """The description, the graph and the public files of the model."""
+    """The description, the graph, the tokenizer and the public files of the model."""
     bundle = found.bundle
     manifest = bundle.manifest
     graph = sorted(name for name in manifest.files if name.startswith(bundle.graph))
@@ -127,9 +130,16 @@ def write_model(found: ResolvedBundle) -> dict[str, bytes]:
         "graph": graph,
         "local": True,
     }
+    if manifest.sequence is not None:
+        described["sequence"] = describe_sequence(bundle, manifest.sequence)
     files = {"model/model.json": json.dumps(described, ensure_ascii=False).encode("utf-8")}
-    for name in graph:
-        body = bundle.path(name).read_bytes()
+    packed = {name: bundle.path(name).read_bytes() for name in graph}
+    if NBITS in list_operators(bundle.path(bundle.graph)):
+        packed[bundle.graph] = expand_weights(packed[bundle.graph])
+    if manifest.sequence is not None:
+        name = manifest.sequence.tokenizer
+        packed[name] = bundle.path(name).read_bytes()
+    for name, body in packed.items():
         files[f"model/{name}.gz"] = gzip.compress(body, 9, mtime=0)
     for name in manifest.files:
         if is_public(bundle, name) and name != CARD:

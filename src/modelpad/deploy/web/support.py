@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from modelpad.deploy.web.texts import find_pattern_obstacle
 from modelpad.errors import Unsupported
 from modelpad.fields import Field, Signature
 from modelpad.store import ResolvedBundle
 
 INPUTS = ("sketch", "image", "tensor", "number", "choice", "blend", "score")
-HINT = "Models of drawings, pictures, arrays and tables can be exported; serve others instead."
+HINT = (
+    "Models of drawings, pictures, arrays and tables can be exported, and of texts those with a"
+    " byte-level tokenizer; serve others instead."
+)
 
 
 def check_exportable(found: ResolvedBundle) -> None:
@@ -23,7 +27,7 @@ def find_obstacle(found: ResolvedBundle) -> str:
     if manifest.native is not None:
         return f"it runs in {manifest.native.framework} and has no ONNX graph"
     if manifest.sequence is not None:
-        return "it reads or writes text token by token"
+        return find_pattern_obstacle(found.bundle, manifest.sequence)
     for field in manifest.signature.inputs:
         if field.kind not in INPUTS:
             return f"its input {field.name!r} is of kind {field.kind}"

@@ -1,17 +1,16 @@
-// Runs an exported model with ONNX Runtime's WebAssembly build, from the values of its fields to
-// the values of its outputs. As modelpad's engine/typed.py and engine/session.py.
+// Runs an exported model, from the values of its fields to the values of its outputs. As modelpad's
+// engine/typed.py and engine/session.py.
 
-import { env, InferenceSession, Tensor } from "../runtime/ort.wasm.bundle.min.mjs";
+import { Tensor } from "../runtime/ort.wasm.bundle.min.mjs";
 import { InvalidInput } from "./errors.js";
 import { openFiles } from "./files.js";
+import { openGraph } from "./graph.js";
 import { decodeImage } from "./image.js";
 import { array } from "./numbers.js";
 import { encodeOutputs } from "./outputs.js";
 import { decodeSketch } from "./sketch.js";
 import { applySteps, placeBatch } from "./steps.js";
 import { convert, DECODERS, defaultOf } from "./values.js";
-
-const RUNTIME = "runtime/ort-wasm-simd-threaded.wasm.gz";
 
 const decodeField = async (field, value) => {
   const decode = { sketch: decodeSketch, image: decodeImage, ...DECODERS }[field.kind];
@@ -39,36 +38,26 @@ const decodeInputs = async (fields, given) => {
   return tensors;
 };
 
-const startRuntime = async (read) => {
-  env.wasm.numThreads = 1;
-  env.logLevel = "error";
-  env.wasm.wasmBinary ??= (await read(RUNTIME)).buffer;
+// Gives { predict(values) } of a model whose graph takes all of its inputs at once.
+const openTensors = (description, run) => {
+  const { inputs } = description, names = inputs.map(({ name }) => name);
+  return {
+    predict: async (given) => {
+      const named = given && Object.getPrototypeOf(given) === Object.prototype && Object.keys(given).every((name) => names.includes(name));
+      const tensors = await decodeInputs(inputs, named ? given : { [names[0]]: given });
+      const found = await run(Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape, data }]) => [name, new Tensor(dtype, data, shape)])));
+      return encodeOutputs(description, Object.fromEntries(Object.entries(found).map(([name, { type, dims, data }]) => [name, array(type, [...dims], data)])));
+    },
+  };
 };
 
-const openGraph = async (read, { graph }) => {
-  const [main, ...weights] = graph;
-  const [bytes, ...others] = await Promise.all([read(`model/${main}.gz`), ...weights.map((name) => read(`model/${name}.gz`)), startRuntime(read)]);
-  const externalData = weights.map((path, index) => ({ path, data: others[index] }));
-  return InferenceSession.create(bytes, { executionProviders: ["wasm"], ...(externalData.length ? { externalData } : {}) });
-};
-
-// Opens the model of an exported folder, or of this page: { description, predict(values) }.
-// `predict` takes values by field name, or the value of the only field, and gives values by output name.
+// Opens the model of an exported folder, or of this page: { description, predict(values) }, and write(prompt) of
+// one that writes. `predict` takes values by field name, or the value of the only field, and gives values by
+// output name.
 export const load = async (base) => {
   const read = openFiles(base === undefined ? undefined : new URL(base, document.baseURI));
   const description = JSON.parse(new TextDecoder().decode(await read("model/model.json")));
-  const session = openGraph(read, description);
-  session.catch(() => {}); // reported by the first prediction
-  let last = session;
-  const predict = async (given) => {
-    const { inputs } = description, names = inputs.map(({ name }) => name);
-    const named = given && Object.getPrototypeOf(given) === Object.prototype && Object.keys(given).every((name) => names.includes(name));
-    const tensors = await decodeInputs(inputs, named ? given : { [names[0]]: given });
-    const feeds = Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape, data }]) => [name, new Tensor(dtype, data, shape)]));
-    const running = last.catch(() => {}).then(async () => (await session).run(feeds)); // one at a time
-    last = running;
-    const found = await running;
-    return encodeOutputs(description, Object.fromEntries(Object.entries(found).map(([name, { type, dims, data }]) => [name, array(type, [...dims], data)])));
-  };
-  return { description, predict, read, ready: session };
+  const { run, ready } = openGraph(read, description);
+  const open = description.sequence ? (await import("./text-model.js")).openText : async () => openTensors(description, run);
+  return { description, read, ready, ...await open(description, read, run) };
 };

@@ -1,7 +1,7 @@
 /** A value of a field: a picture as a drawable, Blob, ImageData or data: URL; a number, text or nested list. */
 export type Value = CanvasImageSource | Blob | ImageData | string | number | boolean | null | readonly Value[] | Readonly<Record<string, number>>;
 
-/** What a label's output holds; `unknown` only where the model tells what is like none of its classes. */
+/** What a label's output holds; `unknown` only where the model tells what is like none of its classes, `tokens_read` where it reads text. */
 export interface LabelScores {
   label: string;
   confidence: number;
@@ -9,6 +9,28 @@ export interface LabelScores {
   labels?: string[];
   unknown?: boolean;
   heatmap?: number[][];
+  tokens_read?: number;
+}
+
+/** How a text is continued; a seed gives the same text each time. `n` texts are written side by side. */
+export interface Settings {
+  max_tokens?: number;
+  temperature?: number;
+  top_k?: number;
+  top_p?: number;
+  min_p?: number;
+  stop?: string | readonly string[];
+  seed?: number;
+  n?: number;
+}
+
+/** The next piece of the text with number `index`; `logprob` is that of its token at temperature 1. */
+export interface Piece {
+  index: number;
+  text: string;
+  logprob: number | null;
+  /** Why the text ends with this piece: by itself or a stop string, or at `max_tokens`. */
+  finish: "stop" | "length" | null;
 }
 
 export interface Model {
@@ -18,6 +40,10 @@ export interface Model {
   readonly ready: Promise<unknown>;
   /** The outputs by name, for values by field name or the value of the only field. */
   predict(values: Value | Record<string, Value>): Promise<Record<string, LabelScores | unknown>>;
+  /** Models that write: continues a prompt, piece by piece. */
+  write?(prompt: string, settings?: Settings, signal?: AbortSignal): AsyncGenerator<Piece>;
+  /** Models that write: the log probability of each token of a text. */
+  score?(text: string | Record<string, string>): Promise<(number | null)[]>;
 }
 
 /** Opens the model in an exported folder. */

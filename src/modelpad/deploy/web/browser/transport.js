@@ -20,14 +20,51 @@ const respondPicture = async (url, asked, sent, version) => {
   return new Response(await sheet.convertToBlob({ type, quality: 0.9 }), { headers });
 };
 
-const predict = async ({ description, predict: run }, options) => {
-  const { body } = options, isForm = body instanceof FormData;
-  const values = isForm ? Object.fromEntries(body) : JSON.parse(body);
-  const outputs = await run(values);
-  options.signal?.throwIfAborted();
+// A single label is flat.
+const flatten = (outputs) => {
   const [only, ...others] = Object.values(outputs);
-  if (isForm && !others.length && description.outputs[0].kind === "image") return respondPicture(only, options.headers.accept, Object.values(values).find((value) => value instanceof Blob), description.version);
-  return respond({ model: description.name, version: description.version, ...(others.length || !only?.scores ? { outputs } : only) });
+  return others.length || !only?.scores ? { outputs } : only;
+};
+
+// A prediction or an error for each of many items.
+const predictAll = async (items, run, signal) => {
+  const predictions = [];
+  for (const item of items) {
+    signal?.throwIfAborted();
+    predictions.push(await run(item).then(flatten, ({ message, hint = "" }) => ({ error: { message, hint } })));
+  }
+  return predictions;
+};
+
+const predict = async ({ description: { name, version, outputs: fields }, predict: run }, { body, headers, signal }) => {
+  const isForm = body instanceof FormData, values = isForm ? Object.fromEntries(body) : JSON.parse(body);
+  if (Array.isArray(values)) return respond({ model: name, version, predictions: await predictAll(values, run, signal) });
+  const outputs = await run(values);
+  signal?.throwIfAborted();
+  if (isForm && fields.length === 1 && fields[0].kind === "image") return respondPicture(outputs[fields[0].name], headers.accept, Object.values(values).find((value) => value instanceof Blob), version);
+  return respond({ model: name, version, ...flatten(outputs) });
+};
+
+// A text's pieces as server-sent events, as they are written. Only the settings of the page are taken.
+const complete = ({ write }, { body, signal }) => {
+  const { prompt, max_tokens, temperature, n } = JSON.parse(body), utf8 = new TextEncoder();
+  async function* list() {
+    let written = 0;
+    for await (const { index, text, logprob, finish } of write(prompt, { max_tokens, temperature, n }, signal)) {
+      written++;
+      yield { choices: [{ index, text, logprobs: { tokens: [text], token_logprobs: [logprob] }, finish_reason: finish }] };
+    }
+    yield { choices: [], usage: { completion_tokens: written } };
+  }
+  const events = list();
+  return new Response(new ReadableStream({
+    pull: async (stream) => {
+      const { value, done } = await events.next();
+      stream.enqueue(utf8.encode(`data: ${done ? "[DONE]" : JSON.stringify(value)}\n\n`));
+      if (done) stream.close();
+    },
+    cancel: () => events.return(),
+  }));
 };
 
 export const ask = async (url, options = {}) => {
@@ -36,6 +73,7 @@ export const ask = async (url, options = {}) => {
     const model = await opening, { name } = model.description;
     if (path === "/models") return respond({ models: [model.description], feedback: false, studio: false });
     if (path === `/predict/${name}`) return await predict(model, options);
+    if (path === "/v1/completions" && model.write) return complete(model, options);
     const file = path.startsWith(`/models/${name}/files/`) ? path.slice(`/models/${name}/files/`.length) : null;
     if (file) return new Response(new Blob([await model.read(`model/${file}`)], { type: TYPES[file.split(".").at(-1)] ?? "" }));
   } catch (error) {
