@@ -100,9 +100,7 @@ class GraphBuilder:
         zero = self.constant(np.array(ZERO, np.uint8))
         rounded = self("QuantizeLinear", self("Div", value, largest), step, zero)
         operator = "MatMulIntegerToFloat"
-        (product,) = self.several(
-            operator, 1, rounded, codes, step, scales, zero, domain=MICROSOFT
-        )
+        (product,) = self.several(operator, 1, rounded, codes, step, scales, zero, domain=MICROSOFT)
         return self("Mul", product, largest)
 
     def tied(self, value: str, name: str, weight: Floats) -> str:
