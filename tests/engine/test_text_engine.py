@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +123,10 @@ def test_the_batch_never_changes_a_text(writer: TextSession, data: st.DataObject
     ]
     place = data.draw(st.integers(0, len(others)))
     piece = data.draw(st.sampled_from([2, 3, 8, 128]))
-    limits = StepLimits(piece, max(piece, 16), 512)
-    together = write(writer, *others[:place], request, *others[place:], limits=limits)
+    limits = StepLimits(piece, max(piece, 16), data.draw(st.integers(1, 3)))
+    with ThreadPoolExecutor(2) as pool:
+        how = {"limits": limits, "pool": data.draw(st.sampled_from([None, pool]))}
+        together = write(writer, *others[:place], request, *others[place:], **how)
     assert together[place] == alone
 
 
@@ -194,7 +197,7 @@ def test_a_remembered_prompt_gives_the_same_text(
     (expected,) = write(writer, second)
     with writer.use() as stepper:
         cache = PromptCache(stepper.graph.states, 1 << 20)
-    limits = StepLimits(piece, 64, 64)
+    limits = StepLimits(piece, 64, 1)
     write(writer, first, cache=cache, limits=limits)
     assert len(cache)
     job = writer.make_writing(second, lambda _: None)
@@ -285,7 +288,7 @@ def test_a_transformers_texts_do_not_depend_on_the_batch(gpt2: tuple[TextSession
         ask(session, prompt, max_tokens=8, logprobs=1) for prompt in (*SENTENCES, "a", SENTENCES[0])
     ]
     alone = [write(session, request)[0] for request in requests]
-    together = write(session, *requests, limits=StepLimits(8, 16, 32))
+    together = write(session, *requests, limits=StepLimits(8, 16, 2))
     for one, other in zip(alone, together, strict=True):
         assert one[0].text == other[0].text
         assert np.allclose(

@@ -134,7 +134,7 @@ def test_tokens_are_drawn_by_their_share(size: int, seed: int, point: float) -> 
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 3000), st.integers(1, 40), st.integers(0, 99))
+@given(st.integers(3, 3000), st.integers(1, 40), st.integers(0, 99))
 def test_other_rows_change_no_token(size: int, count: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     kinds: list[dict[str, Any]] = [{}, {"temperature": 0}, {"top_p": 0.8}, {"top_k": 3}]

@@ -18,6 +18,7 @@ from modelpad.engine.text.graph import TextGraph
 from modelpad.engine.text.jobs import Emitted, ReadingJob, TextJob, WritingJob
 from modelpad.engine.text.prompt_cache import PromptCache
 from modelpad.engine.text.requests import Classified, Generation, GenerationRequest
+from modelpad.engine.text.scheduling import StepLimits
 from modelpad.engine.text.stepper import Stepper
 from modelpad.engine.text.typed_text import encode_classified, read_prompt
 from modelpad.engine.typed import TypedAccess
@@ -26,6 +27,7 @@ from modelpad.fields.byte_pairs import ByteLevelTokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from modelpad.bundle import Bundle, SequenceModel
     from modelpad.engine.memory import MemoryBudget
@@ -144,7 +146,15 @@ class TextSession:
         graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, self.settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
-        return Stepper(graph, cache)
+        return Stepper(graph, cache, self._make_pool())
+
+    def _make_pool(self) -> ThreadPoolExecutor | None:
+        """Threads for the batches of a step but the first; they end with the stepper."""
+        if self.settings.threads == 1:
+            return None
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(StepLimits().batches - 1, "modelpad-text-batch")
 
     # Jobs.
 

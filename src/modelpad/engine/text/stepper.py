@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelpad.engine.running import wrap_error
 from modelpad.engine.text.graph import Row, TextGraph
@@ -19,11 +19,15 @@ from modelpad.engine.text.scheduling import StepLimits, plan_step
 from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from modelpad.engine.session import Run
     from modelpad.engine.text.states import Array
 
 
 Ready = tuple[WritingJob, "Array"]  # a text that is read, and the logits (V,) behind it
+Group = list[tuple[TextJob, Row]]  # what runs in one batch
+Outputs: TypeAlias = "list[Array] | ModelpadError"
 
 
 @dataclass(slots=True)
@@ -46,10 +50,11 @@ class StepRecord:
 
 @dataclass(slots=True)
 class Stepper:
-    """The active texts of one model."""
+    """The active texts of one model. With a `pool`, batches of a step run side by side."""
 
     graph: TextGraph
     cache: PromptCache | None = None
+    pool: ThreadPoolExecutor | None = None
     limits: StepLimits = field(default_factory=StepLimits)
     jobs: list[TextJob] = field(default_factory=list)
     turn: int = 0
@@ -78,14 +83,18 @@ class Stepper:
         self._start_cached(record, now)
         plan = plan_step(self.jobs, self.turn, self.limits)
         self.turn += 1
-        batches = ([(place, 1) for place in plan.single], plan.pieces)
+        batches = ([(place, 1) for place in plan.single], *plan.batches)
         groups = [
             group
             for batch in batches
             for group in self._group([(self.jobs[place], count) for place, count in batch])
         ]
-        for group in groups:
-            self._run(group, record, run, now)
+        begun = now()
+        outputs = self._compute(groups, run)
+        ran = now()
+        record.inference_s += ran - begun
+        for group, output in zip(groups, outputs, strict=True):
+            self._take(group, output, record, run, ran)
         self._drop()
         return record
 
@@ -112,9 +121,9 @@ class Stepper:
             ready.append((job, found[1].logits))
         self._write(ready, record, now())
 
-    def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[list[tuple[TextJob, Row]]]:
+    def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[Group]:
         """The rows that can run together."""
-        groups: list[list[tuple[TextJob, Row]]] = []
+        groups: list[Group] = []
         for job, count in batch:
             assert job.state is not None
             row = Row(job.next_tokens(count), job.state, job.wanted(count))
@@ -126,28 +135,33 @@ class Stepper:
                 groups.append([(job, row)])
         return groups
 
-    def _run(
-        self,
-        group: list[tuple[TextJob, Row]],
-        record: StepRecord,
-        run: Run | None,
-        now: Callable[[], float],
+    def _compute(self, groups: Sequence[Group], run: Run | None) -> list[Outputs]:
+        """The outputs of each group, or why there are none; side by side if there is a pool."""
+
+        def compute(group: Group) -> Outputs:
+            try:
+                return self.graph.run([row for _, row in group], run)
+            except ModelpadError as error:
+                return error
+
+        if self.pool is None or len(groups) < 2:
+            return [compute(group) for group in groups]
+        others = [self.pool.submit(compute, group) for group in groups[1:]]
+        return [compute(groups[0]), *(other.result() for other in others)]
+
+    def _take(
+        self, group: Group, outputs: Outputs, record: StepRecord, run: Run | None, ran: float
     ) -> None:
-        begun = now()
-        try:
-            outputs = self.graph.run([row for _, row in group], run)
-        except ModelpadError as error:
-            record.inference_s += now() - begun
+        """Hands the texts of a group their outputs; one that failed is run again row by row."""
+        if isinstance(outputs, ModelpadError):
             if len(group) > 1 and (run is None or not run.stopped):
                 for one in group:
-                    self._run([one], record, run, now)
+                    self._take([one], self._compute([[one]], run)[0], record, run, ran)
                 return
             record.failures += len(group)
             for job, _ in group:
-                job.fail(error)
+                job.fail(outputs)
             return
-        ran = now()
-        record.inference_s += ran - begun
         record.rows += len(group)
         ready: list[Ready] = []
         for (job, row), output in zip(group, outputs, strict=True):
