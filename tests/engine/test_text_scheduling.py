@@ -60,8 +60,7 @@ def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], tur
     assert len({place for place, _ in pieces}) == len(pieces)
     assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in pieces)
     waiting = sum(text.unread > 1 for text in queue)
-    assert min(waiting, 1) <= len(step.batches) <= (1 if step.single else 2)
-    assert step.single or len(step.batches) == min(waiting, 2)
+    assert len(step.batches) == min(waiting, LIMITS.batches)
     for batch in step.batches:
         width = max(count for _, count in batch)
         assert len(batch) == 1 or width * len(batch) <= LIMITS.tokens

@@ -2,7 +2,7 @@
 
 Every text that is being written advances by one token in each step. Prompts are read in pieces
 beside them, so that a long one delays the others by one piece at most. Of several prompts, the one
-of which the least was read comes first; in every other step it is the oldest. So short requests are
+with the least to read comes first; in every other step it is the oldest. So short requests are
 quick beside a long one, and the long one always goes on.
 """
 
@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NARROW = 64  # tokens of a piece while several wait: two short rows are read faster than a long
+
 
 @dataclass(frozen=True, slots=True)
 class StepLimits:
     """How much one step does.
 
     `piece` is the most tokens of a prompt that are read at once, `tokens` those of all prompts in
-    one batch. At most `batches` run side by side, one of them for the texts that are being written.
+    one batch. A step reads at most `batches` of these, beside the texts that are being written.
     """
 
     piece: int = 128
@@ -58,13 +60,15 @@ def plan_step(texts: Sequence[Progress], turn: int, limits: StepLimits) -> Step:
     waiting = [place for place, text in enumerate(texts) if text.unread > 1]
     if not waiting:
         return Step(single)
-    waiting.sort(key=lambda place: (texts[place].read, texts[place].arrived))
+    waiting.sort(key=lambda place: (texts[place].unread, texts[place].arrived))
     if turn % 2:
         oldest = min(waiting, key=lambda place: texts[place].arrived)
         waiting.remove(oldest)
         waiting.insert(0, oldest)
-    count = max(1, limits.batches - bool(single))
-    width = min(limits.piece, texts[waiting[0]].unread)
-    rows = min(max(1, limits.tokens // width), -(-len(waiting) // count))
-    chosen = [(place, min(width, texts[place].unread)) for place in waiting[: rows * count]]
+    rows = -(-len(waiting) // limits.batches)
+    width = min(limits.piece, texts[waiting[0]].unread, max(NARROW, limits.tokens // rows))
+    rows = min(rows, max(1, limits.tokens // width))
+    chosen = [
+        (place, min(width, texts[place].unread)) for place in waiting[: rows * limits.batches]
+    ]
     return Step(single, tuple(tuple(chosen[at : at + rows]) for at in range(0, len(chosen), rows)))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 32 * 1024 * 1024
 WARM_UP_TOKENS = 2
+SMALL_BYTES = 32 * 1024 * 1024  # of a graph
 
 
 class TextSession:
@@ -143,18 +144,14 @@ class TextSession:
         return self._stepper.use()
 
     def _load(self) -> Stepper:
-        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, self.settings)
+        """A small model's operators are too short to be divided among threads: batches are."""
+        threads = self.settings.threads
+        batches = threads if self.graph_bytes <= SMALL_BYTES else 1
+        settings = replace(self.settings, threads=1 if batches > 1 else threads)
+        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
-        return Stepper(graph, cache, self._make_pool())
-
-    def _make_pool(self) -> ThreadPoolExecutor | None:
-        """Threads for the batches of a step but the first; they end with the stepper."""
-        if self.settings.threads == 1:
-            return None
-        from concurrent.futures import ThreadPoolExecutor
-
-        return ThreadPoolExecutor(StepLimits().batches - 1, "modelpad-text-batch")
+        return Stepper(graph, cache, _make_pool(batches), StepLimits(batches=batches))
 
     # Jobs.
 
@@ -253,3 +250,12 @@ class TextSession:
         few = {"max_tokens": WARM_UP_TOKENS} if self.sequence.generates else {}
         for sample in self.bundle.manifest.samples[:1]:
             self.answer({**self.bundle.sample_values(sample.inputs), **few})
+
+
+def _make_pool(threads: int) -> ThreadPoolExecutor | None:
+    """Threads for the batches of a step; they end with the stepper."""
+    if threads == 1:
+        return None
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads, "modelpad-text-batch")

@@ -146,8 +146,7 @@ class Stepper:
 
         if self.pool is None or len(groups) < 2:
             return [compute(group) for group in groups]
-        others = [self.pool.submit(compute, group) for group in groups[1:]]
-        return [compute(groups[0]), *(other.result() for other in others)]
+        return [*self.pool.map(compute, groups)]
 
     def _take(
         self, group: Group, outputs: Outputs, record: StepRecord, run: Run | None, ran: float
