@@ -202,7 +202,7 @@ def _add_weight(found: dict[str, Floats], name: str, value: Floats) -> None:
 
 
 def _widen(codes: Array, scales: Floats) -> Floats:
-    """A matrix in 8 bits as float32. Graphs written before version 0.1 have uint8 in blocks."""
+    """A matrix in 8 bits as float32. Codes of uint8 (N, K / block, block) have a scale a block."""
     if codes.dtype == np.int8:
         return codes.astype(np.float32) * scales
     wide = (codes.astype(np.float32) - ZERO) * scales.reshape(*codes.shape[:2], 1)
