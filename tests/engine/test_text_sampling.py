@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpad.engine.text.sampling import (
+    BLOCK,
     Sampler,
     SamplingOptions,
-    draw,
+    choose_tokens,
+    draw_rows,
     keep_likeliest,
     log_softmax,
 )
@@ -107,20 +109,47 @@ def test_a_banned_token_is_never_drawn() -> None:
     assert {sampler.choose(np.zeros(4, np.float32), [1, 2]) for _ in range(200)} == {0, 3}
 
 
-def test_the_last_token_can_be_drawn() -> None:
-    weights = np.array([0.5, 0.0, 0.5], np.float32)
-    assert [draw(weights, point) for point in (0.0, 0.4999, 0.5, 0.99999999999)] == [0, 0, 2, 2]
+def pad(weights: np.ndarray) -> np.ndarray:
+    return np.pad(weights, (0, -len(weights) % BLOCK)).astype(np.float32)
+
+
+def test_the_last_token_can_be_drawn_and_none_without_weight() -> None:
+    points = np.array([0.0, 0.4999, 0.5, 1 - 2**-53])
+    weights = np.stack([pad(np.array([0.5, 0.0, 0.5, 0.0]))] * 4)
+    assert draw_rows(weights, points).tolist() == [0, 0, 2, 2]
+    weights = np.zeros((1, 3 * BLOCK), np.float32)
+    weights[0, BLOCK + 5] = 1e-30
+    assert draw_rows(weights, points[-1:]).tolist() == [BLOCK + 5]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 5000), st.integers(0, 99), st.floats(0, 1, exclude_max=True))
-def test_many_weights_are_drawn_from_as_few_are(size: int, seed: int, point: float) -> None:
+def test_tokens_are_drawn_by_their_share(size: int, seed: int, point: float) -> None:
     weights = np.exp(make_logits(size, seed)).astype(np.float32)
     sums = np.cumsum(weights, dtype=np.float64)
-    found = draw(weights, point)
+    (found,) = draw_rows(pad(weights)[None], np.array([point]))
     before = sums[found - 1] if found else 0.0
-    slack = 1e-9 * sums[-1]
+    slack = 1e-6 * sums[-1]
     assert before - slack <= point * sums[-1] <= sums[found] + slack
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(3, 3000), st.integers(1, 40), st.integers(0, 99))
+def test_other_rows_change_no_token(size: int, count: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    kinds: list[dict[str, Any]] = [{}, {"temperature": 0}, {"top_p": 0.8}, {"top_k": 3}]
+
+    def make() -> list[Sampler]:
+        return [
+            Sampler(SamplingOptions(**{"temperature": 0.9, "seed": row} | kinds[row * seed % 4]))
+            for row in range(count)
+        ]
+
+    logits = [make_logits(size, seed + row, 6.0) for row in range(count)]
+    banned = [chance.integers(0, size, row % 3) for row in range(count)]
+    together = choose_tokens(make(), logits, banned)
+    alone = map(Sampler.choose, make(), logits, banned)
+    assert together == [*alone]
 
 
 @pytest.mark.parametrize(

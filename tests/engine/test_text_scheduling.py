@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpad.engine.text.scheduling import Progress, StepLimits, plan_step
 
-LIMITS = StepLimits(piece=32, tokens=64, idle_tokens=128)
+LIMITS = StepLimits(piece=32, tokens=64, batches=2)
 
 
 def advance(texts: list[Progress], turn: int, limits: StepLimits = LIMITS) -> None:
     step = plan_step(texts, turn, limits)
-    for place, count in (*((place, 1) for place in step.single), *step.pieces):
+    for place, count in (*((place, 1) for place in step.single), *chain(*step.batches)):
         texts[place].read += count
         texts[place].unread -= count
 
@@ -22,7 +24,7 @@ def test_every_text_that_is_written_advances() -> None:
     texts = [Progress(1), Progress(500), Progress(1), Progress(0)]
     step = plan_step(texts, 0, LIMITS)
     assert step.single == (0, 2)
-    assert step.pieces == ((1, 32),)
+    assert step.batches == (((1, 32),),)
 
 
 def test_a_short_request_does_not_wait_for_a_long_prompt() -> None:
@@ -54,17 +56,17 @@ def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], tur
     queue = [Progress(unread, read, arrived) for unread, read, arrived in texts]
     step = plan_step(queue, turn, LIMITS)
     assert {*step.single} == {at for at, text in enumerate(queue) if text.unread == 1}
-    places = [place for place, _ in step.pieces]
-    assert len({*places}) == len(places)
-    assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in step.pieces)
-    if any(text.unread > 1 for text in queue):
-        assert step.pieces
-    width = max((count for _, count in step.pieces), default=0)
-    budget = LIMITS.tokens if step.single else LIMITS.idle_tokens
-    assert len(places) <= 1 or width * len(places) <= budget
+    pieces = [*chain(*step.batches)]
+    assert len({place for place, _ in pieces}) == len(pieces)
+    assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in pieces)
+    waiting = sum(text.unread > 1 for text in queue)
+    assert len(step.batches) == min(waiting, LIMITS.batches)
+    for batch in step.batches:
+        width = max(count for _, count in batch)
+        assert len(batch) == 1 or width * len(batch) <= LIMITS.tokens
 
 
 def test_limits_are_checked() -> None:
-    for wrong in ((1, 4, 8), (8, 4, 16), (8, 16, 8)):
+    for wrong in ((1, 4, 2), (8, 4, 2), (8, 16, 0)):
         with pytest.raises(ValueError):
             StepLimits(*wrong)

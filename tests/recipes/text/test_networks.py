@@ -19,7 +19,12 @@ from modelpad.recipes.text.graph import (
     reorder,
     restore,
 )
-from modelpad.recipes.text.graph_builder import Precision, quantize_rows, read_weights
+from modelpad.recipes.text.graph_builder import (
+    GraphBuilder,
+    Precision,
+    quantize_rows,
+    read_weights,
+)
 from modelpad.recipes.text.network import (
     ArchitectureName,
     Classifier,
@@ -210,10 +215,24 @@ def test_the_weights_of_a_graph_can_be_read_back(arch: ArchitectureName) -> None
 
 def test_weights_in_8_bits_are_close() -> None:
     weight = np.random.default_rng(0).normal(0, 1, (10, 128)).astype(np.float32)
-    codes, scales = quantize_rows(weight, 64)
-    found = read_weights({"w.codes": codes, "w.scales": scales})["w"]
-    assert np.abs(found - weight).max() <= scales.max() / 2 + 1e-6
+    codes, scales = quantize_rows(weight)
+    assert 255 * 2 * np.abs(codes.astype(int)).max() < 1 << 15  # sums that some processors clip
+    for name, stored in (("w", (codes, scales)), ("w.T", (codes.T, scales[:, 0]))):
+        found = read_weights({f"{name}.codes": stored[0], f"{name}.scales": stored[1]})["w"]
+        assert np.abs(found - weight).max() <= scales.max() / 2 + 1e-6
     assert np.array_equal(restore(reorder(weight[:8])), weight[:8])
+
+
+def test_rows_of_zeros_stay_zeros_in_8_bits() -> None:
+    build = GraphBuilder("int8")
+    value = build.input("value", "float32", "rows", 128)
+    weight = np.random.default_rng(0).normal(0, 1, (64, 128)).astype(np.float32)
+    build.output(build.linear(value, "weight", weight), "product", "float32", "rows", 64)
+    rows = np.array([[0], [1], [-1e-30]], np.float32) * np.ones(128, np.float32)
+    session = open_session(build.build().SerializeToString())
+    product = session.run(["product"], {"value": rows})[0]
+    codes, scales = quantize_rows(weight)
+    assert np.allclose(product, rows @ (codes * scales).T, rtol=1e-3, atol=0)
 
 
 def test_the_sequence_describes_the_graph() -> None:

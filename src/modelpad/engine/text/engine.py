@@ -41,17 +41,12 @@ class TextLimits:
             raise ValueError("texts and tokens must be at least 1")
 
 
-class TextRequest:
-    """One caller's request: its job, and what that has emitted and the caller has not taken."""
+class Inbox:
+    """What a job has emitted and its caller has not taken."""
 
-    __slots__ = ("_items", "_waiter", "arrived", "held", "job", "rows", "started")
+    __slots__ = ("_items", "_waiter")
 
-    def __init__(self, job: TextJob, held: int) -> None:
-        self.job = job
-        self.held = held
-        self.rows = job.rows
-        self.arrived = time.monotonic()
-        self.started = False
+    def __init__(self) -> None:
         self._items: list[Emitted | ModelpadError] = []
         self._waiter: asyncio.Future[None] | None = None
 
@@ -68,6 +63,23 @@ class TextRequest:
             await self._waiter
         items, self._items = self._items, []
         return items
+
+
+class TextRequest:
+    """One caller's request: its job, and the inbox that the job emits to.
+
+    The job knows the inbox and not the request: in a cycle, its states would stay in memory until
+    the next full garbage collection, which a server rarely makes.
+    """
+
+    __slots__ = ("arrived", "held", "inbox", "job", "rows")
+
+    def __init__(self, job: TextJob, held: int, inbox: Inbox) -> None:
+        self.job = job
+        self.held = held
+        self.inbox = inbox
+        self.rows = job.rows
+        self.arrived = time.monotonic()
 
 
 class TextEngine:
@@ -95,7 +107,7 @@ class TextEngine:
         self._stepper: Stepper | None = None
         self._begun: float | None = None  # when the current step did
         self._run: Run | None = None
-        self._events: list[tuple[TextRequest, Emitted | ModelpadError]] = []
+        self._events: list[tuple[Inbox, Emitted | ModelpadError]] = []
         self._thread = threading.Thread(
             target=self._run_thread, name="modelpad-text-engine", daemon=True
         )
@@ -159,7 +171,7 @@ class TextEngine:
         left = request.rows
         try:
             while left:
-                for item in await request.take():
+                for item in await request.inbox.take():
                     if isinstance(item, ModelpadError):
                         raise item
                     left -= getattr(item, "finish_reason", "") is not None
@@ -173,10 +185,10 @@ class TextEngine:
         if self._closed:
             raise NotReady(CLOSING, hint="Try again in a second.")
         loop = self._loop = asyncio.get_running_loop()
-        request: TextRequest
-        job = make(lambda item: self._events.append((request, item)))
+        inbox = Inbox()
+        job = make(lambda item: self._events.append((inbox, item)))
         self.check_free(job.rows, held)
-        request = TextRequest(job, held)
+        request = TextRequest(job, held, inbox)
         job.arrived = job.advanced = request.arrived
         self._unfinished[id(request)] = request
         self._held_tokens += held
@@ -205,7 +217,7 @@ class TextEngine:
         for request in list(self._unfinished.values()):
             if request.job.advanced + self.limits.timeout_s <= now:
                 request.job.advanced = now
-                request.deliver(
+                request.inbox.deliver(
                     DeadlineExceeded(
                         f"The text has not advanced for {self.limits.timeout_s:g} s.",
                         hint="Try again, or raise --timeout.",
@@ -256,7 +268,7 @@ class TextEngine:
             failed = error if isinstance(error, ModelpadError) else NotReady(str(error))
             for request in list(self._unfinished.values()):
                 request.job.cancelled = True
-                self._events.append((request, failed))
+                self._events.append((request.inbox, failed))
             return StepRecord(failures=1)
         finally:
             self._begun = self._run = None
@@ -274,13 +286,12 @@ class TextEngine:
                 if request not in self._queue:
                     continue
                 self._queue.remove(request)
-            request.started = True
             queued.append(now - request.arrived)
             stepper.add(request.job)
         return tuple(queued)
 
     def _send(
-        self, events: list[tuple[TextRequest, Emitted | ModelpadError]], records: list[StepRecord]
+        self, events: list[tuple[Inbox, Emitted | ModelpadError]], records: list[StepRecord]
     ) -> None:
         loop = self._loop
         assert loop is not None
@@ -290,10 +301,10 @@ class TextEngine:
             return  # the loop is closed: nobody is waiting
 
     def _deliver(
-        self, events: list[tuple[TextRequest, Emitted | ModelpadError]], records: list[StepRecord]
+        self, events: list[tuple[Inbox, Emitted | ModelpadError]], records: list[StepRecord]
     ) -> None:
-        for request, item in events:
-            request.deliver(item)
+        for inbox, item in events:
+            inbox.deliver(item)
         for record in records:
             if self.observe is not None:
                 seconds = record.inference_s
@@ -321,7 +332,7 @@ class TextEngine:
             self._wake.notify_all()
         for request in list(self._unfinished.values()):
             request.job.cancelled = True
-            request.deliver(NotReady(CLOSING))
+            request.inbox.deliver(NotReady(CLOSING))
 
     def join(self, timeout_s: float) -> None:
         """Waits for the thread of a closed engine to end, then stops its step."""

@@ -44,6 +44,7 @@ class TextGraph:
         """Smaller batches are padded to so many rows, to be computed by the same kernels."""
         self.is_independent = True
         """Whether a row's outputs do not depend on the other rows, but for rounding."""
+        self._joins_all = model.offsets is not None or not model.grows
         self._graph = load_graph(path, settings)
         extra = [] if model.embedding is None else [model.embedding]
         self._names = [*model.output_names, *extra]
@@ -86,10 +87,8 @@ class TextGraph:
 
     def can_join(self, first: Row, other: Row) -> bool:
         """Whether two rows can run together."""
-        if not self.is_independent:
-            return False
-        if self.model.offsets is not None or not self.model.grows:
-            return True
+        if not self.is_independent or self._joins_all:
+            return self.is_independent
         same_length = first.state.length == other.state.length
         return same_length and len(first.tokens) == len(other.tokens)
 
@@ -110,7 +109,7 @@ class TextGraph:
         alone, several = run(1), run(PROBE_ROWS)
         if _are_equal(alone, several):
             return
-        if self.model.offsets is not None or not self.model.grows:
+        if self._joins_all:
             self.min_rows = 2
             alone = run(1)
         if not _are_equal(alone, several, TOLERANCE):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelpad.engine.text.requests import (
     LENGTH,
@@ -83,11 +84,10 @@ class TextJob(Progress):
         """The places in the next piece for which outputs are needed: the last of the text."""
         return [count - 1] if count == self.unread else []
 
-    def advance(self, count: int, outputs: Array) -> list[TextJob]:
-        """Takes the outputs of a piece; returns other jobs that start where this one is."""
+    def advance(self, count: int, outputs: Array) -> None:
+        """Takes the outputs of a piece."""
         self.read += count
         self.unread -= count
-        return []
 
     def fail(self, error: ModelpadError) -> None:
         """Ends with an error."""
@@ -99,15 +99,14 @@ class TextJob(Progress):
 class ReadingJob(TextJob):
     """A text to be classified."""
 
-    def advance(self, count: int, outputs: Array) -> list[TextJob]:
-        """Returns the scores after the last piece."""
+    def advance(self, count: int, outputs: Array) -> None:
+        """Emits the scores after the last piece."""
         TextJob.advance(self, count, outputs)
         if not self.unread:
             self.done = True
             vector = None if self.state is None else self.state.embedding
             embedding = None if vector is None else vector.copy()
             self.emit(Classified(outputs[0].copy(), self.read, embedding))
-        return []
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -124,6 +123,8 @@ class WritingJob(TextJob):
     sampler: Sampler = field(init=False)
     generation: Generation = field(init=False)
     banned: tuple[int, ...] = ()
+    _banned: NDArray[np.intp] = field(init=False)
+    _early: NDArray[np.intp] = field(init=False)  # before min_tokens
     pending: list[TokenScore] = field(default_factory=list)  # of the text, not sent yet
     scores: list[TokenScore] = field(default_factory=list)  # of the prompt
     total: float = 0.0
@@ -135,10 +136,14 @@ class WritingJob(TextJob):
         self.stream = TextStream(request.stop, request.max_words)
         self.sampler = Sampler(request.sampling, request.prompt, self.index)
         self.generation = Generation(self.index)
-        if request.ignore_end:
-            self.banned = (*self.banned, *self.end)
+        banned = (*self.banned, *self.end) if request.ignore_end else self.banned
+        self._banned = self._as_tokens(banned)
+        self._early = self._as_tokens((*self.banned, *self.end))
         if request.scores_prompt:
             self.scores += self._begin_scores()
+
+    def _as_tokens(self, tokens: Sequence[int]) -> NDArray[np.intp]:
+        return np.array([each for each in tokens if each < self.tokenizer.size], np.intp)
 
     @property
     def written(self) -> int:
@@ -158,34 +163,39 @@ class WritingJob(TextJob):
         """The number of tokens before the first that is written."""
         return self.skipped + len(self.request.prompt)
 
-    def advance(self, count: int, outputs: Array) -> list[TextJob]:
-        """Chooses the next token once all are read."""
+    def advance(self, count: int, outputs: Array) -> None:
+        """Scores the prompt, if that is asked for."""
         if self.reads_all and self.read < self.prompt_length:
             self._score_prompt(count, outputs)
         TextJob.advance(self, count, outputs)
-        return self.write(outputs[-1]) if not self.unread else []
 
-    def write(self, logits: Array) -> list[TextJob]:
-        """Chooses the next token, when the prompt and all tokens so far are read."""
-        others = self._fork() if self.count == 0 and self.index == 0 else []
-        for job in (self, *others):
-            job.choose(logits)
-        return [job for job in others if not job.is_over]
+    def begin(self) -> list[WritingJob]:
+        """The texts that need the next token, when all before it are read.
 
-    def choose(self, logits: Array) -> None:
-        """Chooses the next token from logits (V,), and emits what may be sent of it."""
+        Itself, and all candidates before the first token.
+        """
+        if self.count:
+            return [self]
+        jobs = [self, *self._fork()] if self.index == 0 else [self]
+        for job in jobs:
+            if job.request.echo:
+                job._echo()
+            if not job.request.max_tokens:
+                job._finish(LENGTH)
+        return [job for job in jobs if not job.done]
+
+    @property
+    def never(self) -> NDArray[np.intp]:
+        """The tokens that must not be the next one."""
+        return self._early if self.count < self.request.min_tokens else self._banned
+
+    def take(self, token: int, logits: Array) -> None:
+        """Goes on with a token that was chosen from `logits` (V,); emits what may be sent of it."""
         request = self.request
-        if self.count == 0 and request.echo:
-            self._echo()
-        if self.count >= request.max_tokens:  # none at all
-            self._finish(LENGTH)
-            return
-        logits = logits[: self.tokenizer.size]
         early = self.count < request.min_tokens
-        token = self.sampler.choose(logits, (*self.banned, *self.end) if early else self.banned)
         self.count += 1
         if request.logprobs is not None or request.candidates > request.n:
-            self._score(token, logits)
+            self._score(token, logits[: self.tokenizer.size])
         if token in self.end:
             self._finish(STOP)
             return
@@ -217,7 +227,7 @@ class WritingJob(TextJob):
                 cached=self.cached,
                 first=self,
             )
-            job.read, job.unread, job.rows, job.banned = self.read, 0, 1, self.banned
+            job.read, job.unread, job.rows = self.read, 0, 1
             job.scores = [*self.scores]
             others.append(job)
         self.rows = 1

@@ -1,8 +1,8 @@
 """Chooses the next token of a text from its logits.
 
-In this order: logit bias, penalties, temperature, top-k, top-p, min-p. Each text has a generator of
-random numbers of its own and nothing is computed across rows, so that the same seed gives the same
-text whatever else is in the batch.
+In this order: logit bias, penalties, temperature, top-k, top-p, min-p. The tokens of many texts are
+chosen together, but each text has a generator of random numbers of its own and nothing is computed
+across rows, so that the same seed gives the same text whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Banned = Sequence[int] | NDArray[np.intp]
 
 # Tokens are sorted only down to such a fraction of the likeliest one's probability, the first that
 # is low enough.
 FRACTIONS = (1e-2, 1e-3, 1e-4, 1e-6)
-BLOCK, MIN_BLOCKS = 128, 8
+BLOCK = 128
 MAX_TEMPERATURE = 100.0
 MIN_TEMPERATURE = 1e-4  # below it, the likeliest token is taken
 MAX_PENALTY = 100.0
@@ -74,9 +75,9 @@ class SamplingOptions:
 
 
 class Sampler:
-    """Chooses the tokens of one text."""
+    """How the tokens of one text are chosen, and what was chosen before."""
 
-    __slots__ = ("_bias", "_counts", "_options", "_prompt", "_random")
+    __slots__ = ("_counts", "_options", "_prompt", "_random", "_scale", "filters", "is_greedy")
 
     def __init__(
         self, options: SamplingOptions, prompt: Iterable[int] = (), index: int = 0
@@ -87,33 +88,44 @@ class Sampler:
         self._random = random.Random() if seed is None else random.Random(f"{seed} {index}")
         self._counts: Counter[int] = Counter()
         self._prompt = {*prompt} if options.repetition_penalty != 1 else set[int]()
-        self._bias = options.logit_bias
+        self.is_greedy = options.temperature < MIN_TEMPERATURE or options.top_k == 1
+        self.filters = bool(options.top_k or options.top_p < 1 or options.min_p)
+        self._scale = np.float32(1 if self.is_greedy else 1 / options.temperature)
 
-    def choose(self, logits: Floats, banned: Sequence[int] = ()) -> int:
+    def choose(self, logits: Floats, banned: Banned = ()) -> int:
         """The next token for logits (vocabulary,); never one of `banned`."""
-        options = self._options
-        if self._bias or options.penalizes or banned:
-            logits = self._adjust(logits, banned)
-        if options.temperature < MIN_TEMPERATURE or options.top_k == 1:
-            token = int(logits.argmax())
-        else:
-            token = self._draw(logits)
-        if options.penalizes:
-            self._counts[token] += 1
-        return token
+        return choose_tokens([self], [logits], [banned])[0]
 
-    def _adjust(self, logits: Floats, banned: Sequence[int]) -> Floats:
+    def adjust(self, logits: Floats, banned: Banned, out: Floats) -> None:
+        """Writes the logits with biases and penalties, divided by the temperature."""
         options = self._options
-        logits = logits.copy()
-        for token, bias in self._bias.items():
-            if token < len(logits):
-                logits[token] += bias
-        if options.penalizes:
-            self._penalize(logits)
-        for token in banned:
-            if token < len(logits):
-                logits[token] = -np.inf
-        return logits
+        if options.logit_bias or options.penalizes:
+            logits = logits.copy()
+            for token, bias in options.logit_bias.items():
+                if token < len(logits):
+                    logits[token] += bias
+            if options.penalizes:
+                self._penalize(logits)
+        np.multiply(logits, self._scale, out=out)
+        if len(banned):
+            out[np.asarray(banned)] = -np.inf
+
+    def filter(self, weights: Floats) -> None:
+        """Sets the weights of tokens to 0 that the filters do not keep."""
+        options = self._options
+        tokens = keep_likeliest(weights, options.top_k, options.top_p, options.min_p)
+        kept = weights[tokens]
+        weights[:] = 0
+        weights[tokens] = kept
+
+    def draw_point(self) -> float:
+        """The next random number of this text, from 0 to 1."""
+        return self._random.random()
+
+    def note(self, token: int) -> None:
+        """Remembers what was chosen."""
+        if self._options.penalizes:
+            self._counts[token] += 1
 
     def _penalize(self, logits: Floats) -> None:
         options = self._options
@@ -127,39 +139,65 @@ class Sampler:
             counts = np.array([self._counts[token] for token in tokens], np.float32)
             logits[tokens] -= counts * options.frequency_penalty + options.presence_penalty
 
-    def _draw(self, logits: Floats) -> int:
-        options = self._options
-        weights = logits * np.float32(1 / options.temperature)
-        weights -= weights.max()
-        np.exp(weights, out=weights)
-        if not (options.top_k or options.top_p < 1 or options.min_p):
-            return draw(weights, self._random.random())
-        tokens = keep_likeliest(weights, options.top_k, options.top_p, options.min_p)
-        return int(tokens[draw(weights[tokens], self._random.random())])
+
+def choose_tokens(
+    samplers: Sequence[Sampler], logits: Sequence[Floats], banned: Sequence[Banned]
+) -> list[int]:
+    """The next token of each text, for its logits (vocabulary,); never one that is banned there."""
+    size = len(logits[0])
+    weights = np.full((len(samplers), -(-size // BLOCK) * BLOCK), -np.inf, np.float32)
+    for sampler, row, never, out in zip(samplers, logits, banned, weights, strict=True):
+        sampler.adjust(row, never, out[:size])
+    tokens: list[int] = weights.argmax(axis=1).tolist()
+    drawn = [row for row, sampler in enumerate(samplers) if not sampler.is_greedy]
+    if drawn:
+        part = weights if len(drawn) == len(weights) else weights[drawn]
+        for place, token in zip(drawn, _draw([samplers[at] for at in drawn], part), strict=True):
+            tokens[place] = token
+    for sampler, token in zip(samplers, tokens, strict=True):
+        sampler.note(token)
+    return tokens
 
 
-def draw(weights: Floats, point: float) -> int:
-    """The index at which the share `point`, from 0 to 1, of all weights is reached.
+def _draw(samplers: Sequence[Sampler], weights: Floats) -> list[int]:
+    """A token for each row of logits, which are overwritten."""
+    weights -= weights.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    for sampler, filtered in zip(samplers, weights, strict=True):
+        if sampler.filters:
+            sampler.filter(filtered)
+    points = np.array([sampler.draw_point() for sampler in samplers])
+    drawn: list[int] = draw_rows(weights, points).tolist()
+    return drawn
 
-    Of many weights, the block is found first: to add a block up is faster than each partial sum.
+
+def draw_rows(weights: Floats, points: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The index in each row at which its share `points`, from 0 to 1, of its weights is reached.
+
+    Never one whose weight is 0. The size of a row is a multiple of `BLOCK`: the block is found
+    first, as to add a block up is faster than each partial sum.
     """
-    whole = len(weights) // BLOCK * BLOCK
-    if whole < MIN_BLOCKS * BLOCK:
-        return _find_share(np.cumsum(weights, dtype=np.float64), point)
-    blocks = weights[:whole].reshape(-1, BLOCK).sum(axis=1, dtype=np.float64)
-    sums = np.cumsum(np.append(blocks, weights[whole:].sum(dtype=np.float64)))
-    wanted = point * sums[-1]
-    block = min(int(np.searchsorted(sums, wanted, side="right")), len(blocks))
-    start = block * BLOCK
-    before = float(sums[block - 1]) if block else 0.0
-    inner = before + np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
-    if not len(inner):
-        return len(weights) - 1
-    return start + min(int(np.searchsorted(inner, wanted, side="right")), len(inner) - 1)
+    parts = weights.reshape(len(weights), -1, BLOCK)
+    blocks = parts.sum(axis=2)
+    block, share = _find_share(blocks, points)
+    rows = np.arange(len(weights))
+    inside, _ = _find_share(parts[rows, block], share)
+    return block * BLOCK + inside
 
 
-def _find_share(sums: NDArray[np.float64], point: float) -> int:
-    return min(int(np.searchsorted(sums, point * sums[-1], side="right")), len(sums) - 1)
+def _find_share(
+    weights: Floats, points: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """In each row, where the share of its weights is reached, and which share of that weight."""
+    sums = np.cumsum(weights, axis=1, dtype=np.float64)
+    total = sums[:, -1]
+    wanted = points * total
+    last = (sums < total[:, None]).sum(axis=1)
+    found = np.minimum((sums <= wanted[:, None]).sum(axis=1), last)
+    rows = np.arange(len(weights))
+    weight = weights[rows, found]
+    share = (wanted - (sums[rows, found] - weight)) / weight
+    return found, share.clip(0, 1)
 
 
 def keep_likeliest(weights: Floats, top_k: int, top_p: float, min_p: float) -> NDArray[np.intp]:

@@ -18,6 +18,7 @@ from modelpad.engine.text.graph import TextGraph
 from modelpad.engine.text.jobs import Emitted, ReadingJob, TextJob, WritingJob
 from modelpad.engine.text.prompt_cache import PromptCache
 from modelpad.engine.text.requests import Classified, Generation, GenerationRequest
+from modelpad.engine.text.scheduling import StepLimits
 from modelpad.engine.text.stepper import Stepper
 from modelpad.engine.text.typed_text import encode_classified, read_prompt
 from modelpad.engine.typed import TypedAccess
@@ -26,12 +27,14 @@ from modelpad.fields.byte_pairs import ByteLevelTokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from modelpad.bundle import Bundle, SequenceModel
     from modelpad.engine.memory import MemoryBudget
 
 CACHE_BYTES = 32 * 1024 * 1024
 WARM_UP_TOKENS = 2
+SMALL_BYTES = 32 * 1024 * 1024  # of a graph
 
 
 class TextSession:
@@ -141,10 +144,14 @@ class TextSession:
         return self._stepper.use()
 
     def _load(self) -> Stepper:
-        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, self.settings)
+        """A small model's operators are too short to be divided among threads: batches are."""
+        threads = self.settings.threads
+        batches = threads if self.graph_bytes <= SMALL_BYTES else 1
+        settings = replace(self.settings, threads=1 if batches > 1 else threads)
+        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
-        return Stepper(graph, cache)
+        return Stepper(graph, cache, _make_pool(batches), StepLimits(batches=batches))
 
     # Jobs.
 
@@ -243,3 +250,12 @@ class TextSession:
         few = {"max_tokens": WARM_UP_TOKENS} if self.sequence.generates else {}
         for sample in self.bundle.manifest.samples[:1]:
             self.answer({**self.bundle.sample_values(sample.inputs), **few})
+
+
+def _make_pool(threads: int) -> ThreadPoolExecutor | None:
+    """Threads for the batches of a step; they end with the stepper."""
+    if threads == 1:
+        return None
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads, "modelpad-text-batch")

@@ -25,12 +25,15 @@ class TextState:
     """The states after `length` tokens of one text.
 
     `arrays` are in the order of the manifest; the growing ones have room for more than `length`
-    entries. `embedding` (E,) is the text's vector so far, for models that have one.
+    entries. `embedding` (E,) is the text's vector so far, for models that have one. `batch` are the
+    outputs that the arrays are the row `row` of, if they are.
     """
 
     arrays: list[Array]
     length: int = 0
     embedding: Array | None = None
+    batch: Mapping[str, Array] | None = None
+    row: int = 0
 
 
 class StateTable:
@@ -64,8 +67,11 @@ class StateTable:
     def join(self, states: Sequence[TextState]) -> dict[str, Array]:
         """The graph's inputs for a batch of texts; growing states are padded with zeros."""
         joined: dict[str, Array] = {}
+        batch = _find_batch(states)
         for at, state in self._fixed:
-            if len(states) == 1:
+            if batch is not None and len(batch[state.output]) == len(states):
+                joined[state.input] = batch[state.output]
+            elif len(states) == 1:
                 joined[state.input] = states[0].arrays[at][None]
             else:
                 joined[state.input] = np.stack([each.arrays[at] for each in states])
@@ -73,20 +79,21 @@ class StateTable:
         for at, state, axis in self._growing:
             shape = list(state.shape)
             shape[axis] = longest
-            batch = np.zeros((len(states), *shape), state.dtype)
+            padded = np.zeros((len(states), *shape), state.dtype)
             for row, each in enumerate(states):
-                _slice(batch[row], axis, 0, each.length)[...] = _slice(
+                _slice(padded[row], axis, 0, each.length)[...] = _slice(
                     each.arrays[at], axis, 0, each.length
                 )
-            joined[state.input] = batch
+            joined[state.input] = padded
         return joined
 
     def divide(
         self, outputs: Mapping[str, Array], states: Sequence[TextState], lengths: Sequence[int]
     ) -> None:
         """Replaces the states by the graph's outputs after pieces of these `lengths`."""
+        fixed = {state.output: outputs[state.output] for _, state in self._fixed}
         for at, state in self._fixed:
-            batch = outputs[state.output]
+            batch = fixed[state.output]
             for row, each in enumerate(states):
                 each.arrays[at] = batch[row]
         longest = max(each.length for each in states)
@@ -95,8 +102,16 @@ class StateTable:
             for row, (each, length) in enumerate(zip(states, lengths, strict=True)):
                 new = _slice(batch[row], axis, longest, longest + length)
                 each.arrays[at] = _append(each.arrays[at], each.length, new, axis)
-        for each, length in zip(states, lengths, strict=True):
+        for row, (each, length) in enumerate(zip(states, lengths, strict=True)):
             each.length += length
+            each.batch, each.row = fixed, row
+
+
+def _find_batch(states: Sequence[TextState]) -> Mapping[str, Array] | None:
+    """The outputs that these are the first rows of, in that order: then nothing is to be copied."""
+    batch = states[0].batch
+    is_whole = all(each.batch is batch and each.row == row for row, each in enumerate(states))
+    return batch if is_whole else None
 
 
 def _make_start(state: SequenceState) -> Array:

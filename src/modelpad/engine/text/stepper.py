@@ -8,18 +8,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelpad.engine.running import wrap_error
 from modelpad.engine.text.graph import Row, TextGraph
 from modelpad.engine.text.jobs import TextJob, WritingJob
 from modelpad.engine.text.prompt_cache import PromptCache
+from modelpad.engine.text.sampling import choose_tokens
 from modelpad.engine.text.scheduling import StepLimits, plan_step
 from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from modelpad.engine.session import Run
     from modelpad.engine.text.states import Array
+
+
+Ready = tuple[WritingJob, "Array"]  # a text that is read, and the logits (V,) behind it
+Group = list[tuple[TextJob, Row]]  # what runs in one batch
+Outputs: TypeAlias = "list[Array] | ModelpadError"
 
 
 @dataclass(slots=True)
@@ -42,10 +50,11 @@ class StepRecord:
 
 @dataclass(slots=True)
 class Stepper:
-    """The active texts of one model."""
+    """The active texts of one model. With a `pool`, batches of a step run side by side."""
 
     graph: TextGraph
     cache: PromptCache | None = None
+    pool: ThreadPoolExecutor | None = None
     limits: StepLimits = field(default_factory=StepLimits)
     jobs: list[TextJob] = field(default_factory=list)
     turn: int = 0
@@ -74,12 +83,18 @@ class Stepper:
         self._start_cached(record, now)
         plan = plan_step(self.jobs, self.turn, self.limits)
         self.turn += 1
-        batches = ([(place, 1) for place in plan.single], plan.pieces)
-        forked: list[TextJob] = []
-        for batch in batches:
-            for group in self._group([(self.jobs[place], count) for place, count in batch]):
-                forked += self._run(group, record, run, now)
-        self.jobs += forked
+        batches = ([(place, 1) for place in plan.single], *plan.batches)
+        groups = [
+            group
+            for batch in batches
+            for group in self._group([(self.jobs[place], count) for place, count in batch])
+        ]
+        begun = now()
+        outputs = self._compute(groups, run)
+        ran = now()
+        record.inference_s += ran - begun
+        for group, output in zip(groups, outputs, strict=True):
+            self._take(group, output, record, run, ran)
         self._drop()
         return record
 
@@ -94,16 +109,21 @@ class Stepper:
 
     def _start_cached(self, record: StepRecord, now: Callable[[], float]) -> None:
         """Lets texts begin whose whole prompt is remembered, with the logits behind it."""
-        for job in [job for job in self.jobs if not job.unread and not job.done]:
+        ready: list[Ready] = []
+        for job in self.jobs:
+            if job.unread or job.done:
+                continue
             found = self.cache.find(job.tokens) if self.cache is not None else None
             if found is None or found[1].logits is None or found[0] != len(job.tokens):
                 job.state, job.read, job.unread = self.graph.states.start(), 0, len(job.tokens)
                 continue
-            self._continue(job, 0, found[1].logits[None], self.jobs, record, now())
+            assert isinstance(job, WritingJob)
+            ready.append((job, found[1].logits))
+        self._write(ready, record, now())
 
-    def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[list[tuple[TextJob, Row]]]:
+    def _group(self, batch: Sequence[tuple[TextJob, int]]) -> list[Group]:
         """The rows that can run together."""
-        groups: list[list[tuple[TextJob, Row]]] = []
+        groups: list[Group] = []
         for job, count in batch:
             assert job.state is not None
             row = Row(job.next_tokens(count), job.state, job.wanted(count))
@@ -115,61 +135,94 @@ class Stepper:
                 groups.append([(job, row)])
         return groups
 
-    def _run(
-        self,
-        group: list[tuple[TextJob, Row]],
-        record: StepRecord,
-        run: Run | None,
-        now: Callable[[], float],
-    ) -> list[TextJob]:
-        begun = now()
-        try:
-            outputs = self.graph.run([row for _, row in group], run)
-        except ModelpadError as error:
-            record.inference_s += now() - begun
+    def _compute(self, groups: Sequence[Group], run: Run | None) -> list[Outputs]:
+        """The outputs of each group, or why there are none; side by side if there is a pool."""
+
+        def compute(group: Group) -> Outputs:
+            try:
+                return self.graph.run([row for _, row in group], run)
+            except ModelpadError as error:
+                return error
+
+        if self.pool is None or len(groups) < 2:
+            return [compute(group) for group in groups]
+        return [*self.pool.map(compute, groups)]
+
+    def _take(
+        self, group: Group, outputs: Outputs, record: StepRecord, run: Run | None, ran: float
+    ) -> None:
+        """Hands the texts of a group their outputs; one that failed is run again row by row."""
+        if isinstance(outputs, ModelpadError):
             if len(group) > 1 and (run is None or not run.stopped):
-                return [each for one in group for each in self._run([one], record, run, now)]
+                for one in group:
+                    self._take([one], self._compute([[one]], run)[0], record, run, ran)
+                return
             record.failures += len(group)
             for job, _ in group:
-                job.fail(error)
-            return []
-        ran = now()
-        record.inference_s += ran - begun
+                job.fail(outputs)
+            return
         record.rows += len(group)
-        forked: list[TextJob] = []
+        ready: list[Ready] = []
         for (job, row), output in zip(group, outputs, strict=True):
             job.mark_advanced(ran)
             record.read += len(row.tokens)
-            self._continue(job, len(row.tokens), output, forked, record, ran)
-        return forked
+            try:
+                self._advance(job, len(row.tokens), output, ready)
+            except Exception as error:
+                job.fail(wrap_error(error))
+        self._write(ready, record, ran)
 
-    def _continue(
-        self,
-        job: TextJob,
-        count: int,
-        output: Array,
-        forked: list[TextJob],
-        record: StepRecord,
-        now: float,
-    ) -> None:
-        before = job.written
+    def _advance(self, job: TextJob, count: int, output: Array, ready: list[Ready]) -> None:
+        """Hands a job its outputs; notes in `ready` if it is to be continued."""
+        if not isinstance(job, WritingJob):
+            job.advance(count, output)
+            return
+        if self.cache is not None and not job.reads_all:
+            self._remember(self.cache, job, count, output)
+        job.advance(count, output)
+        if not job.unread:
+            ready.append((job, output[-1]))
+
+    def _write(self, ready: Sequence[Ready], record: StepRecord, now: float) -> None:
+        """Chooses the next token of each text, from its logits; candidates join here."""
+        texts: list[Ready] = []
+        for job, logits in ready:
+            is_first = not job.written
+            begun = self._begin(job)
+            texts += [(each, logits) for each in begun]
+            if is_first and begun:
+                record.first_token_s.append(now - job.arrived)
+                record.remembered += job.cached
+        if not texts:
+            return
+        size = texts[0][0].tokenizer.size
+        tokens = choose_tokens(
+            [job.sampler for job, _ in texts],
+            [logits[:size] for _, logits in texts],
+            [job.never for job, _ in texts],
+        )
+        for (job, logits), token in zip(texts, tokens, strict=True):
+            try:
+                job.take(token, logits)
+            except Exception as error:
+                job.fail(wrap_error(error))
+                continue
+            record.written += 1
+            if self.cache is not None and job.done and job.state is not None:
+                self.cache.add(job.tokens[: job.read], job.state)  # its client may go on
+
+    def _begin(self, job: WritingJob) -> list[WritingJob]:
         try:
-            if self.cache is not None and isinstance(job, WritingJob) and not job.reads_all:
-                self._remember(self.cache, job, count, output)
-            others = job.advance(count, output)
+            texts = job.begin()
         except Exception as error:
             job.fail(wrap_error(error))
-            return
-        if not before and job.written and job.first is None:
-            record.first_token_s.append(now - job.arrived)
-            record.remembered += job.cached
-        record.written += job.written - before + len(others)
+            return []
         assert job.state is not None
-        if self.cache is not None and job.done and isinstance(job, WritingJob):
-            self.cache.add(job.tokens[: job.read], job.state)  # its client may go on
-        for other in others:
-            other.state = self.graph.states.copy(job.state)
-            forked.append(other)
+        for other in texts:
+            if other is not job:
+                other.state = self.graph.states.copy(job.state)
+                self.jobs.append(other)
+        return texts
 
     def _remember(self, cache: PromptCache, job: WritingJob, count: int, output: Array) -> None:
         """Remembers the state behind a whole prompt, and every so often within a long one."""

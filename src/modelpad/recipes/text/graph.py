@@ -195,10 +195,10 @@ class _Reader:
         new, forget, output = build.several(
             "Split", 3, build("Add", gates, bias), axis=-1, num_outputs=3
         )
-        forget = build("Sigmoid", forget)
-        drive = build("Mul", new, build("Sub", np.ones(1, np.float32), forget))
-        decay = build("Where", self.valid, forget, np.ones(1, np.float32))
-        drive = build("Where", self.valid, drive, np.zeros(1, np.float32))
+        # Where a text has no token, the state is multiplied by 1, and 0 is added.
+        one = np.ones(1, np.float32)
+        decay = build("Where", self.valid, build("Sigmoid", forget), one)
+        drive = build("Mul", new, build("Sub", one, decay))
         states, final = build.recur(decay, drive, hidden)
         self.after(hidden, final)
         silu = build("Mul", output, build("Sigmoid", output))

@@ -24,11 +24,11 @@ Array = NDArray[Any]
 
 OPSET, MICROSOFT = 20, "com.microsoft"
 IR_VERSION = 10
-BLOCK = 64  # weights of a row that share a scale
-ZERO = 128  # stands for 0 in 8 bits without a sign
+LARGEST = 63  # code of a weight: a sum of two products with 8-bit values fits 16 bits, in which
+# processors without VNNI add them
+ZERO = 128  # stands for 0 in values of 8 bits
 CODES, SCALES = ".codes", ".scales"  # what is appended to the names of weights in 8 bits
 SMALL = 1 << 12  # weights; smaller matrices stay float32
-FAST_INT8 = 4  # MatMulNBits quantizes activations, too, each row by itself
 
 
 class GraphBuilder:
@@ -80,51 +80,51 @@ class GraphBuilder:
             transposed = self.constant(np.ascontiguousarray(weight.T), f"{name}.T")
             product = self("MatMul", value, transposed)
         else:
-            codes, scales = self._quantized(name, weight)
-            product = self(
-                "MatMulNBits",
-                value,
-                codes,
-                scales,
-                domain=MICROSOFT,
-                K=weight.shape[1],
-                N=weight.shape[0],
-                bits=8,
-                block_size=BLOCK,
-                accuracy_level=FAST_INT8,
+            codes, scales = quantize_rows(weight)
+            codes_name = self.constant(np.ascontiguousarray(codes.T), f"{name}.T{CODES}")
+            product = self._multiply(
+                value, codes_name, self.constant(scales[:, 0], f"{name}.T{SCALES}")
             )
         if bias is None:
             return product
         return self("Add", product, self.constant(bias, f"{name.removesuffix('weight')}bias"))
 
+    def _multiply(self, value: str, codes: str, scales: str) -> str:
+        """value (..., K) @ codes (K, N) * scales (N,), with values rounded to 8 bits.
+
+        Each row is divided by its largest value and multiplied with it again: no row affects
+        another. Of a row of zeros, whatever 0 / 0 is rounded to is multiplied with 0.
+        """
+        largest = self("ReduceMax", self("Abs", value), np.array([-1], np.int64), keepdims=1)
+        step = self.constant(np.array(1 / 127, np.float32))
+        zero = self.constant(np.array(ZERO, np.uint8))
+        rounded = self("QuantizeLinear", self("Div", value, largest), step, zero)
+        operator = "MatMulIntegerToFloat"
+        (product,) = self.several(operator, 1, rounded, codes, step, scales, zero, domain=MICROSOFT)
+        return self("Mul", product, largest)
+
     def tied(self, value: str, name: str, weight: Floats) -> str:
         """value (R, E) @ weight.T, with a `weight` (V, E) that `embed` uses too."""
         if self._is_small(weight):
             return self("Gemm", value, self.constant(weight, name), transB=1)
-        return self.linear(value, name, weight)
+        codes, scales = self._quantized(name, weight)
+        flat = self("Reshape", scales, np.array([-1], np.int64))
+        return self._multiply(value, self("Transpose", codes, perm=[1, 0]), flat)
 
     def embed(self, tokens: str, name: str, weight: Floats) -> str:
         """Rows of `weight` (V, E), float32 (..., E), for tokens (T, B)."""
         if self._is_small(weight):
             return self("Gather", self.constant(weight, name), tokens, axis=0)
         codes, scales = self._quantized(name, weight)
-        blocks = weight.shape[1] // BLOCK
-        shape = np.array([-1, blocks], np.int64)
-        scale = self("Gather", self("Reshape", scales, shape), tokens, axis=0)
         chosen = self("Cast", self("Gather", codes, tokens, axis=0), to=1)
-        centred = self("Sub", chosen, np.float32(ZERO).reshape(1))
-        wide = self("Mul", centred, self("Unsqueeze", scale, np.array([-1], np.int64)))
-        return self("Reshape", wide, np.array([0, 0, weight.shape[1]], np.int64))
+        return self("Mul", chosen, self("Gather", scales, tokens, axis=0))
 
     def stored(self, name: str, weight: Floats) -> str:
         """A weight for other operators, such as LSTM: computed once, when the graph is loaded."""
         if self._is_small(weight):
             return self.constant(weight, name)
-        codes, scales = quantize_rows(weight.reshape(-1, weight.shape[-1]), weight.shape[-1])
-        signed = (codes.astype(np.int16) - ZERO).astype(np.int8).reshape(weight.shape)
-        scale = scales.reshape(*weight.shape[:-1], 1)
-        wide = self("Cast", self.constant(signed, name + CODES), to=1)
-        return self("Mul", wide, self.constant(scale, name + SCALES))
+        codes, scales = self._quantized(name, weight)
+        return self("Mul", self("Cast", codes, to=1), scales)
 
     def recur(self, decay: str, drive: str, initial: str) -> tuple[str, str]:
         """All states (T, B, D) of a linear recurrence, and the last one (B, D)."""
@@ -162,10 +162,10 @@ class GraphBuilder:
         return any(node.domain == MICROSOFT for node in self._nodes)
 
     def _is_small(self, weight: Floats) -> bool:
-        return self.precision == "float32" or weight.size < SMALL or weight.shape[-1] % BLOCK > 0
+        return self.precision == "float32" or weight.size < SMALL
 
     def _quantized(self, name: str, weight: Floats) -> tuple[str, str]:
-        codes, scales = quantize_rows(weight, BLOCK)
+        codes, scales = quantize_rows(weight)
         return self.constant(codes, name + CODES), self.constant(scales, name + SCALES)
 
     def _describe(self, name: str, dtype: str, sides: Sequence[int | str]) -> Any:
@@ -174,17 +174,11 @@ class GraphBuilder:
         return helper.make_tensor_value_info(name, kind, list(sides))
 
 
-def quantize_rows(weight: Floats, block: int) -> tuple[NDArray[np.uint8], Floats]:
-    """A matrix (N, K) in 8 bits: codes (N, K / block, block), and scales float32, flat.
-
-    A weight is (code - 128) * scale.
-    """
-    rows, columns = weight.shape
-    blocks = weight.reshape(rows, columns // block, block)
-    scales = np.abs(blocks).max(axis=-1, keepdims=True) / 127
+def quantize_rows(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """A matrix (N, K) in 8 bits: codes int8 (N, K), and a scale for each row, float32 (N, 1)."""
+    scales = np.abs(weight).max(axis=-1, keepdims=True) / LARGEST
     scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
-    codes = (np.rint(blocks / scales) + ZERO).astype(np.uint8)
-    return codes, scales.reshape(-1)
+    return np.rint(weight / scales).astype(np.int8), scales
 
 
 def read_weights(constants: Mapping[str, Array]) -> dict[str, Floats]:
@@ -196,14 +190,20 @@ def read_weights(constants: Mapping[str, Array]) -> dict[str, Floats]:
     for name, value in constants.items():
         if name.endswith(CODES):
             base = name.removesuffix(CODES)
-            scales = constants[base + SCALES]
-            if value.dtype == np.int8:
-                found[base] = value.astype(np.float32) * scales
-            else:
-                wide = (value.astype(np.float32) - ZERO) * scales.reshape(*value.shape[:2], 1)
-                found[base] = wide.reshape(len(value), -1)
-        elif name.endswith(".T"):
-            found[name.removesuffix(".T")] = np.ascontiguousarray(value.T)
+            _add_weight(found, base, _widen(value, constants[base + SCALES]))
         elif not name.endswith(SCALES) and value.dtype == np.float32:
-            found[name] = value
+            _add_weight(found, name, value)
     return found
+
+
+def _add_weight(found: dict[str, Floats], name: str, value: Floats) -> None:
+    is_turned = name.endswith(".T")
+    found[name.removesuffix(".T")] = np.ascontiguousarray(value.T) if is_turned else value
+
+
+def _widen(codes: Array, scales: Floats) -> Floats:
+    """A matrix in 8 bits as float32. Codes of uint8 (N, K / block, block) have a scale a block."""
+    if codes.dtype == np.int8:
+        return codes.astype(np.float32) * scales
+    wide = (codes.astype(np.float32) - ZERO) * scales.reshape(*codes.shape[:2], 1)
+    return wide.reshape(len(wide), -1)
