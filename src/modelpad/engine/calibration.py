@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from modelpad.engine.batching import BatchLimits
+from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,30 @@ COST_MARGIN = 1.05  # a batch size is acceptable up to this multiple of the lowe
 UNMEASURED = BatchLimits(4)  # for models too slow to measure
 INLINE_S = 0.004  # the longest batch that may run on the event loop's thread
 INLINE_MARGIN = 1.2  # as COST_MARGIN, for such a batch, which saves the cost of a thread
+
+
+def find_sample(session: Session) -> Mapping[str, NDArray[np.generic]] | None:
+    """One item to measure with: the bundle's first sample, or else zeros.
+
+    None if neither is safe: zeros are used only where a run's cost does not depend on values.
+    """
+    try:
+        for sample in session.bundle.manifest.samples[:1]:
+            return session.typed.inputs.decode(session.bundle.sample_values(sample.inputs))
+        return make_zeros(session) if session.is_bounded() else None
+    except (ModelpadError, OSError):
+        return None
+
+
+def make_zeros(session: Session) -> dict[str, NDArray[np.generic]]:
+    """One item of zeros, for a graph whose items have one shape."""
+    import numpy as np
+
+    sizes = (
+        (info, [1 if axis == info.batch_axis else side for axis, side in enumerate(info.shape)])
+        for info in session.describe_tensors()[0]
+    )
+    return {info.name: np.zeros(shape, info.dtype) for info, shape in sizes}
 
 
 def find_best_batch(

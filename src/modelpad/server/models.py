@@ -24,8 +24,13 @@ from modelpad.engine import (
     TypedAccess,
     find_best_batch,
 )
-from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
-from modelpad.errors import ModelpadError, NotFound
+from modelpad.engine.calibration import (
+    UNMEASURED,
+    choose_chunk_size,
+    find_inline_batch,
+    find_sample,
+)
+from modelpad.errors import NotFound
 from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
@@ -216,22 +221,18 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
-    """Measures the best batch size with the bundle's first sample.
+    """Measures the best batch size with the bundle's first sample, or with zeros.
 
     Postponed while requests are queued, `patience` times at most. With `inline`, short batches run
     on the event loop from then on, but only for graphs whose cost does not depend on input values:
     a graph that loops forever would block every model.
     """
     session = batcher.session
-    samples = session.bundle.manifest.samples
-    if not samples:
-        return
     if batcher.waiting and patience:
         batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, inline, patience - 1))
         return
-    try:
-        sample = session.typed.inputs.decode(session.bundle.sample_values(samples[0].inputs))
-    except (ModelpadError, OSError):
+    sample = find_sample(session)
+    if sample is None:
         return
     limits, costs = find_best_batch(session, sample)
     short = find_inline_batch(costs) if inline else None
