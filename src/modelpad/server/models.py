@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -63,7 +64,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     signed: Verifier | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServedModel:
     """One version of one model: loaded and warm or, under a memory limit, loaded on first use."""
 
@@ -102,17 +103,17 @@ class ServedModel:
             batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, options.inline))
         return cls(name, version, bundle, batcher, card)
 
-    @property
+    @cached_property
     def inputs(self) -> list[TensorInfo]:
         """The graph's inputs. Opens the graph on first use; raises as opening does."""
         return self._session.describe_tensors()[0]
 
-    @property
+    @cached_property
     def outputs(self) -> list[TensorInfo]:
         """The graph's outputs; otherwise as `inputs`."""
         return self._session.describe_tensors()[1]
 
-    @property
+    @cached_property
     def own_outputs(self) -> list[str]:
         """The outputs of the model itself, without those that only add to a label.
 
@@ -121,7 +122,7 @@ class ServedModel:
         hidden = self.bundle.manifest.signature.companion_tensors
         return [info.name for info in self.outputs if info.name not in hidden]
 
-    @property
+    @cached_property
     def default_outputs(self) -> list[str]:
         """The outputs that a client gets without naming any.
 
