@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from modelpad.bundle import Bundle
-from modelpad.engine import BatchLimits, Session, find_best_batch
-from modelpad.engine.calibration import choose_chunk_size, find_inline_batch, find_sample
+from modelpad.engine import BatchLimits, Session, SessionSettings, find_best_batch
+from modelpad.engine.calibration import (
+    choose_chunk_size,
+    choose_clock,
+    find_inline_batch,
+    find_sample,
+)
 from modelpad.fields import Signature, Tensor
 
 
@@ -37,6 +43,21 @@ def test_a_chunk_takes_a_few_milliseconds() -> None:
     assert choose_chunk_size({1: 0.001, 8: 0.0005}, 8) == 8
     assert choose_chunk_size({1: 0.0001, 32: 0.00001}, 32) == 400
     assert choose_chunk_size({}, 4) == 4
+
+
+def test_other_processes_do_not_make_a_graph_look_slow(digits: Bundle) -> None:
+    session = Session(digits)
+    predict = session.predict
+
+    def wait(*batch: Any) -> Any:
+        time.sleep(0.02)  # the processor is given to another process
+        return predict(*batch)
+
+    session.predict = wait  # type: ignore[method-assign]
+    _, costs = find_best_batch(session, {"image": np.zeros((1, 28, 28), np.float32)})
+    assert costs[1] < 0.02
+    many = Session(digits, SessionSettings(threads=2))
+    assert choose_clock(many) is time.perf_counter
 
 
 def test_zeros_stand_in_for_a_sample_only_where_the_cost_is_bounded(
