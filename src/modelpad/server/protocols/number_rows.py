@@ -93,7 +93,7 @@ def _read_floats(flat: bytes) -> NDArray[np.float64] | None:
 
     floats = _decode_floats(flat)
     array = np.fromiter(floats, np.float64, len(floats))
-    return array if -MAX_WHOLE < array.min() and array.max() < MAX_WHOLE else None
+    return array if array.min() > -MAX_WHOLE and array.max() < MAX_WHOLE else None
 
 
 def find_shape(brackets: bytes) -> tuple[int, ...]:

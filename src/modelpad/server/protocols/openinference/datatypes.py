@@ -28,7 +28,7 @@ DATATYPES = {
     "string": "BYTES",
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
-# By NumPy's type, little-endian as the protocol has it: making its name takes longer than a look-up.
+# By NumPy's little-endian type: to make a type's name takes longer than to look it up.
 NUMERIC = {
     np.dtype(dtype).newbyteorder("<"): name for dtype, name in DATATYPES.items() if name != "BYTES"
 }
