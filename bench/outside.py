@@ -125,10 +125,7 @@ def keep_best(best: Results, results: Results) -> None:
     for body, loads in results.items():
         kept = best.setdefault(body, {})
         for connections, load in loads.items():
-            if (
-                load["answers_per_s"]
-                > kept.get(connections, load | {"answers_per_s": -1})["answers_per_s"]
-            ):
+            if load["answers_per_s"] > kept.get(connections, {}).get("answers_per_s", 0):
                 kept[connections] = load
 
 
@@ -158,9 +155,11 @@ def measure_all(contest: Contest, names: Sequence[str], rounds: int) -> dict[str
         for name in names:
             print(f"round {number + 1}: {name} ...", file=sys.stderr, flush=True)
             try:
-                keep_best(rows.setdefault(name, {}), contest.measure(name))
+                results = contest.measure(name)
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 print(f"  skipped: {error}", file=sys.stderr)
+            else:
+                keep_best(rows.setdefault(name, {}), results)
     return rows
 
 

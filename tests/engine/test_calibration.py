@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper
 
 from modelpad.bundle import Bundle
@@ -45,7 +46,9 @@ def test_a_chunk_takes_a_few_milliseconds() -> None:
     assert choose_chunk_size({}, 4) == 4
 
 
-def test_other_processes_do_not_make_a_graph_look_slow(digits: Bundle) -> None:
+def test_other_processes_do_not_make_a_graph_look_slow(
+    digits: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = Session(digits)
     predict = session.predict
 
@@ -53,7 +56,7 @@ def test_other_processes_do_not_make_a_graph_look_slow(digits: Bundle) -> None:
         time.sleep(0.02)  # the processor is given to another process
         return predict(*batch)
 
-    session.predict = wait  # type: ignore[method-assign]
+    monkeypatch.setattr(session, "predict", wait)
     _, costs = find_best_batch(session, {"image": np.zeros((1, 28, 28), np.float32)})
     assert costs[1] < 0.02
     many = Session(digits, SessionSettings(threads=2))

@@ -97,9 +97,12 @@ def test_requests_are_those_of_a_parser_that_knows_no_head(pieces: list[bytes], 
 def test_a_repeated_request_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[bytes] = []
     feed = RequestParser._feed
-    monkeypatch.setattr(
-        RequestParser, "_feed", lambda self, data: (fed.append(data), feed(self, data))
-    )
+
+    def note(parser: RequestParser, data: bytes) -> None:
+        fed.append(data)
+        feed(parser, data)
+
+    monkeypatch.setattr(RequestParser, "_feed", note)
     seen = parse(RequestParser, [POST + b"abc", POST + b"def", POST + b"ghi" + POST + b"jkl"])
     assert [each[3] for each in seen if each != "end"] == [b"abc", b"def", b"ghi", b"jkl"]
     assert fed == [POST + b"abc"]
