@@ -95,7 +95,7 @@ dist:
 	cd build/release && try/bin/modelpad samples && try/bin/modelpad predict digits samples/seven.png --store store
 
 bench: $(VENV)/.dev
-	failed=""; for name in cold_start drawn_digits real_life import_models json_rows fair_workers serving text_serving overload hostile soak jobs video train_digits train_images; \
+	failed=""; for name in cold_start drawn_digits real_life import_models json_rows fair_workers serving outside text_serving overload hostile soak jobs video train_digits train_images; \
 	do $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; \
 	test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }
 

@@ -17,6 +17,7 @@ COMMON = ("onnxruntime", "numpy", "pillow", "orjson")
 V2 = "/v2/models/digits/infer"
 OWN_PATHS = {
     "raw float32": V2,
+    "TensorFlow rows": "/v1/models/digits:predict",
     "nested JSON": "/predict/digits",
     "flat v2 JSON": V2,
     "PNG": "/predict/digits",
@@ -24,8 +25,8 @@ OWN_PATHS = {
 
 
 def single_path(path: str) -> dict[str, str]:
-    """The endpoints of an app in `peers/`: every body except v2 JSON, all on one path."""
-    return dict.fromkeys(("raw float32", "nested JSON", "PNG"), path)
+    """The endpoints of an app in `peers/`: every body, all on one path."""
+    return dict.fromkeys(OWN_PATHS, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Peer:
 
 PEERS = {
     "modelpad": Peer(
-        "modelpad serve digits --no-open --poll-interval 0 --port {port}",
+        "modelpad serve {model} --no-open --poll-interval 0 --port {port}",
         OWN_PATHS,
         Settings("1 process per CPU", "measured", "asyncio", "msgspec"),
     ),

@@ -52,10 +52,12 @@ def make_bodies(digit: int = 7) -> dict[str, tuple[bytes, str]]:
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
     nested = json.dumps({"image": pixels.astype(int).tolist()}).encode()
+    rows = json.dumps({"instances": [pixels.tolist()]}).encode()
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "FP32"}
     flat = json.dumps({"inputs": [tensor | {"data": pixels.reshape(-1).tolist()}]}).encode()
     return {
         "raw float32": (pixels.tobytes(), "application/octet-stream"),
+        "TensorFlow rows": (rows, "application/json"),
         "nested JSON": (nested, "application/json"),
         "flat v2 JSON": (flat, "application/json"),
         "PNG": (file.getvalue(), "image/png"),
@@ -92,6 +94,8 @@ def predict_label(path: str, content: bytes, headers: dict[str, str]) -> str:
     if size := answer.headers["inference-header-content-length"]:
         return str(np.frombuffer(result[int(size) :], np.float32).argmax())
     values = json.loads(result)
+    if "predictions" in values:
+        return str(np.argmax(values["predictions"][0]))
     if "outputs" in values:
         return str(np.argmax(values["outputs"][0]["data"]))
     return str(values["label"])
@@ -100,7 +104,7 @@ def predict_label(path: str, content: bytes, headers: dict[str, str]) -> str:
 def measure(name: str, peer: Peer, environments: Path, seconds: float) -> dict[str, Any]:
     """All results for one server. Raises `RuntimeError` if it cannot be measured."""
     programs = environment_of(name, peer, environments)
-    words = peer.command.format(port=PORT).split()
+    words = peer.command.format(port=PORT, model="digits").split()
     if not (programs / words[0]).exists():
         raise RuntimeError("not installed; see --setup")
     version = read_version(programs, peer.distribution)

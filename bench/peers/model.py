@@ -1,6 +1,7 @@
 """What every peer does with a request: the same decoding, graph and response.
 
-MODEL is the path of the graph, which takes `image` (batch, 28, 28) 0..255 and returns `label`.
+MODEL is the path of a graph that takes `image` (batch, 28, 28) or (batch, 28, 28, 1), 0..255, and
+returns `label`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,26 @@ options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(
     os.environ["MODEL"], options, providers=["CPUExecutionProvider"]
 )
+SHAPE = tuple(session.get_inputs()[0].shape[1:])
 
 
 def decode(body: bytes, kind: str, loads: Any) -> np.ndarray:
-    """A float32 array (28, 28) from raw float32, a PNG of that size, or nested JSON lists."""
+    """A float32 array of one item, from raw float32, a PNG of that size, or JSON.
+
+    The JSON is TensorFlow Serving's rows, the Open Inference Protocol's, or nested lists.
+    """
     if kind == "application/octet-stream":
-        return np.frombuffer(body, np.float32).reshape(28, 28)
+        return np.frombuffer(body, np.float32).reshape(SHAPE)
     if kind == "image/png":
-        return np.asarray(Image.open(io.BytesIO(body)).convert("L"), np.float32)
-    return np.array(loads(body)["image"], np.float32)
+        return np.asarray(Image.open(io.BytesIO(body)).convert("L"), np.float32).reshape(SHAPE)
+    record = loads(body)
+    if "instances" in record:
+        (values,) = record["instances"]
+    elif "inputs" in record:
+        values = record["inputs"][0]["data"]
+    else:
+        values = record["image"]
+    return np.array(values, np.float32).reshape(SHAPE)
 
 
 def predict(batch: np.ndarray) -> np.ndarray:

@@ -75,7 +75,8 @@ class Batcher:
         self._queue: list[InferenceRequest] = []
         self._unfinished: set[InferenceRequest] = set()
         self._holds = Holds()
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()  # of the queue
+        self._wake = threading.Condition(self._lock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping = False
         self._inline_scheduled = False
@@ -179,7 +180,7 @@ class Batcher:
 
     def hold(self) -> AbstractContextManager[None]:
         """Keeps `drain` waiting while the rest of a request is still being received."""
-        return self._holds.hold()
+        return self._holds
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until no request is queued, running or held. Returns False on time-out."""
@@ -213,11 +214,11 @@ class Batcher:
             future=cast("asyncio.Future[object]", future),
         )
         self._unfinished.add(request)
-        with self._wake:
+        with self._lock:
             self._queue.append(request)
             if not self.inline:
                 self._wake.notify()
-        if self.inline:
+        if self.inline and not self._inline_scheduled:
             self._schedule_inline()
         if not self._sweeping:
             self._sweeping = True
@@ -231,7 +232,7 @@ class Batcher:
     def _withdraw(self, request: InferenceRequest) -> None:
         """Cancels a request. If it is still queued, it is removed, which frees its inputs."""
         request.cancelled = True
-        with self._wake:
+        with self._lock:
             if request in self._queue:
                 self._queue.remove(request)
                 self._unfinished.discard(request)
@@ -242,7 +243,7 @@ class Batcher:
         self._sweeping = False
         try:
             self._expire()
-            with self._wake:  # so that no thread takes a batch meanwhile
+            with self._lock:  # so that no thread takes a batch meanwhile
                 batches = list(self._running.values())
             for batch in batches:
                 if batch.is_abandoned and not batch.run.stopped:
@@ -305,7 +306,7 @@ class Batcher:
         """Queues requests with chunks left again, behind those that have arrived meanwhile."""
         if not batch.unfinished:
             return
-        with self._wake:
+        with self._lock:
             if self._closed:
                 batch.done += [(request, NotReady(CLOSING)) for request in batch.unfinished]
             else:
@@ -335,9 +336,10 @@ class Batcher:
 
     def _run_inline(self) -> None:
         self._inline_scheduled = False
-        with self._wake:
+        with self._lock:
             selected, dropped, until = self._choose()
-        self._forget(dropped)
+        if dropped:
+            self._forget(dropped)
         begin = time.thread_time()  # CPU time: the machine may be busy with other processes
         if selected:
             batch = RunningBatch(selected)

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from modelpad.engine.batching import BatchLimits
+from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,6 +22,40 @@ COST_MARGIN = 1.05  # a batch size is acceptable up to this multiple of the lowe
 UNMEASURED = BatchLimits(4)  # for models too slow to measure
 INLINE_S = 0.004  # the longest batch that may run on the event loop's thread
 INLINE_MARGIN = 1.2  # as COST_MARGIN, for such a batch, which saves the cost of a thread
+
+
+def find_sample(session: Session) -> Mapping[str, NDArray[np.generic]] | None:
+    """One item to measure with: the bundle's first sample, or else zeros.
+
+    None if neither is safe: zeros are used only where a run's cost does not depend on values.
+    """
+    try:
+        for sample in session.bundle.manifest.samples[:1]:
+            return session.typed.inputs.decode(session.bundle.sample_values(sample.inputs))
+        return make_zeros(session) if session.is_bounded() else None
+    except (ModelpadError, OSError):
+        return None
+
+
+def choose_clock(session: Session) -> Callable[[], float]:
+    """What to measure with: CPU time where the graph runs on the calling thread alone.
+
+    By wall time, other processes on a busy machine make large batches look slow.
+    """
+    settings, native = session.settings, session.bundle.manifest.native
+    is_alone = settings.threads == 1 and settings.device == "cpu" and native is None
+    return time.thread_time if is_alone else time.perf_counter
+
+
+def make_zeros(session: Session) -> dict[str, NDArray[np.generic]]:
+    """One item of zeros, for a graph whose items have one shape."""
+    import numpy as np
+
+    sizes = (
+        (info, [1 if axis == info.batch_axis else side for axis, side in enumerate(info.shape)])
+        for info in session.describe_tensors()[0]
+    )
+    return {info.name: np.zeros(shape, info.dtype) for info, shape in sizes}
 
 
 def find_best_batch(
@@ -37,6 +72,7 @@ def find_best_batch(
     """
     import numpy as np
 
+    clock = choose_clock(session)
     axes = session.typed.inputs.axes
     costs: dict[int, float] = {}
     end = time.monotonic() + budget_s
@@ -49,9 +85,9 @@ def find_best_batch(
         times = []
         try:
             for _ in range(3):
-                start = time.perf_counter()
+                start = clock()
                 session.predict(batch)
-                times.append((time.perf_counter() - start) / size)
+                times.append((clock() - start) / size)
         except Exception:
             break  # the model does not support batches
         costs[size] = min(times)

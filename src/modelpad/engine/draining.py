@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 POLL_S = 0.005
 
 
 class Holds:
-    """Counts the requests of which the rest is still being received."""
+    """Counts the requests of which the rest is still being received.
+
+    As a context manager, it counts one more while the context lasts.
+    """
 
     __slots__ = ("count",)
 
     def __init__(self) -> None:
         self.count = 0
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Counts one while the context lasts."""
+    def __enter__(self) -> None:
         self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
+
+    def __exit__(self, *error: object) -> None:
+        self.count -= 1
 
     async def drain(self, is_idle: Callable[[], bool], timeout_s: float) -> bool:
         """Waits until nothing is held and the engine is idle. Returns False on time-out."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -54,6 +54,7 @@ class App:
         self.host = backend.host
         self.options = options or HttpOptions()
         self.routes = RouteTable(routes)
+        self._is_plain = not self.options.log_requests and not self.options.frame_ancestors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request, or follows the server's lifespan (ASGI 3)."""
@@ -95,8 +96,14 @@ class App:
             return response
         return None
 
-    async def respond(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Awaitable[Response]:
         """The response to any request, logged and counted. Raises only `ClientGone`."""
+        headers, is_plain = request.headers, self._is_plain and self.host.traces is None
+        if is_plain and "origin" not in headers and "x-request-id" not in headers:
+            return self._handle(request)  # neither logged nor for a page: as nearly every request
+        return self._respond_framed(request)
+
+    async def _respond_framed(self, request: Request) -> Response:
         response = await self._respond_shared(request)
         if not self.options.frame_ancestors:
             return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from modelpad.server.options import ServeEvents, ServeOptions
     from modelpad.server.prefork import SharedState
 
+# Importing makes many objects and hardly any garbage. Bodies of nested lists do as well.
+COLLECT_AFTER = (50_000, 20, 50)
 JITTER = (0.8, 1.2)  # so that servers which started together do not look at a store together
 
 
@@ -26,6 +29,7 @@ def launch(options: ServeOptions, events: ServeEvents) -> int:
         UsageError: the options conflict.
         ModelpadError: a model cannot be found or loaded.
     """
+    gc.set_threshold(*COLLECT_AFTER)
     shared = prepare_shared_state(options)
 
     def work(connection: socket | None, workers: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -24,8 +25,13 @@ from modelpad.engine import (
     TypedAccess,
     find_best_batch,
 )
-from modelpad.engine.calibration import UNMEASURED, choose_chunk_size, find_inline_batch
-from modelpad.errors import ModelpadError, NotFound
+from modelpad.engine.calibration import (
+    UNMEASURED,
+    choose_chunk_size,
+    find_inline_batch,
+    find_sample,
+)
+from modelpad.errors import NotFound
 from modelpad.foreign_json import Json
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     signed: Verifier | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServedModel:
     """One version of one model: loaded and warm or, under a memory limit, loaded on first use."""
 
@@ -97,17 +103,17 @@ class ServedModel:
             batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, options.inline))
         return cls(name, version, bundle, batcher, card)
 
-    @property
+    @cached_property
     def inputs(self) -> list[TensorInfo]:
         """The graph's inputs. Opens the graph on first use; raises as opening does."""
         return self._session.describe_tensors()[0]
 
-    @property
+    @cached_property
     def outputs(self) -> list[TensorInfo]:
         """The graph's outputs; otherwise as `inputs`."""
         return self._session.describe_tensors()[1]
 
-    @property
+    @cached_property
     def own_outputs(self) -> list[str]:
         """The outputs of the model itself, without those that only add to a label.
 
@@ -116,7 +122,7 @@ class ServedModel:
         hidden = self.bundle.manifest.signature.companion_tensors
         return [info.name for info in self.outputs if info.name not in hidden]
 
-    @property
+    @cached_property
     def default_outputs(self) -> list[str]:
         """The outputs that a client gets without naming any.
 
@@ -216,22 +222,18 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
-    """Measures the best batch size with the bundle's first sample.
+    """Measures the best batch size with the bundle's first sample, or with zeros.
 
     Postponed while requests are queued, `patience` times at most. With `inline`, short batches run
     on the event loop from then on, but only for graphs whose cost does not depend on input values:
     a graph that loops forever would block every model.
     """
     session = batcher.session
-    samples = session.bundle.manifest.samples
-    if not samples:
-        return
     if batcher.waiting and patience:
         batcher.run_later(MEASURE_AFTER_S, lambda: measure_batch(batcher, inline, patience - 1))
         return
-    try:
-        sample = session.typed.inputs.decode(session.bundle.sample_values(samples[0].inputs))
-    except (ModelpadError, OSError):
+    sample = find_sample(session)
+    if sample is None:
         return
     limits, costs = find_best_batch(session, sample)
     short = find_inline_batch(costs) if inline else None

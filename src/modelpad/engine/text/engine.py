@@ -318,7 +318,7 @@ class TextEngine:
 
     def hold(self) -> AbstractContextManager[None]:
         """Keeps `drain` waiting while the rest of a request is still being received."""
-        return self._holds.hold()
+        return self._holds
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until no request is unfinished or held. Returns False on time-out."""

@@ -16,6 +16,7 @@ import httptools
 from modelpad.errors import ModelpadError
 from modelpad.server.http.exchange import Exchange
 from modelpad.server.http.heads import RequestRejected, check_fields, check_head, head_too_large
+from modelpad.server.http.known_head import Head, find_head
 from modelpad.server.http.messages import Request, read_count
 from modelpad.server.http.service import Service
 
@@ -45,14 +46,18 @@ class RequestParser:
 
     __slots__ = (
         "_fields",
+        "_head",
         "_headers",
+        "_heads",
         "_in_body",
+        "_left",
         "_parser",
         "_plain_head",
         "_read",
         "_service",
         "_silent_bytes",
         "_sink",
+        "_text",
         "_url",
         "body_left",
         "client",
@@ -75,6 +80,17 @@ class RequestParser:
         self._in_body = False
         self._silent_bytes = 0  # received since httptools last reported a head or a body
         self._plain_head = b""
+        self._head: Head | None = None  # the last one
+        self._text = b""  # of the last head, if it may be repeated
+        self._heads = 0  # completed by the data being parsed
+        self._left = 0  # of the current request: 0 between requests, -1 if unknown
+
+    @property
+    def expected_bytes(self) -> int:
+        """What probably arrives together: the rest of a body, or a request like the last one."""
+        if self.body_left or not self._text or self._head is None:
+            return self.body_left
+        return len(self._text) + (self._head.body_bytes or 0)
 
     def feed(self, data: bytes) -> None:
         """Parses `data`.
@@ -83,8 +99,15 @@ class RequestParser:
             RequestRejected: it is not HTTP, or its head is not allowed.
             ModelpadError: there is no room for it in the budget.
         """
+        left, self._left = self._left, -1  # in case it fails
+        if left == 0 and self._text:
+            data = self._repeat(self._text, data)
+            if not data:
+                self._left = 0
+                return
         limit = self._service.limits.header_bytes
         self._silent_bytes += len(data)
+        self._heads = 0
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -101,6 +124,7 @@ class RequestParser:
         if self._silent_bytes > limit:
             raise head_too_large(limit)  # httptools keeps a line until it is complete
         self._reserve_head()
+        self._left = self._learn(data) if left == 0 else max(-1, left - len(data))
 
     def release_head(self) -> None:
         """Releases what is reserved for a head that is not complete."""
@@ -111,6 +135,7 @@ class RequestParser:
         """Lets go of everything, so that the connection is freed without garbage collection."""
         self.release_head()
         self._headers, self._url = {}, b""
+        self._head = None
         del self._parser, self._sink, self._read
 
     # Called by httptools.
@@ -136,19 +161,14 @@ class RequestParser:
         if parser.should_upgrade():
             self._plain_head = self._write_plain_head()
             return
-        is_old = parser.get_http_version() == "1.0"
-        headers = self._headers
-        check_head(headers, is_old=is_old)
-        budget = self._service.budget
-        exchange = Exchange(budget, keep_alive=parser.should_keep_alive(), is_old=is_old)
-        exchange.reservation.grow(HEAD_BYTES + FIELD_BYTES * len(headers) + 2 * self.head_bytes)
-        exchange.request = self._make_request(exchange)
-        exchange.expects = not is_old and headers.get("expect", "").lower() == "100-continue"
+        head = self._head = self._read_head()
+        exchange = self._begin(head)
         self._headers, self._url, self._fields = {}, b"", 0
         self.head_bytes = self._silent_bytes = 0
         self.release_head()
         self._in_body = True
-        self.body_left = read_count(headers.get("content-length", "")) or 0
+        self._heads += 1
+        self.body_left = head.body_bytes or 0
         self._sink.begin_request(exchange)
 
     def on_body(self, body: bytes) -> None:
@@ -164,24 +184,75 @@ class RequestParser:
         self._in_body = False
         self._sink.end_request()
 
-    def _make_request(self, exchange: Exchange) -> Request:
+    def _read_head(self) -> Head:
+        """The head that is complete. Raises `RequestRejected` if it is not allowed."""
+        parser, headers = self._parser, self._headers
+        is_old = parser.get_http_version() == "1.0"
+        check_head(headers, is_old=is_old)
         try:
             url = httptools.parse_url(self._url)
             path, query = (url.path or b"/").decode("latin-1"), url.query or b""
         except httptools.HttpParserInvalidURLError:
             path, query = "/", b""
-        if "%" in path:
-            path = unquote(path)
-        return Request(
-            self._parser.get_method().decode("latin-1"),
-            path,
+        return Head(
+            parser.get_method().decode("latin-1"),
+            unquote(path) if "%" in path else path,
             query,
-            self._headers,
+            headers,
+            self._fields,
+            HEAD_BYTES + FIELD_BYTES * len(headers) + 2 * self.head_bytes,
+            parser.should_keep_alive(),
+            is_old,
+            not is_old and headers.get("expect", "").lower() == "100-continue",
+            None
+            if "transfer-encoding" in headers
+            else read_count(headers.get("content-length", "0")),
+        )
+
+    def _begin(self, head: Head) -> Exchange:
+        """An exchange for a request with this head. Raises as `Reservation.grow`."""
+        exchange = Exchange(self._service.budget, keep_alive=head.keep_alive, is_old=head.is_old)
+        exchange.reservation.grow(head.cost)
+        exchange.expects = head.expects
+        exchange.request = Request(
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
             partial(self._read, exchange),
             self._service.limits,
             exchange.reservation,
             self.client,
         )
+        return exchange
+
+    def _repeat(self, text: bytes, data: bytes) -> bytes:
+        """Passes on the requests in `data` that begin with the last head; returns the rest."""
+        head = self._head
+        assert head is not None
+        size = len(text) + (head.body_bytes or 0)
+        while len(data) >= size and data.startswith(text):
+            self._sink.begin_request(self._begin(head))
+            if head.body_bytes:
+                self._sink.add_body(data[len(text) : size])
+            self._sink.end_request()
+            data = data[size:]
+        return data
+
+    def _learn(self, data: bytes) -> int:
+        """Keeps the head that `data` begins with, if it is the only one and may be repeated.
+
+        Returns how much of its request is still to come; -1 if that is unknown.
+        """
+        head, self._text = self._head, b""
+        if self._heads != 1 or head is None or not head.can_repeat:
+            return -1
+        text = find_head(data, head.fields)
+        left = len(text) + (head.body_bytes or 0) - len(data)
+        if not text or left < 0 or self._in_body != (left > 0):
+            return -1
+        self._text = text
+        return left
 
     def _feed(self, data: bytes) -> None:
         while data:

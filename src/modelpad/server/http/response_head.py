@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 from modelpad.server.http.messages import Response
 
+MAX_CACHED = 256
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
 
 
@@ -27,15 +29,25 @@ class DateLine:
         return self._line
 
 
+@lru_cache(maxsize=MAX_CACHED)
+def _begin_head(status: int, content_type: str) -> bytes:
+    line = STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    fields = f"content-type: {content_type}\r\nx-content-type-options: nosniff\r\n"
+    return (line + fields).encode("latin-1")
+
+
 def write_head(response: Response, date_line: bytes, *, keep_alive: bool, is_old: bool) -> bytes:
     """Everything before the body; `is_old` is for HTTP/1.0 clients."""
-    status = response.status
-    lines = [STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in response.list_headers()]
+    begin = _begin_head(response.status, response.content_type)
+    whole = response.parts is None
+    length = b"content-length: %d\r\n" % len(response.body) if whole else b""
+    if whole and keep_alive and not is_old and not response.headers:  # as nearly every response
+        return b"%b%b%b\r\n" % (begin, length, date_line)
+    lines = [f"{name}: {value}\r\n" for name, value in response.headers.items()]
     if not keep_alive:
         lines.append("connection: close\r\n")
     elif is_old:
         lines.append("connection: keep-alive\r\n")
-    if response.parts is not None and not is_old:
+    if not whole and not is_old:
         lines.append("transfer-encoding: chunked\r\n")
-    return b"%b%b\r\n" % ("".join(lines).encode("latin-1"), date_line)
+    return b"%b%b%b%b\r\n" % (begin, length, "".join(lines).encode("latin-1"), date_line)

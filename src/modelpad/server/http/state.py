@@ -136,7 +136,7 @@ class ConnectionState:
 
     def _parse_slice(self) -> int:
         data = self._rest
-        size = max(SLICE_BYTES, self._parser.body_left)
+        size = max(SLICE_BYTES, self._parser.expected_bytes)
         if len(data) > size:
             data, self._rest = data[:size], data[size:]
         else:

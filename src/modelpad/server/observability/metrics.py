@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MAX_LABELS = 1024  # cached
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 Labels = tuple[tuple[str, str], ...]
@@ -151,12 +153,11 @@ class Metrics:
 
     def count_request(self, *, model: str, endpoint: str, status: int) -> None:
         """Counts an HTTP request."""
-        labels = (("endpoint", endpoint), ("model", model), ("status", str(status)))
-        self._counters[REQUESTS][labels] += 1
+        self._counters[REQUESTS][label_request(endpoint, model, status)] += 1
 
     def observe_prediction(self, seconds: float, *, model: str) -> None:
         """Counts a prediction, and its time from a complete request to its response."""
-        self._observe(PREDICTION, seconds, (("model", model),))
+        self._observe(PREDICTION, seconds, label_model(model))
 
     def observe_batch(self, record: BatchRecord, *, model: str, version: int) -> None:
         """Counts a batch run by a model's engine."""
@@ -296,6 +297,19 @@ class Metrics:
         return series
 
 
+@lru_cache(maxsize=MAX_LABELS)
+def label_request(endpoint: str, model: str, status: int) -> Labels:
+    """The labels of an HTTP request."""
+    return (("endpoint", endpoint), ("model", model), ("status", str(status)))
+
+
+@lru_cache(maxsize=MAX_LABELS)
+def label_model(model: str) -> Labels:
+    """The label of a model."""
+    return (("model", model),)
+
+
+@lru_cache(maxsize=MAX_LABELS)
 def name_version(model: str, version: int) -> Labels:
     """The labels of one version."""
     return (("model", model), ("version", str(version)))

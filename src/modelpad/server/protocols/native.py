@@ -29,6 +29,7 @@ from modelpad.server.protocols.native_items import (
     write_outputs,
 )
 from modelpad.server.protocols.native_pictures import choose_format, respond_picture
+from modelpad.server.protocols.number_rows import parse_arrays
 from modelpad.server.routing import Names, Operation, Route, find_model
 
 BINARY = "application/octet-stream"
@@ -135,6 +136,8 @@ def read_values(request: Request, body: bytes, signature: Signature) -> dict[str
     if kind == FORM:
         return read_form(request, body)
     if kind == JSON or kind.endswith("+json"):
+        if all(field.kind == "tensor" for field in signature.inputs):
+            return name_values(parse_arrays(request, body), signature)
         return name_values(request.parse_json(body), signature)
     if kind.startswith(("image/", "audio/", "text/")) or kind in (BINARY, "", URLENCODED):
         return _read_raw(request, kind, body, signature)

@@ -137,7 +137,7 @@ async def write_outputs(model: ServedModel, outputs: Outputs) -> dict[str, objec
     return {"outputs": await write_pictures(signature, outputs)}
 
 
-def name_values(value: Json | Mapping[str, object], signature: Signature) -> dict[str, object]:
+def name_values(value: object, signature: Signature) -> dict[str, object]:
     """A JSON object's values by name; any other value is that of the only input.
 
     Raises `InvalidInput` when there are several inputs.

@@ -40,30 +40,18 @@ def check_batch(model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]) -
     """
     import numpy as np
 
-    infos = {info.name: info for info in model.inputs}
-    unknown = [name for name in arrays if name not in infos]
-    missing = [name for name in infos if name not in arrays]
-    if unknown or missing:
-        wrong = (unknown or missing)[0]
-        said = f"unexpected inference input {wrong!r}" if unknown else f"input {wrong!r} is missing"
-        raise InvalidInput(
-            f"{said} for model {model.name!r}.",
-            hint=f"Its inputs: {', '.join(infos)}.",
-            field=wrong,
-            expected=", ".join(infos),
-            got=", ".join(arrays) or "no input",
-        )
+    infos = model.inputs
+    if len(infos) != len(arrays) or any(info.name not in arrays for info in infos):
+        raise _wrong_names(model, arrays)
     ready: Arrays = {}
-    for name, info in infos.items():
-        array = np.asarray(arrays[name])
+    sizes = set()
+    for info in infos:
+        array = np.asarray(arrays[info.name])
         if array.dtype.kind in "OSU" and info.dtype != "string":
-            array = _decode_objects(model, name, array)
-        ready[name] = _fit(array, info)
-    sizes = {
-        ready[name].shape[info.batch_axis]
-        for name, info in infos.items()
-        if info.batch_axis is not None
-    }
+            array = _decode_objects(model, info.name, array)
+        ready[info.name] = array = _fit(array, info)
+        if info.batch_axis is not None:
+            sizes.add(array.shape[info.batch_axis])
     if len(sizes) > 1:
         raise InvalidInput(
             f"the inputs have different batch sizes: {sorted(sizes)}",
@@ -72,6 +60,20 @@ def check_batch(model: ServedModel, arrays: Mapping[str, NDArray[np.generic]]) -
             got=str(sorted(sizes)),
         )
     return ready
+
+
+def _wrong_names(model: ServedModel, arrays: Mapping[str, object]) -> InvalidInput:
+    names = [info.name for info in model.inputs]
+    unknown = [name for name in arrays if name not in names]
+    wrong = unknown[0] if unknown else next(name for name in names if name not in arrays)
+    said = f"unexpected inference input {wrong!r}" if unknown else f"input {wrong!r} is missing"
+    return InvalidInput(
+        f"{said} for model {model.name!r}.",
+        hint=f"Its inputs: {', '.join(names)}.",
+        field=wrong,
+        expected=", ".join(names),
+        got=", ".join(arrays) or "no input",
+    )
 
 
 def count_elements(shape: Sequence[int], name: str) -> int:

@@ -84,7 +84,6 @@ class Supervisor:
 
         In a worker it returns or raises whatever `work` does.
         """
-        gc.collect()
         gc.freeze()  # so that memory allocated up to now stays shared with the workers
         try:
             with self._handle_signals():

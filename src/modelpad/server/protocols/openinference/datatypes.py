@@ -28,6 +28,11 @@ DATATYPES = {
     "string": "BYTES",
 }
 DTYPES = {name: dtype for dtype, name in DATATYPES.items()}
+# By NumPy's little-endian type: to make a type's name takes longer than to look it up.
+NUMERIC = {
+    np.dtype(dtype).newbyteorder("<"): name for dtype, name in DATATYPES.items() if name != "BYTES"
+}
+ORDERED = {name: dtype for dtype, name in NUMERIC.items()}
 # The protocol has a name for it, NumPy has no type.
 BFLOAT16 = "BF16"
 
@@ -147,7 +152,7 @@ def unpack_tensor(
     count = count_elements(shape, name)
     if datatype == "BYTES":
         return np.array(_unpack_bytes(data, count, name), dtype=object).reshape(shape)
-    dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
+    dtype = ORDERED[datatype]
     if len(data) != count * dtype.itemsize:
         raise InvalidInput(
             f"unexpected size of input {name!r}: {len(data)} bytes, expected"

@@ -23,7 +23,7 @@ from modelpad.server.http.json_stream import (
 from modelpad.server.http.messages import Response, respond_json
 from modelpad.server.models import ServedModel
 from modelpad.server.protocols.openinference.datatypes import (
-    DATATYPES,
+    NUMERIC,
     classify_output,
     is_batched,
     pack_tensor,
@@ -98,7 +98,7 @@ async def _write_output(
         array = await _classify_rows(model, name, array, max_classes)
     head: dict[str, object] = {
         "name": name,
-        "datatype": "BYTES" if array.dtype.kind in "OSU" else DATATYPES[str(array.dtype)],
+        "datatype": "BYTES" if array.dtype.kind in "OSU" else NUMERIC[array.dtype],
         "shape": list(array.shape),
     }
     packed: list[bytes] = []
