@@ -41,7 +41,7 @@ SHORT = 12  # words of a sentence that is always taken
 PER_TEXT = 2  # longer passages
 MAX_SENTENCES = 3  # in a passage
 MAX_WORDS = 40
-WHOLE, PASSAGES = 10_000, 100_000  # that are learnt from, at most
+WHOLE, PASSAGES = 4_000, 60_000  # that are learnt from, at most
 ALLOWED_LOSS = 0.003  # of the accuracy on whole texts
 
 
@@ -56,6 +56,7 @@ class PassagePlan:
     longest: int = 256
     dropout: float = 0.5
     decay: float = 0.05
+    smoothing: float = 0.05
     seed: int = 0
 
 
@@ -169,7 +170,7 @@ def measure_loss(net: Classifier, step: Step, plan: PassagePlan, device: Device)
     labels = torch.from_numpy(step.texts.labels[step.chosen]).to(device.name)
     with device.products():
         logits = net(tokens, lengths, AWD.scaled(plan.dropout), HEAD_DROPOUT)
-    return cross_entropy(logits, labels)
+    return cross_entropy(logits, labels, label_smoothing=plan.smoothing)
 
 
 def teach_passages(
