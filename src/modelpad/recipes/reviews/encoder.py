@@ -158,7 +158,9 @@ def describe_model(
         title=run.request.name.replace("-", " ").capitalize(),
         summary=describe_kinds(classes),
         data=sources,
-        licence="; ".join(dict.fromkeys(row.licence for row in sources)),
+        licence="; ".join(
+            dict.fromkeys(each for row in sources for each in row.licence.split("; "))
+        ),
         architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
         " pooled to its last, largest and mean values, and two linear layers",
         parameters=sum(each.numel() for each in net.parameters()),
