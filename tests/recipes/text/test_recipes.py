@@ -94,6 +94,11 @@ def test_a_classifier_of_the_same_classes_continues(
     assert outcome.bundle.manifest.training["started"] == "from films"
     with pytest.raises(UsageError, match="is a classifier"):
         run("reviews", ReviewsOptions(from_=before, adapt=1), table, tmp_path)
+    short = tmp_path / "short.csv"
+    rows = [f"Film {n} was {KINDS[kind][0]},{kind}" for n in range(20) for kind in KINDS]
+    short.write_text("\n".join(["text,label", *rows]))
+    with pytest.raises(UsageError, match="only 0 passages"):
+        run("reviews", ReviewsOptions(from_=before), short, tmp_path, epochs=None)
 
 
 def test_a_classifier_of_other_classes_gives_its_encoder(

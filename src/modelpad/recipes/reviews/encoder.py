@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modelpad.errors import UsageError
 from modelpad.fields import Binding, Label, Signature, Text
 from modelpad.recipes.reviews import ReviewsOptions
 from modelpad.recipes.reviews.bag import compare, measure_baseline
@@ -101,9 +102,17 @@ def learn_passages(
     run: Run,
     device: Device,
 ) -> str:
-    """Trains on passages of the texts too, so that short texts are judged; a note."""
+    """Trains on passages of the texts too, so that short texts are judged; a note.
+
+    Raises UsageError if there are too few of them, and no epoch that learns whole texts.
+    """
     cut = [cut_passages(each, run.seed) for each in (splits.train, splits.validation)]
     if len(cut[0].texts) < FEW_PASSAGES or not cut[1].texts:
+        if not run.epochs:
+            raise UsageError(
+                f"The texts have only {len(cut[0].texts)} passages to learn from.",
+                hint="Learn whole texts: --epochs 2",
+            )
         return ""
     run.print(f"Learning {len(cut[0].texts):,} passages of the texts.")
     passages = [encode_labelled(start.tokenizer, each) for each in cut]
