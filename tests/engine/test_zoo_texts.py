@@ -28,6 +28,9 @@ REVIEWS = {
     "A complete waste of time: dull, badly acted and far too long.": "negative",
     "I loved the first part, but the rest was awful and I left before the end.": "negative",
     "It starts slowly, but what a wonderful, moving ending!": "positive",
+    "I loved it": "positive",
+    "I hated it": "negative",
+    "I hated this film.": "negative",
 }
 
 

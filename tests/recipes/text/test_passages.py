@@ -1,4 +1,4 @@
-"""Passages of texts, and the head that learns from them."""
+"""Passages of texts, and the classifier that learns from them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from modelpad.recipes.text.network import Classifier, Shape
 from modelpad.recipes.text.passages import (
     MAX_WORDS,
     PER_TEXT,
+    PassagePlan,
+    Taught,
     cut_passages,
     cut_text,
-    refit_head,
+    teach_passages,
 )
 from modelpad.recipes.text.splits import LabelledTexts
 from modelpad.recipes.text.tokens import START, join_parts
@@ -21,6 +23,10 @@ from modelpad.training.device import Device
 CPU = Device("cpu", torch.float32)
 SHAPE = Shape("mingru", vocabulary=40, embedding=64, width=64, blocks=2)
 TEXT = "I saw it twice. Why?<br /><br />Because it is good!\nThe end, " + "and on " * 60 + "."
+
+
+def ignore(step: int, steps: int, loss: float) -> None:
+    """Reports nothing."""
 
 
 def make_labelled(count: int, longest: int, seed: int, *, flipped: bool = False) -> Labelled:
@@ -37,45 +43,55 @@ def make_labelled(count: int, longest: int, seed: int, *, flipped: bool = False)
 
 
 def test_a_passage_is_one_to_three_sentences_of_its_text() -> None:
-    found = cut_text(TEXT, np.random.default_rng(0))
+    text = " ".join(f"{n} " + "word " * n + "end." for n in range(20, 40, 5))
+    found = cut_text(text, np.random.default_rng(0))
     assert len(found) == PER_TEXT
-    plain = " ".join(TEXT.replace("<br />", " ").split())
-    assert all(passage in plain for passage in found)
-    assert max(len(passage.split()) for passage in found) == MAX_WORDS
+    assert all(passage in text for passage in found)
+    assert max(len(passage.split()) for passage in found) <= MAX_WORDS
     assert cut_text("One sentence.", np.random.default_rng(0)) == []
+
+
+def test_short_sentences_are_always_passages() -> None:
+    found = cut_text(TEXT, np.random.default_rng(0))
+    assert found[:3] == ["I saw it twice.", "Why?", "Because it is good!"]
+    assert len(found) == 3 + PER_TEXT
 
 
 def test_passages_have_the_label_of_their_text() -> None:
     texts = LabelledTexts([f"{n} a. {n} b. {n} c." for n in range(30)], np.arange(30))
     found = cut_passages(texts, seed=1, most=50)
-    assert 50 <= len(found.texts) < 50 + PER_TEXT
+    assert 50 <= len(found.texts) < 50 + 3 + PER_TEXT
     assert [text.split()[0] for text in found.texts] == [str(label) for label in found.labels]
     assert cut_passages(texts, seed=1, most=50).texts == found.texts
 
 
-def test_the_head_learns_short_texts_and_the_encoder_stays() -> None:
+def teach(*, flipped: bool = False) -> tuple[Classifier, Taught, dict[str, torch.Tensor]]:
+    """A new classifier that was taught, the result, and its weights before."""
     torch.manual_seed(0)
     net = Classifier(SHAPE, 2)
-    encoder = [each.clone() for each in net.encoder.parameters()]
-    learned = [make_labelled(300, 30, 1), make_labelled(600, 5, 2)]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    learned = [
+        make_labelled(300, 30, 1, flipped=flipped),
+        make_labelled(600, 5, 2, flipped=flipped),
+    ]
     judged = [make_labelled(80, 30, 3), make_labelled(80, 5, 4)]
-    found = refit_head(net, learned, judged, CPU, seed=0)
+    plan = PassagePlan(rate=1e-2, batch=32, whole_batch=16, dropout=0.0)
+    return net, teach_passages(net, learned, judged, plan, CPU, ignore), before
+
+
+def test_all_layers_learn_short_texts_the_same_way_each_time() -> None:
+    net, found, before = teach()
     assert found.kept
     assert found.passages[1] > max(0.8, found.passages[0])
     assert "passages" in found.describe()
-    after = [*net.encoder.parameters()]
-    assert all(torch.equal(one, other) for one, other in zip(encoder, after, strict=True))
+    after = net.state_dict()
+    assert not any(torch.equal(value, after[name]) for name, value in before.items())
+    again = teach()[0].state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in after.items())
 
 
-def test_a_head_that_is_no_better_is_dropped() -> None:
-    torch.manual_seed(0)
-    net = Classifier(SHAPE, 2)
-    learned = [make_labelled(300, 30, 1), make_labelled(600, 5, 2)]
-    judged = [make_labelled(80, 30, 3), make_labelled(80, 5, 4)]
-    refit_head(net, learned, judged, CPU, seed=0)
-    head = {name: value.clone() for name, value in net.first.state_dict().items()}
-    wrong = [make_labelled(300, 30, 1, flipped=True), make_labelled(600, 5, 2, flipped=True)]
-    found = refit_head(net, wrong, judged, CPU, seed=0)
+def test_what_makes_it_worse_is_not_kept() -> None:
+    net, found, before = teach(flipped=True)
     assert not found.kept
     assert found.describe() == ""
-    assert all(torch.equal(value, head[name]) for name, value in net.first.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -28,8 +28,8 @@ class ReviewsOptions:
     )
     from_: str = option(
         "writer",
-        "the model to start from: a language model's name, the path of its bundle or run, or a"
-        " Hugging Face folder such as BERT's; none starts from scratch",
+        "the model to start from: the name of a language model or classifier, the path of its"
+        " bundle or run, or a Hugging Face folder such as BERT's; none starts from scratch",
         metavar="NAME_OR_PATH",
     )
     text_column: str | None = option(
@@ -62,6 +62,7 @@ RECIPE = Recipe(
         "modelpad train reviews --arch bow",
         "modelpad train reviews tickets.csv --text-column body --label-column team --name tickets",
         "modelpad train reviews ./mail --from runs/writer-mingru --name mail",
+        "modelpad train reviews films.csv --from reviews --name films",
         "modelpad train reviews ./mail --from ./distilbert-base-uncased --name mail",
         "modelpad train reviews --resume",
     ),

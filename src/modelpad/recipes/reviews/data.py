@@ -1,4 +1,4 @@
-"""The texts of the reviews recipe as tokens of the language model that they start from."""
+"""The texts of the reviews recipe as tokens of the model that is started from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from modelpad.errors import UsageError
 from modelpad.recipes.reviews import ReviewsOptions
 from modelpad.recipes.text.fitting import Adaptation, Labelled
-from modelpad.recipes.text.network import LanguageModel, Shape
+from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.pretrained import Pretrained, load_pretrained
 from modelpad.recipes.text.splits import (
     LabelledSplits,
@@ -26,36 +26,56 @@ ADAPTED = 1  # passes over texts that the language model does not know
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a classifier begins as, with its tokenizer; `adaptation` of it comes first, if any."""
+    """What a classifier begins as, with its tokenizer; `adaptation` of it comes first, if any.
 
-    language: LanguageModel
+    `continues`: it is a classifier of the same classes already.
+    """
+
+    net: LanguageModel | Classifier
     tokenizer: str
     adaptation: Adaptation | None
     pretrained: Pretrained | None
+    continues: bool = False
 
 
 def choose_start(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Start:
-    """The language model that the options name, or a new one.
+    """The model that the options name, or a new language model.
 
-    Raises UsageError for a negative --adapt; else as `load_pretrained`.
+    Raises UsageError for an --adapt that is negative, or that a classifier was given; else as
+    `load_pretrained`.
     """
     if options.adapt is not None and options.adapt < 0:
         raise UsageError(f"--adapt is {options.adapt}.", hint="Give 0 or more passes.")
-    pretrained = None
     if options.from_ == NONE:
         content = train_tokenizer(splits.train.texts, VOCABULARY).to_str()
         vocabulary = load_tokenizer(content).get_vocab_size()
         language = LanguageModel(Shape(vocabulary=vocabulary))
-    else:
-        pretrained = load_pretrained(options.from_, run.request.store)
-        content, language = pretrained.tokenizer, pretrained.build()
-    known = pretrained is not None and pretrained.data == splits.data.name
+        return Start(language, content, plan_adaptation(options, splits, language, content), None)
+    pretrained = load_pretrained(options.from_, run.request.store)
+    net, content = pretrained.build(), pretrained.tokenizer
+    if isinstance(net, Classifier):
+        if options.adapt:
+            raise UsageError(
+                f"--adapt does not apply to {pretrained.name}, which is a classifier.",
+                hint="Leave --adapt out, or start from a language model.",
+            )
+        return Start(net, content, None, pretrained, pretrained.classes == splits.data.classes)
+    known = pretrained.data == splits.data.name
+    return Start(net, content, plan_adaptation(options, splits, net, content, known), pretrained)
+
+
+def plan_adaptation(
+    options: ReviewsOptions,
+    splits: LabelledSplits,
+    language: LanguageModel,
+    tokenizer: str,
+    known: bool = False,
+) -> Adaptation | None:
+    """How a language model learns the texts first; by default not those that it knows."""
     passes = (0 if known else ADAPTED) if options.adapt is None else options.adapt
-    adaptation = None
-    if passes:
-        corpus = encode(load_tokenizer(content), list_texts(splits))
-        adaptation = Adaptation(language, corpus, passes)
-    return Start(language, content, adaptation, pretrained)
+    if not passes:
+        return None
+    return Adaptation(language, encode(load_tokenizer(tokenizer), list_texts(splits)), passes)
 
 
 def list_texts(splits: LabelledSplits) -> list[str]:
@@ -76,6 +96,7 @@ def describe_sources(splits: LabelledSplits, start: Start) -> tuple[DataRow, ...
     rows = [describe_texts(splits)]
     if start.pretrained is not None:
         before = start.pretrained
-        name = f"what the language model {before.name} was trained on: {before.data}"
-        rows.append(DataRow(name, 0, before.licence, "the language model that it starts from"))
+        kind = "classifier" if before.classes else "language model"
+        name = f"what the {kind} {before.name} was trained on: {before.data}"
+        rows.append(DataRow(name, 0, before.licence, f"the {kind} that it starts from"))
     return tuple(rows)

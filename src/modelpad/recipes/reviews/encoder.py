@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modelpad.errors import UsageError
 from modelpad.fields import Binding, Label, Signature, Text
 from modelpad.recipes.reviews import ReviewsOptions
 from modelpad.recipes.reviews.bag import compare, measure_baseline
 from modelpad.recipes.reviews.data import (
+    NONE,
     Start,
     choose_start,
     describe_sources,
@@ -28,8 +30,9 @@ from modelpad.recipes.reviews.testing import (
 from modelpad.recipes.text.classifying import predict
 from modelpad.recipes.text.fitting import Labelled, fit_classifier
 from modelpad.recipes.text.graph import SCORES
+from modelpad.recipes.text.language import Report
 from modelpad.recipes.text.network import Classifier
-from modelpad.recipes.text.passages import cut_passages, refit_head
+from modelpad.recipes.text.passages import PassagePlan, cut_passages, teach_passages
 from modelpad.recipes.text.precision import open_graph, read_scores
 from modelpad.recipes.text.source import ClassifierSource
 from modelpad.recipes.text.splits import LabelledSplits
@@ -52,14 +55,16 @@ MAX_TEXT = 10_000_000
 def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> TrainedSequence:
     """Trains, tests and describes a classifier that is built on a language model's encoder."""
     device = choose_device()
-    run.set_epochs(EPOCHS[device.name])
     torch.manual_seed(run.seed)
     start = choose_start(options, splits, run)
+    run.set_epochs(0 if start.continues else EPOCHS[device.name])
     learned = encode_labelled(start.tokenizer, splits.train)
     judged = encode_labelled(start.tokenizer, splits.validation)
     net = build_classifier(start, len(splits.data.classes))
-    fit_classifier(net, learned, judged, run, device, start.adaptation)
-    note = teach_passages(net, splits, learned, judged, start, run, device)
+    if run.epochs:
+        fit_classifier(net, learned, judged, run, device, start.adaptation)
+    run.end_training()
+    note = learn_passages(net, splits, learned, judged, start, run, device)
 
     logits = predict(net, judged.corpus, device)
     net.cpu()
@@ -88,7 +93,7 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     )
 
 
-def teach_passages(
+def learn_passages(
     net: Classifier,
     splits: LabelledSplits,
     learned: Labelled,
@@ -97,14 +102,41 @@ def teach_passages(
     run: Run,
     device: Device,
 ) -> str:
-    """Trains the head on passages of the texts too, so that short texts are judged; a note."""
+    """Trains on passages of the texts too, so that short texts are judged; a note.
+
+    Raises UsageError if there are too few of them, and no epoch that learns whole texts.
+    """
     cut = [cut_passages(each, run.seed) for each in (splits.train, splits.validation)]
     if len(cut[0].texts) < FEW_PASSAGES or not cut[1].texts:
+        if not run.epochs:
+            raise UsageError(
+                f"The texts have only {len(cut[0].texts)} passages to learn from.",
+                hint="Learn whole texts: --epochs 2",
+            )
         return ""
     run.print(f"Learning {len(cut[0].texts):,} passages of the texts.")
     passages = [encode_labelled(start.tokenizer, each) for each in cut]
-    found = refit_head(net, [learned, passages[0]], [judged, passages[1]], device, run.seed)
+    found = teach_passages(
+        net,
+        [learned, passages[0]],
+        [judged, passages[1]],
+        PassagePlan(seed=run.seed),
+        device,
+        show_quarters(run),
+    )
+    if not found.kept:
+        run.print("Passages were not learnt: that would have made the model worse.")
     return found.describe()
+
+
+def show_quarters(run: Run) -> Report:
+    """Prints the progress after each quarter of the steps."""
+
+    def report(step: int, steps: int, loss: float) -> None:
+        if 4 * step // steps > 4 * (step - 1) // steps:
+            run.print(f"Passages: {step / steps:.0%}, loss {loss:.4f}")
+
+    return report
 
 
 def read_test(source: ClassifierSource, test: Labelled) -> Tested:
@@ -129,18 +161,21 @@ def describe_model(
     """The card."""
     classes, shape = splits.data.classes, net.encoder.shape
     sources = describe_sources(splits, start)
-    begun = "from scratch" if start.pretrained is None else f"from {start.pretrained.name}"
+    begun = NONE if start.pretrained is None else start.pretrained.name
+    epochs = f" --epochs {run.epochs}" if run.epochs else ""
     return Card(
         title=run.request.name.replace("-", " ").capitalize(),
         summary=describe_kinds(classes),
         data=sources,
-        licence="; ".join(dict.fromkeys(row.licence for row in sources)),
+        licence="; ".join(
+            dict.fromkeys(each for row in sources for each in row.licence.split("; "))
+        ),
         architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
         " pooled to its last, largest and mean values, and two linear layers",
         parameters=sum(each.numel() for each in net.parameters()),
         training={
-            "started": begun,
-            "command": f"modelpad train reviews --epochs {run.epochs} --seed {run.seed}",
+            "started": "from scratch" if begun == NONE else f"from {begun}",
+            "command": f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
         },
         limits=LIMITS,
         notes=tuple(filter(None, (*splits.notes, *notes))),

@@ -15,9 +15,11 @@ JUDGED = 1_000  # texts
 
 
 def build_classifier(start: Start, classes: int) -> Classifier:
-    """A classifier with the encoder of a language model, and a new head."""
-    net = Classifier(start.language.encoder.shape, classes)
-    net.encoder.load_state_dict(start.language.encoder.state_dict())
+    """A classifier of the same classes as it is; else a new head on the encoder."""
+    if start.continues and isinstance(start.net, Classifier):
+        return start.net
+    net = Classifier(start.net.encoder.shape, classes)
+    net.encoder.load_state_dict(start.net.encoder.state_dict())
     return net
 
 

@@ -6,7 +6,7 @@ each stage has one cycle of the learning rate. It depends on torch and NumPy alo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +77,7 @@ class ClassifierTrainer:
         )
         self.steps = -(-len(labels) // plan.batch)
         deep = self.steps * max(1, plan.epochs - plan.frozen)
-        share = min(AVERAGED, max(0.0, 1 - HORIZON / deep))
-        average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(net, multi_avg_fn=average)
+        self.average = average_weights(net, deep)
         self.done, self.epoch = 0, 0
         self.rate = 0.0
         self.optimizer = make_optimizer(rank_layers(net, plan.rate), plan.decay)
@@ -176,6 +174,13 @@ class ClassifierTrainer:
         return loss.detach()
 
 
+def average_weights(net: Classifier, steps: int) -> AveragedModel:
+    """A moving average of the weights, for a training of so many steps."""
+    share = min(AVERAGED, max(0.0, 1 - HORIZON / steps))
+    average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
+    return AveragedModel(net, multi_avg_fn=average)
+
+
 def rank_layers(net: Classifier, rate: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
     """Groups of parameters with their rates, from the head down to the embedding."""
     yield rate, [*net.first.parameters(), *net.second.parameters()]
@@ -227,32 +232,17 @@ def pad(texts: list[Numbers]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
+@torch.no_grad()
 def predict(net: Classifier, corpus: Corpus, device: Device) -> Logits:
     """Logits (N, C) of whole texts, however long."""
-    return _read_all(net, net, net.second.out_features, corpus, device)
-
-
-def read_pooled(net: Classifier, corpus: Corpus, device: Device) -> Logits:
-    """The pooled hidden vectors (N, 3 D) of whole texts."""
-    return _read_all(net, net.pool, net.first.in_features, corpus, device)
-
-
-@torch.no_grad()
-def _read_all(
-    net: Classifier,
-    read: Callable[[Tensor, Tensor], Tensor],
-    width: int,
-    corpus: Corpus,
-    device: Device,
-) -> Logits:
     net.eval().to(device.name)
     order = np.argsort(corpus.lengths, kind="stable")
-    found: Logits = np.empty((len(corpus), width), np.float32)
+    found: Logits = np.empty((len(corpus), net.second.out_features), np.float32)
     for start in range(0, len(order), READ_AT_ONCE):
         chosen = order[start : start + READ_AT_ONCE]
         tokens, lengths = pad([corpus.text(index) for index in chosen.tolist()])
         with device.products():
-            part = read(tokens.to(device.name), lengths.to(device.name))
+            part = net(tokens.to(device.name), lengths.to(device.name))
         found[chosen] = part.float().cpu().numpy()
     return found
 

@@ -1,9 +1,8 @@
 """Teaches a classifier short texts: passages that are cut from those it was trained on.
 
 A classifier of long texts pools few hidden vectors of a short one, and finds values that it has
-never seen. Only its head is trained for them, on the pooled vectors of whole texts and of passages
-(last-layer retraining, Kirichenko et al. 2023). A passage may say something else than its text, and
-weighs less.
+never seen. All its layers learn once more, at a low rate, from whole texts and from passages in
+turn. A passage may say something else than its text, and weighs less.
 """
 
 from __future__ import annotations
@@ -15,46 +14,56 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from modelpad.recipes.text.classifying import HEAD_DROPOUT, Labels, read_pooled
+from modelpad.recipes.text.classifying import (
+    HEAD_DROPOUT,
+    Labels,
+    average_weights,
+    cut,
+    measure_classes,
+    order_batches,
+    pad,
+    rank_layers,
+)
 from modelpad.recipes.text.fitting import Labelled
-from modelpad.recipes.text.network import Classifier
+from modelpad.recipes.text.language import CLIP, Report
+from modelpad.recipes.text.network import AWD, Classifier
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.splits import LabelledTexts
 from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*<br />\s*|\n+")
-PER_TEXT = 4
+LETTER = re.compile(r"[^\W\d_]")
+SHORT = 12  # words of a sentence that is always taken
+PER_TEXT = 2  # longer passages
 MAX_SENTENCES = 3  # in a passage
 MAX_WORDS = 40
-WHOLE, PASSAGES = 10_000, 40_000  # that are learnt from, at most
-WEIGHT = 0.25  # of a passage
-EPOCHS, BATCH, RATE, DECAY = 6, 256, 1e-3, 0.05
+WHOLE, PASSAGES = 4_000, 60_000  # that are learnt from, at most
 ALLOWED_LOSS = 0.003  # of the accuracy on whole texts
 
-Pooled = NDArray[np.float16]
+
+@dataclass(frozen=True, slots=True)
+class PassagePlan:
+    """How passages are learnt: so many in a batch, each with that weight."""
+
+    rate: float = 5e-4
+    batch: int = 256
+    weight: float = 0.5
+    whole_batch: int = 32
+    longest: int = 256
+    dropout: float = 0.5
+    decay: float = 0.05
+    smoothing: float = 0.05
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """Pooled vectors (N, 3 D) of texts, and their labels (N,)."""
-
-    pooled: Pooled
-    labels: Labels
-
-    def accuracy(self, net: Classifier) -> float:
-        """The share that a classifier's head gets right."""
-        return float((judge(net, self.pooled).argmax(dim=1).numpy() == self.labels).mean())
-
-
-@dataclass(frozen=True, slots=True)
-class Refitted:
-    """The accuracy on whole texts and on passages for validation, before and after; whether the
-    new head was kept."""
+class Taught:
+    """The accuracy on whole texts and on passages for validation, before and after; whether what
+    was learnt was kept."""
 
     whole: tuple[float, float]
     passages: tuple[float, float]
@@ -67,14 +76,14 @@ class Refitted:
         if not self.kept:
             return ""
         return (
-            "The head was trained again on whole texts and passages of up to"
-            f" {MAX_SENTENCES} sentences; accuracy on passages of validation texts, by the label"
-            f" of the whole text, went from {passages}, on whole ones from {whole}."
+            "It then learnt short texts: whole texts and passages of up to"
+            f" {MAX_SENTENCES} sentences, in turn; accuracy on passages of validation texts, by the"
+            f" label of the whole text, went from {passages}, on whole ones from {whole}."
         )
 
 
 def cut_passages(part: LabelledTexts, seed: int, most: int = PASSAGES) -> LabelledTexts:
-    """Up to four passages of each text: a sentence, or two or three, of at most 40 words."""
+    """Passages of the texts in a random order (see `cut_text`), with the labels of these."""
     rng = np.random.default_rng(seed)
     texts: list[str] = []
     labels: list[int] = []
@@ -88,22 +97,16 @@ def cut_passages(part: LabelledTexts, seed: int, most: int = PASSAGES) -> Labell
 
 
 def cut_text(text: str, rng: np.random.Generator) -> list[str]:
-    """Passages of one text; none of a text of a single sentence."""
+    """All sentences of at most 12 words, and up to two passages of one to three sentences and at
+    most 40 words; none of a text of a single sentence."""
     sentences = [each for each in SENTENCE.split(text) if each.strip()]
     if len(sentences) < 2:
         return []
-    found = []
+    found = [each for each in sentences if len(each.split()) <= SHORT and LETTER.search(each)]
     for start in rng.permutation(len(sentences))[:PER_TEXT].tolist():
         several = " ".join(sentences[start : start + int(rng.integers(1, MAX_SENTENCES + 1))])
         found.append(" ".join(several.split()[:MAX_WORDS]))
     return found
-
-
-def judge(net: Classifier, pooled: Pooled) -> Tensor:
-    """Logits (N, C) of pooled vectors."""
-    net.eval()
-    with torch.no_grad():
-        return net.judge(torch.from_numpy(pooled).float())
 
 
 def sample(texts: Labelled, most: int, seed: int) -> Labelled:
@@ -112,60 +115,86 @@ def sample(texts: Labelled, most: int, seed: int) -> Labelled:
     return Labelled(texts.corpus.take(chosen), texts.labels[chosen])
 
 
-def read(net: Classifier, texts: Labelled, device: Device) -> Read:
-    """The pooled vectors of texts."""
-    return Read(read_pooled(net, texts.corpus, device).astype(np.float16), texts.labels)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The texts of a batch, and what its loss is multiplied with."""
+
+    texts: Labelled
+    chosen: Labels
+    weight: float
 
 
-def fit_head(net: Classifier, whole: Read, passages: Read, seed: int) -> None:
-    """Trains the head on both; the encoder stays as it is."""
-    pooled = torch.from_numpy(np.concatenate([whole.pooled, passages.pooled]))
-    labels = torch.from_numpy(np.concatenate([whole.labels, passages.labels]))
-    weights = torch.cat(
-        [torch.ones(len(whole.labels)), torch.full((len(passages.labels),), WEIGHT)]
-    )
-    head = [*net.first.parameters(), *net.second.parameters()]
-    for each in head:
-        each.requires_grad_(True)
-    optimizer = make_optimizer([(RATE, head)], DECAY)
-    steps = EPOCHS * -(-len(labels) // BATCH)
-    torch.manual_seed(derive_seed(seed, 1))
-    net.train()
-    step = 0
-    for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(labels)).split(BATCH):  # type: ignore[no-untyped-call]
-            set_rates(optimizer, one_cycle(step, steps))
-            logits = net.judge(pooled[chosen].float(), HEAD_DROPOUT)
-            losses = cross_entropy(logits, labels[chosen], reduction="none")
-            loss = (losses * weights[chosen]).sum() / weights[chosen].sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step += 1
+def plan_steps(whole: Labelled, passages: Labelled, plan: PassagePlan) -> list[Step]:
+    """All batches of both kinds, in a random order."""
+    steps = []
+    kinds = ((whole, plan.whole_batch, 1.0), (passages, plan.batch, plan.weight))
+    for kind, (texts, batch, weight) in enumerate(kinds):
+        lengths = np.minimum(texts.corpus.lengths, plan.longest)
+        batches = order_batches(lengths, batch, derive_seed(plan.seed, kind))
+        steps += [Step(texts, chosen, weight) for chosen in batches]
+    order = np.random.default_rng(derive_seed(plan.seed, 2)).permutation(len(steps))
+    return [steps[index] for index in order.tolist()]
 
 
-def refit_head(
+def learn(
+    net: Classifier,
+    whole: Labelled,
+    passages: Labelled,
+    plan: PassagePlan,
+    device: Device,
+    report: Report,
+) -> None:
+    """Trains all layers in one cycle; `net` gets the moving average of its weights."""
+    net.to(device.name).train().requires_grad_(True)
+    optimizer = make_optimizer(rank_layers(net, plan.rate), plan.decay)
+    steps = plan_steps(whole, passages, plan)
+    average = average_weights(net, len(steps))
+    for number, step in enumerate(steps):
+        torch.manual_seed(derive_seed(plan.seed, 3, number))
+        set_rates(optimizer, one_cycle(number, len(steps)))
+        loss = measure_loss(net, step, plan, device)
+        optimizer.zero_grad(set_to_none=True)
+        (step.weight * loss).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        optimizer.step()
+        average.update_parameters(net)
+        report(number + 1, len(steps), float(loss.detach()))
+    net.load_state_dict(average.module.state_dict())
+
+
+def measure_loss(net: Classifier, step: Step, plan: PassagePlan, device: Device) -> Tensor:
+    """The mean log loss of a batch."""
+    corpus = step.texts.corpus
+    parts = [cut(corpus.text(index), plan.longest) for index in step.chosen.tolist()]
+    tokens, lengths = (each.to(device.name) for each in pad(parts))
+    labels = torch.from_numpy(step.texts.labels[step.chosen]).to(device.name)
+    with device.products():
+        logits = net(tokens, lengths, AWD.scaled(plan.dropout), HEAD_DROPOUT)
+    return cross_entropy(logits, labels, label_smoothing=plan.smoothing)
+
+
+def teach_passages(
     net: Classifier,
     learned: Sequence[Labelled],
     judged: Sequence[Labelled],
+    plan: PassagePlan,
     device: Device,
-    seed: int,
-) -> Refitted:
-    """Trains the head of `net` on whole texts and passages, and keeps it if it is better.
+    report: Report,
+) -> Taught:
+    """Trains `net` on whole texts and passages, and keeps what it learnt if that is better.
 
-    `learned` and `judged` are whole texts and passages, for training and validation. The head must
+    `learned` and `judged` are whole texts and passages, for training and validation. It must
     get more of the passages right, and of whole texts at most 0.3 points less.
     """
-    whole = sample(learned[0], WHOLE, derive_seed(seed, 2))
-    inputs = [read(net, each, device) for each in (whole, learned[1])]
-    checks = [read(net, each, device) for each in judged]
-    net.cpu()
-    before = copy.deepcopy([net.first.state_dict(), net.second.state_dict()])
-    old = [each.accuracy(net) for each in checks]
-    fit_head(net, inputs[0], inputs[1], seed)
-    new = [each.accuracy(net) for each in checks]
+
+    def judge() -> list[float]:
+        return [measure_classes(net, each.corpus, each.labels, device).accuracy for each in judged]
+
+    before, old = copy.deepcopy(net.state_dict()), judge()
+    whole = sample(learned[0], WHOLE, derive_seed(plan.seed, 4))
+    learn(net, whole, learned[1], plan, device, report)
+    new = judge()
     kept = new[1] > old[1] and new[0] >= old[0] - ALLOWED_LOSS
     if not kept:
-        net.first.load_state_dict(before[0])
-        net.second.load_state_dict(before[1])
-    return Refitted((old[0], new[0]), (old[1], new[1]), kept)
+        net.load_state_dict(before)
+    return Taught((old[0], new[0]), (old[1], new[1]), kept)
