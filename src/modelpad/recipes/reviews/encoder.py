@@ -129,12 +129,13 @@ def describe_model(
     """The card."""
     classes, shape = splits.data.classes, net.encoder.shape
     sources = describe_sources(splits, start)
+    licences = dict.fromkeys(part for row in sources for part in row.licence.split("; "))
     begun = "from scratch" if start.pretrained is None else f"from {start.pretrained.name}"
     return Card(
         title=run.request.name.replace("-", " ").capitalize(),
         summary=describe_kinds(classes),
         data=sources,
-        licence="; ".join(dict.fromkeys(row.licence for row in sources)),
+        licence="; ".join(licences),
         architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
         " pooled to its last, largest and mean values, and two linear layers",
         parameters=sum(each.numel() for each in net.parameters()),

@@ -129,7 +129,7 @@ export const cardView = (model) => {
     ]),
     add(() => [
       card.classes?.length > 1 ? classTable(card.classes) : null,
-      list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
+      list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}${examples ? `: ${examples.toLocaleString("en")} examples` : ""} (${role}; ${licence})`)),
       list("Notes", card.notes),
       Object.keys(card.training ?? {}).length ? make("details", { class: "trained" }, make("summary", {}, "How it was trained"), factList(training)) : null,
       charts,
