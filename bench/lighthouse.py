@@ -5,10 +5,10 @@ simulated slow 4G and a processor four times slower). Prints the median of the r
 on the machine and on what else it does: Lighthouse's own measure of it, `benchmark_index`, is
 printed too, and with `--index` a run counts only if it reached that much.
 
-Needs Node.js, Chromium and Lighthouse: npm install --prefix lighthouse lighthouse@12
+Needs Node.js, Chromium and Lighthouse: npm install --prefix build/lighthouse lighthouse@12
 
 usage: python bench/lighthouse.py [--runs 3] [--only NAME] [--model FILE] [--site build/docs]
-           [--lighthouse lighthouse/node_modules/.bin/lighthouse] [--reports FOLDER] [--index 1000]
+           [--reports FOLDER] [--index 1000]
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ METRICS = {
     "total_blocking_time_ms": "total-blocking-time",
     "layout_shift": "cumulative-layout-shift",
 }
+LIGHTHOUSE = "build/lighthouse/node_modules/.bin/lighthouse"
 TARGET = 95
 PATIENCE_S = 300  # for one page
 TRIES = 4  # of a run, when the machine is busy
@@ -81,15 +82,14 @@ def serve_folder(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def find_program(given: str | None) -> str:
+def find_program() -> str:
     """Lighthouse's command. Raises `SystemExit` if it or what it needs is missing."""
-    program = given or shutil.which("lighthouse")
+    program = shutil.which("lighthouse") or shutil.which(LIGHTHOUSE)
     if not shutil.which("node"):
         raise SystemExit("Node.js is missing. Install it (https://nodejs.org).")
-    if not program or not Path(program).exists():
+    if not program:
         raise SystemExit(
-            "Lighthouse is missing. npm install --prefix lighthouse lighthouse@12, then pass "
-            "--lighthouse lighthouse/node_modules/.bin/lighthouse"
+            "Lighthouse is missing. npm install --prefix build/lighthouse lighthouse@12"
         )
     return program
 
@@ -157,10 +157,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="pages whose name contains this")
     parser.add_argument("--model", action="append", default=[], help="another model to serve")
     parser.add_argument("--site", default="build/docs")
-    parser.add_argument("--lighthouse", help="its command")
     parser.add_argument("--reports", type=Path, help="a folder for the full reports")
     options = parser.parse_args()
-    program = find_program(options.lighthouse)
+    program = find_program()
     results = {}
     with ExitStack() as stack:
         for name, url in list_pages(stack, options).items():
@@ -172,6 +171,8 @@ def main() -> None:
                 for run, report in enumerate(reports):
                     file = options.reports / f"{name.replace('/', ' ')} {run}.json"
                     file.write_text(json.dumps(report), "utf-8")
+    if not results:
+        raise SystemExit(f"No page has {options.only!r} in its name.")
     print(json.dumps(results, indent=2))
     below = [
         name for name, row in results.items() if min(row[each] for each in CATEGORIES) < TARGET
