@@ -65,10 +65,10 @@ def open_pad(model: Path) -> Iterator[Ask]:
 
 
 @contextmanager
-def serve(model: Path) -> Iterator[str]:
-    """The address of a server of one bundle."""
+def serve(*models: Path | str) -> Iterator[str]:
+    """The address of a server of these models, in a store of their own."""
     with tempfile.TemporaryDirectory() as store:
-        command = [sys.executable, "-m", "modelpad", "serve", str(model), "--port", "0"]
+        command = [sys.executable, "-m", "modelpad", "serve", *map(str, models), "--port", "0"]
         process = subprocess.Popen(
             [*command, "--no-open", "--store", store], stdout=subprocess.PIPE, text=True
         )

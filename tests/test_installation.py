@@ -10,7 +10,7 @@ import pytest
 
 from modelpad.cli.main import describe_hint
 from modelpad.errors import MissingExtra
-from modelpad.installation import find_source, install_command, join_command
+from modelpad.installation import choose_installer, find_source, install_command, join_command
 
 VCS = {"vcs": "git", "commit_id": "abc123"}
 
@@ -40,6 +40,12 @@ def test_the_working_folder_is_a_dot(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     record = json.dumps({"url": tmp_path.as_uri(), "dir_info": {"editable": True}})
     assert find_source(record) == (".{extra}", True)
+
+
+def test_uvx_takes_the_extra_with_the_command(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "uv" / "archive-v0" / "lSJP6IiDPwFIsTkL"))
+    command = join_command(choose_installer(None), ".{extra}", "train")
+    assert command == "uvx --from '.[train]' modelpad"
 
 
 def test_errors_of_commands_have_the_command() -> None:

@@ -15,6 +15,7 @@ from shutil import which
 from urllib.parse import unquote, urlparse
 
 PACKAGE = "modelpad"
+UVX = "uvx --from"  # its environments are not for installing into: it makes one for each command
 SOURCES = Path(__file__).parents[2]
 
 
@@ -36,6 +37,8 @@ def install_command(extra: str | None = None) -> str:
 def join_command(installer: str, source: str, extra: str | None, *, editable: bool = False) -> str:
     """The installer's command for a source in which `{extra}` stands for the extra."""
     requirement = source.replace("{extra}", f"[{extra}]" if extra else "")
+    if installer == UVX:
+        return f"{UVX} {shlex.quote(requirement)} {PACKAGE}"
     return f"{installer} {'-e ' if editable else ''}{shlex.quote(requirement)}"
 
 
@@ -66,8 +69,10 @@ def name_folder(path: Path) -> str:
 
 
 def choose_installer(found: Distribution | None) -> str:
-    """`pip install` of the running Python, or what uv and pipx need."""
+    """`pip install` of the running Python, or what uv, uvx and pipx need."""
     prefix = Path(sys.prefix)
+    if prefix.parent.name.startswith("archive-v"):  # in the cache of uv
+        return UVX
     if (prefix / "uv-receipt.toml").is_file():
         return "uv tool install"
     if (prefix / "pipx_metadata.json").is_file():

@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -39,6 +42,34 @@ def test_nothing_of_another_host_is_named(site: Path) -> None:
             assert not re.search(r'(?:src|href)="?(?:https?:)?//', tag), f"{page.name}: {tag}"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(?:https?:)?//", sheet.read_text("utf-8")), sheet.name
+
+
+def test_nothing_keeps_a_page_from_being_shown(site: Path) -> None:
+    for page in [site / "index.html", *site.glob("stories/*.html")]:
+        text = page.read_text("utf-8")
+        assert len(re.findall(r'<link rel="stylesheet"', text)) == 1, page.name
+        assert all("defer" in tag for tag in re.findall(r"<script\b[^>]*\bsrc=[^>]*>", text))
+        assert all("width=" in tag for tag in re.findall(r"<img[^>]*>", text)), page.name
+    sheet = (site / "assets" / "stylesheets" / "site.css").read_text("utf-8")
+    assert ".md-typeset__table" in sheet  # which scripts add
+    assert ".task-list-indicator" not in sheet  # which no page has
+
+
+@pytest.mark.long
+@pytest.mark.browser
+def test_search_is_loaded_when_someone_searches(site: Path, browser: Any) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html", wait_until="networkidle")
+        assert not any("search_index" in url for url in requests)
+        page.locator(".md-search__input").fill("canary")
+        page.locator(".md-search-result__link").first.wait_for(timeout=30000)
+        page.close()
+        server.shutdown()
 
 
 @pytest.mark.long

@@ -27,10 +27,10 @@ OTHERS = ("pip ", "docker ", "gcloud ", "tensorboard ", "cd ")
 SMALL = {
     "modelpad train digits": "--data uci-digits --arch mlp --epochs 1",
     "modelpad train digits --data uci-digits --name digits8": "--arch mlp --epochs 1",
-    "modelpad train writer": "--limit 20 --general none --vocabulary 300 --width 16 --epochs 1",
-    "modelpad train writer ./letters": "--general none --vocabulary 300 --width 16 --epochs 1",
-    "modelpad train reviews": "--limit 20 --from none --epochs 1",
-    "modelpad train reviews tickets.csv": "--from none --epochs 1",
+    "modelpad train writer": "--limit 20 --general none --vocabulary 300 --width 64 --epochs 1",
+    "modelpad train writer ./letters": "--general none --vocabulary 300 --width 64 --epochs 1",
+    "modelpad train reviews": "--arch bow --limit 200",
+    "modelpad train reviews tickets.csv": "--arch bow",
     "modelpad train style": "--limit 20 --epochs 1 --size 64 --painting-size 64",
     "modelpad style photo.jpg": "--size 64 --iterations 2",
     "modelpad train images": "--arch mini --size 32 --epochs 1 --limit 30 --no-heatmap",
@@ -120,7 +120,7 @@ def player(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELPAD_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("PORT", raising=False)
-    return Player(serve, tmp_path / "store", lambda: capfd.readouterr().out)
+    return Player(serve, tmp_path / "store", lambda: "".join(capfd.readouterr()))
 
 
 @pytest.mark.parametrize("story", WITHOUT_TRAINING)

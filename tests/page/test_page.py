@@ -105,8 +105,8 @@ def test_snippets_and_card(page: Page, server: Any) -> None:
     expect(page.locator("#snippet")).to_contain_text("requests.post")
     card = page.locator("#card")
     expect(card).to_contain_text("test accuracy")
-    assert card.get_by_role("img", name="Confusion matrix").count() == 1
-    assert card.get_by_role("img", name="loss by epoch").count() == 1
+    expect(card.get_by_role("img", name="Confusion matrix")).to_have_count(1)
+    expect(card.get_by_role("img", name="loss by epoch")).to_have_count(1)
 
 
 WARNINGS = ["A demonstration and no medical device.", "No better <b>than</b> chance."]

@@ -161,15 +161,14 @@ def describe_model(
     """The card."""
     classes, shape = splits.data.classes, net.encoder.shape
     sources = describe_sources(splits, start)
+    licences = dict.fromkeys(part for row in sources for part in row.licence.split("; "))
     begun = NONE if start.pretrained is None else start.pretrained.name
     epochs = f" --epochs {run.epochs}" if run.epochs else ""
     return Card(
         title=run.request.name.replace("-", " ").capitalize(),
         summary=describe_kinds(classes),
         data=sources,
-        licence="; ".join(
-            dict.fromkeys(each for row in sources for each in row.licence.split("; "))
-        ),
+        licence="; ".join(licences),
         architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
         " pooled to its last, largest and mean values, and two linear layers",
         parameters=sum(each.numel() for each in net.parameters()),

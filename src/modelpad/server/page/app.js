@@ -8,6 +8,7 @@ import { csvPanel, takesCsv } from "./csv-panel.js";
 import { make } from "./dom.js";
 import { galleryView, pathOf, unknownView } from "./gallery.js";
 import { currentKey, forgetKey, onKeyChange } from "./key.js";
+import { later } from "./later.js";
 import { predictionView } from "./prediction.js";
 import { isShared, readFragment } from "./share.js";
 import { snippets } from "./snippets.js";
@@ -29,23 +30,6 @@ const byline = ({ author, licence, backend, runs_in: runsIn }) => {
   return words.length ? make("p", { class: "byline" }, words.join(" · ")) : null;
 };
 
-// An invalid card must not keep the model from being shown.
-const safeCard = (model) => {
-  try { return cardView(model); } catch { return make("p", { class: "hint" }, "The model card cannot be shown."); }
-};
-
-// What is below the first screen is built when the browser has time for it, and until then takes up the place.
-const later = (build) => {
-  const place = make("div", { class: "later" });
-  const fill = () => {
-    place.replaceChildren(...[build()].filter(Boolean));
-    place.className = "filled";
-  };
-  if (window.requestIdleCallback) requestIdleCallback(fill, { timeout: 1500 });
-  else setTimeout(fill);
-  return place;
-};
-
 const intro = (model) =>
   make("div", { class: "intro" }, make("h1", {}, model.title || model.name), model.summary ? make("p", {}, model.summary) : null, warningsView(model));
 
@@ -63,7 +47,7 @@ const openView = async (model, { feedback }) => {
 const modelView = async (model, offers) => {
   const view = await openView(model, offers);
   const elements = [intro(model), view.element, byline(model), takesCsv(model) && model.task !== "text-generation" ? csvPanel(model, showError) : null,
-    offers.videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), later(() => safeCard(model))];
+    offers.videos && paintsVideos(model) ? videoPanel(model, view.settings, showError) : null, snippets(model), later(() => cardView(model), make("p", { class: "hint" }, "The model card cannot be shown."))];
   return { ...view, elements: elements.filter(Boolean) };
 };
 

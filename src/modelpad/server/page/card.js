@@ -111,23 +111,32 @@ const factList = (facts, intervals = {}) => make("dl", { class: "facts" },
   Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object").map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value)),
     intervals[name] ? make("dd", { class: "interval" }, `95 %: ${ends(intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null)));
 
+// { element, parts }: the card, and functions that fill it; null without a card. Charts are many elements.
 export const cardView = (model) => {
   const card = model.card;
   if (!card) return null;
+  const element = make("section", { class: "panel wide", id: "card" }, make("h2", {}, "Model card"));
+  const charts = make("div", { class: "charts" });
   const plain = inPlainWords(model, card.metrics ?? {});
   const training = { parameters: card.parameters?.toLocaleString("en"), ...card.training };
-  return make("section", { class: "panel wide", id: "card" },
-    make("h2", {}, "Model card"),
-    plain ? make("p", { class: "lead" }, plain) : null,
-    card.text ? markdown(card.text) : null,
-    list("Limitations", card.limits),
-    factList(card.metrics ?? {}, card.intervals),
-    card.classes?.length > 1 ? classTable(card.classes) : null,
-    list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}: ${examples.toLocaleString("en")} examples (${role}; ${licence})`)),
-    list("Notes", card.notes),
-    Object.keys(card.training ?? {}).length ? make("details", { class: "trained" }, make("summary", {}, "How it was trained"), factList(training)) : null,
-    make("div", { class: "charts" },
-      card.history?.length > 1 ? [chart(card.history, "loss"), chart(card.history, "accuracy")] : null,
-      card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null),
-    card.pictures ? galleries(model, card.pictures) : null);
+  const add = (build, to = element) => () => to.append(...[build()].flat(Infinity).filter((part) => part != null));
+  const parts = [
+    add(() => [
+      plain ? make("p", { class: "lead" }, plain) : null,
+      card.text ? markdown(card.text) : null,
+      list("Limitations", card.limits),
+      factList(card.metrics ?? {}, card.intervals),
+    ]),
+    add(() => [
+      card.classes?.length > 1 ? classTable(card.classes) : null,
+      list("Training and test data", card.data?.map(({ name, examples, licence, role }) => `${name}${examples ? `: ${examples.toLocaleString("en")} examples` : ""} (${role}; ${licence})`)),
+      list("Notes", card.notes),
+      Object.keys(card.training ?? {}).length ? make("details", { class: "trained" }, make("summary", {}, "How it was trained"), factList(training)) : null,
+      charts,
+    ]),
+    ...(card.history?.length > 1 ? ["loss", "accuracy"].map((metric) => add(() => chart(card.history, metric), charts)) : []),
+    add(() => (card.confusion && card.confusion.labels.length <= 20 ? confusionChart(card.confusion) : null), charts),
+    add(() => (card.pictures ? galleries(model, card.pictures) : null)),
+  ];
+  return { element, parts };
 };

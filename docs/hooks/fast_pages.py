@@ -1,0 +1,106 @@
+"""Makes the documentation site fast on phones: MkDocs calls this for each page and at the end.
+
+Four style sheets become one, without rules of parts that no page has; scripts no longer keep a page
+from being shown; pictures have their sizes and load when they are needed; tables are laid out when
+they are near the window; the search index is loaded when someone searches.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+SHEET = "assets/stylesheets/site.css"
+LINK = re.compile(r'\s*<link rel="stylesheet" href="([^"]+)">')
+SCRIPT = re.compile(r"<script src=")
+IMAGE = re.compile(r'<img ([^>]*src="([^"]+)"[^>/]*)/?>')
+TABLE = re.compile(r"<table>.*?</table>", re.S)
+ROW_REM = 2.4  # height of a row of one line
+RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+EMPTY = re.compile(r"@media[^{}]+\{\s*\}")
+CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
+# Browsers that know both schemes at once need not style the page again when the theme names one.
+SCHEMES = '<meta name="color-scheme" content="light dark">'
+SCRIPTED = '<script>document.documentElement.className="js"</script>'
+# The theme loads its search with every page, but from the file system with the first search.
+STARTS_SEARCH = re.compile(r'(?<=\()location\.protocol!=="file:"(?=\))')
+HAS_QUERY = 'location.search.includes("q=")'
+# The theme's way to switch colours at once, at the price of styling every page twice when it opens.
+SWITCHING = "[data-md-color-switching]"
+log = logging.getLogger("mkdocs")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """The page's text, with tables that need no layout while they are far from the window."""
+    return TABLE.sub(_put_off, html)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The page as it is written."""
+    root = "../" * page.url.count("/")
+    sheets = LINK.findall(output)
+    known = config.setdefault("fast_sheets", [])
+    known += [sheet for each in sheets if (sheet := each.removeprefix(root)) not in known]
+    output = LINK.sub("", output)
+    head = f'{SCHEMES}{SCRIPTED}<link rel="stylesheet" href="{root}{SHEET}">'
+    output = output.replace("</title>", f"</title>{head}", 1)
+    output = SCRIPT.sub("<script defer src=", output)
+    folder = Path(config.docs_dir) / Path(page.url).parent
+    first = IMAGE.search(output)
+
+    def place(image: re.Match[str]) -> str:
+        is_first = first is not None and image.start() == first.start()
+        return _place(image[1], folder / image[2], is_first=is_first)
+
+    return IMAGE.sub(place, output)
+
+
+def on_post_build(config: Any) -> None:
+    """Writes the one style sheet, and lets the search wait."""
+    site = Path(config.site_dir)
+    [script] = site.glob("assets/javascripts/bundle.*.js")
+    code, found = STARTS_SEARCH.subn(HAS_QUERY, script.read_text("utf-8"))
+    script.write_text(code, "utf-8")
+    if found != 1:
+        log.warning("The theme's script starts its search differently: adapt STARTS_SEARCH.")
+    texts = [*site.rglob("*.html"), script]
+    words = set(re.findall(r"[\w-]+", " ".join(text.read_text("utf-8") for text in texts)))
+    whole = "\n".join((site / sheet).read_text("utf-8") for sheet in config["fast_sheets"])
+    (site / SHEET).write_text(prune(re.sub(r"/\*.*?\*/", "", whole, flags=re.S), words), "utf-8")
+
+
+def prune(sheet: str, words: set[str]) -> str:
+    """The sheet without selectors of classes that are not among the words."""
+
+    def is_used(selector: str) -> bool:
+        plain = re.sub(r":(?:not|is|where)\([^)]*\)", "", selector)
+        return SWITCHING not in plain and all(name in words for name in CLASS.findall(plain))
+
+    def keep(rule: re.Match[str]) -> str:
+        selectors = rule[1].lstrip()
+        if selectors.startswith("@"):
+            return rule[0]
+        used = [each for each in re.split(r",(?![^(]*\))", selectors) if is_used(each)]
+        return f"{','.join(used)}{{{rule[2]}}}" if used else ""
+
+    return EMPTY.sub("", RULE.sub(keep, sheet))
+
+
+def _put_off(table: re.Match[str]) -> str:
+    height = ROW_REM * table[0].count("<tr>")
+    return (
+        f'<div class="near" style="contain-intrinsic-height:auto {height:.0f}rem">{table[0]}</div>'
+    )
+
+
+def _place(attributes: str, file: Path, *, is_first: bool) -> str:
+    if not file.is_file():
+        return f"<img {attributes}>"
+    with Image.open(file) as image:
+        width, height = image.size
+    when = 'fetchpriority="high"' if is_first else 'loading="lazy"'
+    return f'<img {attributes} width="{width}" height="{height}" {when}>'
