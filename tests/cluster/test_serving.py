@@ -20,6 +20,7 @@ import pytest
 
 from modelpad.bundle import open_bundle
 from modelpad.engine.opening import open_session
+from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
 from tests.conftest import find_port
 
@@ -34,6 +35,7 @@ CHANGE_S = 90
 class Cluster:
     """A server on a Ray cluster of this machine."""
 
+    store: LocalStore
     process: subprocess.Popen[str]
     port: int
     pictures: list[bytes]
@@ -102,8 +104,10 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder, port = tmp_path_factory.mktemp("cluster"), find_port()
     bundle = open_bundle(zoo_bundles()["digits"])
+    store = LocalStore(folder / "store")
+    store.push(bundle)
     session = open_session(bundle)
-    pictures = [path.read_bytes() for path in sorted(bundle.path("samples").iterdir())[:8]]
+    pictures = [path.read_bytes() for path in sorted((bundle.folder / "samples").iterdir())[:8]]
     output, name = session.signature.outputs[0].name, session.signature.inputs[0].name
     answers: list[Any] = [session.answer({name: picture})[output] for picture in pictures]
     expected = [answer["scores"] for answer in answers]
@@ -120,7 +124,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert process.stdout is not None
     banner = iter(process.stdout.readline, "")
     assert "Serving on local, 1 to 2 replicas\n" in banner, (folder / "output").read_text()
-    yield Cluster(process, port, pictures, expected)
+    yield Cluster(store, process, port, pictures, expected)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
 
@@ -132,6 +136,11 @@ def test_replicas_answer_as_a_server_does(cluster: Cluster) -> None:
     assert b"modelpad" in connection.getresponse().read()
     connection.request("POST", "/v2/models/nobody/infer", b"{}")
     assert connection.getresponse().status == 404
+
+
+def test_a_new_version_is_followed(cluster: Cluster) -> None:
+    cluster.store.push(open_bundle(zoo_bundles()["digits"]))
+    wait_for(lambda: json.loads(cluster.ask(0)[1])["version"] == 2, CHANGE_S)
 
 
 def test_replicas_come_with_requests_die_and_go(cluster: Cluster) -> None:
