@@ -3,6 +3,7 @@
 # make test-slow   run the tests that train, attack or measure for seconds
 # make test-long   run the tests that take minutes, or repeat others for more models; CI does not
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
+# make test-ray       serve on a Ray cluster of this machine, in an environment of its own
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
 # make docs    build the documentation site in build/docs
@@ -21,7 +22,7 @@ PORT ?= 8080
 # Fewer epochs than the default, which is more accurate but takes a few minutes longer.
 DEMO_EPOCHS ?= 4
 
-.PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients \
+.PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients test-ray \
   test-deploy check docs dist bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
@@ -69,6 +70,10 @@ test-text-clients: $(VENV)/.text-clients
 test-kserve: $(VENV)-kserve/.ready
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py \
 	  tests/deploy/test_targets.py::test_kserve
+
+# A minute and a half on an idle machine; Ray starts many processes.
+test-ray: $(VENV)-ray/.ready
+	$(VENV)-ray/bin/python -m pytest tests/cluster
 
 # Builds as root with Podman (Debian: podman buildah runc mmdebstrap); skips what is not installed.
 test-deploy: $(VENV)-deploy/.ready
@@ -166,6 +171,13 @@ $(VENV)-kserve/.ready: pyproject.toml
 	  -e '.[onnx,grpc]' kserve==0.21.0 pytest
 	touch $@
 
+# Ray brings packages of its own, in versions that it chooses.
+$(VENV)-ray/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -e '.[ray]' pytest psutil httpx
+	touch $@
+
 # The validators of the platforms. SkyPilot is checked where it is installed: it is large.
 $(VENV)-deploy/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-deploy
@@ -176,7 +188,7 @@ $(VENV)-deploy/.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-deploy $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tensorflow $(VENV)-kserve $(VENV)-deploy $(VENV)-ray $(VENV)-peers demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Run after changing a .proto file; gRPC reads the result at run time (needs grpcio-tools).
 protos:

@@ -27,7 +27,7 @@ FLOORS = {
     "recipes": 5,
     "deploy": 6,
     "comparison": 5,
-    "cluster": 5,
+    "cluster": 6,
     "video": 5,
     "training": 4,
     "promotion": 4,

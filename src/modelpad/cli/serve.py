@@ -18,7 +18,7 @@ from modelpad.cli.numbers import not_negative, number, port, positive
 
 if TYPE_CHECKING:
     from modelpad.server import ModelTable
-    from modelpad.server.options import RunningServer
+    from modelpad.server.options import RunningServer, ServeOptions
 
 MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
@@ -35,6 +35,8 @@ EXAMPLE = """examples:
   modelpad serve --studio               make new models on the page, from pictures
   modelpad serve --workers 4 --memory-limit 2000
                                         many models that share 2 GB of memory
+  modelpad serve digits --on ray://HEAD:10001 --replicas 1:8
+                                        on the machines of a Ray cluster
 """
 
 
@@ -49,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_feedback_options(parser.add_argument_group("feedback"))
     add_studio_options(parser.add_argument_group("studio"))
     add_worker_options(parser.add_argument_group("workers"))
+    add_cluster_options(parser.add_argument_group("cluster"))
     add_observability_options(parser.add_argument_group("observability"))
     add_common_options(parser, json=False)
 
@@ -303,6 +306,51 @@ def add_worker_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_cluster_options(group: argparse._ArgumentGroup) -> None:
+    """Whether to serve on a Ray cluster, with how many replicas."""
+    group.add_argument(
+        "--on",
+        metavar="ADDRESS",
+        help="serve on a Ray cluster: the address of its head, such as ray://HOST:10001, or local"
+        " for one on this machine; needs the extra ray (default: in processes of this machine)",
+    )
+    group.add_argument(
+        "--replicas",
+        default="1:4",
+        metavar="MIN:MAX",
+        help="--on: how many replicas there are, as the requests need (default: %(default)s)",
+    )
+    group.add_argument(
+        "--replica-cpus",
+        type=not_negative("--replica-cpus", float),
+        default=1.0,
+        metavar="N",
+        help="--on: CPUs for each replica (default: %(default)g)",
+    )
+    group.add_argument(
+        "--replica-gpus",
+        type=not_negative("--replica-gpus", float),
+        default=0.0,
+        metavar="N",
+        help="--on: GPUs for each replica; 0.5 lets two share one (default: %(default)g)",
+    )
+    group.add_argument(
+        "--replica-requests",
+        type=positive("--replica-requests", int),
+        default=8,
+        metavar="N",
+        help="--on: add a replica when each works on more requests than this at once"
+        " (default: %(default)s)",
+    )
+    group.add_argument(
+        "--replica-idle",
+        type=not_negative("--replica-idle", float),
+        default=60.0,
+        metavar="SECONDS",
+        help="--on: stop a replica that was not needed for so long (default: %(default)g)",
+    )
+
+
 def add_observability_options(group: argparse._ArgumentGroup) -> None:
     """What the server reports about itself; metrics are always at /metrics."""
     group.add_argument(
@@ -335,7 +383,24 @@ def run(args: argparse.Namespace) -> int:
 
             webbrowser.open(server.address.url)
 
-    return launch(read_options(args), ServeEvents(print_progress, announce))
+    options = read_options(args)
+    if args.on:
+        return run_on_cluster(args, options)
+    return launch(options, ServeEvents(print_progress, announce))
+
+
+def run_on_cluster(args: argparse.Namespace, options: ServeOptions) -> int:
+    """Serves on a Ray cluster until it is stopped."""
+    from modelpad.cli.cluster_options import read_cluster_options
+    from modelpad.cluster.serving import serve_on_cluster
+
+    cluster = read_cluster_options(args)
+
+    def announce(url: str) -> None:
+        print(f"Serving on {cluster.address}, {cluster.least} to {cluster.most} replicas")
+        print(f"  page  {url}\n  API   {url}/docs\n  Press Ctrl-C to stop.", flush=True)
+
+    return serve_on_cluster(options, cluster, announce)
 
 
 def describe_server(server: RunningServer) -> Iterator[str]:

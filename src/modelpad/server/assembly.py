@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from modelpad.server.build import build_app
 from modelpad.server.http.messages import ServerLimits
 from modelpad.server.http.sockets import Address, Certificate
 from modelpad.server.lifecycle.catalogue import Catalogue
+from modelpad.server.lifecycle.overrides import Overrides
 from modelpad.server.lifecycle.reconciler import Reconciler
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
@@ -26,8 +27,9 @@ from modelpad.server.options import (
     StudioOptions,
 )
 from modelpad.server.prefork import SharedState
-from modelpad.server.security.auth import ApiKeyAuth
+from modelpad.server.security.auth import FAILURES_PER_S, MAX_FAILURES, ApiKeyAuth
 from modelpad.server.security.origins import choose_policy
+from modelpad.server.security.rate_limits import RateLimiter
 from modelpad.server.serving import serve
 from modelpad.server.sources import ModelFinder
 from modelpad.server.workers.channel import SupervisorChannel
@@ -35,7 +37,6 @@ from modelpad.server.workers.memory import total_bytes
 
 if TYPE_CHECKING:
     from modelpad.server.collector import FeedbackCollector
-    from modelpad.server.lifecycle.overrides import Overrides
     from modelpad.server.observability.traces import Traces
     from modelpad.server.studio import Studio
     from modelpad.signing import Verifier
@@ -73,17 +74,8 @@ def run_process(
     shared.memory.cap(workers)
     load = build_load_options(options, workers, signed, supervised=connection is not None)
     models = load_models(found, shared.overrides, load)
-    app = assemble_app(options, shared.listener, models, auth, traces)
-    catalogue = Catalogue(
-        options.models.location,
-        options.models.names,
-        found,
-        shared.overrides,
-        load,
-        options.models.keep_versions,
-        options.studio.collections,
-    )
-    app.host.reconciler = Reconciler(app.host, catalogue, options.models.interval_s)
+    app = assemble_app(options, shared.listener.getsockname()[0], models, auth, traces)
+    app.host.reconciler = build_reconciler(options, app, found, shared.overrides, load)
     address, grpc = find_addresses(options.network, shared.listener)
     running = RunningServer(models, address, grpc, workers)
     serve(
@@ -96,6 +88,47 @@ def run_process(
         channel=SupervisorChannel(connection, workers) if connection is not None else None,
         turns=shared.turns if workers > 1 else None,
     )
+
+
+def assemble_process(
+    options: ServeOptions, auth: ApiKeyAuth | None, report: Callable[[str], None]
+) -> App:
+    """The app of a process that shares nothing with others, its models loaded and followed.
+
+    Raises as `ModelFinder.find_all`.
+    """
+    overrides = Overrides()
+    signed = build_verifier(options.models.trusted_keys)
+    found = ModelFinder(options.models.location, options.models.cache, report, signed).find_all(
+        options.models.names, overrides.versions
+    )
+    load = build_load_options(options, 1, signed, supervised=False)
+    models = load_models(found, overrides, load)
+    app = assemble_app(
+        options, options.network.host, models, auth, build_traces(options.otlp_endpoint)
+    )
+    app.host.reconciler = build_reconciler(options, app, found, overrides, load)
+    return app
+
+
+def build_reconciler(
+    options: ServeOptions,
+    app: App,
+    found: Sequence[ResolvedBundle],
+    overrides: Overrides,
+    load: LoadOptions,
+) -> Reconciler:
+    """Keeps the models in line with the store."""
+    catalogue = Catalogue(
+        options.models.location,
+        options.models.names,
+        found,
+        overrides,
+        load,
+        options.models.keep_versions,
+        options.studio.collections,
+    )
+    return Reconciler(app.host, catalogue, options.models.interval_s)
 
 
 def load_models(
@@ -153,19 +186,19 @@ def build_load_options(
 
 def assemble_app(
     options: ServeOptions,
-    listener: socket,
+    address: str,
     models: ModelTable,
     auth: ApiKeyAuth | None,
     traces: Traces | None,
 ) -> App:
-    """The app with its limits and its rules about who may use it."""
+    """The app at an address, with its limits and its rules about who may use it."""
     security, limits = options.security, options.limits
     http = HttpOptions(
         options.log_requests,
         options.network.map_routes(next((model.name for model in models), "")),
         frozenset(security.cors_origins),
         choose_policy(
-            listener.getsockname()[0],
+            address,
             security.allowed_hosts,
             has_keys=auth is not None and auth.wants_keys,
         ),
@@ -228,6 +261,14 @@ def build_auth(security: SecurityOptions, shared: SharedState) -> ApiKeyAuth | N
     if not (security.api_keys or security.api_key_file or shared.rates):
         return None
     return ApiKeyAuth(security.api_keys, security.api_key_file, shared.rates, shared.failures)
+
+
+def build_auth_alone(security: SecurityOptions) -> ApiKeyAuth | None:
+    """Checks keys, in a process that shares no counters with others."""
+    if not (security.api_keys or security.api_key_file):
+        return None
+    failures = RateLimiter(FAILURES_PER_S, MAX_FAILURES)
+    return ApiKeyAuth(security.api_keys, security.api_key_file, None, failures)
 
 
 def build_certificate(network: NetworkOptions) -> Certificate | None:

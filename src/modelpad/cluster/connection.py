@@ -1,0 +1,55 @@
+"""Finds a Ray cluster, or starts one on this machine. Ray reports nothing to its makers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from modelpad.cluster.options import LOCAL
+from modelpad.errors import MissingExtra, UsageError, first_line
+
+# What Ray reads when it is imported. A busy machine needs more than its few seconds to start.
+VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+
+
+def load_ray() -> ModuleType:
+    """The `ray` package, with its usage statistics off. Raises `MissingExtra`."""
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+        import ray.serve
+    except ImportError as error:
+        raise MissingExtra("ray", extra="ray") from error
+    found: ModuleType = ray
+    return found
+
+
+@contextmanager
+def connect(address: str) -> Iterator[ModuleType]:
+    """Ray, connected to the cluster at an address; one that was started here ends afterwards.
+
+    Raises `UsageError` if there is no cluster, and `MissingExtra`.
+    """
+    ray = load_ray()
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+    except Exception as error:
+        raise UsageError(
+            f"No Ray cluster was found at {address}: {first_line(error, 200)}",
+            hint="Give the address of its head, such as ray://HOST:10001, or: --on local",
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
