@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from modelpad.fields.picture import read_picture
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_picture_or_an_invalid_input(body: bytes) -> None:
-    with pytest.raises((InvalidInput, TooLarge)):
-        read_picture(body, field="image")
+    with suppress(InvalidInput, TooLarge):  # a few bytes can be a picture: b"P4 1 1 \0" is one
+        assert min(read_picture(body, field="image").size) > 0
 
 
 @settings(deadline=None)

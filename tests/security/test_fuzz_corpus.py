@@ -93,6 +93,7 @@ EXEMPT = {
     "recipes.style.exact": "the command line and files of the user's own",
     "recipes.style.fitting": "what data has read",
     "recipes.style.losses": "tensors in memory",
+    "recipes.style.pretrained": "graphs of bundles that bundle.reader has checked",
     "recipes.style.vgg": "files of weights, read by NumPy and h5py without pickles",
     "server.child": "messages of our own processes",
     "server.lifecycle.catalogue": "asks the store",

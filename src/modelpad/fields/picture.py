@@ -42,8 +42,6 @@ def read_picture(value: object, *, field: str, max_pixels: int = MAX_PIXELS) -> 
 
     A Pillow image is returned as it is.
 
-    A Pillow image is returned as it is.
-
     Raises:
         InvalidInput: it is not a complete picture of a supported format.
         TooLarge: it has more than `max_pixels` pixels.
