@@ -21,8 +21,8 @@ from tests.video_parts import damage, open_video, read_pixels, read_sound, read_
 
 Paint = Callable[..., int]
 Watch = Callable[[Progress], None]
-# Paints as `paint` does, and is killed after as many frames.
-KILLED = """
+# Paints as `modelpad predict` does, in a process of its own, and is killed after as many frames.
+ALONE = """
 import os, signal, sys
 from pathlib import Path
 from modelpad.bundle import open_bundle
@@ -34,6 +34,7 @@ model = ResolvedBundle("negative", 1, open_bundle(Path(sys.argv[1])))
 source, target = map(Path, sys.argv[2:4])
 
 def watch(progress):
+    print(progress.frames, progress.total, progress.resumed)
     if progress.frames == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -51,11 +52,18 @@ def paint(negative: ResolvedBundle) -> Paint:
 
 
 def test_frames_sound_and_rotation_are_kept_also_by_a_killed_run(
-    paint: Paint, negative: ResolvedBundle, tmp_path: Path
+    negative: ResolvedBundle, tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 200, rotation=90)
     whole, resumed = tmp_path / "whole.mp4", tmp_path / "resumed.mp4"
-    assert paint(clip, whole) == 200
+
+    def paint_alone(target: Path, killed_after: int = 0) -> subprocess.CompletedProcess[str]:
+        arguments = [str(negative.bundle.folder), str(clip), str(target), str(killed_after)]
+        return subprocess.run(
+            [sys.executable, "-c", ALONE, *arguments], capture_output=True, text=True, timeout=60
+        )
+
+    assert paint_alone(whole).returncode == 0
     assert read_times(whole) == read_times(clip)
     assert read_sound(whole) == read_sound(clip)
     with open_video(clip) as given, open_video(whole) as made:
@@ -65,13 +73,10 @@ def test_frames_sound_and_rotation_are_kept_also_by_a_killed_run(
     difference = read_pixels(whole).astype(int) - (255 - read_pixels(clip).astype(int))
     assert np.abs(difference).mean() < 6  # encoded twice
 
-    arguments = [str(negative.bundle.folder), str(clip), str(resumed), "150"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], timeout=60)
-    assert killed.returncode == -signal.SIGKILL
+    assert paint_alone(resumed, killed_after=150).returncode == -signal.SIGKILL
     assert not resumed.exists()
-    watched: list[Progress] = []
-    assert paint(clip, resumed, watched.append) == 200
-    assert (watched[0].frames, watched[0].total, watched[0].resumed) == (101, 200, 100)
+    again = paint_alone(resumed)
+    assert again.stdout.splitlines()[0] == "101 200 100", again.stderr
     assert resumed.read_bytes() == whole.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "whole.mp4", "resumed.mp4"}
 
