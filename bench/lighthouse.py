@@ -34,7 +34,13 @@ from typing import Any
 from page_pad import serve
 
 BUNDLED = ("digits", "reviews", "writer", "styles")
-SITE_PAGES = ("index.html", "stories/digits.html", "command-line.html")
+SITE_PAGES = (
+    "index.html",
+    "stories/digits.html",
+    "command-line.html",
+    "python-reference.html",
+    "python-errors.html",
+)
 CATEGORIES = ("performance", "accessibility", "best-practices")
 METRICS = {
     "first_contentful_paint_ms": "first-contentful-paint",
