@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from modelpad.cli.cluster_options import add_cluster_options, read_cluster_options
 from modelpad.cli.main import (
     add_common_options,
     add_feedback_option,
@@ -306,51 +307,6 @@ def add_worker_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_cluster_options(group: argparse._ArgumentGroup) -> None:
-    """Whether to serve on a Ray cluster, with how many replicas."""
-    group.add_argument(
-        "--on",
-        metavar="ADDRESS",
-        help="serve on a Ray cluster: the address of its head, such as ray://HOST:10001, or local"
-        " for one on this machine; needs the extra ray (default: in processes of this machine)",
-    )
-    group.add_argument(
-        "--replicas",
-        default="1:4",
-        metavar="MIN:MAX",
-        help="--on: how many replicas there are, as the requests need (default: %(default)s)",
-    )
-    group.add_argument(
-        "--replica-cpus",
-        type=not_negative("--replica-cpus", float),
-        default=1.0,
-        metavar="N",
-        help="--on: CPUs for each replica (default: %(default)g)",
-    )
-    group.add_argument(
-        "--replica-gpus",
-        type=not_negative("--replica-gpus", float),
-        default=0.0,
-        metavar="N",
-        help="--on: GPUs for each replica; 0.5 lets two share one (default: %(default)g)",
-    )
-    group.add_argument(
-        "--replica-requests",
-        type=positive("--replica-requests", int),
-        default=8,
-        metavar="N",
-        help="--on: add a replica when each works on more requests than this at once"
-        " (default: %(default)s)",
-    )
-    group.add_argument(
-        "--replica-idle",
-        type=not_negative("--replica-idle", float),
-        default=60.0,
-        metavar="SECONDS",
-        help="--on: stop a replica that was not needed for so long (default: %(default)g)",
-    )
-
-
 def add_observability_options(group: argparse._ArgumentGroup) -> None:
     """What the server reports about itself; metrics are always at /metrics."""
     group.add_argument(
@@ -391,7 +347,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_on_cluster(args: argparse.Namespace, options: ServeOptions) -> int:
     """Serves on a Ray cluster until it is stopped."""
-    from modelpad.cli.cluster_options import read_cluster_options
+
     from modelpad.cluster.serving import serve_on_cluster
 
     cluster = read_cluster_options(args)

@@ -16,9 +16,9 @@ class ClusterOptions(msgspec.Struct, frozen=True):
     """
 
     address: str
-    least: int = 1
-    most: int = 4
-    cpus: float = 1.0
-    gpus: float = 0.0
-    requests: int = 8
-    calm_s: float = 60.0
+    least: int
+    most: int
+    cpus: float
+    gpus: float
+    requests: int
+    calm_s: float
