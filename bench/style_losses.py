@@ -36,6 +36,7 @@ from modelpad.recipes.style.recipe import choose_scales, crop_centre, split_phot
 from modelpad.recipes.style.vgg import find_weights, load_vgg
 from modelpad.training.device import choose_device
 from modelpad.zoo import FOLDER
+from styles import load_ours
 
 EVALUATIONS = 300
 SIDE, OURS, WHOLE = 256, 448, 512
@@ -61,21 +62,12 @@ class Painter:
     paintings: Paintings
 
 
-def load_ours(folder: Path) -> Paint:
-    """The bundle's graph."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(os.fspath(folder / "model.onnx"))
-    count = next(each.shape[0] for each in session.get_inputs() if each.name == "style")
+def load_bundle(folder: Path, styles: int) -> Paint:
+    """The bundle's graph, in each of its styles."""
+    networks = [load_ours(folder, style) for style in range(styles)]
 
     def paint(photo: torch.Tensor, style: int) -> torch.Tensor:
-        feeds = {
-            "image": np.ascontiguousarray(photo[0].permute(1, 2, 0).numpy()),
-            "style": np.eye(count, dtype=np.float32)[style],
-            "strength": np.array(1, np.float32),
-            "preserve_colour": np.array(0, np.float32),
-        }
-        painted: NDArray[np.float32] = session.run(None, feeds)[0]
+        painted = networks[style](np.ascontiguousarray(photo[0].permute(1, 2, 0).numpy()))
         return torch.from_numpy(painted).permute(2, 0, 1)[None]
 
     return paint
@@ -197,7 +189,7 @@ def main() -> None:
     held = split_photos(photos)[1][: options.photos]
     ours = load_paintings("paintings", roots, OURS)
     folder = options.model or FOLDER / "styles"
-    painters = [Painter("modelpad", load_ours(folder), ours)]
+    painters = [Painter("modelpad", load_bundle(folder, len(ours.names)), ours)]
     if options.johnson:
         whole = load_paintings("paintings", roots, WHOLE)
         painters.append(Painter("Johnson", load_johnson(options.johnson, ours.names), whole))

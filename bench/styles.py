@@ -56,16 +56,16 @@ def open_graph(path: Path) -> Any:
     )
 
 
-def load_ours(folder: Path) -> Paint:
-    """The bundle's graph, in its first style."""
+def load_ours(folder: Path, style: int = 0) -> Paint:
+    """The bundle's graph, in one of its styles."""
     bundle = open_bundle(folder)
     session = open_graph(bundle.path("model.onnx"))
-    style = next(each for each in session.get_inputs() if each.name == "style")
-    first = np.eye(style.shape[0], dtype=np.float32)[0]
+    styles = next(each.shape[0] for each in session.get_inputs() if each.name == "style")
+    weights = np.eye(styles, dtype=np.float32)[style]
     one, zero = np.array(1, np.float32), np.array(0, np.float32)
 
     def paint(pixels: Pixels) -> Pixels:
-        feeds = {"image": pixels, "style": first, "strength": one, "preserve_colour": zero}
+        feeds = {"image": pixels, "style": weights, "strength": one, "preserve_colour": zero}
         painted: Pixels = session.run(None, feeds)[0]
         return painted
 
