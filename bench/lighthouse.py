@@ -39,6 +39,7 @@ SITE_PAGES = (
     "stories/digits.html",
     "command-line.html",
     "python-reference.html",
+    "python-clients.html",
     "python-errors.html",
 )
 CATEGORIES = ("performance", "accessibility", "best-practices")

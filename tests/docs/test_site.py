@@ -88,7 +88,7 @@ def test_search_works_from_the_file_system(site: Path, browser: Any) -> None:
 
 
 def test_the_python_reference_has_what_the_package_exports(site: Path) -> None:
-    names = ("python-reference.html", "python-errors.html")
+    names = ("python-reference.html", "python-clients.html", "python-errors.html")
     page = "".join((site / name).read_text("utf-8") for name in names)
     for name in modelpad.__all__:
         if name != "__version__":
