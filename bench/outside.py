@@ -4,7 +4,8 @@ The servers are those of `serving.py`, which says how to install them (`--setup`
 the system (`apt-get install wrk`). All run the same graph, a convolutional network of 4.8 MB, and
 get the same bodies. Each round measures every server, so that a change in the machine's speed meets
 all of them; for each figure, the round with most responses counts. wrk is one thread of C, on
-whichever CPU is free, and its CPU time is listed beside the server's.
+whichever CPU is free, and its CPU time is listed beside the server's. With `--pin`, the servers
+have the first two CPUs and wrk the third.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ def write_json(value: object) -> bytes:
 class Contest:
     """The graph and the item that every server gets, and how each is measured."""
 
-    def __init__(self, folder: Path, environments: Path, seconds: float) -> None:
+    def __init__(
+        self, folder: Path, environments: Path, seconds: float, *, pin: bool = False
+    ) -> None:
+        cpus = sorted(os.sched_getaffinity(0))
+        if pin and len(cpus) < 3:
+            raise SystemExit(f"--pin needs three CPUs; this machine gives {len(cpus)}.")
+        self.server_cpus, self.wrk_cpu = (cpus[:2], cpus[2]) if pin else (cpus, None)
         self.graph = folder / "digits.onnx"
         write_cnn(self.graph)
         pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 1)).astype(np.float32)
@@ -82,7 +89,8 @@ class Contest:
         }
         if peer.packages:
             environment["PYTHONPATH"] = ""
-        command = [str(programs / words[0]), *words[1:]]
+        pin = ["taskset", "-c", ",".join(map(str, self.server_cpus))]
+        command = [*pin, str(programs / words[0]), *words[1:]]
         with Server(command, peer.folder, environment) as server:
             return {
                 body: self.measure_body(server, peer.paths[body], body, peer.patience_s)
@@ -103,11 +111,14 @@ class Contest:
         if label != self.label:
             raise RuntimeError(f"{body}: classified as {label}, not {self.label}")
         url = f"http://127.0.0.1:{PORT}{path}"
-        run_wrk(url, content, fields, connections=16, seconds=WARM_S)
+        cpu = self.wrk_cpu
+        run_wrk(url, content, fields, connections=16, seconds=WARM_S, cpu=cpu)
         results = {}
         for connections in CONNECTIONS:
             before = server.cpu_seconds()
-            load = run_wrk(url, content, fields, connections=connections, seconds=self.seconds)
+            load = run_wrk(
+                url, content, fields, connections=connections, seconds=self.seconds, cpu=cpu
+            )
             used = server.cpu_seconds() - before
             results[str(connections)] = {
                 "answers_per_s": round(load.answers / load.seconds),
@@ -171,12 +182,13 @@ def main() -> None:
     parser.add_argument("--environments", default=ENVIRONMENTS, help="folder (%(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of each load (%(default)s)")
+    parser.add_argument("--pin", action="store_true", help="servers and wrk on CPUs of their own")
     parser.add_argument("--table", action="store_true", help="print a Markdown table, not JSON")
     args = parser.parse_args()
     exit_on_sigterm()
     environments = Path(args.environments)
     with tempfile.TemporaryDirectory() as folder:
-        contest = Contest(Path(folder), environments, args.seconds)
+        contest = Contest(Path(folder), environments, args.seconds, pin=args.pin)
         rows = measure_all(contest, args.servers, args.rounds)
     versions = {}
     for name in rows:
