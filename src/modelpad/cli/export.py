@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ EXAMPLE = """examples:
   modelpad export digits --to web ./digits-page
   modelpad export digits --to web digits.html --one-file
   modelpad export writer --to web ./writer-page
+  modelpad export styles --to web ./styles-page --webgpu
 """
 
 
@@ -53,6 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--one-file", action="store_true", help="web: one HTML file, which opens by double click"
     )
     parser.add_argument(
+        "--webgpu",
+        action="store_true",
+        help="web: run on the visitor's graphics card where the browser can; adds 3 MB",
+    )
+    parser.add_argument(
         "--runtime",
         metavar="PATH",
         help="web: the npm package onnxruntime-web, or its folder (default: downloaded once)",
@@ -72,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.to == "web":
         return run_web(args)
-    if args.one_file or args.runtime or args.no_check:
+    if args.one_file or args.webgpu or args.runtime or args.no_check:
         raise UsageError(
-            "--one-file, --runtime and --no-check are for pages.", hint="Add --to web."
+            "--one-file, --webgpu, --runtime and --no-check are for pages.", hint="Add --to web."
         )
     found = find_model(args.model, Settings.from_environment(args))
     written = export_bundle(found.bundle, args.to, Path(args.folder))
@@ -96,35 +102,35 @@ def run_web(args: argparse.Namespace) -> int:
     settings, target = Settings.from_environment(args), Path(args.folder)
     check_target(target, one_file=args.one_file)
     found = find_model(args.model, settings)
-    check_exportable(found)
+    check_exportable(found, webgpu=args.webgpu)
     given = Path(args.runtime) if args.runtime else None
     with ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json) as progress:
-        runtime = load_runtime(given, settings.cache, progress)
+        runtime = load_runtime(given, settings.cache, progress, webgpu=args.webgpu)
     export = plan_page(found, target, runtime, one_file=args.one_file)
-    agreement = None if args.no_check else check_export(found, export)
+    agreements = [] if args.no_check else check_export(found, export)
     written = export.write()
     if args.json:
-        checked = None if agreement is None else asdict(agreement)
+        checked = [asdict(each) for each in agreements]
         record = {"name": found.name, "version": found.version, "files": _names(written)}
         print(json.dumps({**record, "bytes": export.size, "checked": checked}))
         return DONE
-    for line in describe_page(export, target, agreement, skipped=args.no_check):
+    for line in describe_page(export, target, agreements, skipped=args.no_check):
         print(line)
     return DONE
 
 
 def describe_page(
-    export: PageExport, target: Path, agreement: Agreement | None, *, skipped: bool
+    export: PageExport, target: Path, agreements: Sequence[Agreement], *, skipped: bool
 ) -> Iterator[str]:
     """What was written, how well it agrees, and what to type next."""
     count = len(export.files)
     yield f"Wrote {target}: {export.size / 1e6:.1f} MB{f' in {count} files' if count > 1 else ''}."
-    if agreement is not None:
+    for each in agreements:
         yield (
-            f"Checked in Chromium: {agreement.compared} predictions as modelpad's, largest"
-            f" difference {agreement.largest:.2g}."
+            f"Checked in Chromium{' with WebGPU' if each.device == 'webgpu' else ''}:"
+            f" {each.compared} predictions as modelpad's, largest difference {each.largest:.2g}."
         )
-    elif not skipped:
+    if not agreements and not skipped:
         yield "Not checked: that needs Chromium and Playwright (pip install playwright)."
     yield "Next:"
     if count == 1:

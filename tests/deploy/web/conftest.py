@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from modelpad.bundle import Bundle, Manifest, Sample, write_bundle
 from modelpad.deploy.web.examples import generate_pictures, write_png
-from modelpad.deploy.web.runtime import load_runtime
+from modelpad.deploy.web.runtime import Runtime, load_runtime
 from modelpad.errors import NotFound
 from modelpad.fields import Binding, Image, Label, Score, Signature
 from modelpad.fields.steps import Affine, Cast, ReverseChannels, Softmax, Transpose
@@ -19,7 +18,7 @@ from modelpad.locations import locate_cache
 
 
 @pytest.fixture(scope="session")
-def runtime() -> Mapping[str, bytes]:
+def runtime() -> Runtime:
     """ONNX Runtime Web, from the user's cache or npm's registry."""
     try:
         return load_runtime(None, locate_cache(os.environ))

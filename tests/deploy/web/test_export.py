@@ -6,8 +6,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.cli.main import main
-from modelpad.deploy.web.runtime import BINARY, MODULE, load_runtime
+from modelpad.deploy.web.runtime import WASM, Runtime, load_runtime
 from modelpad.deploy.web.site import IMPORT, POLICY, write_site
 from modelpad.errors import ChecksumMismatch, NotFound
 from modelpad.locations import locate_cache
@@ -24,7 +25,7 @@ from modelpad.zoo import zoo_bundles
 
 
 @pytest.fixture
-def kept(runtime: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def kept(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment whose cache has the runtime, and that has no network."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("MODELPAD_STORE", str(tmp_path / "store"))
@@ -39,7 +40,7 @@ def test_a_folder_and_a_file_are_written(
     folder, page = tmp_path / "site", tmp_path / "digits.html"
     assert main(["export", "digits", "--to", "web", str(folder), "--no-check", "--json"]) == 0
     written = json.loads(capsys.readouterr().out)
-    assert written["checked"] is None
+    assert written["checked"] == []
     assert written["bytes"] == sum(Path(name).stat().st_size for name in written["files"])
     assert {"index.html", "modelpad.js", "service-worker.js"} <= {p.name for p in folder.iterdir()}
     assert main(["export", "digits", "--to", "web", str(page), "--one-file", "--no-check"]) == 0
@@ -71,14 +72,39 @@ def test_a_pattern_that_only_python_has_is_refused(
     assert not (tmp_path / "site").exists()
 
 
+def test_webgpu_is_offered_for_graphs_that_run_at_once(
+    kept: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "writer", "--to", "web", str(tmp_path / "writer"), "--webgpu"]) == 1
+    assert "token by token" in capsys.readouterr().err
+    assert main(["export", "digits", "--to", "onnx", str(tmp_path / "x"), "--webgpu"]) == 2
+    assert "--webgpu" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_webgpu_gives_the_same_predictions(tmp_path: Path) -> None:
+    try:
+        load_runtime(None, locate_cache(os.environ), webgpu=True)
+    except NotFound as error:
+        pytest.skip(error.words)
+    # In a process of its own, as the check drives a browser in a way that no event loop allows.
+    command = [sys.executable, "-m", "modelpad", "export", "digits", "--to", "web", "--webgpu"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "page"), "--json"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    plain, gpu = json.loads(done.stdout)["checked"]
+    assert (plain["device"], gpu["device"]) == ("wasm", "webgpu")
+    assert max(plain["largest"], gpu["largest"]) < 1e-4
+    assert gpu["compared"] > 8
+
+
 def test_options_of_pages_need_the_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "digits", "--to", "onnx", "x", "--one-file"]) == 2
     assert "--to web" in capsys.readouterr().err
 
 
-def test_the_page_loads_nothing_from_elsewhere(
-    runtime: Mapping[str, bytes], digits: Bundle
-) -> None:
+def test_the_page_loads_nothing_from_elsewhere(runtime: Runtime, digits: Bundle) -> None:
     files = write_site(ResolvedBundle("digits", 1, digits), runtime)
     assert not re.search(rb'(src|href)="(https?:)?//', files["index.html"])
     assert POLICY["connect-src"] == "'self'"
@@ -91,23 +117,24 @@ def test_the_page_loads_nothing_from_elsewhere(
         ), name
     assert "page/painting.js" in modules  # loaded by models that paint
     worker = files["service-worker.js"].decode("utf-8")
-    assert '"runtime/ort-wasm-simd-threaded.wasm.gz"' in worker
+    assert '"runtime/ort.wasm.gz"' in worker
     assert '"model/model.onnx.gz"' in worker
 
 
 def test_a_runtime_is_verified_and_its_absence_explained(
-    runtime: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modelpad.deploy.web.runtime.URL", "http://127.0.0.1:9/none.tgz")
     with pytest.raises(NotFound, match="cannot be downloaded") as offline:
         load_runtime(None, tmp_path / "cache")
     assert "--runtime" in offline.value.hint
-    for name in (MODULE, BINARY):
+    for name in WASM.files:
         (tmp_path / name).write_bytes(b"something else")
-    with pytest.raises(ChecksumMismatch, match=re.escape(MODULE)):
+    module = WASM.module[0]
+    with pytest.raises(ChecksumMismatch, match=re.escape(module)):
         load_runtime(tmp_path, tmp_path)
     with tarfile.open(tmp_path / "other.tgz", "w:gz") as package:
-        package.add(tmp_path / MODULE, "package/README.md")
-    for absent in (tmp_path / "other.tgz", tmp_path / "none.tgz", tmp_path / MODULE):
+        package.add(tmp_path / module, "package/README.md")
+    for absent in (tmp_path / "other.tgz", tmp_path / "none.tgz", tmp_path / module):
         with pytest.raises(NotFound, match="does not contain ONNX Runtime Web"):
             load_runtime(absent, tmp_path)

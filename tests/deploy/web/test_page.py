@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,15 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from modelpad.bundle import Bundle, open_bundle
-from modelpad.deploy.web.check import compare, drop_derived, find_difference, serve_folder
+from modelpad.deploy.web.check import (
+    compare,
+    drop_derived,
+    find_difference,
+    serve_folder,
+)
 from modelpad.deploy.web.examples import generate_drawings, make_examples, write_png
 from modelpad.deploy.web.export import PageExport, plan_page
+from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.site import write_model
 from modelpad.errors import ParityFailed
 from modelpad.store import ResolvedBundle
@@ -44,7 +50,7 @@ CONTROLLED = """async () => {
 
 @pytest.fixture(scope="module")
 def exported(
-    runtime: Mapping[str, bytes],
+    runtime: Runtime,
     digits: Bundle,
     pictures: dict[str, Bundle],
     bundles: Path,
@@ -144,7 +150,7 @@ def test_it_works_offline_and_at_any_width(browser: Browser, exported: Any, tmp_
 
 
 def test_one_file_opens_from_the_disk(
-    browser: Browser, runtime: Mapping[str, bytes], exported: Any, tmp_path: Path
+    browser: Browser, runtime: Runtime, exported: Any, tmp_path: Path
 ) -> None:
     model = exported[1]["digits"]
     export = plan_page(model, tmp_path / "digits.html", runtime, one_file=True)
@@ -165,9 +171,7 @@ def test_one_file_opens_from_the_disk(
     context.close()
 
 
-def test_a_page_paints_pictures(
-    browser: Browser, runtime: Mapping[str, bytes], tmp_path: Path
-) -> None:
+def test_a_page_paints_pictures(browser: Browser, runtime: Runtime, tmp_path: Path) -> None:
     model = ResolvedBundle("tint", 1, open_bundle(write_tinting(tmp_path)))
     [path] = plan_page(model, tmp_path / "tint.html", runtime, one_file=True).write()
     page = browser.new_page()

@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from modelpad.bundle import open_bundle
 from modelpad.deploy.web.check import compare, serve_folder
 from modelpad.deploy.web.examples import generate_texts, make_examples
 from modelpad.deploy.web.export import PageExport, plan_page
+from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.site import write_model
 from modelpad.deploy.web.texts import write_pattern
 from modelpad.engine.text import TextSession
@@ -74,7 +75,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ResolvedBundle
 
 @pytest.fixture(scope="module")
 def root(
-    runtime: Mapping[str, bytes],
+    runtime: Runtime,
     models: dict[str, ResolvedBundle],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:

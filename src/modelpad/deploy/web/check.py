@@ -19,7 +19,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelpad.deploy.web.examples import make_examples
 from modelpad.deploy.web.predictions import Values, choose_function, make_prediction
@@ -29,6 +29,8 @@ from modelpad.store import ResolvedBundle
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+Device = Literal["wasm", "webgpu"]
+
 TOLERANCE = 1e-4
 # Runtimes round an 8-bit graph's steps differently, even ONNX Runtime on two processors. Only
 # scores and numbers are compared, as when such a graph is made: labels follow from them.
@@ -36,24 +38,29 @@ EIGHT_BIT = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulNBits")
 EIGHT_BIT_TOLERANCE = 0.2
 DERIVED = ("label", "labels", "confidence", "unknown", "heatmap")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Chromium runs WebGPU's programs on the processor, where there is no graphics card.
+GPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+GPU_EXAMPLES = 8  # beside the samples: each takes seconds there
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-sync", "--no-first-run")
 # What a function of the page's own module gives for many values.
-CALL = """async ([folder, items, name]) => {
+CALL = """async ([folder, device, items, name]) => {
   const within = document.querySelector('script[type="importmap"]');
   const path = within ? "modelpad.js" : new URL("modelpad.js", document.baseURI);
-  const model = await (await import(path)).load(folder ?? undefined);
-  await model.ready;
+  const model = await (await import(path)).load(folder ?? undefined, { device });
+  const used = (await model.ready).device;
   const found = [], start = performance.now();
   for (const item of items) {
     found.push(await model[name](item).catch((error) => ({ $error: error.message })));
   }
-  return { found, ms: (performance.now() - start) / items.length };
+  return { found, used, ms: (performance.now() - start) / items.length };
 }"""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How many predictions were compared, their largest difference, and milliseconds for one."""
+
+    device: Device
 
     compared: int
     largest: float
@@ -67,35 +74,45 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def check_page(found: ResolvedBundle, files: Mapping[str, bytes]) -> Agreement | None:
-    """How well a page's predictions agree with modelpad's; None without a browser.
+def check_page(
+    found: ResolvedBundle, files: Mapping[str, bytes], browser: str, device: Device = "wasm"
+) -> Agreement:
+    """How well a page's predictions agree with modelpad's.
 
     Compares the bundle's samples, and generated drawings, pictures or texts. Raises as `compare`.
     """
-    browser = find_browser()
-    if browser is None:
-        return None
     examples = make_examples(found.bundle)
     samples = examples[: len(found.bundle.manifest.samples)]
     reads_text = found.bundle.manifest.sequence is not None
     if is_eight_bit(found) and samples and not reads_text:
         examples = samples  # on pictures unlike any, such a graph is mostly noise
-    with open_page(files, browser) as page:
-        return compare(found, page, examples)
+    if device == "webgpu":
+        examples = examples[: len(samples) + GPU_EXAMPLES]
+    with open_page(files, browser, GPU_FLAGS if device == "webgpu" else ()) as page:
+        return compare(found, page, examples, device=device)
 
 
 def compare(
-    found: ResolvedBundle, page: Page, examples: Sequence[Values], folder: str | None = None
+    found: ResolvedBundle,
+    page: Page,
+    examples: Sequence[Values],
+    folder: str | None = None,
+    device: Device = "wasm",
 ) -> Agreement:
     """Predicts `examples` in an open page, and by modelpad; the page's model is in `folder`.
 
     Raises `ParityFailed` if a label differs, or a number by more than 1e-4; for a graph of 8 bits,
-    if a number differs by more than 0.2.
+    if a number differs by more than 0.2; or if the graph does not run on the device.
     """
     predict, is_rough = make_prediction(found.bundle), is_eight_bit(found)
     tolerance = EIGHT_BIT_TOLERANCE if is_rough else TOLERANCE
     items = [encode_values(values) for values in examples]
-    result = page.evaluate(CALL, [folder, items, choose_function(found.bundle)])
+    result = page.evaluate(CALL, [folder, device, items, choose_function(found.bundle)])
+    if result["used"] != device:
+        raise ParityFailed(
+            f"The graph of {found.name} does not run on WebGPU in this Chromium.",
+            hint="Nothing was written; leave --webgpu out.",
+        )
     largest = 0.0
     for number, (values, got) in enumerate(zip(examples, result["found"], strict=True)):
         expected = predict(values)
@@ -112,7 +129,7 @@ def compare(
                 example=number,
             )
         largest = max(largest, difference)
-    return Agreement(len(examples), largest, float(result["ms"]))
+    return Agreement(device, len(examples), largest, float(result["ms"]))
 
 
 def is_eight_bit(found: ResolvedBundle) -> bool:
@@ -164,8 +181,10 @@ def encode_values(values: Values) -> dict[str, object]:
 
 
 @contextmanager
-def open_page(files: Mapping[str, bytes], browser: str) -> Iterator[Page]:
-    """The page in Chromium, from a temporary folder."""
+def open_page(
+    files: Mapping[str, bytes], browser: str, flags: Sequence[str] = ()
+) -> Iterator[Page]:
+    """The page in Chromium, started with `flags`, from a temporary folder."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory(prefix="modelpad-page-") as folder:
@@ -175,7 +194,7 @@ def open_page(files: Mapping[str, bytes], browser: str) -> Iterator[Page]:
             path.write_bytes(body)
         only = Path(folder, *files) if len(files) == 1 else None
         with serve_folder(folder) as url, sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=browser, args=[*FLAGS])
+            chromium = playwright.chromium.launch(executable_path=browser, args=[*FLAGS, *flags])
             try:
                 page = chromium.new_page()
                 page.goto(url if only is None else only.as_uri())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.deploy.folder import write_files
-from modelpad.deploy.web.check import Agreement, check_page
+from modelpad.deploy.web.check import Agreement, Device, check_page, find_browser
 from modelpad.deploy.web.one_file import write_page
+from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.site import write_site
 from modelpad.errors import UsageError
 from modelpad.store import ResolvedBundle
@@ -18,10 +19,11 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class PageExport:
-    """The files of a page by their path in it, and where to write them."""
+    """The files of a page by their path in it, where to write them, and if they offer WebGPU."""
 
     files: Files
     folder: Path
+    webgpu: bool = False
 
     @property
     def size(self) -> int:
@@ -47,19 +49,26 @@ def check_target(target: Path, *, one_file: bool) -> None:
         raise UsageError(f"{target} is not empty.", hint="Choose a folder that does not exist yet.")
 
 
-def plan_page(found: ResolvedBundle, target: Path, runtime: Files, *, one_file: bool) -> PageExport:
-    """The page as a folder `target`, or with `one_file` as that file; `runtime` as `load_runtime`.
+def plan_page(
+    found: ResolvedBundle, target: Path, runtime: Runtime, *, one_file: bool
+) -> PageExport:
+    """The page as a folder `target`, or with `one_file` as that file.
 
     Raises `BundleInvalid` if a file of the bundle cannot be read.
     """
     if one_file:
-        return PageExport({target.name: write_page(found, runtime)}, target.parent)
-    return PageExport(write_site(found, runtime), target)
+        files = {target.name: write_page(found, runtime)}
+        return PageExport(files, target.parent, runtime.webgpu)
+    return PageExport(write_site(found, runtime), target, runtime.webgpu)
 
 
-def check_export(found: ResolvedBundle, export: PageExport) -> Agreement | None:
-    """How well the page agrees with modelpad; None where it cannot be checked.
+def check_export(found: ResolvedBundle, export: PageExport) -> list[Agreement]:
+    """How well the page agrees with modelpad, on each device; empty where it cannot be checked.
 
     Raises `ParityFailed` if it does not.
     """
-    return check_page(found, export.files)
+    browser = find_browser()
+    if browser is None:
+        return []
+    devices: list[Device] = ["wasm", "webgpu"] if export.webgpu else ["wasm"]
+    return [check_page(found, export.files, browser, device) for device in devices]

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.site import (
     IMPORT,
     POLICY,
@@ -24,7 +25,7 @@ START = 'import "page/app.js";'
 MODULES = (".js", ".mjs")
 
 
-def write_page(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> bytes:
+def write_page(found: ResolvedBundle, runtime: Runtime) -> bytes:
     """The file. Modules are in an import map, as data: URLs; other files as base64 in scripts that
     run nothing."""
     files = collect_files(found, runtime)

@@ -9,6 +9,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.datasets.catalogue import RemoteFile
@@ -23,13 +24,58 @@ PACKAGE = RemoteFile(
     33_106_585,
 )
 URL = f"https://registry.npmjs.org/onnxruntime-web/-/{PACKAGE.name}"
-MODULE, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-# The files that a page needs, with the SHA-256 of each.
-FILES = {
-    MODULE: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
-    BINARY: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
-}
-PACKED = (MODULE, f"{BINARY}.gz")
+# What pages call the module and the compressed binary of either build.
+MODULE, BINARY = "ort.mjs", "ort.wasm.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Two files of the package, with the SHA-256 of each."""
+
+    module: tuple[str, str]
+    binary: tuple[str, str]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The digests by name."""
+        return dict((self.module, self.binary))
+
+    @property
+    def packed(self) -> tuple[str, str]:
+        """The files' names in the cache, where the binary is compressed."""
+        return self.module[0], f"{self.binary[0]}.gz"
+
+
+WASM = Build(
+    (
+        "ort.wasm.bundle.min.mjs",
+        "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    ),
+    (
+        "ort-wasm-simd-threaded.wasm",
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    ),
+)
+WEBGPU = Build(
+    (
+        "ort.webgpu.bundle.min.mjs",
+        "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
+    ),
+    (
+        "ort-wasm-simd-threaded.asyncify.wasm",
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The files of a page's folder `runtime/`, by name, and whether they run graphs by WebGPU."""
+
+    files: Mapping[str, bytes]
+    webgpu: bool = False
+
+
 LEVEL = 6  # 9 takes ten times as long for 1 %
 LICENCE = """\
 ONNX Runtime Web {version}, https://github.com/microsoft/onnxruntime
@@ -59,9 +105,13 @@ SOFTWARE.
 
 
 def load_runtime(
-    given: Path | None, cache: Path, progress: Progress = ignore_progress
-) -> dict[str, bytes]:
-    """The files of the folder `runtime/` of a page, by name; the binary is compressed.
+    given: Path | None,
+    cache: Path,
+    progress: Progress = ignore_progress,
+    *,
+    webgpu: bool = False,
+) -> Runtime:
+    """What a page needs of ONNX Runtime Web, for WebAssembly alone or also for WebGPU.
 
     `given` is the npm package, or a folder with it unpacked. Without it, the package is downloaded
     once; only what pages need is kept in `cache`.
@@ -70,19 +120,22 @@ def load_runtime(
         NotFound: it is not there, or cannot be downloaded.
         ChecksumMismatch: a file is not the one of this version.
     """
+    build = WEBGPU if webgpu else WASM
     kept = cache / "onnxruntime-web" / VERSION
     if given is not None:
-        files = pack_files(read_files(given))
-    elif all((kept / name).is_file() for name in PACKED):
-        files = {name: (kept / name).read_bytes() for name in PACKED}
+        packed = pack_files(read_files(given, build))
+    elif all((kept / name).is_file() for name in build.packed):
+        packed = {name: (kept / name).read_bytes() for name in build.packed}
     else:
         package = download(cache / "onnxruntime-web", progress)
-        files = pack_files(read_files(package))
-        keep_files(files, kept)
+        packed = pack_files(read_files(package, build))
+        keep_files(packed, kept)
         package.unlink(missing_ok=True)
-    verify_files(files)
+    verify_files(packed, build)
+    module, binary = (packed[name] for name in build.packed)
     licence = LICENCE.format(version=VERSION).encode("ascii")
-    return {**files, MODULE: strip_map(files[MODULE]), "LICENSE": licence}
+    files = {MODULE: strip_map(module), BINARY: binary, "LICENSE": licence}
+    return Runtime(files, webgpu)
 
 
 def strip_map(module: bytes) -> bytes:
@@ -90,9 +143,9 @@ def strip_map(module: bytes) -> bytes:
     return module.rpartition(b"//# sourceMappingURL")[0] or module
 
 
-def verify_files(files: Mapping[str, bytes]) -> None:
+def verify_files(files: Mapping[str, bytes], build: Build) -> None:
     """Raises `ChecksumMismatch` unless the files are those of this version."""
-    for name, digest in FILES.items():
+    for name, digest in build.files.items():
         try:
             body = files[name] if name in files else gzip.decompress(files[f"{name}.gz"])
         except (OSError, EOFError, zlib.error):
@@ -106,9 +159,13 @@ def verify_files(files: Mapping[str, bytes]) -> None:
 
 
 def pack_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files as pages have them; the same files give the same bytes."""
-    binary = gzip.compress(files[BINARY], LEVEL, mtime=0)
-    return {MODULE: files[MODULE], f"{BINARY}.gz": binary}
+    """The module, and the binary compressed; the same files give the same bytes."""
+    return {
+        name if name.endswith(".mjs") else f"{name}.gz": body
+        if name.endswith(".mjs")
+        else gzip.compress(body, LEVEL, mtime=0)
+        for name, body in files.items()
+    }
 
 
 def keep_files(files: Mapping[str, bytes], folder: Path) -> None:
@@ -139,14 +196,14 @@ def download(folder: Path, progress: Progress) -> Path:
     return path
 
 
-def read_files(path: Path) -> Mapping[str, bytes]:
-    """The files that a page needs, from a package or its folder. Raises `NotFound`."""
+def read_files(path: Path, build: Build) -> Mapping[str, bytes]:
+    """The files of a build, from a package or its folder. Raises `NotFound`."""
     try:
         if path.is_dir():
             folder = path / "dist" if (path / "dist").is_dir() else path
-            return {name: (folder / name).read_bytes() for name in FILES}
+            return {name: (folder / name).read_bytes() for name in build.files}
         with tarfile.open(path, "r:gz") as package:
-            return {name: _extract(package, f"package/dist/{name}") for name in FILES}
+            return {name: _extract(package, f"package/dist/{name}") for name in build.files}
     except (OSError, KeyError, EOFError, tarfile.TarError) as error:
         raise NotFound(
             f"{path} does not contain ONNX Runtime Web: {error}.",

@@ -13,6 +13,7 @@ from posixpath import dirname, join, normpath
 
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.bundle.reader import CARD
+from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.texts import describe_sequence
 from modelpad.deploy.web.weights import NBITS, expand_weights
 from modelpad.engine.operators import list_operators
@@ -65,7 +66,7 @@ The page is part of modelpad (Apache-2.0). `runtime/` is ONNX Runtime Web (MIT, 
 """
 
 
-def write_site(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
+def write_site(found: ResolvedBundle, runtime: Runtime) -> dict[str, bytes]:
     """All files of the folder, by path."""
     files = {**collect_files(found, runtime), "index.html": write_index(found).encode("utf-8")}
     files["manifest.webmanifest"] = write_manifest(found)
@@ -80,17 +81,17 @@ def write_site(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> dict[str,
     return files
 
 
-def collect_files(found: ResolvedBundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
+def collect_files(found: ResolvedBundle, runtime: Runtime) -> dict[str, bytes]:
     """The files that a folder and a single file share: modules, styles, runtime and model."""
     files = {name: (OWN / name).read_bytes() for name in ROOT_FILES}
     files["page/icon.svg"] = (PAGE / "icon.svg").read_bytes()
     files[STYLE] = join_styles(PAGE, STYLES)
-    files |= {f"runtime/{name}": body for name, body in runtime.items()}
+    files |= {f"runtime/{name}": body for name, body in runtime.files.items()}
     for path in [*find_modules("page/app.js"), *find_modules("modelpad.js")]:
         files.setdefault(path, b"")
         if not files[path]:
             files[path] = locate(path).read_bytes()
-    return files | write_model(found)
+    return files | write_model(found, webgpu=runtime.webgpu)
 
 
 def locate(path: str) -> Path:
@@ -119,7 +120,7 @@ def resolve(path: str, name: str) -> str:
     return normpath(join(dirname(path), name))
 
 
-def write_model(found: ResolvedBundle) -> dict[str, bytes]:
+def write_model(found: ResolvedBundle, *, webgpu: bool = False) -> dict[str, bytes]:
     """The description, the graph, the tokenizer and the public files of the model."""
     bundle = found.bundle
     manifest = bundle.manifest
@@ -129,6 +130,7 @@ def write_model(found: ResolvedBundle) -> dict[str, bytes]:
         **describe_bundle(bundle, found.name, found.version, bundle.read_card(), files_url),
         "graph": graph,
         "local": True,
+        "webgpu": webgpu,
     }
     if manifest.sequence is not None:
         described["sequence"] = describe_sequence(bundle, manifest.sequence)

@@ -14,8 +14,13 @@ HINT = (
 )
 
 
-def check_exportable(found: ResolvedBundle) -> None:
+def check_exportable(found: ResolvedBundle, *, webgpu: bool = False) -> None:
     """Raises `Unsupported`, with the reason, for a model that cannot run in a page."""
+    if webgpu and found.bundle.manifest.sequence is not None:
+        raise Unsupported(
+            f"{found.name} computes texts token by token, for which WebGPU is not offered.",
+            hint="Leave --webgpu out: WebAssembly runs it.",
+        )
     reason = find_obstacle(found)
     if reason:
         raise Unsupported(f"{found.name} cannot run in a web page: {reason}.", hint=HINT)

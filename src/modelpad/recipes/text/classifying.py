@@ -29,6 +29,7 @@ SLOWER = 2.6  # each layer learns that much more slowly than the one above it
 POOLED = 50  # batches are drawn from so many batches' texts, sorted by length
 AVERAGED, HORIZON = 0.998, 20  # at least a 20th of the steps at full depth are averaged
 HEAD_DROPOUT = 0.2
+MULTIPLE = 32  # of the length of a padded batch
 READ_AT_ONCE = 64  # texts
 
 Labels = NDArray[np.int64]
@@ -224,9 +225,12 @@ def cut(text: Numbers, longest: int) -> Numbers:
 
 
 def pad(texts: list[Numbers]) -> tuple[Tensor, Tensor]:
-    """Tokens int64 (T, B), padded on the right, and lengths int64 (B,)."""
+    """Tokens int64 (T, B), padded on the right to a multiple of 32, and lengths int64 (B,).
+
+    PyTorch's CPU products keep megabytes for each of the last 1,024 shapes.
+    """
     lengths = np.array([len(text) for text in texts], np.int64)
-    tokens = np.full((int(lengths.max()), len(texts)), START, np.int64)
+    tokens = np.full((-(-int(lengths.max()) // MULTIPLE) * MULTIPLE, len(texts)), START, np.int64)
     for place, text in enumerate(texts):
         tokens[: len(text), place] = text
     return torch.from_numpy(tokens), torch.from_numpy(lengths)

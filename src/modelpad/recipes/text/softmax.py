@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Of the size of a sample: PyTorch's CPU products keep megabytes for each of the last 1,024 shapes.
+MULTIPLE = 256
 ROWS = {"cpu": 512, "cuda": 8192}
 SMOOTHING = 0.75  # exponent of token frequencies for sampling, as in word2vec
 
@@ -122,6 +124,9 @@ class Sampler:
         correction = torch.where(drawn[tokens], -chances[tokens].log(), never)
         places = torch.empty(len(chances), dtype=torch.int64)
         places[tokens] = torch.arange(len(tokens))
+        missing = -len(tokens) % MULTIPLE  # filled with a token that counts for no row
+        tokens = torch.cat([tokens, tokens[:1].expand(missing)])
+        correction = torch.cat([correction, never.expand(missing)])
         return Sample(tokens, correction, places[targets])
 
 

@@ -1,7 +1,7 @@
 // Runs an exported model, from the values of its fields to the values of its outputs. As modelpad's
 // engine/typed.py and engine/session.py.
 
-import { Tensor } from "../runtime/ort.wasm.bundle.min.mjs";
+import { Tensor } from "../runtime/ort.mjs";
 import { InvalidInput } from "./errors.js";
 import { openFiles } from "./files.js";
 import { openGraph } from "./graph.js";
@@ -53,11 +53,11 @@ const openTensors = (description, run) => {
 
 // Opens the model of an exported folder, or of this page: { description, predict(values) }, and write(prompt) of
 // one that writes. `predict` takes values by field name, or the value of the only field, and gives values by
-// output name.
-export const load = async (base) => {
+// output name. `device` is "webgpu" or "wasm"; by default the former, if the export offers it.
+export const load = async (base, { device } = {}) => {
   const read = openFiles(base === undefined ? undefined : new URL(base, document.baseURI));
   const description = JSON.parse(new TextDecoder().decode(await read("model/model.json")));
-  const { run, ready } = openGraph(read, description);
+  const { run, ready } = openGraph(read, description, device);
   const open = description.sequence ? (await import("./text-model.js")).openText : async () => openTensors(description, run);
   return { description, read, ready, ...await open(description, read, run) };
 };

@@ -33,11 +33,14 @@ export interface Piece {
   finish: "stop" | "length" | null;
 }
 
+/** What runs the graph: WebGPU, if the page was exported with `--webgpu` and the browser has it, or WebAssembly. */
+export type Device = "webgpu" | "wasm";
+
 export interface Model {
   /** Name, version, fields, samples and card, as modelpad's `GET /models` describes them. */
   readonly description: { name: string; version: number; inputs: object[]; outputs: object[] } & Record<string, unknown>;
-  /** Resolves when the graph is loaded; `predict` waits for it anyway. */
-  readonly ready: Promise<unknown>;
+  /** Resolves when the graph is loaded, with what runs it; `predict` waits for it anyway. */
+  readonly ready: Promise<{ device: Device }>;
   /** The outputs by name, for values by field name or the value of the only field. */
   predict(values: Value | Record<string, Value>): Promise<Record<string, LabelScores | unknown>>;
   /** Models that write: continues a prompt, piece by piece. */
@@ -47,4 +50,4 @@ export interface Model {
 }
 
 /** Opens the model in an exported folder. */
-export function load(folder?: string): Promise<Model>;
+export function load(folder?: string, options?: { device?: Device }): Promise<Model>;

@@ -1,7 +1,7 @@
 // Runs the graph of a language model on pieces of texts, each with the states in which the piece
 // before it ended. As modelpad's engine/text/graph.py and states.py.
 
-import { Tensor } from "../runtime/ort.wasm.bundle.min.mjs";
+import { Tensor } from "../runtime/ort.mjs";
 import { array, sizeOf } from "./numbers.js";
 import { convert } from "./values.js";
 
