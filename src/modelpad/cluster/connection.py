@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from modelpad.cluster.options import LOCAL
@@ -17,6 +19,7 @@ VARIABLES = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
+TOKEN = Path("~/.ray/auth_token").expanduser()  # of `ray get-auth-token --generate`
 
 
 def load_ray() -> ModuleType:
@@ -24,6 +27,9 @@ def load_ray() -> ModuleType:
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # A cluster asks for the token, if there is one, but a client that has it does not send it.
+    if os.environ.get("RAY_AUTH_TOKEN") or TOKEN.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.serve
@@ -43,11 +49,13 @@ def connect(address: str) -> Iterator[ModuleType]:
     own = {"include_dashboard": False} if address == LOCAL else {}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        with warnings.catch_warnings(action="ignore"):  # the error says it all
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:
         raise UsageError(
             f"No Ray cluster was found at {address}: {first_line(error, 200)}",
-            hint="Give the address of its head, such as ray://HOST:10001, or: --on local",
+            hint="Give the address of its head, such as ray://HOST:10001, or: --on local. A"
+            " cluster with a token needs RAY_AUTH_MODE=token and the same token here.",
         ) from error
     try:
         yield ray
