@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ray_accepts_the_configuration(folder: Path) -> None:
-    import yaml
+    yaml = pytest.importorskip("yaml")
     from ray.serve.schema import ServeDeploySchema
 
     schema = ServeDeploySchema.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
@@ -49,8 +50,7 @@ def test_ray_accepts_the_configuration(folder: Path) -> None:
 
 def test_the_folder_is_served(folder: Path) -> None:
     """On a cluster that has the folder and modelpad, without a bucket."""
-    import yaml
-
+    yaml = pytest.importorskip("yaml")
     port, config = find_port(), yaml.safe_load((folder / "config.yaml").read_text())
     config["http_options"] = {"host": "127.0.0.1", "port": port}
     runtime = config["applications"][0].pop("runtime_env")
@@ -73,7 +73,7 @@ def test_the_folder_is_served(folder: Path) -> None:
     assert len(answer["scores"]) == 10
 
 
-def ask(port: int, process: subprocess.Popen[bytes], folder: Path) -> dict[str, object]:
+def ask(port: int, process: subprocess.Popen[bytes], folder: Path) -> dict[str, Any]:
     """The response to a sample, once it is served."""
     picture = next((folder / "models" / "digits" / "3" / "samples").iterdir()).read_bytes()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/predict/digits", picture)
@@ -82,7 +82,7 @@ def ask(port: int, process: subprocess.Popen[bytes], folder: Path) -> dict[str, 
     while True:
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                answer: dict[str, object] = json.loads(response.read())
+                answer: dict[str, Any] = json.loads(response.read())
                 return answer
         except OSError:
             assert process.poll() is None, (folder / "output").read_text()

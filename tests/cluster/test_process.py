@@ -17,6 +17,18 @@ from modelpad.cluster.process import open_log, read_for, run_order
 TRAINS = ("reviews", "--on=", "--runs=run", "--store=store", "--name=tickets", "--arch=bow")
 
 
+class Log(list[bytes]):
+    """Takes the reports of a training, which nobody interrupts."""
+
+    def __call__(self, text: bytes) -> int:
+        self.append(text)
+        return 0
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join(self)
+
+
 def write_table(folder: Path) -> Path:
     path = folder / "tickets.csv"
     rows = [f"good fine film {n},pos\nbad dull film {n},neg" for n in range(40)]
@@ -27,11 +39,11 @@ def write_table(folder: Path) -> Path:
 @pytest.mark.slow
 def test_a_training_comes_back_as_a_run(tmp_path: Path) -> None:
     inputs = pack({"files/0/tickets.csv": write_table(tmp_path)})
-    log: list[bytes] = []
+    log = Log()
     order = Order("tickets", (*TRAINS, "--data=files/0/tickets.csv"), inputs)
-    finished = run_order(order, lambda text: log.append(text) or 0)
-    assert finished.code == 0, b"".join(log)
-    assert b"Testing on" in b"".join(log)
+    finished = run_order(order, log)
+    assert finished.code == 0, log.whole
+    assert b"Testing on" in log.whole
     assert finished.facts["name"] == "tickets"
     assert finished.facts["test_accuracy"] == 1
     write_run(finished.run, tmp_path / "runs" / "tickets")
@@ -40,10 +52,10 @@ def test_a_training_comes_back_as_a_run(tmp_path: Path) -> None:
 
 
 def test_errors_are_in_the_log_and_in_the_exit_code() -> None:
-    log: list[bytes] = []
+    log = Log()
     order = Order("tickets", (*TRAINS, "--data=nothing-here"), pack({}))
-    assert run_order(order, lambda text: log.append(text) or 0).code == 1
-    assert b"There is no data set called nothing-here" in b"".join(log)
+    assert run_order(order, log).code == 1
+    assert b"There is no data set called nothing-here" in log.whole
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")

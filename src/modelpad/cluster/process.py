@@ -19,6 +19,8 @@ from modelpad.cluster.order import RETURNED, Finished, Order
 
 PAUSE_S = 0.5  # between two reports
 READ_BYTES = 65536
+PREFIX = "MODELPAD_"
+DEFAULTS = f"{PREFIX}TRAIN_"  # how variables begin that are defaults of trainings
 # Ray's processes block SIGINT, which their children inherit; a training ends with Ctrl-C.
 START = """
 import signal, sys
@@ -93,7 +95,7 @@ def list_variables(folder: Path) -> dict[str, str]:
 
     Its defaults for trainings are left out: the order says what differs from modelpad's own.
     """
-    own = {name: n for name, n in os.environ.items() if not name.startswith("MODELPAD_TRAIN_")}
+    own = {name: n for name, n in os.environ.items() if not name.startswith(DEFAULTS)}
     roots = [str(folder / DATA_SETS), *filter(None, [own.get("MODELPAD_DATA")])]
     return own | {"MODELPAD_DATA": os.pathsep.join(roots)}
 
