@@ -45,6 +45,14 @@ def test_pictures_go_along_with_their_table(tmp_path: Path) -> None:
     assert ((tmp_path / "there" / table).parent / "pictures" / "1.png").is_file()
 
 
+def test_a_name_of_the_catalogue_is_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "mnist/a.txt")
+    monkeypatch.chdir(tmp_path)
+    assert Inputs(are_shared=False).add_path("mnist") == "mnist"
+
+
 def test_a_named_data_set_becomes_one_there(tmp_path: Path) -> None:
     write(tmp_path / "roots" / "mine", "a.txt")
     inputs = Inputs(are_shared=False)

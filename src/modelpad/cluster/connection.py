@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +28,6 @@ def load_ray() -> ModuleType:
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A cluster asks for the token, if there is one, but a client that has it does not send it.
-    if os.environ.get("RAY_AUTH_TOKEN") or TOKEN.is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.serve
@@ -39,12 +37,24 @@ def load_ray() -> ModuleType:
     return found
 
 
+def send_token() -> None:
+    """Makes a client send the token that this machine has, which it does not do by itself.
+
+    Only before Ray is imported, as it has read the variable then.
+    """
+    has_token = os.environ.get("RAY_AUTH_TOKEN") or TOKEN.is_file()
+    if has_token and "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 @contextmanager
 def connect(address: str) -> Iterator[ModuleType]:
     """Ray, connected to the cluster at an address; one that was started here ends afterwards.
 
     Raises `UsageError` if there is no cluster, and `MissingExtra`.
     """
+    if address != LOCAL:
+        send_token()
     ray = load_ray()
     own = {"include_dashboard": False} if address == LOCAL else {}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modelpad.datasets.catalogue import CATALOGUE
 from modelpad.errors import UsageError
 
 MAX_INPUT_BYTES = 100_000_000
@@ -28,6 +29,8 @@ class Inputs:
 
         `FILE.py:OBJECT` counts as a path. `with_folder` sends what is beside a file, too.
         """
+        if given in CATALOGUE:
+            return given
         if not given or not Path(given).expanduser().exists():
             file, colon, rest = given.rpartition(":")
             if not colon or not Path(file).expanduser().is_file():

@@ -53,6 +53,8 @@ class Keeper:
         """The digest of its order, and the exit code if the training has ended."""
         import ray
 
+        if self._task is None:  # whoever wanted to start it is gone
+            return self._digest, LOST
         if not ray.wait([self._task], timeout=0)[0]:
             return self._digest, None
         try:
