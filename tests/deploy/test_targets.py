@@ -301,10 +301,7 @@ def test_ray(write_target: Write) -> None:
     (app,) = read_yaml(folder / "config.yaml")["applications"]
     assert app["import_path"] == "app:app"
     assert app["runtime_env"]["working_dir"] == "s3://BUCKET/digits-other-one-3.12.zip"
-    *pinned, wheel = app["runtime_env"]["pip"]
-    assert wheel == f"${{RAY_RUNTIME_ENV_CREATE_WORKING_DIR}}/{NAME}"
-    assert any(line.startswith("onnxruntime==") for line in pinned)
-    assert not any("hash" in line for line in pinned)
+    assert app["runtime_env"]["pip"] == [f"${{RAY_RUNTIME_ENV_CREATE_WORKING_DIR}}/{NAME}"]
 
 
 def test_the_archive_for_ray_has_one_folder(write_target: Write, tmp_path: Path) -> None:

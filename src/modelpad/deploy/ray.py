@@ -6,8 +6,6 @@ with modelpad, which Ray installs for this application alone.
 
 from __future__ import annotations
 
-import re
-
 from modelpad.deploy.deployment import Deployment, Plan
 from modelpad.deploy.image import find_extras, list_models, list_packages
 from modelpad.deploy.wheel import NAME
@@ -18,7 +16,6 @@ HTTP_PORT = 8000  # of Ray Serve
 HEAD = "http://HEAD:8265"  # where Ray's dashboard takes applications
 REPLICAS, MAX_REPLICAS, IDLE_S = 1, 8, 60
 PACKAGE_DIR = "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"  # where Ray unpacks the archive
-PINNED = re.compile(r"^([A-Za-z0-9._-]+==[^\\\n]+?) *\\?$", re.MULTILINE)
 APP = '''\
 """What config.yaml deploys: the models beside this file, each replica with all of them.
 
@@ -37,9 +34,7 @@ Deploy: serve deploy config.yaml --address {head}"""
 def plan(deployment: Deployment) -> Plan:
     """config.yaml, what it names, and a Makefile that packs it."""
     archive = f"{deployment.name}-{deployment.tag}.zip"
-    packages = list_packages(find_extras(deployment, grpc=False))
-    requirements = packages["requirements.txt"]
-    assert isinstance(requirements, bytes)
+    extras = find_extras(deployment, grpc=False)
     batches = ", ".join(f"{name} {size}" for name, size in deployment.sizing.batches.items())
     comment = COMMENT.format(
         title=deployment.title,
@@ -47,13 +42,13 @@ def plan(deployment: Deployment) -> Plan:
         why=f"two of the best batches measured ({batches})",
         head=HEAD,
     )
-    config = write_config(deployment, archive, list_pinned(requirements.decode("utf-8")))
+    config = write_config(deployment, archive, name_package(extras))
     return Plan(
         files={
             "config.yaml": write_yaml(config, comment=comment),
             "app.py": APP.encode("utf-8"),
             "Makefile": write_makefile(archive).encode("utf-8"),
-            **packages,
+            **list_packages(extras),
             **list_models(deployment),
         },
         commands=(
@@ -69,13 +64,16 @@ def plan(deployment: Deployment) -> Plan:
     )
 
 
-def list_pinned(requirements: str) -> list[Yaml]:
-    """The packages of a requirements file, without hashes, and modelpad's wheel."""
-    pinned: list[Yaml] = [found[1] for found in PINNED.finditer(requirements)]
-    return [*pinned, f"{PACKAGE_DIR}/{NAME}"]
+def name_package(extras: frozenset[str]) -> str:
+    """modelpad's wheel for pip; what it needs comes in versions that suit the cluster's Python.
+
+    Ray's own environment has some of it already, and Ray depends on those versions.
+    """
+    chosen = f"[{','.join(sorted(extras))}]" if extras else ""
+    return f"{PACKAGE_DIR}/{NAME}{chosen}"
 
 
-def write_config(deployment: Deployment, archive: str, packages: list[Yaml]) -> Yaml:
+def write_config(deployment: Deployment, archive: str, package: str) -> Yaml:
     """The configuration of Ray Serve; its class is `ray.serve.schema.ServeDeploySchema`."""
     sizing = deployment.sizing
     replica: Yaml = {
@@ -102,7 +100,7 @@ def write_config(deployment: Deployment, archive: str, packages: list[Yaml]) -> 
                 "import_path": "app:app",
                 "runtime_env": {
                     "working_dir": f"{BUCKET}/{archive}",
-                    "pip": packages,
+                    "pip": [package],
                     "env_vars": {
                         "MODELPAD_HOST": "0.0.0.0",
                         "MODELPAD_STORE": "models",
