@@ -40,10 +40,12 @@ def test_an_order_has_what_differs_from_the_defaults(tmp_path: Path) -> None:
 def test_a_folder_of_this_machine_is_sent(tmp_path: Path) -> None:
     (tmp_path / "pets" / "cat").mkdir(parents=True)
     (tmp_path / "pets" / "cat" / "1.png").write_bytes(b"1")
-    found = order(tmp_path, "images", str(tmp_path / "pets"), "--on", "ray://head:10001")
+    words = ("images", str(tmp_path / "pets"), "--on", "ray://head:10001")
+    found = order(tmp_path, *words, environment={"MODELPAD_DATA": str(tmp_path)})
     assert "--data=files/0/pets" in found.arguments
     assert "--name=pets" in found.arguments
     assert b"files/0/pets/cat/1.png" in found.inputs
+    assert b"data-sets" not in found.inputs
     shared = order(
         tmp_path, "images", str(tmp_path / "pets"), "--on", "ray://h:1", "--shared-files"
     )

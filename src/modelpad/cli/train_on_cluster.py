@@ -73,10 +73,9 @@ def run_on_cluster(args: argparse.Namespace, data: str) -> tuple[int, Facts]:
     settings = Settings.from_environment(args)
     order = make_order(args, data, settings)
     resources = Resources(args.train_cpus, args.train_gpus)
-    finished = train_on_cluster(order, resources, args.on, sys.stderr)
-    if finished.code:
-        return finished.code, {}
-    return 0, take_results(args, data, settings, finished)
+    with train_on_cluster(order, resources, args.on, sys.stderr) as finished:
+        facts = {} if finished.code else take_results(args, data, settings, finished)
+    return finished.code, facts
 
 
 def make_order(args: argparse.Namespace, data: str, settings: Settings) -> Order:
@@ -109,16 +108,15 @@ def write_arguments(
     """The options of the training, as the cluster is to read them; adds to `inputs`."""
     flags = read_flags(args.recipe.options)
     lists_pictures = any(flag.name == "input_column" for flag in flags)
-    yield f"--data={inputs.add_path(data, with_folder=lists_pictures)}"
-    inputs.add_data_set(data, settings.data_roots)
+    roots = settings.data_roots
+    yield f"--data={inputs.add(data, roots, with_folder=lists_pictures)}"
     for flag in flags:
         value = getattr(args, flag.name)
         if value == flag.default:
             continue
         for each in value if isinstance(value, list | tuple) else [value]:
             if takes_path(flag) and isinstance(each, str):
-                inputs.add_data_set(each, settings.data_roots)
-                each = inputs.add_path(find_start(flag, each, settings))
+                each = inputs.add(find_start(flag, each, settings), roots)
             yield from write_option(flag.name, each)
     for name in COMMON:
         yield from write_option(name, getattr(args, name))

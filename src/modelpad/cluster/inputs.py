@@ -24,6 +24,13 @@ class Inputs:
         self._are_shared = are_shared
         self._contents: dict[str, Path] = {}
 
+    def add(self, given: str, roots: Sequence[Path], *, with_folder: bool = False) -> str:
+        """A path, or the name of a data set in one of `roots`, as the training is to read it."""
+        text = self.add_path(given, with_folder=with_folder)
+        if text == given:
+            self.add_data_set(given, roots)
+        return text
+
     def add_path(self, given: str, *, with_folder: bool = False) -> str:
         """A path of this machine, as the training is to read it; other texts stay as they are.
 
@@ -45,7 +52,9 @@ class Inputs:
 
     def add_data_set(self, name: str, roots: Sequence[Path]) -> None:
         """A data set that is named by its folder in one of `roots`, unless it is large."""
-        for root in () if self._are_shared else roots:
+        if self._are_shared or Path(name).is_absolute() or ".." in Path(name).parts:
+            return
+        for root in roots:
             path = root / name
             if path.exists() and measure(path) <= MAX_INPUT_BYTES:
                 self._contents[f"{DATA_SETS}/{name}"] = path

@@ -26,10 +26,14 @@ GONE_S = 10.0  # for a keeper to end
 PATIENCE_S = 5.0  # before it is said what a training waits for
 
 
-def train_on_cluster(order: Order, resources: Resources, address: str, out: TextIO) -> Finished:
+@contextmanager
+def train_on_cluster(
+    order: Order, resources: Resources, address: str, out: TextIO
+) -> Iterator[Finished]:
     """Trains, or follows the same training if it is there already, until it has ended.
 
-    Ctrl-C is passed on: the training keeps its best epoch, as it would here.
+    Ctrl-C is passed on: the training keeps its best epoch, as it would here. The cluster keeps the
+    result until the block has ended without an error.
 
     Raises:
         UsageError: there is no cluster, it cannot train, or it trains another model of that name.
@@ -39,9 +43,8 @@ def train_on_cluster(order: Order, resources: Resources, address: str, out: Text
     with connect(address) as ray, explain_loss(ray, address):
         training = find_training(ray, order, out) or start_training(ray, order, resources)
         training.follow(resources, out)
-        finished: Finished = training.ask("collect")
+        yield training.ask("collect")
         ray.kill(training.keeper)
-    return finished
 
 
 class RemoteTraining:
