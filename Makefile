@@ -71,7 +71,7 @@ test-kserve: $(VENV)-kserve/.ready
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py \
 	  tests/deploy/test_targets.py::test_kserve
 
-# Two minutes and a half on an idle machine; Ray starts many processes.
+# Three minutes and a half on two busy cores; Ray starts many processes.
 test-ray: $(VENV)-ray/.ready
 	$(VENV)-ray/bin/python -m pytest tests/cluster
 
