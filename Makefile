@@ -3,7 +3,7 @@
 # make test-slow   run the tests that train, attack or measure for seconds
 # make test-long   run the tests that take minutes, or repeat others for more models; CI does not
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
-# make test-ray       serve on a Ray cluster of this machine, in an environment of its own
+# make test-ray       serve and train on a Ray cluster of this machine, in an environment of its own
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
 # make docs    build the documentation site in build/docs
@@ -71,7 +71,7 @@ test-kserve: $(VENV)-kserve/.ready
 	$(VENV)-kserve/bin/python -m pytest tests/server/protocols/test_kserve_client.py \
 	  tests/deploy/test_targets.py::test_kserve
 
-# A minute and a half on an idle machine; Ray starts many processes.
+# Three minutes and a half on two busy cores; Ray starts many processes.
 test-ray: $(VENV)-ray/.ready
 	$(VENV)-ray/bin/python -m pytest tests/cluster
 
@@ -175,7 +175,7 @@ $(VENV)-kserve/.ready: pyproject.toml
 $(VENV)-ray/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -e '.[ray]' pytest psutil httpx
+	  -e '.[ray,sklearn]' matplotlib pytest psutil httpx
 	touch $@
 
 # The validators of the platforms. SkyPilot is checked where it is installed: it is large.

@@ -102,7 +102,7 @@ def _work(work: Callable[[], None], folder: str, outlet: int) -> NoReturn:
     try:
         _outer_tempdir = outer_tempdir()
         os.setpgid(0, 0)  # so that processes started by `work` end with it
-        _die_with_parent()
+        die_with_parent()
         tempfile.tempdir = os.environ["TMPDIR"] = folder
         work()
     except ModelpadError as error:
@@ -163,7 +163,8 @@ def _describe_exit(status: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Linux kills this process when the one that started it ends."""
     if sys.platform == "linux":
         import ctypes
 

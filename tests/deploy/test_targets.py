@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -26,7 +27,7 @@ from modelpad.store import LocalStore, ResolvedBundle
 Write = Callable[[str], tuple[Plan, Path]]
 
 KUBERNETES = "1.31"
-IMAGES = sorted({*TARGETS} - {"app-engine", "sky"})
+IMAGES = sorted({*TARGETS} - {"app-engine", "sky", "ray"})
 
 
 def read_yaml(path: Path) -> Any:
@@ -292,6 +293,26 @@ def test_kserve(write_target: Write) -> None:
     assert list(walk_model(wrong, kserve.V1beta1InferenceService, kserve)) == [
         "spec.predictor.modl"
     ]
+
+
+def test_ray(write_target: Write) -> None:
+    """See also tests/cluster/test_deploy.py, where Ray reads it."""
+    _, folder = write_target("ray")
+    (app,) = read_yaml(folder / "config.yaml")["applications"]
+    assert app["import_path"] == "app:app"
+    assert app["runtime_env"]["working_dir"] == "s3://BUCKET/digits-other-one-3.12.zip"
+    assert app["runtime_env"]["pip"] == [f"${{RAY_RUNTIME_ENV_CREATE_WORKING_DIR}}/{NAME}"]
+
+
+def test_the_archive_for_ray_has_one_folder(write_target: Write, tmp_path: Path) -> None:
+    _, folder = write_target("ray")
+    shutil.copytree(folder, tmp_path / "copy")
+    subprocess.run(["make", "package"], cwd=tmp_path / "copy", check=True, capture_output=True)
+    with ZipFile(tmp_path / "copy" / "build" / "digits-other-one-3.12.zip") as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"digits-other-one-3.12"}
+    files = {name.partition("/")[2] for name in names}
+    assert {"app.py", NAME, "models/digits/3/manifest.json"} <= files
 
 
 def walk_model(value: Any, model: Any, kserve: Any, path: str = "") -> Iterator[str]:

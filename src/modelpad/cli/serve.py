@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelpad.cli.cluster_options import add_cluster_options, read_cluster_options
+from modelpad.cli.cluster_options import add_cluster_options
 from modelpad.cli.main import (
     add_common_options,
     add_feedback_option,
@@ -19,7 +19,7 @@ from modelpad.cli.numbers import not_negative, number, port, positive
 
 if TYPE_CHECKING:
     from modelpad.server import ModelTable
-    from modelpad.server.options import RunningServer, ServeOptions
+    from modelpad.server.options import RunningServer
 
 MIN_WORKER_MB = 256  # for a small model and some requests
 EXAMPLE = """examples:
@@ -341,22 +341,10 @@ def run(args: argparse.Namespace) -> int:
 
     options = read_options(args)
     if args.on:
+        from modelpad.cli.serve_on_cluster import run_on_cluster
+
         return run_on_cluster(args, options)
     return launch(options, ServeEvents(print_progress, announce))
-
-
-def run_on_cluster(args: argparse.Namespace, options: ServeOptions) -> int:
-    """Serves on a Ray cluster until it is stopped."""
-
-    from modelpad.cluster.serving import serve_on_cluster
-
-    cluster = read_cluster_options(args)
-
-    def announce(url: str) -> None:
-        print(f"Serving on {cluster.address}, {cluster.least} to {cluster.most} replicas")
-        print(f"  page  {url}\n  API   {url}/docs\n  Press Ctrl-C to stop.", flush=True)
-
-    return serve_on_cluster(options, cluster, announce)
 
 
 def describe_server(server: RunningServer) -> Iterator[str]:

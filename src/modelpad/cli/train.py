@@ -11,16 +11,20 @@ from typing import Any
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
+from modelpad.cli.train_on_cluster import add_cluster_options, run_on_cluster
 from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
 
+NO_METRICS = ("name", "version", "run", "data")  # of what is printed as JSON
 EXAMPLE = """examples:
   modelpad recipes               list the recipes
   modelpad train digits          train with the defaults
   modelpad train digits --help   show the options of a recipe
+  modelpad train digits --on ray://HEAD:10001 --train-cpus 8
+                                 train on a machine of a Ray cluster
 """
 
 
@@ -91,6 +95,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
     )
     add_store_option(shared)
     add_common_options(shared)
+    add_cluster_options(parser.add_argument_group("cluster"))
 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
@@ -117,6 +122,14 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
+    if args.on:
+        code, facts = run_on_cluster(args, choose_data(args, args.recipe))
+        return code or announce(facts, as_json=args.json)
+    return announce(train_here(args), as_json=args.json)
+
+
+def train_here(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains on this machine; name, version, run folder, metrics and data."""
     from modelpad.store import open_store
     from modelpad.training.data_progress import ProgressPrinter
     from modelpad.training.pipeline import train
@@ -146,13 +159,20 @@ def run(args: argparse.Namespace) -> int:
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
     version = outcome.entry.version if outcome.entry else 0
-    if args.json:
-        facts = {"name": name, "version": version, "run": str(folder)}
-        print(json.dumps(facts | dict(outcome.metrics) | {"data": outcome.data}))
+    facts = {"name": name, "version": version, "run": str(folder)}
+    return facts | dict(outcome.metrics) | {"data": outcome.data}
+
+
+def announce(facts: dict[str, Any], *, as_json: bool) -> int:
+    """Prints what came of a training."""
+    if as_json:
+        print(json.dumps(facts))
         return DONE
-    print(f"{describe_metrics(outcome.metrics)} on {outcome.data}.")
-    print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
-    print(f"Next: modelpad serve {name}")
+    metrics = {name: value for name, value in facts.items() if name not in NO_METRICS}
+    print(f"{describe_metrics(metrics)} on {facts['data']}.")
+    report = Path(facts["run"]) / "report.html"
+    print(f"Saved as {facts['name']} version {facts['version']}. Report: {report}")
+    print(f"Next: modelpad serve {facts['name']}")
     return DONE
 
 

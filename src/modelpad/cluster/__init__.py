@@ -1,5 +1,6 @@
 """Runs modelpad on the machines of a Ray cluster.
 
-`replica` makes the app of one replica, `serving` keeps as many of them as the requests need, and
-`connection` finds the cluster. Only these modules import Ray.
+Serving: `replica` makes the app of one replica, and `serving` keeps as many of them as the requests
+need. Training: `inputs` are sent, `process` trains, `keeper` remembers, and `training` shows it.
+`connection` finds the cluster. Nothing imports Ray before it is used.
 """

@@ -32,7 +32,7 @@ def select_requirements(extras: Collection[str], wheel_name: str, wheel: bytes) 
     Entries keep their hashes and markers, without comments.
     """
     entries = _read_entries()
-    lines = ["# Every package of the image, pinned by its hashes. Written by modelpad deploy."]
+    lines = ["# Every package, pinned by its hashes. Written by modelpad deploy."]
     for name in sorted(find_needed(extras)):
         lines += [line for line in entries[name].splitlines() if not line.lstrip().startswith("#")]
     digest = hashlib.sha256(wheel).hexdigest()

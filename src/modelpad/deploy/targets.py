@@ -17,6 +17,7 @@ TARGETS = {
     "lambda": "a function on AWS Lambda with a URL",
     "spaces": "a Docker Space on Hugging Face",
     "sky": "SkyPilot tasks that serve and train on any cloud",
+    "ray": "an application of Ray Serve, on a cluster that exists",
 }
 MODULES = {"lambda": "aws_lambda"}  # a keyword
 
@@ -58,7 +59,7 @@ One instance has {sizing.cpus} CPU and {sizing.memory_mb} MB of memory. Roll bac
 
 FILES = {
     "Dockerfile": "the image: two stages, then the models in a layer of their own",
-    "requirements.txt": "every package of the image, pinned by its hashes",
+    "requirements.txt": "every package, pinned by its hashes",
     "assemble.py": "run in the build: drops unused files, compiles, writes the bill of materials",
     "health.py": "the image's health check",
     "models": "the models, as a store: NAME/VERSION",
@@ -80,6 +81,8 @@ FILES = {
     "template.yaml": "the function, for AWS SAM",
     "serve.yaml": "serves the models on spot machines",
     "train.yaml": "trains the next version on a spot GPU",
+    "config.yaml": "the application: where it is, what it needs, how many replicas",
+    "app.py": "what Ray imports: the models as an application of Ray Serve",
     ".github": "a workflow that builds and publishes the image",
 }
 

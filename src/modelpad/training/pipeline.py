@@ -101,7 +101,7 @@ def train(
         warnings = (*trained.findings.warnings, *filter(None, [explain_size(bundle)]))
         for warning in warnings:
             run.print(f"Warning: {warning}")
-        entry = None if store is None else _push(store, bundle, request)
+        entry = None if store is None else add_version(store, bundle, request.data)
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
@@ -159,12 +159,12 @@ def _report(
     )
 
 
-def _push(store: Store, bundle: Bundle, request: TrainRequest) -> Entry:
+def add_version(store: Store, bundle: Bundle, data: str) -> Entry:
     """Adds the bundle to the store, with a note of where its data is, for `modelpad promote`."""
     entry = store.push(bundle)
-    data = Path(request.data).expanduser()
-    if request.data not in CATALOGUE and data.exists():
-        store.record_data(entry.name, entry.version, data.resolve())
+    path = Path(data).expanduser()
+    if data not in CATALOGUE and path.exists():
+        store.record_data(entry.name, entry.version, path.resolve())
     return entry
 
 

@@ -1,0 +1,53 @@
+"""A training to be done elsewhere, what it needs there, and what came of it: plain values."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelpad.training.run import BUNDLE, REPORT
+
+# What comes back of a run: not its checkpoints, which only the machine of the training needs.
+RETURNED = (BUNDLE, REPORT, "report.html", "graph.svg", "history.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`modelpad train ARGUMENTS`, in a folder where `inputs` are unpacked (see `inputs`).
+
+    `name` is the model's. `columns` is the width of the terminal that shows the log; 0 without one.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    inputs: bytes
+    columns: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Equal for orders of the same training, wherever they are shown."""
+        known = "\0".join([self.name, *self.arguments]).encode() + b"\0" + self.inputs
+        return hashlib.sha256(known).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a cluster reserves for a training."""
+
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        parts = [(self.cpus, "CPU"), (self.gpus, "GPU")]
+        words = [f"{count:g} {unit}{'s' * (count != 1)}" for count, unit in parts if count]
+        return " and ".join(words) or "a place"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The exit code of a training, what it printed as JSON, and the files of its run."""
+
+    code: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    run: bytes = b""

@@ -1,0 +1,97 @@
+"""`modelpad train --on local`: trainings run on a cluster, and are found again there."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpad.cluster.inputs import pack
+from modelpad.cluster.order import Order, Resources
+from modelpad.errors import TrainingFailed, UsageError
+from modelpad.store import LocalStore
+
+pytest.importorskip("ray")
+pytest.importorskip("sklearn")
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+ONE = Resources(1, 0)
+TOO_MUCH = Resources(999, 0)
+
+
+def order(*arguments: str, name: str = "tickets") -> Order:
+    return Order(name, ("reviews", "--on=", "--runs=run", "--store=store", *arguments), pack({}))
+
+
+def test_a_bundle_arrives_in_the_store(tmp_path: Path) -> None:
+    rows = [f"good fine film {n},pos\nbad dull film {n},neg" for n in range(40)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["text,label", *rows]))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "modelpad", "train", "reviews", "tickets.csv"),
+            *("--arch", "bow", "--on", "local", "--store", "store", "--runs", "runs"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Testing on 16 texts" in done.stderr
+    assert "Saved as reviews version 1. Report: runs/reviews-bow/report.html" in done.stdout
+    store = LocalStore(tmp_path / "store")
+    assert store.verify() == []
+    assert store.read_data("reviews", 1) == tmp_path / "tickets.csv"
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    from modelpad.cluster.connection import connect
+
+    with connect("local") as ray:
+        yield ray
+
+
+def test_the_log_and_the_exit_code_of_a_failure(ray: Any) -> None:
+    from modelpad.cluster.training import find_training, start_training
+
+    failing = order("--data=nothing-here")
+    training, out = start_training(ray, failing, ONE), io.StringIO()
+    training.follow(ONE, out)
+    assert "There is no data set called nothing-here" in out.getvalue()
+    assert training.ask("collect").code == 1
+    assert find_training(ray, failing, out) is None  # so that it can be started again
+
+
+def test_a_training_is_found_again_and_stopped_by_ctrl_c(ray: Any) -> None:
+    from modelpad.cluster.training import find_training, start_training
+
+    waiting, out = order("--data=a", name="other"), io.StringIO()
+    start_training(ray, waiting, TOO_MUCH)
+    found = find_training(ray, waiting, out)
+    assert found is not None
+    with pytest.raises(UsageError, match="with other options or data"):
+        find_training(ray, order("--data=b", name="other"), out)
+    threading.Timer(7, signal.raise_signal, [signal.SIGINT]).start()
+    begun = time.monotonic()
+    found.follow(TOO_MUCH, out)
+    assert time.monotonic() - begun > 5
+    assert "Following the training of other" in out.getvalue()
+    assert "Waiting for 999 CPUs" in out.getvalue()
+    assert found.ask("collect").code == 130
+
+
+def test_a_keeper_that_dies_is_explained(ray: Any) -> None:
+    from modelpad.cluster.training import explain_loss, start_training
+
+    training = start_training(ray, order("--data=c", name="lost"), TOO_MUCH)
+    ray.kill(training.keeper)
+    with pytest.raises(TrainingFailed, match="lost the training"), explain_loss(ray, "local"):
+        training.ask("collect")
