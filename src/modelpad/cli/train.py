@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
@@ -16,6 +16,10 @@ from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from modelpad.store import Store
+    from modelpad.training.run import TrainRequest
 
 EXAMPLE = """examples:
   modelpad recipes               list the recipes
@@ -117,32 +121,12 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
-    from modelpad.store import open_store
     from modelpad.training.data_progress import ProgressPrinter
     from modelpad.training.pipeline import train
-    from modelpad.training.run import TrainRequest
 
-    settings = Settings.from_environment(args)
     recipe: Recipe[Any] = args.recipe
-    data = choose_data(args, recipe)
-    store = open_store(settings.store)
-    name = choose_name(recipe, args.name, data, store)
-    store.check_writable()
-    options = build_options(recipe.options, vars(args))
-    folder = Path(args.runs) / recipe.folder_name(name, options)
-    request = TrainRequest(
-        name=name,
-        data=data,
-        folder=folder,
-        epochs=args.epochs,
-        seed=args.seed,
-        resume=args.resume,
-        limit=args.limit,
-        skip_unreadable=args.skip_unreadable,
-        roots=settings.data_roots,
-        cache=settings.cache,
-        store=settings.store,
-    )
+    options, request, store = read_request(args)
+    name, folder = request.name, request.folder
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
     version = outcome.entry.version if outcome.entry else 0
@@ -154,6 +138,34 @@ def run(args: argparse.Namespace) -> int:
     print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
     print(f"Next: modelpad serve {name}")
     return DONE
+
+
+def read_request(args: argparse.Namespace) -> tuple[Any, TrainRequest, Store]:
+    """The recipe's options, the request, and the store that the model will be added to."""
+    from modelpad.store import open_store
+    from modelpad.training.run import TrainRequest
+
+    settings = Settings.from_environment(args)
+    recipe: Recipe[Any] = args.recipe
+    data = choose_data(args, recipe)
+    store = open_store(settings.store)
+    name = choose_name(recipe, args.name, data, store)
+    store.check_writable()
+    options = build_options(recipe.options, vars(args))
+    request = TrainRequest(
+        name=name,
+        data=data,
+        folder=Path(args.runs) / recipe.folder_name(name, options),
+        epochs=args.epochs,
+        seed=args.seed,
+        resume=args.resume,
+        limit=args.limit,
+        skip_unreadable=args.skip_unreadable,
+        roots=settings.data_roots,
+        cache=settings.cache,
+        store=settings.store,
+    )
+    return options, request, store
 
 
 def choose_data(args: argparse.Namespace, recipe: Recipe[Any]) -> str:

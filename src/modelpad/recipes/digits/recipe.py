@@ -9,7 +9,7 @@ from modelpad.convert.keras_source import KerasSource
 from modelpad.fields import Familiarity
 from modelpad.recipes.digits import DigitsOptions
 from modelpad.recipes.digits.data import load_splits
-from modelpad.recipes.digits.model import ARCHITECTURES, build_model
+from modelpad.recipes.digits.model import build_model, choose_architecture
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.card import Card
@@ -40,7 +40,7 @@ OFTEN_UNKNOWN = (
 
 def train(options: DigitsOptions, run: Run) -> Trained:
     """Trains, tests and describes a classifier of small images."""
-    arch = ARCHITECTURES[options.arch]
+    arch = choose_architecture(options.arch, options.optimizer)
     splits, pens = load_splits(run, pens=arch.uses_pen_strokes)
     shape, classes = splits.item_shape, splits.data.classes
     run.set_epochs(arch.epochs)
@@ -54,7 +54,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
 
     def build(steps: int) -> keras.Model:
         model = build_model(options.arch, shape, len(classes), for_training=True)
-        custom.compile(model, arch.optimizer(steps))
+        custom.compile(model, arch.optimizer(steps, arch.rate, arch.weight_decay))
         return model
 
     undivided = splits.examples(splits.data.train, custom.encode)
