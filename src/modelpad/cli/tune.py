@@ -80,6 +80,7 @@ def add_search_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 def run(args: argparse.Namespace) -> int:
     """Searches, shows the trials, tests and saves the best, and suggests the next command."""
     from modelpad.training.data_progress import ProgressPrinter
+    from modelpad.tuning.command import describe_trial
     from modelpad.tuning.report import write_report
     from modelpad.tuning.search import Search, SearchPlan
 
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
     def show(record: TrialRecord) -> None:
         line.clear()
-        print(write_line(record, search), file=sys.stderr, flush=True)
+        print(describe_trial(search, record), file=sys.stderr, flush=True)
 
     search.run(show)
     line.clear()
@@ -119,19 +120,6 @@ def announce(search: Search) -> None:
     print(f"Searching {describe_space(search.space)}, by {search.metric}.", file=sys.stderr)
     if search.records:
         print(f"Resuming after trial {len(search.records)}.", file=sys.stderr)
-
-
-def write_line(record: TrialRecord, search: Search) -> str:
-    """A trial on one line."""
-    from modelpad.training.report_page import format_seconds
-    from modelpad.tuning.command import describe_values
-
-    found = f"{search.metric} {record.loss:.5f}" if record.losses else record.reason
-    best = search.best
-    marks = {"finished": "  best so far" if best is record else ""}
-    mark = marks.get(record.state, f"  {record.state} after epoch {len(record.losses)}")
-    values, seconds = describe_values(record.values), format_seconds(record.seconds)
-    return f"trial {record.number}/{search.plan.trials}  {found}  {values}  {seconds}{mark}"
 
 
 def print_result(search: Search, outcome: Outcome, args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The options of a trial in words, and the command that trains its model."""
+"""A trial in words, and the command that trains its model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modelpad.training.options import changed_options, write_flags
+from modelpad.training.report_page import format_seconds
 from modelpad.tuning.space import with_values
 
 if TYPE_CHECKING:
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 def describe_values(values: Mapping[str, float]) -> str:
     """`learning_rate 0.0012, batch_size 64`, or `defaults`."""
     return ", ".join(f"{name} {value:g}" for name, value in values.items()) or "defaults"
+
+
+def describe_trial(search: Search, record: TrialRecord) -> str:
+    """A trial that has just ended, on one line."""
+    found = f"{search.metric} {record.loss:.5f}" if record.losses else record.reason
+    values, seconds = describe_values(record.values), format_seconds(record.seconds)
+    mark = "best so far" if search.best is record else ""
+    if record.state != "finished":
+        mark = f"{record.state} after epoch {len(record.losses)}"
+    parts = (f"trial {record.number}/{search.plan.trials}", found, values, seconds, mark)
+    return "  ".join(filter(None, parts))
 
 
 def write_command(search: Search, record: TrialRecord, name: str | None) -> str:

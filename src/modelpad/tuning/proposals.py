@@ -104,10 +104,8 @@ def rank_options(space: Space, records: Sequence[TrialRecord]) -> dict[str, floa
     with quiet_optuna():
         study = build_study(space, finished)
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found: dict[str, float] = optuna.importance.get_param_importances(
-            study, evaluator=evaluator
-        )
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(found[name]) for name in sorted(found, key=lambda name: -found[name])}
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from modelpad.training.ranges import Space, describe_space
 from modelpad.training.recipe import Recipe
 from modelpad.training.run import CHECKPOINT, TrainRequest
 from modelpad.training.trial import TrialEnded
-from modelpad.tuning.journal import TRIALS, Journal, State, TrialRecord
+from modelpad.tuning.journal import TRIALS, Journal, TrialRecord
+from modelpad.tuning.judge import Judge, OutOfTime
 from modelpad.tuning.proposals import Proposal
 from modelpad.tuning.space import choose_space, with_values
 
@@ -59,34 +60,6 @@ class SearchPlan:
         if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
             minutes = self.timeout_s / 60
             raise UsageError(f"--timeout is {minutes:g}.", hint="Give minutes, more than 0.")
-
-
-class OutOfTime(TrialEnded):
-    """The search has used up its time: the trial does not count."""
-
-
-class Judge:
-    """Hears of the epochs of one trial, and ends it when it is poor, broken or too late."""
-
-    def __init__(self, metric: str, proposal: Proposal, is_late: Callable[[], bool]) -> None:
-        self._metric, self._proposal, self._is_late = metric, proposal, is_late
-        self.state: State = "finished"
-        self.losses: tuple[float, ...] = ()
-        self.epochs, self.reason = 0, ""
-
-    def report(self, history: Sequence[Mapping[str, float]], epochs: int) -> None:
-        """Raises `TrialEnded` as the protocol `Trial` says."""
-        losses = tuple(row[self._metric] for row in history)
-        self.epochs = epochs
-        if not math.isfinite(losses[-1]):
-            self.state, self.reason = "failed", f"{self._metric} is {losses[-1]}"
-            raise TrialEnded
-        self.losses = losses
-        if self._proposal.is_poor(losses, epochs):
-            self.state = "pruned"
-            raise TrialEnded
-        if len(losses) < epochs and self._is_late():
-            raise OutOfTime
 
 
 class Search:

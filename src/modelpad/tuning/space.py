@@ -50,6 +50,11 @@ def with_values(recipe: Recipe[Any], options: object, values: Mapping[str, float
     return build_options(recipe.options, flatten(asdict(options)) | dict(values))  # type: ignore[call-overload]
 
 
+def write_setting(name: str, low: float, high: float) -> str:
+    """A range as `read_setting` takes it."""
+    return f"{name}={low}..{high}"
+
+
 def read_setting(text: str, options: type, usual: Space) -> tuple[str, Range]:
     """The option's name and its range, with the scale of the recipe's own range, if it has one."""
     given, equals, ends = text.partition("=")
