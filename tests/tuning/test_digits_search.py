@@ -90,7 +90,7 @@ def test_the_best_is_tested_once_and_saved_with_the_search_on_its_card(
     assert manifest.training["search_trials"] == 3
     assert manifest.training["search_val_loss"] == search.best.loss
     card = json.loads(outcome.bundle.path("card.json").read_bytes())
-    note = next(each for each in card["notes"] if "chosen by a search" in each)
+    note = next(each for each in card["notes"] if "search of 3 trials" in each)
     assert "3 trials over learning_rate 0.0003..0.03" in note
     assert "the test split was read after that" in note
     assert len(card["history"]) == 2

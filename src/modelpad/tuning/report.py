@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modelpad.tuning.journal import TrialRecord
     from modelpad.tuning.search import Search
 
-STATES = {"pruned": "pruned after epoch {}", "failed": "failed after epoch {}"}
+STATES = {"pruned": "pruned after epoch {}", "failed": "failed"}
 
 
 def tabulate_trials(search: Search) -> Table:
@@ -75,15 +76,21 @@ def render_parts(search: Search, name: str | None) -> Iterator[str]:
     yield f"<h1>{write_text(title)}: search</h1>\n"
     yield f"<p>{write_text(search.write_note())}</p>\n"
     yield (
-        f"<p>The best: trial {best.number}, {write_text(describe_values(best.values))}."
-        f" <code>{escape(write_command(search, best, name))}</code></p>\n"
-        f'<p><a href="{folder}/report.html">Report of its model</a>, with its test.</p>\n'
+        f"<p>The best is trial {best.number}, with {write_text(describe_values(best.values))}:"
+        f' <a href="{folder}/report.html">report of its model</a>, with the test.</p>\n'
+        f"<p>Train it again: <code>{escape(write_command(search, best, name))}</code></p>\n"
     )
     yield render_figures("Validation", draw_search(search))
     yield render_table(tabulate_importance(search))
-    yield render_table(tabulate_trials(search))
+    yield render_table(keep_lines(tabulate_trials(search)))
     reasons = [f"Trial {each.number}: {each.reason}." for each in search.records if each.reason]
     yield render_list(reasons, "Failed trials")
+
+
+def keep_lines(table: Table) -> Table:
+    """The table with one line in each cell: it scrolls where the window is too narrow."""
+    rows = [[cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in row] for row in table.rows]
+    return replace(table, rows=rows)
 
 
 def draw_search(search: Search) -> list[Figure]:
@@ -91,9 +98,10 @@ def draw_search(search: Search) -> list[Figure]:
     from modelpad.tuning.figures import draw_option, draw_trials
 
     shown = [each for each in search.records if each.losses]
-    figures = [draw_trials(shown, search.metric)]
+    usual = None if search.default is None else search.default.loss
+    figures = [draw_trials(shown, search.metric, usual)]
     for name, each in search.space.items():
         tried = [record for record in shown if name in record.values]
         if tried:
-            figures.append(draw_option(tried, name, each, search.metric))
+            figures.append(draw_option(tried, name, each, search.metric, usual))
     return figures

@@ -153,11 +153,17 @@ class Search:
         best, default = self.best, self.default
         assert best is not None
         counted = f"{len(self.records)} trial{'s' * (len(self.records) != 1)}"
-        usual = f", with the recipe's defaults {default.loss:.5g}" if default else ""
+        searched = f"search of {counted} over {describe_space(self.space)}"
+        if best is default:
+            found = f"A {searched} found no lower {self.metric} than that of the recipe's defaults,"
+            found = f"{found} {best.loss:.5f}."
+        else:
+            usual = f"; with the recipe's defaults it is {default.loss:.5f}" if default else ""
+            found = f"Options chosen by a {searched}: their {self.metric}, {best.loss:.5f}, is the"
+            found = f"{found} lowest{usual}."
         return (
-            f"Options chosen by a search of {counted} over {describe_space(self.space)}:"
-            f" those with the lowest {self.metric}, {best.loss:.5g}{usual}. The validation split"
-            " alone chose them, so its figure is flattering; the test split was read after that."
+            f"{found} The validation split alone decided, so its figure is flattering; the test"
+            " split was read after that."
         )
 
     def name_folder(self, number: int) -> Path:
