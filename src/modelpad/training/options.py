@@ -12,7 +12,7 @@ name, which keeps it apart from a word of Python's, is not part of the flag.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from math import isfinite
 from os import PathLike, fspath
@@ -75,6 +75,12 @@ class OptimizerOptions:
             if value is not None and not (isfinite(value) and value > above):
                 raise UsageError(f"{name} is {value}.", hint=f"Give {hint}.")
 
+    @property
+    def chosen(self) -> dict[str, float]:
+        """Those that are given, by name."""
+        values: dict[str, float | None] = asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -108,13 +114,13 @@ def build_options(options: type[T], values: dict[str, object]) -> T:
     return options(**arguments)
 
 
-def changed_options(options: object, names: Collection[str] | None = None) -> dict[str, object]:
-    """The options that differ from their defaults, by flag; of those `names`, if given."""
+def changed_options(options: object) -> dict[str, object]:
+    """The options that differ from their defaults, by flag."""
     values = flatten(asdict(options))  # type: ignore[call-overload]
     return {
         flag.name: values[flag.name]
         for flag in read_flags(type(options))
-        if values[flag.name] != flag.default and (names is None or flag.name in names)
+        if values[flag.name] != flag.default
     }
 
 
@@ -129,6 +135,11 @@ def write_flags(values: Mapping[str, object]) -> list[str]:
         for item in value if isinstance(value, tuple) else (value,):
             words += [flag, str(item)]
     return words
+
+
+def extend_command(command: str, values: Mapping[str, object]) -> str:
+    """A command with options of these values."""
+    return " ".join([command, *write_flags(values)])
 
 
 def flatten(options: Mapping[str, object]) -> dict[str, object]:

@@ -23,12 +23,16 @@ class Judge:
         self.losses: tuple[float, ...] = ()
         self.epochs, self.reason = 0, ""
 
+    def fail(self, reason: str) -> None:
+        """Records why the trial failed."""
+        self.state, self.reason = "failed", reason
+
     def report(self, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         """Raises `TrialEnded` as the protocol `Trial` says."""
         losses = tuple(row[self._metric] for row in history)
         self.epochs = epochs
         if not math.isfinite(losses[-1]):
-            self.state, self.reason = "failed", f"{self._metric} is {losses[-1]}"
+            self.fail(f"{self._metric} is {losses[-1]}")
             raise TrialEnded
         self.losses = losses
         if self._proposal.is_poor(losses, epochs):

@@ -30,7 +30,7 @@ from modelpad.training.trial import TrialEnded
 from modelpad.tuning.journal import TRIALS, Journal, TrialRecord
 from modelpad.tuning.judge import Judge, OutOfTime
 from modelpad.tuning.proposals import Proposal
-from modelpad.tuning.space import choose_space, with_values
+from modelpad.tuning.space import choose_space, name_settings, with_values
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 REPORT = "search.html"
+NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # in PyTorch's errors
 
 WatchTrial = Callable[[int, float, str], None]
 """Hears the number of the trial, which share of it is done, and its step."""
@@ -82,7 +83,7 @@ class Search:
         self.metric, self.folder = recipe.judged_by, request.folder
         self.space: Space = choose_space(recipe, options, plan.settings)
         self._data_progress, self._watch = data_progress, watch
-        self._first = {name: each for name, each in self.space.items() if self._is_set(name)}
+        self._first = {name: self.space[name] for name in name_settings(plan.settings, recipe)}
         self._journal = self._open_journal()
         self._begun = time.monotonic()
         self.interrupted = False
@@ -183,19 +184,8 @@ class Search:
             raise
         except TrialEnded:
             pass
-        except ModelpadError as error:
-            if not self.records:
-                raise
-            judge.state, judge.reason = "failed", error.message
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
-                raise
-            if not self.records:
-                raise TrainingFailed(
-                    "There is not enough memory for the first trial.",
-                    hint="Use less data (--limit 5000), a smaller --batch-size or network.",
-                ) from error
-            judge.state, judge.reason = "failed", "out of memory"
+        except (ModelpadError, MemoryError, RuntimeError) as error:
+            judge.fail(explain_failure(error, is_first=not self.records))
         gc.collect()  # frameworks keep circles of references to large arrays
         return TrialRecord(
             number=number,
@@ -228,10 +218,6 @@ class Search:
             watch=watch,
             trial=judge,
         )
-
-    def _is_set(self, name: str) -> bool:
-        given = (text.partition("=")[0].strip().removeprefix("--") for text in self.plan.settings)
-        return name.rstrip("_") in {each.replace("-", "_") for each in given}
 
     def _is_late(self) -> bool:
         limit = self.plan.timeout_s
@@ -268,3 +254,19 @@ class Search:
             "Stopped before the first trial finished, so there is no model to keep.",
             hint="Go on with --resume, or use less data: --limit 5000",
         )
+
+
+def explain_failure(error: Exception, *, is_first: bool) -> str:
+    """Why a trial failed. Raises the error again if it is a bug, or the search cannot go on."""
+    if isinstance(error, ModelpadError):
+        if is_first:
+            raise error
+        return error.message
+    if not isinstance(error, MemoryError) and not any(n in str(error).lower() for n in NO_MEMORY):
+        raise error
+    if is_first:
+        raise TrainingFailed(
+            "There is not enough memory for the first trial.",
+            hint="Use less data (--limit 5000), a smaller --batch-size or network.",
+        ) from error
+    return "out of memory"

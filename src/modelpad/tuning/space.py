@@ -55,6 +55,11 @@ def write_setting(name: str, low: float, high: float) -> str:
     return f"{name}={low}..{high}"
 
 
+def name_settings(settings: Sequence[str], recipe: Recipe[Any]) -> list[str]:
+    """The options that settings are about."""
+    return [find_flag(text.partition("=")[0].strip(), recipe.options).name for text in settings]
+
+
 def read_setting(text: str, options: type, usual: Space) -> tuple[str, Range]:
     """The option's name and its range, with the scale of the recipe's own range, if it has one."""
     given, equals, ends = text.partition("=")

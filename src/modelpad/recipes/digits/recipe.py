@@ -96,6 +96,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "loss": options.keras.loss or type(custom.loss).__name__,
             "batch_size": arch.batch_size,
             "augmentation": arch.augmentation,
+            **options.optimizer.chosen,
         },
         limits=(
             *(DIGIT_LIMITS if splits.sketch else ()),

@@ -24,7 +24,7 @@ from modelpad.training.card import Card
 from modelpad.training.evaluated import evaluated_split
 from modelpad.training.findings import join_findings, join_sets
 from modelpad.training.image_splits import ImageSplits
-from modelpad.training.options import changed_options, write_flags
+from modelpad.training.options import write_flags
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -93,7 +93,7 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
 
 def check_few(options: ImagesOptions, run: Run) -> None:
     """Raises `UsageError` for options of the optimizer, which few pictures do without."""
-    given = write_flags(changed_options(options.optimizer))
+    given = write_flags(options.optimizer.chosen)
     if given or run.is_trial:
         what = f"{given[0]} has" if given else "A search has"
         raise UsageError(
@@ -158,7 +158,7 @@ def describe_model(
         licence=splits.data.licence,
         architecture=network,
         parameters=sum(each.numel() for each in net.parameters()),
-        training={"architecture": options.arch, "size": net.size},
+        training={"architecture": options.arch, "size": net.size, **options.optimizer.chosen},
         limits=list_limits(served),
         notes=tuple(filter(None, (*splits.notes, finished.note))),
     )

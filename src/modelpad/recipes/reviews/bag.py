@@ -24,7 +24,7 @@ from modelpad.training.card import Card
 from modelpad.training.classification import plan_fields
 from modelpad.training.findings import Findings
 from modelpad.training.metrics import accuracy
-from modelpad.training.options import changed_options, write_flags
+from modelpad.training.options import extend_command, write_flags
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -78,7 +78,7 @@ def check_options(options: ReviewsOptions, run: Run) -> None:
         "--adapt": options.adapt is not None,
         "--quantize": options.quantize != usual.quantize,
         "--epochs": run.request.epochs is not None,
-        **dict.fromkeys(write_flags(changed_options(options.optimizer))[:1], True),
+        **dict.fromkeys(write_flags(options.optimizer.chosen)[:1], True),
     }
     for name, is_given in given.items():
         if is_given:
@@ -160,11 +160,9 @@ def describe_bag(options: ReviewsOptions, bag: Bag, splits: LabelledSplits, run:
         parameters=int(bag.pipeline[-1].coef_.size + bag.pipeline[-1].intercept_.size),
         training={
             "architecture": "bow",
-            "command": " ".join(
-                [
-                    f"modelpad train reviews --arch bow --seed {run.seed}",
-                    *write_flags(changed_options(options, ("penalty",))),
-                ]
+            "command": extend_command(
+                f"modelpad train reviews --arch bow --seed {run.seed}",
+                {} if options.penalty is None else {"penalty": options.penalty},
             ),
         },
         limits=(*LIMITS, "It does not know the order of more than two words."),

@@ -42,7 +42,7 @@ from modelpad.training.card import Card
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import join_findings
 from modelpad.training.metrics import accuracy
-from modelpad.training.options import changed_options, write_flags
+from modelpad.training.options import extend_command
 from modelpad.training.recipe import TrainedSequence
 from modelpad.training.run import Run
 
@@ -176,11 +176,9 @@ def describe_model(
         parameters=sum(each.numel() for each in net.parameters()),
         training={
             "started": "from scratch" if begun == NONE else f"from {begun}",
-            "command": " ".join(
-                [
-                    f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
-                    *write_flags(changed_options(options.optimizer)),
-                ]
+            "command": extend_command(
+                f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
+                options.optimizer.chosen,
             ),
         },
         limits=LIMITS,

@@ -38,7 +38,7 @@ from modelpad.training.card import Card, DataRow
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import join_findings
 from modelpad.training.metrics import accuracy
-from modelpad.training.options import OptimizerOptions, changed_options, write_flags
+from modelpad.training.options import OptimizerOptions, extend_command
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -147,12 +147,10 @@ def describe_model(
         parameters=sum(each.numel() for each in model.net.parameters()),
         training={
             "started": f"from {folder.name}",
-            "command": " ".join(
-                [
-                    f"modelpad train reviews --from {folder.name} --epochs {run.epochs}",
-                    f"--seed {run.seed}",
-                    *write_flags(changed_options(options.optimizer)),
-                ]
+            "command": extend_command(
+                f"modelpad train reviews --from {folder.name} --epochs {run.epochs}"
+                f" --seed {run.seed}",
+                options.optimizer.chosen,
             ),
         },
         limits=(*LIMITS, f"Of longer texts, it reads the first {model.longest:,} tokens."),

@@ -21,7 +21,7 @@ from modelpad.recipes.writer.model import choose_shape
 from modelpad.training.card import Card
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import Findings, Table, join_findings
-from modelpad.training.options import changed_options, write_flags
+from modelpad.training.options import extend_command
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run
 
@@ -174,11 +174,9 @@ def describe_model(
         parameters=sum(each.numel() for each in net.parameters()),
         training={
             "architecture": options.arch,
-            "command": " ".join(
-                [
-                    f"modelpad train writer --epochs {run.epochs} --seed {run.seed}",
-                    *write_flags(changed_options(options.optimizer)),
-                ]
+            "command": extend_command(
+                f"modelpad train writer --epochs {run.epochs} --seed {run.seed}",
+                options.optimizer.chosen,
             ),
         },
         limits=LIMITS,
