@@ -48,6 +48,7 @@ def test_it_begins_with_the_defaults_and_finds_the_best(tmp_path: Path) -> None:
     records = run(search)
     assert [each.number for each in records] == [*range(1, 13)]
     assert records[0].values == {}
+    assert records[0].used == {"x": 1.0}
     assert records[0].loss == pytest.approx(0.7 + 1 / toy.EPOCHS)
     assert search.default is records[0]
     best = search.best
@@ -185,6 +186,28 @@ def test_a_loss_that_is_no_number_fails_the_trial() -> None:
     with pytest.raises(TrialEnded):
         judge.report([{"val_loss": 1.0}, {"val_loss": math.nan}], 4)
     assert (judge.state, judge.reason) == ("failed", "val_loss is nan")
+
+
+def test_what_the_defaults_are_is_learnt_from() -> None:
+    """Ten trials whose values are given, and ten whose values the recipe has told."""
+
+    def propose(*, told: bool) -> float:
+        points = [n / 10 for n in range(10)]
+        records = [
+            TrialRecord(
+                number=n + 1,
+                values={} if told else {"x": x},
+                state="finished",
+                losses=(abs(x - 0.3),),
+                epochs=1,
+                seconds=1,
+                used={"x": x} if told else {},
+            )
+            for n, x in enumerate(points)
+        ]
+        return Proposal(SPACE, records, 0).values["x"]
+
+    assert propose(told=True) == propose(told=False)
 
 
 def test_a_plan_without_trials_or_time_is_refused() -> None:

@@ -29,6 +29,7 @@ def search_space(options: Options) -> Space:
 
 def train(options: Options, run: Run) -> Trained:
     run.set_epochs(EPOCHS)
+    run.use(x=options.x)
     with run.interruptible():
         for epoch in run.remaining_epochs():
             for call in at_epoch:

@@ -12,18 +12,20 @@ DIGITS = 3  # of a value that a search tries, so that its command is short and e
 class Range:
     """The numbers from `low` to `high`, both included; whole numbers if both are `int`.
 
-    `log` gives each order of magnitude the same share. `step` is between whole numbers.
+    `log` gives each order of magnitude the same share.
     """
 
     low: float
     high: float
     log: bool = False
-    step: int = 1
 
     @property
     def is_whole(self) -> bool:
         """Whether its values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
 
     def round(self, value: float) -> float:
         """The value as it is tried: a whole number, or three significant digits."""

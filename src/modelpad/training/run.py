@@ -280,6 +280,12 @@ class Run:
         """Whether the run only finds out how well its options do on the validation split."""
         return self._trial is not None
 
+    def use(self, **values: float | None) -> None:
+        """Tells a trial which values of its options are in effect, also those of the recipe."""
+        if self._trial is not None:
+            known = {name: value for name, value in values.items() if value is not None}
+            self._trial.use(known)
+
     def judge(self, numbers: Mapping[str, float]) -> None:
         """Ends a trial of a model that is not trained in epochs, by its validation metrics."""
         if self._trial is not None:

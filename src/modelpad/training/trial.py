@@ -13,6 +13,9 @@ class TrialEnded(Exception):
 class Trial(Protocol):
     """A training of which only the validation metrics matter."""
 
+    def use(self, values: Mapping[str, float]) -> None:
+        """Hears the values of options that are in effect, be they given or the recipe's own."""
+
     def report(self, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         """Hears the metrics of all epochs so far, of `epochs` in all.
 

@@ -39,7 +39,7 @@ def draw_option(
 ) -> Figure:
     """The metric of the trials by the value of an option, and that of the defaults."""
     drawing, axis = new_chart()
-    plot_points(axis, records, [each.values[name] for each in records])
+    plot_points(axis, records, [each.tried({name: tried})[name] for each in records])
     if tried.log:
         axis.set_xscale("log")
         ratio = tried.high / tried.low

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from modelpad.errors import TrainingFailed
+from modelpad.training.ranges import Space
 
 TRIALS = "trials.jsonl"
 
@@ -23,7 +24,8 @@ State = Literal["finished", "pruned", "failed"]
 class TrialRecord:
     """A trial that has ended, counted from 1.
 
-    `values` are the options that it tried; none are the recipe's defaults. `losses` is the metric
+    `values` are the options that it tried; none are the recipe's defaults. `used` are those in
+    effect, the recipe's own included, as far as it tells. `losses` is the metric
     that the search minimises, after each epoch, of `epochs` in all.
     """
 
@@ -34,6 +36,11 @@ class TrialRecord:
     epochs: int
     seconds: float
     reason: str = ""
+    used: Mapping[str, float] = field(default_factory=dict)
+
+    def tried(self, space: Space) -> dict[str, float]:
+        """The values in effect of the options of a space."""
+        return {name: n for name, n in {**self.used, **self.values}.items() if name in space}
 
     @property
     def loss(self) -> float:

@@ -22,6 +22,11 @@ class Judge:
         self.state: State = "finished"
         self.losses: tuple[float, ...] = ()
         self.epochs, self.reason = 0, ""
+        self.used: dict[str, float] = {}
+
+    def use(self, values: Mapping[str, float]) -> None:
+        """Notes the values of options that are in effect."""
+        self.used |= values
 
     def fail(self, reason: str) -> None:
         """Records why the trial failed."""

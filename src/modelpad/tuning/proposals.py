@@ -8,6 +8,7 @@ search that was killed goes on as it would have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -48,12 +49,12 @@ class Proposal:
     def _suggest(self, name: str, each: Range) -> float:
         if each.is_whole:
             low, high = int(each.low), int(each.high)
-            return self._trial.suggest_int(name, low, high, log=each.log, step=each.step)
+            return self._trial.suggest_int(name, low, high, log=each.log)
         return each.round(self._trial.suggest_float(name, each.low, each.high, log=each.log))
 
 
 def build_study(space: Space, records: Sequence[TrialRecord], seed: int = 0) -> Study:
-    """A study with the trials so far; the recipe's defaults are a trial without parameters."""
+    """A study with the trials so far, by the values that were in effect, where in their ranges."""
     import optuna
 
     study = optuna.create_study(
@@ -66,7 +67,7 @@ def build_study(space: Space, records: Sequence[TrialRecord], seed: int = 0) -> 
         "failed": optuna.trial.TrialState.FAIL,
     }
     for record in records:
-        tried = {name: value for name, value in record.values.items() if name in space}
+        tried = {name: n for name, n in record.tried(space).items() if n in space[name]}
         study.add_trial(
             optuna.trial.create_trial(
                 state=states[record.state],
@@ -84,7 +85,7 @@ def describe_range(each: Range) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     if each.is_whole:
-        return IntDistribution(int(each.low), int(each.high), log=each.log, step=each.step)
+        return IntDistribution(int(each.low), int(each.high), log=each.log)
     return FloatDistribution(each.low, each.high, log=each.log)
 
 
@@ -95,7 +96,10 @@ def rank_options(space: Space, records: Sequence[TrialRecord]) -> dict[str, floa
     2014).
     """
     finished = [
-        each for each in records if each.state == "finished" and space.keys() <= {*each.values}
+        each
+        for each in records
+        if each.state == "finished"
+        and all(each.tried(space).get(name, math.nan) in space[name] for name in space)
     ]
     if len(finished) < ENOUGH or len(space) < 2:
         return {}

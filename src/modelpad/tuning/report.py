@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from modelpad.tuning.journal import TrialRecord
     from modelpad.tuning.search import Search
 
-STATES = {"pruned": "pruned after epoch {}", "failed": "failed"}
-
 
 def tabulate_trials(search: Search) -> Table:
     """The trials, the best first."""
@@ -37,16 +35,21 @@ def tabulate_trials(search: Search) -> Table:
 
 def tabulate_trial(record: TrialRecord, search: Search) -> tuple[str, ...]:
     """A row of the table of trials."""
+    tried = record.tried(search.space)
     return (
         str(record.number),
         f"{record.loss:.5f}" if record.losses else "",
-        *(
-            f"{record.values[name]:g}" if name in record.values else "default"
-            for name in search.space
-        ),
+        *(f"{tried[name]:g}" if name in tried else "default" for name in search.space),
         format_seconds(record.seconds),
-        STATES.get(record.state, "").format(len(record.losses)),
+        describe_state(record),
     )
+
+
+def describe_state(record: TrialRecord) -> str:
+    """How the trial ended, if early; or that its values are the recipe's own."""
+    if record.state == "finished":
+        return "" if record.values else "defaults"
+    return f"pruned after epoch {len(record.losses)}" if record.state == "pruned" else "failed"
 
 
 def tabulate_importance(search: Search) -> Table:
@@ -101,7 +104,7 @@ def draw_search(search: Search) -> list[Figure]:
     usual = None if search.default is None else search.default.loss
     figures = [draw_trials(shown, search.metric, usual)]
     for name, each in search.space.items():
-        tried = [record for record in shown if name in record.values]
+        tried = [record for record in shown if name in record.tried(search.space)]
         if tried:
             figures.append(draw_option(tried, name, each, search.metric, usual))
     return figures

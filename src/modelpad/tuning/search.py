@@ -195,6 +195,7 @@ class Search:
             epochs=judge.epochs,
             seconds=round(time.monotonic() - begun, 1),
             reason=judge.reason,
+            used=judge.used,
         )
 
     def _train(self, number: int, values: Mapping[str, float], judge: Judge) -> None:

@@ -75,7 +75,7 @@ def read_setting(text: str, options: type, usual: Space) -> tuple[str, Range]:
         )
     if flag.name in usual:
         own = usual[flag.name]
-        return flag.name, Range(least, most, own.log and least > 0, own.step)
+        return flag.name, Range(least, most, own.log and least > 0)
     return flag.name, Range(least, most, least > 0 and most / least > MAGNITUDE)
 
 

@@ -44,6 +44,9 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     splits, pens = load_splits(run, pens=arch.uses_pen_strokes)
     shape, classes = splits.item_shape, splits.data.classes
     run.set_epochs(arch.epochs)
+    run.use(
+        learning_rate=arch.rate, batch_size=arch.batch_size, weight_decay=arch.weight_decay or 0
+    )
     run.print(
         f"{options.arch} on {splits.data.name}: {len(splits.train):,} training,"
         f" {len(splits.validation):,} validation and {len(splits.test):,} test images."

@@ -80,6 +80,7 @@ def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Ru
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
     size = arch.batch_size or int(np.clip(len(train) // STEPS, *BATCH_SIZES))
+    run.use(learning_rate=arch.rate, batch_size=size, weight_decay=arch.weight_decay)
     plan = Plan(
         run.epochs,
         arch.rate,

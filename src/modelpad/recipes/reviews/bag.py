@@ -47,7 +47,9 @@ def train_bag(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Trai
     """Trains, tests and describes a bag of words. Raises UsageError for options of the encoder."""
     check_options(options, run)
     run.print("Learning a bag of words and pairs of words.")
-    bag = learn(splits, run, options.penalty or PENALTY)
+    penalty = options.penalty or PENALTY
+    run.use(penalty=penalty)
+    bag = learn(splits, run, penalty)
     run.judge(validate(bag, splits))
     run.print(f"Testing on {len(splits.test.texts):,} texts.")
     texts, classes = splits.test.texts, splits.data.classes

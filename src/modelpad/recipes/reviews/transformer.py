@@ -99,6 +99,7 @@ def fit(
     train, validation = splits.train, splits.validation
     tokens = model.encode(train.texts, LONGEST[device.name])
     trainer = TransformerTrainer(model, tokens, train.labels, run.epochs, device, run.seed, chosen)
+    run.use(learning_rate=trainer.peak, batch_size=trainer.batch, weight_decay=trainer.decay)
     judged = model.encode(validation.texts)
     run.restore(trainer.read)
     with run.interruptible():

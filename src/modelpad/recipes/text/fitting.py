@@ -123,7 +123,9 @@ def fit_language(
             plan = choose_language(plan, chosen)
             pretrain(net, corpora.general, plan, run, device, folder)
         plan = plan_language(TARGET, corpora.train, run.epochs, shape, run, device)
-        trainer = LanguageTrainer(net, corpora.train, choose_language(plan, chosen), device)
+        plan = choose_language(plan, chosen)
+        run.use(learning_rate=plan.rate, batch_size=plan.lanes, weight_decay=plan.decay)
+        trainer = LanguageTrainer(net, corpora.train, plan, device)
         if stage == TARGET and folder is not None:
             trainer.read(folder)
         judged = shorten(corpora.validation, JUDGED_TOKENS)
@@ -175,6 +177,11 @@ def fit_classifier(
             pretrain(language, adaptation.corpus, plan, run, device, folder)
             net.encoder.load_state_dict(language.encoder.state_dict())
         plan_classes = plan_classifier(len(train.labels), run, device, chosen)
+        run.use(
+            learning_rate=plan_classes.rate,
+            batch_size=plan_classes.batch,
+            weight_decay=plan_classes.decay,
+        )
         trainer = ClassifierTrainer(net, train.corpus, train.labels, plan_classes, device)
         if stage == CLASSES and folder is not None:
             trainer.read(folder)

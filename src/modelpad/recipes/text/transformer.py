@@ -146,8 +146,8 @@ class TransformerTrainer:
         self.batch, self.peak = chosen.batch_size or BATCH, chosen.learning_rate or RATE
         self.steps = -(-len(labels) // self.batch)
         model.net.to(device.name)
-        decay = DECAY if chosen.weight_decay is None else chosen.weight_decay
-        self.optimizer = make_optimizer([(self.peak, model.net.parameters())], decay)
+        self.decay = DECAY if chosen.weight_decay is None else chosen.weight_decay
+        self.optimizer = make_optimizer([(self.peak, model.net.parameters())], self.decay)
         self.done, self.epoch, self.rate = 0, 0, 0.0
 
     def train_epoch(self, epoch: int, report: Report, keeper: Keeper | None = None) -> float:
