@@ -18,6 +18,7 @@ from modelpad.recipes.naming import describe_metrics
 from modelpad.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from modelpad.store import Store
     from modelpad.training.pipeline import Outcome
     from modelpad.tuning.journal import TrialRecord
     from modelpad.tuning.search import Search
@@ -79,24 +80,11 @@ def add_search_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 
 def run(args: argparse.Namespace) -> int:
     """Searches, shows the trials, tests and saves the best, and suggests the next command."""
-    from modelpad.training.data_progress import ProgressPrinter
     from modelpad.tuning.command import describe_trial
     from modelpad.tuning.report import write_report
-    from modelpad.tuning.search import Search, SearchPlan
 
-    recipe: Recipe[Any] = load_searchable(args.recipe.name)
-    minutes = args.timeout
-    plan = SearchPlan(args.trials, None if minutes is None else 60 * minutes, tuple(args.set))
-    options, request, store = read_request(args)
-    folder = request.folder.with_name(f"{request.folder.name}-search")
-    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     line = LiveLine(sys.stderr)
-
-    def watch(number: int, share: float, step: str) -> None:
-        line.show(f"trial {number}/{plan.trials}: {step}")
-
-    request = replace(request, folder=folder)
-    search = Search(recipe, options, request, plan, progress, watch)
+    search, store = start_search(args, line)
     announce(search)
 
     def show(record: TrialRecord) -> None:
@@ -105,12 +93,31 @@ def run(args: argparse.Namespace) -> int:
 
     search.run(show)
     line.clear()
-    if search.interrupted:
+    if search.interrupted and search.best:
         print("\nStopped: testing the best trial so far.", file=sys.stderr)
     outcome = search.finish(sys.stderr, store)
     write_report(search, args.name)
     print_result(search, outcome, args)
     return DONE
+
+
+def start_search(args: argparse.Namespace, line: LiveLine) -> tuple[Search, Store]:
+    """The search that was asked for, which shows its epochs on `line`, and the store."""
+    from modelpad.training.data_progress import ProgressPrinter
+    from modelpad.tuning.search import Search, SearchPlan
+
+    recipe: Recipe[Any] = load_searchable(args.recipe.name)
+    timeout_s = None if args.timeout is None else 60 * args.timeout
+    plan = SearchPlan(args.trials, timeout_s, tuple(args.set))
+    options, request, store = read_request(args)
+    folder = request.folder.with_name(f"{request.folder.name}-search")
+    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
+
+    def watch(number: int, share: float, step: str) -> None:
+        line.show(f"trial {number}/{plan.trials}: {step}")
+
+    request = replace(request, folder=folder)
+    return Search(recipe, options, request, plan, progress, watch), store
 
 
 def announce(search: Search) -> None:
