@@ -27,6 +27,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_search_returns_its_trials_and_the_best_model(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

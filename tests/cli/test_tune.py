@@ -46,6 +46,7 @@ def test_bad_usage_is_explained(
     assert not (tmp_path / "store" / "digits").exists()
 
 
+@pytest.mark.slow
 def test_it_prints_the_trials_and_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,8 @@ from modelpad.tuning.command import write_command
 from modelpad.tuning.report import write_report
 from modelpad.tuning.search import REPORT, Search, SearchPlan
 
+pytestmark = pytest.mark.slow
+
 
 class Sealed:
     """A test split that nobody may look into."""
@@ -96,7 +98,6 @@ def test_the_best_is_tested_once_and_saved_with_the_search_on_its_card(
     assert len(card["history"]) == 2
 
 
-@pytest.mark.slow
 def test_the_command_makes_the_same_model(search: Search, outcome: Outcome, folder: Path) -> None:
     from modelpad.training.pipeline import train
 

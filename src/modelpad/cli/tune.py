@@ -177,6 +177,7 @@ def write_json(record: TrialRecord) -> dict[str, object]:
     return {
         "number": record.number,
         "options": dict(record.values),
+        "used": dict(record.used),
         "state": record.state,
         "loss": record.loss if record.losses else None,
         "epochs": len(record.losses),
