@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-RANDOM = 6  # trials, before there is enough to learn from
+RANDOM = 6  # trials, the first with the defaults, before there is enough to learn from
 UNPRUNED = 4  # trials that are trained to the end, to compare others with
 JUDGED_FROM = 0.25  # of the epochs; before that, figures say little
 ENOUGH = 10  # finished trials, to say which options matter
