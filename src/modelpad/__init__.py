@@ -4,8 +4,9 @@
     model = modelpad.load("digits")
     print(model("seven.png").label)
 
-`save` puts a trained model into the store, `train` trains one, `load` predicts in this process,
-`serve` starts a server with a page, and `Client` calls one. Importing this package loads nothing
+`save` puts a trained model into the store, `train` trains one, `tune` searches the options of a
+training, `load` predicts in this process, `serve` starts a server with a page, and `Client` calls
+one. Importing this package loads nothing
 else: each name is loaded when it is first used.
 """
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from modelpad.api.serving import serve as serve
     from modelpad.api.training import Training as Training
     from modelpad.api.training import train as train
+    from modelpad.api.tuning import Tuning as Tuning
+    from modelpad.api.tuning import tune as tune
     from modelpad.client import AsyncClient as AsyncClient
     from modelpad.client import Client as Client
     from modelpad.errors import ModelpadError as ModelpadError
@@ -35,11 +38,13 @@ __all__ = [
     "Prediction",
     "Server",
     "Training",
+    "Tuning",
     "__version__",
     "load",
     "save",
     "serve",
     "train",
+    "tune",
 ]
 
 _MODULES = {
@@ -50,10 +55,12 @@ _MODULES = {
     "Prediction": "prediction",
     "Server": "api.serving",
     "Training": "api.training",
+    "Tuning": "api.tuning",
     "load": "api.models",
     "save": "api.saving",
     "serve": "api.serving",
     "train": "api.training",
+    "tune": "api.tuning",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of these

@@ -27,6 +27,7 @@ FLOORS = {
     "recipes": 5,
     "deploy": 6,
     "comparison": 5,
+    "tuning": 5,
     "cluster": 6,
     "video": 5,
     "training": 4,

@@ -53,7 +53,13 @@ def write_table(command: str, parsers: Mapping[str, argparse.ArgumentParser]) ->
 
 
 def choose_rows(command: str, parsers: Mapping[str, argparse.ArgumentParser]) -> dict[str, str]:
-    """A command's rows; of `train` what all recipes share, of a recipe what it does not."""
+    """A command's rows; of `train` what all recipes share, of a recipe what it does not.
+
+    Of `tune`, what `train` does not have.
+    """
+    if command == "tune":
+        own, trained = (list_rows(parsers[f"{each} digits"]) for each in ("tune", "train"))
+        return {name: text for name, text in own.items() if name not in trained}
     if not command.startswith("train"):
         return list_rows(parsers[command])
     recipes = {name: list_rows(each) for name, each in parsers.items() if name.startswith("train ")}

@@ -66,7 +66,8 @@ def test_the_classics_are_as_described(name: ArchitectureName) -> None:
         words.append(" ".join([type(layer).__name__, *(str(p) for p in parts if p is not None)]))
     assert ", ".join(words) == LAYERS[name]
     assert model.layers[-1].activation.__name__ == "softmax"
-    optimizer = ARCHITECTURES[name].optimizer(10)
+    arch = ARCHITECTURES[name]
+    optimizer = arch.optimizer(10, arch.rate, arch.weight_decay)
     assert type(optimizer).__name__ == {"conv": "Adadelta", "mini": "RMSprop", "mlp": "Adam"}[name]
     if name == "conv":
         assert float(optimizer.learning_rate) == 1.0

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from modelpad.api.models import Model
     from modelpad.api.serving import Server
     from modelpad.bundle import Bundle
+    from modelpad.store import Store
+    from modelpad.training.pipeline import Outcome
+    from modelpad.training.recipe import Recipe
 
 SHOWN_METRICS = 2
 
@@ -60,37 +63,67 @@ def train(
     from modelpad.training.pipeline import train as run_training
 
     chosen = load_recipe(recipe)
-    built = build_options(chosen.options, check_options(chosen.options, options))
-    source = chosen.data_sets[0] if data is None else os.fspath(data)
     target = open_store(locate_store(store, os.environ))
-    model = choose_name(chosen, name, source, target)
-    target.check_writable()
-    folder = Path(runs) / chosen.folder_name(model, built)
-    request = TrainRequest(
-        name=model,
-        data=source,
-        folder=folder,
+    built, request = read_request(
+        chosen,
+        data,
+        options,
+        target,
+        name=name,
+        runs=runs,
         epochs=epochs,
         seed=seed,
         resume=resume,
         limit=limit,
         skip_unreadable=skip_unreadable,
-        roots=locate_data(os.environ),
-        cache=locate_cache(os.environ),
-        store=target.location,
     )
     out = sys.stderr
     progress = ProgressPrinter(out, live=out.isatty())
     outcome = run_training(chosen, built, request, out=out, store=target, data_progress=progress)
+    return describe_training(outcome, request.folder, target)
+
+
+def read_request(
+    recipe: Recipe[Any],
+    data: str | os.PathLike[str] | None,
+    options: Mapping[str, object],
+    store: Store,
+    *,
+    name: str | None,
+    runs: str | os.PathLike[str],
+    **shared: Any,
+) -> tuple[Any, TrainRequest]:
+    """The recipe's options and the request, as `modelpad train` reads them; raises `UsageError`.
+
+    `shared` are the other fields of the request.
+    """
+    built = build_options(recipe.options, check_options(recipe.options, options))
+    source = recipe.data_sets[0] if data is None else os.fspath(data)
+    model = choose_name(recipe, name, source, store)
+    store.check_writable()
+    request = TrainRequest(
+        name=model,
+        data=source,
+        folder=Path(runs) / recipe.folder_name(model, built),
+        roots=locate_data(os.environ),
+        cache=locate_cache(os.environ),
+        store=store.location,
+        **shared,
+    )
+    return built, request
+
+
+def describe_training(outcome: Outcome, folder: Path, store: Store) -> Training:
+    """A training whose version is in the store."""
     assert outcome.entry is not None
     entry = outcome.entry
     return Training(
         name=entry.name,
         version=entry.version,
-        bundle=target.open(f"{entry.name}@{entry.version}", verify=False),
+        bundle=store.open(f"{entry.name}@{entry.version}", verify=False),
         data=outcome.data,
         run_folder=folder,
-        store=target.location,
+        store=store.location,
         stopped_early=outcome.stopped_early,
         warnings=outcome.warnings,
     )

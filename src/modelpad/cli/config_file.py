@@ -134,7 +134,9 @@ def list_serve_options() -> dict[str, argparse.Action]:
 def list_train_options(recipe: str) -> dict[str, argparse.Action]:
     """The options of a recipe that a file may set, by name."""
     parser = argparse.ArgumentParser(add_help=False)
-    import_module("modelpad.cli.train").add_recipe_options(parser, load_recipe(recipe))
+    train = import_module("modelpad.cli.train")
+    train.add_recipe_options(parser, load_recipe(recipe))
+    train.add_cluster_options(parser.add_argument_group("cluster"))
     return {
         action.dest.rstrip("_").replace("_", "-"): action
         for action in parser._actions

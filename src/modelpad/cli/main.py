@@ -22,6 +22,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS = {
     "init": "write a small project to start from: training, data, tests, a Makefile",
     "train": "train a model from data and save it as a new version",
+    "tune": "search the options of a recipe by validation, and save the best model",
     "recipes": "list the recipes that train can use",
     "import": "add a trained model of any framework to the store, with a proof of parity",
     "export": "write a version as ONNX or Keras files, or as a web page that needs no server",
@@ -115,7 +116,7 @@ def build_parser(
             command.set_defaults(run=module.run, parser=command)
             if variables and name == "serve":
                 read_variables(command, variables)
-            if variables and name == "train":
+            if variables and name in ("train", "tune"):
                 for recipe, one in module.list_parsers(command).items():
                     read_variables(one, variables, recipe)
     return parser

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
@@ -17,6 +17,10 @@ from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
 from modelpad.training.options import Flag, build_options, read_flags
 from modelpad.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from modelpad.store import Store
+    from modelpad.training.run import TrainRequest
 
 NO_METRICS = ("name", "version", "run", "data")  # of what is printed as JSON
 EXAMPLE = """examples:
@@ -42,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             formatter_class=HelpFormatter,
         )
         add_recipe_options(recipe_parser, recipe)
+        add_cluster_options(recipe_parser.add_argument_group("cluster"))
         recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)
 
 
@@ -95,7 +100,6 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
     )
     add_store_option(shared)
     add_common_options(shared)
-    add_cluster_options(parser.add_argument_group("cluster"))
 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
@@ -130,9 +134,28 @@ def run(args: argparse.Namespace) -> int:
 
 def train_here(args: argparse.Namespace) -> dict[str, Any]:
     """Trains on this machine; name, version, run folder, metrics and data."""
-    from modelpad.store import open_store
     from modelpad.training.data_progress import ProgressPrinter
     from modelpad.training.pipeline import train
+
+    recipe: Recipe[Any] = args.recipe
+    options, request, store = read_request(args)
+    name, folder = request.name, request.folder
+    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
+    outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
+    version = outcome.entry.version if outcome.entry else 0
+    if args.json:
+        facts = {"name": name, "version": version, "run": str(folder)}
+        print(json.dumps(facts | dict(outcome.metrics) | {"data": outcome.data}))
+        return DONE
+    print(f"{describe_metrics(outcome.metrics)} on {outcome.data}.")
+    print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
+    print(f"Next: modelpad serve {name}")
+    return DONE
+
+
+def read_request(args: argparse.Namespace) -> tuple[Any, TrainRequest, Store]:
+    """The recipe's options, the request, and the store that the model will be added to."""
+    from modelpad.store import open_store
     from modelpad.training.run import TrainRequest
 
     settings = Settings.from_environment(args)
@@ -142,11 +165,10 @@ def train_here(args: argparse.Namespace) -> dict[str, Any]:
     name = choose_name(recipe, args.name, data, store)
     store.check_writable()
     options = build_options(recipe.options, vars(args))
-    folder = Path(args.runs) / recipe.folder_name(name, options)
     request = TrainRequest(
         name=name,
         data=data,
-        folder=folder,
+        folder=Path(args.runs) / recipe.folder_name(name, options),
         epochs=args.epochs,
         seed=args.seed,
         resume=args.resume,
@@ -156,6 +178,7 @@ def train_here(args: argparse.Namespace) -> dict[str, Any]:
         cache=settings.cache,
         store=settings.store,
     )
+    return options, request, store
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
     version = outcome.entry.version if outcome.entry else 0

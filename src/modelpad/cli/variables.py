@@ -25,8 +25,11 @@ OTHER_NAMES = {
 EXCLUDED = frozenset(
     {"help", "debug", "json", "store", "feedback", "otlp_endpoint", "allowed_host", "open"}
 )
-# What to train, and whether to start afresh, is said with each command.
-EXCLUDED_OF_TRAIN = frozenset({"help", "debug", "json", "store", "place", "data", "name", "resume"})
+# What to train or to search, and whether to start afresh, is said with each command.
+EXCLUDED_OF_TRAIN = frozenset(
+    {"help", "debug", "json", "store", "place", "data", "name", "resume"}
+    | {"trials", "timeout", "set"}
+)
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 

@@ -32,3 +32,15 @@ def load_recipe(name: str) -> Recipe[Any]:
         )
     recipe: Recipe[Any] = import_module(RECIPES[name]).RECIPE
     return recipe
+
+
+def load_searchable(name: str) -> Recipe[Any]:
+    """The recipe of that name, whose options can be searched. Raises `UsageError`."""
+    recipe = load_recipe(name)
+    if recipe.search_space is None:
+        others = [each for each in RECIPES if load_recipe(each).search_space is not None]
+        raise UsageError(
+            f"{name} has no search space: no figure says which of its models is better.",
+            hint=f"Recipes that can be searched: {', '.join(others)}.",
+        )
+    return recipe

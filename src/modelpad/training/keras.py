@@ -67,7 +67,7 @@ def estimate_accuracy(
     Both are empty for 200 or more examples.
     """
     count = len(examples.labels)
-    if count >= SMALL:
+    if count >= SMALL or run.is_trial:
         return {}, ()
     run.print(f"Only {count} examples: cross-validating with {FOLDS} folds first.")
     accuracies = run.pin("folds", lambda: cross_validate(run, build_model, examples, plan))
@@ -114,15 +114,19 @@ def image_data_format(name: str) -> Iterator[None]:
         keras.config.set_image_data_format(before)
 
 
-def averaged_adamw(steps: int) -> keras.optimizers.Optimizer:
+def averaged_adamw(
+    steps: int, peak: float, weight_decay: float | None
+) -> keras.optimizers.Optimizer:
     """AdamW with warm-up, cosine decay and averaged weights."""
     warmup = steps // 6
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), alpha=0.0, warmup_target=0.004, warmup_steps=max(1, warmup)
+        0.0, max(1, steps - warmup), alpha=0.0, warmup_target=peak, warmup_steps=max(1, warmup)
     )
     # The average starts at the untrained weights, which must have decayed by the end.
     momentum = min(0.995, math.exp(-8 / max(1, steps)))
-    return keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=momentum)
+    return keras.optimizers.AdamW(
+        rate, weight_decay=weight_decay, use_ema=True, ema_momentum=momentum
+    )
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]

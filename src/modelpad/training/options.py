@@ -13,7 +13,8 @@ name, which keeps it apart from a word of Python's, is not part of the flag.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from math import isfinite
 from os import PathLike, fspath
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -51,6 +52,37 @@ class KerasOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class OptimizerOptions:
+    """What every recipe with an optimizer accepts; None is the recipe's own value."""
+
+    learning_rate: float | None = option(
+        None, "peak learning rate (default: chosen by the recipe)", metavar="RATE"
+    )
+    batch_size: int | None = option(
+        None, "examples in a step (default: chosen by the recipe)", metavar="N"
+    )
+    weight_decay: float | None = option(
+        None, "decay of the weights, relative to the learning rate (default: the recipe's)"
+    )
+
+    def __post_init__(self) -> None:
+        limits = (
+            ("--learning-rate", self.learning_rate, 0.0, "a number above 0"),
+            ("--batch-size", self.batch_size, 0, "1 or more"),
+            ("--weight-decay", self.weight_decay, -1e-9, "0 or more; 0.01 is usual"),
+        )
+        for name, value, above, hint in limits:
+            if value is not None and not (isfinite(value) and value > above):
+                raise UsageError(f"{name} is {value}.", hint=f"Give {hint}.")
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """Those that are given, by name."""
+        values: dict[str, float | None] = asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """A command-line option. `kind` converts an argument to a value."""
 
@@ -80,6 +112,42 @@ def build_options(options: type[T], values: dict[str, object]) -> T:
             value = values[each.name]
             arguments[each.name] = tuple(value) if isinstance(value, list) else value
     return options(**arguments)
+
+
+def changed_options(options: object) -> dict[str, object]:
+    """The options that differ from their defaults, by flag."""
+    values = flatten(asdict(options))  # type: ignore[call-overload]
+    return {
+        flag.name: values[flag.name]
+        for flag in read_flags(type(options))
+        if values[flag.name] != flag.default
+    }
+
+
+def write_flags(values: Mapping[str, object]) -> list[str]:
+    """The words of a command line that give options these values."""
+    words: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.rstrip('_').replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+            continue
+        for item in value if isinstance(value, tuple) else (value,):
+            words += [flag, str(item)]
+    return words
+
+
+def extend_command(command: str, values: Mapping[str, object]) -> str:
+    """A command with options of these values."""
+    return " ".join([command, *write_flags(values)])
+
+
+def flatten(options: Mapping[str, object]) -> dict[str, object]:
+    """Nested options in one flat mapping, like their flags."""
+    flat: dict[str, object] = {}
+    for name, value in options.items():
+        flat |= flatten(value) if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def check_options(options: type, values: Mapping[str, object]) -> dict[str, object]:

@@ -27,7 +27,7 @@ from modelpad.convert.prove import Claim
 from modelpad.convert.reference import Reference
 from modelpad.convert.sequences import prove_sequences
 from modelpad.datasets.catalogue import CATALOGUE
-from modelpad.errors import MissingExtra
+from modelpad.errors import MissingExtra, TrainingFailed
 from modelpad.fields import Label, Signature
 from modelpad.fields.arrays import Array, Arrays
 from modelpad.fields.tokenizer import ReadFile
@@ -35,6 +35,7 @@ from modelpad.foreign_json import Json
 from modelpad.training.card import write_card
 from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
+from modelpad.training.options import flatten
 from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence, all_findings
 from modelpad.training.report import Report, write_report
 from modelpad.training.report_page import format_bytes, format_seconds
@@ -43,6 +44,7 @@ from modelpad.training.run import BUNDLE, LOGS, Run, TrainRequest, Watch
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
     from modelpad.store import Entry, Store
+    from modelpad.training.trial import Trial
 
 Files = dict[str, bytes | Path]
 
@@ -73,10 +75,12 @@ def train(
     store: Store | None = None,
     data_progress: Progress | None = None,
     watch: Watch | None = None,
+    trial: Trial | None = None,
 ) -> Outcome:
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
 
-    `watch` is told how far the training is.
+    `watch` is told how far the training is. With a `trial`, the training ends with `TrialEnded`
+    before the test.
 
     Raises:
         DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
@@ -84,17 +88,12 @@ def train(
         TrainingFailed: nothing to resume, or stopped before the first epoch ended.
         ParityFailed: the bundle's predictions differ from the trained model's.
     """
-    facts = {
-        "recipe": recipe.name,
-        "data": request.data,
-        "seed": request.seed,
-        "limit": request.limit,
-        **_flatten(asdict(options)),  # type: ignore[call-overload]
-    }
-    run = Run(request, facts, out, data_progress, watch)
+    run = Run(request, list_facts(recipe, options, request), out, data_progress, watch, trial)
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
+        if trial is not None:
+            raise TrainingFailed(f"{recipe.name} has tested a trial.", hint="This is a bug.")
         run.end_training()
         run.report(1.0, "Testing the model")
         bundle = finish(run, trained)
@@ -105,12 +104,23 @@ def train(
     return Outcome(bundle, bundle.manifest.metrics, run.data_name, run.stopped, entry, warnings)
 
 
+def list_facts(recipe: Recipe[Any], options: object, request: TrainRequest) -> dict[str, object]:
+    """The settings that must not change when the run is resumed."""
+    return {
+        "recipe": recipe.name,
+        "data": request.data,
+        "seed": request.seed,
+        "limit": request.limit,
+        **flatten(asdict(options)),  # type: ignore[call-overload]
+    }
+
+
 def finish(run: Run, trained: Trained | TrainedSequence) -> Bundle:
     """Checks parity, then writes the report and the bundle into the run folder."""
     scratch = run.folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     proved = _prove(run, trained, scratch / "model.onnx")
-    findings = all_findings(trained)
+    findings = join_findings(all_findings(trained), Findings(notes=run.request.notes))
     if run.history:
         from modelpad.training.figures import draw_curves
 
@@ -297,14 +307,6 @@ def _add_examples(examples: Sequence[Example], files: Files) -> tuple[Sample, ..
         )
         for number, example in enumerate(examples)
     )
-
-
-def _flatten(options: Mapping[str, object]) -> dict[str, object]:
-    """Nested options in one flat mapping, like their flags."""
-    flat: dict[str, object] = {}
-    for name, value in options.items():
-        flat |= _flatten(value) if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _list_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from modelpad.training.findings import Figure, Findings, join_findings
+from modelpad.training.ranges import Space
 from modelpad.training.run import Run
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Recipe(Generic[Options]):
     imported when training starts. The first of `data_sets` is the default. `variant` names an
     option whose value becomes part of the run folder's name, to keep variants apart.
     `named_after_data`: by default a model is called after its data set, not after the recipe.
+    `search_space` has the options that a search varies, for the others as they are; `judged_by` is
+    the validation metric that it minimises.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Recipe(Generic[Options]):
     examples: tuple[str, ...] = ()
     variant: str | None = None
     named_after_data: bool = False
+    search_space: Callable[[Options], Space] | None = None
+    judged_by: str = "val_loss"
 
     def load_train(self) -> Callable[[Options, Run], Trained | TrainedSequence]:
         """The training function; this imports its framework."""

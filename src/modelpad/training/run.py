@@ -29,12 +29,14 @@ from modelpad.training.checkpoint import Checkpoint, Write, read_checkpoint, wri
 from modelpad.training.interrupts import Interrupts, Phase
 from modelpad.training.progress import ProgressBar
 from modelpad.training.seeding import derive_seed
+from modelpad.training.trial import TrialEnded
 
 if TYPE_CHECKING:
     from modelpad.datasets import DataSet, LoadOptions, Progress
     from modelpad.foreign_json import Json
     from modelpad.locations import StoreLocation
     from modelpad.training.tracking import Tracker
+    from modelpad.training.trial import Trial
 
 T = TypeVar("T")
 Watch = Callable[[float, str], None]  # is told which share of the training is done, and its step
@@ -55,7 +57,8 @@ class TrainRequest:
 
     `folder` is the run folder. `epochs` None means the recipe's default; `limit` is how many
     items of each split are used at most. `origin` is for the manifest: what asked for the training,
-    if not a person. `store` is where models are that a recipe may start from.
+    if not a person; `notes` are for the card. `store` is where models are that a recipe may start
+    from.
     """
 
     name: str
@@ -69,6 +72,7 @@ class TrainRequest:
     roots: tuple[Path, ...] = ()
     cache: Path | None = None
     origin: Mapping[str, Json] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     store: StoreLocation | None = None
 
     def __post_init__(self) -> None:
@@ -81,7 +85,8 @@ class TrainRequest:
 class Run:
     """A training in progress.
 
-    `facts` are the settings that must not change when a run is resumed. Raises `TrainingFailed` if
+    `facts` are the settings that must not change when a run is resumed. The run of a `trial` ends
+    with `TrialEnded` before its model is tested. Raises `TrainingFailed` if
     there is nothing to resume, or if the settings differ.
     """
 
@@ -92,8 +97,10 @@ class Run:
         out: TextIO,
         data_progress: Progress | None = None,
         watch: Watch | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self.request, self.out = request, out
+        self._trial = trial
         self._watch = watch
         self.folder, self.seed = request.folder, request.seed
         self.interrupts = Interrupts(out)
@@ -139,6 +146,10 @@ class Run:
     def set_epochs(self, default: int) -> int:
         """Sets the number of epochs: the requested number, else `default`."""
         self.epochs = self.request.epochs or default
+        if self._trial is not None and not self.epochs:
+            raise UsageError(
+                "Nothing is trained in epochs, which a search could judge.", hint="Give --epochs 2"
+            )
         self.pin("epochs", lambda: self.epochs)
         self._check_same("epochs", self._pinned["epochs"], self.epochs)
         return self.epochs
@@ -178,6 +189,8 @@ class Run:
             yield
             self.interrupts.release()
         except KeyboardInterrupt:
+            if self._trial is not None:
+                raise
             self.interrupts.finish()
             if read_checkpoint(self.folder / BEST) is None:
                 raise TrainingFailed(
@@ -259,6 +272,25 @@ class Run:
             write_checkpoint(self.folder / BEST, write_best or write, kept)
         write_checkpoint(self.folder / CHECKPOINT, write, self._state())
         self.interrupts.release()
+        if self._trial is not None:
+            self._trial.report(self.history, self.epochs)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run only finds out how well its options do on the validation split."""
+        return self._trial is not None
+
+    def use(self, **values: float | None) -> None:
+        """Tells a trial which values of its options are in effect, also those of the recipe."""
+        if self._trial is not None:
+            known = {name: value for name, value in values.items() if value is not None}
+            self._trial.use(known)
+
+    def judge(self, numbers: Mapping[str, float]) -> None:
+        """Ends a trial of a model that is not trained in epochs, by its validation metrics."""
+        if self._trial is not None:
+            self._trial.report([numbers], 1)
+            raise TrialEnded
 
     def save_midway(self, write: Write) -> None:
         """Saves a checkpoint to resume from within an epoch, for epochs that take long.
@@ -277,7 +309,13 @@ class Run:
         return self.first_epoch
 
     def restore_best(self, read: Callable[[Path], object]) -> None:
-        """Loads the epoch with the lowest loss. Raises `TrainingFailed` if none was saved."""
+        """Loads the epoch with the lowest loss; a trial ends here, before the test.
+
+        Raises `TrainingFailed` if none was saved.
+        """
+        if self._trial is not None:
+            self._trial.report(self.history, self.epochs)  # a resumed trial may have no epoch left
+            raise TrialEnded
         best = read_checkpoint(self.folder / BEST)
         if best is None:
             raise TrainingFailed(

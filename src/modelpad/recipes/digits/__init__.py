@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from modelpad.training.options import KerasOptions, option
+from modelpad.training.options import KerasOptions, OptimizerOptions, option
+from modelpad.training.ranges import Range, Space
 from modelpad.training.recipe import Recipe
 
 ArchitectureName = Literal["compact", "conv", "mini", "mlp"]
@@ -27,7 +28,18 @@ class DigitsOptions:
     no_unknown: bool = option(
         False, "label every image as one of the classes, without saying that it looks like none"
     )
+    optimizer: OptimizerOptions = OptimizerOptions()
     keras: KerasOptions = KerasOptions()
+
+
+def search_space(options: DigitsOptions) -> Space:
+    """What a search tries: Adadelta, of `conv`, needs far higher rates than the others."""
+    rate = Range(0.1, 3.0, log=True) if options.arch == "conv" else Range(3e-4, 3e-2, log=True)
+    return {
+        "learning_rate": rate,
+        "batch_size": Range(16, 256, log=True),
+        "weight_decay": Range(1e-4, 0.1, log=True),
+    }
 
 
 RECIPE = Recipe(
@@ -45,4 +57,5 @@ RECIPE = Recipe(
         "modelpad train digits --resume",
     ),
     variant="arch",
+    search_space=search_space,
 )

@@ -7,16 +7,20 @@ come first, which is faster in PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 from keras import layers, losses, optimizers
 
 from modelpad.recipes.digits import ArchitectureName
 from modelpad.training.keras import FusedBatchNormalization, averaged_adamw, image_data_format
+from modelpad.training.options import OptimizerOptions
 
 Body = Callable[[type[layers.Layer]], list[layers.Layer]]
 """The layers, from the batch normalisation layer to use."""
+
+MakeOptimizer = Callable[[int, float, float | None], optimizers.Optimizer]
+"""The optimizer for a number of training steps, a learning rate and a weight decay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,25 @@ class Architecture:
     """How an architecture is built and trained."""
 
     body: Body
-    optimizer: Callable[[int], optimizers.Optimizer]  # from the number of training steps
+    optimizer: MakeOptimizer
+    rate: float = 0.001
+    weight_decay: float | None = None
     loss: Callable[[], losses.Loss] = losses.CategoricalCrossentropy
     epochs: int = 12
     batch_size: int = 128
     augmentation: str = "none"
     uses_pen_strokes: bool = False  # in addition to MNIST
+
+
+def choose_architecture(name: ArchitectureName, chosen: OptimizerOptions) -> Architecture:
+    """The architecture, with the learning rate and the like that were chosen."""
+    arch = ARCHITECTURES[name]
+    return replace(
+        arch,
+        rate=chosen.learning_rate or arch.rate,
+        batch_size=chosen.batch_size or arch.batch_size,
+        weight_decay=arch.weight_decay if chosen.weight_decay is None else chosen.weight_decay,
+    )
 
 
 def build_model(
@@ -77,7 +94,9 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "compact": Architecture(
         compact,
         averaged_adamw,
-        lambda: losses.CategoricalCrossentropy(label_smoothing=0.02),
+        rate=0.004,
+        weight_decay=0.01,
+        loss=lambda: losses.CategoricalCrossentropy(label_smoothing=0.02),
         augmentation="affine-elastic",
         uses_pen_strokes=True,
     ),
@@ -92,7 +111,8 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
             layers.Dropout(0.5),
         ],
         # Adadelta as it was published (Zeiler, 2012), at the rate that Keras had as its default.
-        lambda steps: optimizers.Adadelta(1.0, rho=0.95),
+        lambda steps, rate, decay: optimizers.Adadelta(rate, rho=0.95, weight_decay=decay),
+        rate=1.0,
     ),
     "mini": Architecture(
         lambda normalization: [
@@ -103,7 +123,7 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
             layers.Flatten(),
             layers.Dense(1000, activation="relu"),
         ],
-        lambda steps: optimizers.RMSprop(0.001),
+        lambda steps, rate, decay: optimizers.RMSprop(rate, weight_decay=decay),
         epochs=4,
         batch_size=64,
         augmentation="shear-zoom",
@@ -114,8 +134,8 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
             layers.Dense(256, activation="relu"),
             layers.Dense(128, activation="relu"),
         ],
-        lambda steps: optimizers.Adam(),
-        losses.SparseCategoricalCrossentropy,
+        lambda steps, rate, decay: optimizers.Adam(rate, weight_decay=decay),
+        loss=losses.SparseCategoricalCrossentropy,
         epochs=5,
         batch_size=32,
     ),

@@ -9,7 +9,7 @@ from modelpad.convert.keras_source import KerasSource
 from modelpad.fields import Familiarity
 from modelpad.recipes.digits import DigitsOptions
 from modelpad.recipes.digits.data import load_splits
-from modelpad.recipes.digits.model import ARCHITECTURES, build_model
+from modelpad.recipes.digits.model import build_model, choose_architecture
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.card import Card
@@ -40,10 +40,13 @@ OFTEN_UNKNOWN = (
 
 def train(options: DigitsOptions, run: Run) -> Trained:
     """Trains, tests and describes a classifier of small images."""
-    arch = ARCHITECTURES[options.arch]
+    arch = choose_architecture(options.arch, options.optimizer)
     splits, pens = load_splits(run, pens=arch.uses_pen_strokes)
     shape, classes = splits.item_shape, splits.data.classes
     run.set_epochs(arch.epochs)
+    run.use(
+        learning_rate=arch.rate, batch_size=arch.batch_size, weight_decay=arch.weight_decay or 0
+    )
     run.print(
         f"{options.arch} on {splits.data.name}: {len(splits.train):,} training,"
         f" {len(splits.validation):,} validation and {len(splits.test):,} test images."
@@ -54,7 +57,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
 
     def build(steps: int) -> keras.Model:
         model = build_model(options.arch, shape, len(classes), for_training=True)
-        custom.compile(model, arch.optimizer(steps))
+        custom.compile(model, arch.optimizer(steps, arch.rate, arch.weight_decay))
         return model
 
     undivided = splits.examples(splits.data.train, custom.encode)
@@ -96,6 +99,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
             "loss": options.keras.loss or type(custom.loss).__name__,
             "batch_size": arch.batch_size,
             "augmentation": arch.augmentation,
+            **options.optimizer.chosen,
         },
         limits=(
             *(DIGIT_LIMITS if splits.sketch else ()),

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from modelpad.recipes.images.columns import ColumnOptions
-from modelpad.training.options import option
+from modelpad.training.options import OptimizerOptions, option
+from modelpad.training.ranges import Range, Space
 from modelpad.training.recipe import Recipe
 
 ArchitectureName = Literal["transfer", "small", "mini"]
@@ -61,9 +62,19 @@ class ImagesOptions:
         " `modelpad serve --feedback` stored it",
         metavar="DIR",
     )
+    optimizer: OptimizerOptions = OptimizerOptions()
     table: ColumnOptions = field(default_factory=ColumnOptions)
     no_heatmap: bool = option(False, "leave out where in the picture a class is seen")
     no_unknown: bool = option(False, "do not recognise pictures that are like none of the classes")
+
+
+def search_space(options: ImagesOptions) -> Space:
+    """What a search tries."""
+    return {
+        "learning_rate": Range(1e-4, 1e-2, log=True),
+        "batch_size": Range(8, 64, log=True),
+        "weight_decay": Range(1e-3, 0.3, log=True),
+    }
 
 
 RECIPE = Recipe(
@@ -90,5 +101,6 @@ RECIPE = Recipe(
         "modelpad train images --resume",
     ),
     variant="arch",
+    search_space=search_space,
     named_after_data=True,
 )

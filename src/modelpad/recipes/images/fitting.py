@@ -79,8 +79,18 @@ def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Ru
         objective.fit_head(features, first.targets, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
     assert augment is not None
-    size = int(np.clip(len(train) // STEPS, *BATCH_SIZES))
-    plan = Plan(run.epochs, arch.rate, arch.frozen, objective, augment, run.seed, size)
+    size = arch.batch_size or int(np.clip(len(train) // STEPS, *BATCH_SIZES))
+    run.use(learning_rate=arch.rate, batch_size=size, weight_decay=arch.weight_decay)
+    plan = Plan(
+        run.epochs,
+        arch.rate,
+        arch.frozen,
+        objective,
+        augment,
+        run.seed,
+        size,
+        arch.weight_decay,
+    )
     tuner = Tuner(net, train, plan)
     run.restore(tuner.read)
     with run.interruptible():

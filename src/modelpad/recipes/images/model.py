@@ -36,6 +36,8 @@ class Architecture:
     frozen: int = 0
     pretrained: bool = False
     network: str = ""  # its name, if it is pretrained
+    batch_size: int | None = None  # None: by the number of pictures
+    weight_decay: float = 0.01
     pooled: bool = True  # whether the layers return a map (N, C, h, w), not features (N, C)
 
 

@@ -24,6 +24,7 @@ from modelpad.training.card import Card
 from modelpad.training.evaluated import evaluated_split
 from modelpad.training.findings import join_findings, join_sets
 from modelpad.training.image_splits import ImageSplits
+from modelpad.training.options import write_flags
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -45,6 +46,8 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     pictures = load_pictures(run, options.size, arch.size, load)
     options.table.check(pictures.data)
     few = arch.pretrained and len(pictures.data.train) < FEW
+    if few:
+        check_few(options, run)
     splits = split_pictures(pictures, run, divide=not few)
     if options.feedback is not None:
         splits = add_corrections(splits, pictures, options.feedback, run)
@@ -88,8 +91,34 @@ def train(options: ImagesOptions, run: Run, load: LoadOptions | None = None) -> 
     )
 
 
+def check_few(options: ImagesOptions, run: Run) -> None:
+    """Raises `UsageError` for options of the optimizer, which few pictures do without."""
+    given = write_flags(options.optimizer.chosen)
+    if given or run.is_trial:
+        what = f"{given[0]} has" if given else "A search has"
+        raise UsageError(
+            f"{what} nothing to do with fewer than {FEW} pictures: only the last layer is trained,"
+            " to its optimum.",
+            hint="Give more pictures, or train a network from scratch: --arch small.",
+        )
+
+
 def choose_architecture(options: ImagesOptions) -> Architecture:
-    """The architecture. Raises `UsageError` for a backbone that it does not have."""
+    """The architecture, with the learning rate and the like that were chosen.
+
+    Raises `UsageError` for a backbone that it does not have.
+    """
+    arch, chosen = find_architecture(options), options.optimizer
+    return replace(
+        arch,
+        rate=chosen.learning_rate or arch.rate,
+        batch_size=chosen.batch_size,
+        weight_decay=arch.weight_decay if chosen.weight_decay is None else chosen.weight_decay,
+    )
+
+
+def find_architecture(options: ImagesOptions) -> Architecture:
+    """The architecture of that name, or of that backbone."""
     if options.backbone is None:
         return ARCHITECTURES[options.arch]
     if options.arch != "transfer":
@@ -129,7 +158,7 @@ def describe_model(
         licence=splits.data.licence,
         architecture=network,
         parameters=sum(each.numel() for each in net.parameters()),
-        training={"architecture": options.arch, "size": net.size},
+        training={"architecture": options.arch, "size": net.size, **options.optimizer.chosen},
         limits=list_limits(served),
         notes=tuple(filter(None, (*splits.notes, finished.note))),
     )

@@ -31,7 +31,6 @@ MIXUP = 0.2  # Zhang et al., 2018
 DROPOUT = 0.2
 WARM_UP = 0.2
 AVERAGE = 0.99
-WEIGHT_DECAY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class Plan:
     augment: Augment
     seed: int
     batch_size: int = 32
+    weight_decay: float = 0.01
 
 
 class Tuner:
@@ -60,7 +60,7 @@ class Tuner:
         self.frozen.requires_grad_(requires_grad=False)
         groups = list(self.group_parameters())
         rates = [group["lr"] for group in groups]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             rates,

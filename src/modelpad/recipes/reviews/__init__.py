@@ -8,9 +8,11 @@ them, so that `--help` stays fast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from modelpad.training.options import option
+from modelpad.training.options import OptimizerOptions, option
+from modelpad.training.ranges import Range, Space
 from modelpad.training.recipe import Recipe
 
 Switch = Literal["auto", "no"]
@@ -47,7 +49,30 @@ class ReviewsOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if validation accuracy falls by less than 0.5 points"
     )
+    penalty: float | None = option(
+        None, "bow: weight of the penalty on large weights (default: 20)", metavar="WEIGHT"
+    )
+    optimizer: OptimizerOptions = OptimizerOptions()
     no_baseline: bool = option(False, "do not compare with a bag of words")
+
+
+def search_space(options: ReviewsOptions) -> Space:
+    """What a search tries: a transformer needs far lower rates, and a bag of words none."""
+    if options.arch == "bow":
+        return {"penalty": Range(0.5, 500.0, log=True)}
+    transformer = is_transformer(options.from_)
+    return {
+        "learning_rate": Range(5e-6, 2e-4, log=True)
+        if transformer
+        else Range(3e-4, 1e-2, log=True),
+        "batch_size": Range(8, 64, log=True),
+        "weight_decay": Range(1e-3, 0.3, log=True),
+    }
+
+
+def is_transformer(reference: str) -> bool:
+    """Whether `--from` names a folder that `save_pretrained` of transformers wrote."""
+    return (Path(reference).expanduser() / "config.json").is_file()
 
 
 RECIPE = Recipe(
@@ -67,4 +92,5 @@ RECIPE = Recipe(
         "modelpad train reviews --resume",
     ),
     variant="arch",
+    search_space=search_space,
 )

@@ -18,17 +18,19 @@ from modelpad.recipes.reviews.testing import (
     describe_test,
     pick_examples,
 )
-from modelpad.recipes.text.bag import Bag, calibrate, fit_bag
+from modelpad.recipes.text.bag import PENALTY, Bag, calibrate, fit_bag
 from modelpad.recipes.text.splits import LabelledSplits, describe_texts
 from modelpad.training.card import Card
 from modelpad.training.classification import plan_fields
 from modelpad.training.findings import Findings
 from modelpad.training.metrics import accuracy
+from modelpad.training.options import extend_command, write_flags
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
 MAX_TEXT = 1_000_000  # characters
 PROVED = 256  # texts
+SMALLEST = 1e-7  # chance of a class, so that its logarithm is a number
 FEW = 200  # training texts, of which a comparison would say little
 
 
@@ -45,7 +47,10 @@ def train_bag(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Trai
     """Trains, tests and describes a bag of words. Raises UsageError for options of the encoder."""
     check_options(options, run)
     run.print("Learning a bag of words and pairs of words.")
-    bag = learn(splits, run)
+    penalty = options.penalty or PENALTY
+    run.use(penalty=penalty)
+    bag = learn(splits, run, penalty)
+    run.judge(validate(bag, splits))
     run.print(f"Testing on {len(splits.test.texts):,} texts.")
     texts, classes = splits.test.texts, splits.data.classes
     lengths = np.array([len(text.split()) for text in texts], np.int64)
@@ -59,7 +64,7 @@ def train_bag(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Trai
         outputs=outputs,
         proof={"text": np.array([*texts[:PROVED], *hard], object)},
         metrics={},
-        card=describe_bag(bag, splits, run),
+        card=describe_bag(options, bag, splits, run),
         findings=describe_test(splits, tested, run),
         examples=pick_examples(splits),
     )
@@ -68,11 +73,14 @@ def train_bag(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Trai
 def check_options(options: ReviewsOptions, run: Run) -> None:
     """Raises UsageError for an option that only an encoder has."""
     usual = ReviewsOptions()
+    if options.penalty is not None and not 0 < options.penalty < float("inf"):
+        raise UsageError(f"--penalty is {options.penalty}.", hint="Give a number above 0.")
     given = {
         "--from": options.from_ != usual.from_,
         "--adapt": options.adapt is not None,
         "--quantize": options.quantize != usual.quantize,
         "--epochs": run.request.epochs is not None,
+        **dict.fromkeys(write_flags(options.optimizer.chosen)[:1], True),
     }
     for name, is_given in given.items():
         if is_given:
@@ -82,11 +90,19 @@ def check_options(options: ReviewsOptions, run: Run) -> None:
             )
 
 
-def learn(splits: LabelledSplits, run: Run) -> Bag:
+def learn(splits: LabelledSplits, run: Run, penalty: float = PENALTY) -> Bag:
     """A bag of the training texts, calibrated on those for validation."""
     train, validation = splits.train, splits.validation
-    bag = fit_bag(train.texts, train.labels, len(splits.data.classes), run.seed)
+    bag = fit_bag(train.texts, train.labels, len(splits.data.classes), run.seed, penalty)
     return calibrate(bag, validation.texts, validation.labels)
+
+
+def validate(bag: Bag, splits: LabelledSplits) -> dict[str, float]:
+    """The log loss and the accuracy on the validation texts."""
+    scores, labels = bag.read_scores(splits.validation.texts), splits.validation.labels
+    chances = scores[np.arange(len(labels)), labels]
+    loss = float(-np.log(np.maximum(chances, SMALLEST)).mean())
+    return {"val_loss": loss, "val_accuracy": accuracy(labels, scores)}
 
 
 def measure_baseline(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> Baseline | None:
@@ -133,7 +149,7 @@ def compare(found: Baseline | None, reached: float) -> Findings:
     )
 
 
-def describe_bag(bag: Bag, splits: LabelledSplits, run: Run) -> Card:
+def describe_bag(options: ReviewsOptions, bag: Bag, splits: LabelledSplits, run: Run) -> Card:
     """The card."""
     source = describe_texts(splits)
     return Card(
@@ -146,7 +162,10 @@ def describe_bag(bag: Bag, splits: LabelledSplits, run: Run) -> Card:
         parameters=int(bag.pipeline[-1].coef_.size + bag.pipeline[-1].intercept_.size),
         training={
             "architecture": "bow",
-            "command": f"modelpad train reviews --arch bow --seed {run.seed}",
+            "command": extend_command(
+                f"modelpad train reviews --arch bow --seed {run.seed}",
+                {} if options.penalty is None else {"penalty": options.penalty},
+            ),
         },
         limits=(*LIMITS, "It does not know the order of more than two words."),
         notes=splits.notes,

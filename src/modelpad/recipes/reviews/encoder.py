@@ -42,6 +42,7 @@ from modelpad.training.card import Card
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import join_findings
 from modelpad.training.metrics import accuracy
+from modelpad.training.options import extend_command
 from modelpad.training.recipe import TrainedSequence
 from modelpad.training.run import Run
 
@@ -62,7 +63,7 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     judged = encode_labelled(start.tokenizer, splits.validation)
     net = build_classifier(start, len(splits.data.classes))
     if run.epochs:
-        fit_classifier(net, learned, judged, run, device, start.adaptation)
+        fit_classifier(net, learned, judged, run, device, start.adaptation, options.optimizer)
     run.end_training()
     note = learn_passages(net, splits, learned, judged, start, run, device)
 
@@ -86,7 +87,7 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
         ),
         proof=[test.corpus.text(n).astype(np.int64) for n in range(min(PROVED, len(test.labels)))],
         metrics={},
-        card=describe_model(net, splits, start, run, [note, stored]),
+        card=describe_model(options, net, splits, start, run, [note, stored]),
         findings=join_findings(found, compare(baseline, accuracy(test.labels, tested.scores))),
         examples=pick_examples(splits),
         tolerance=TOLERANCES[source.precision],
@@ -152,6 +153,7 @@ def read_test(source: ClassifierSource, test: Labelled) -> Tested:
 
 
 def describe_model(
+    options: ReviewsOptions,
     net: Classifier,
     splits: LabelledSplits,
     start: Start,
@@ -174,7 +176,10 @@ def describe_model(
         parameters=sum(each.numel() for each in net.parameters()),
         training={
             "started": "from scratch" if begun == NONE else f"from {begun}",
-            "command": f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
+            "command": extend_command(
+                f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
+                options.optimizer.chosen,
+            ),
         },
         limits=LIMITS,
         notes=tuple(filter(None, (*splits.notes, *notes))),

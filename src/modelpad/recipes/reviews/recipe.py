@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from modelpad.recipes.reviews import ReviewsOptions
+from modelpad.errors import UsageError
+from modelpad.recipes.reviews import ReviewsOptions, is_transformer
 from modelpad.recipes.reviews.testing import describe_splits
 from modelpad.recipes.text.splits import load_labelled
 from modelpad.training.recipe import Trained, TrainedSequence
@@ -15,6 +14,8 @@ def train(options: ReviewsOptions, run: Run) -> Trained | TrainedSequence:
     """Trains, tests and describes a classifier of texts."""
     splits = load_labelled(run, options.text_column, options.label_column)
     run.print(describe_splits(splits))
+    if options.penalty is not None and options.arch != "bow":
+        raise UsageError("--penalty applies to --arch bow alone.", hint="Leave --penalty out.")
     if options.arch == "bow":
         from modelpad.recipes.reviews.bag import train_bag
 
@@ -26,8 +27,3 @@ def train(options: ReviewsOptions, run: Run) -> Trained | TrainedSequence:
     from modelpad.recipes.reviews.encoder import train_encoder
 
     return train_encoder(options, splits, run)
-
-
-def is_transformer(reference: str) -> bool:
-    """Whether `--from` names a folder that `save_pretrained` of transformers wrote."""
-    return (Path(reference).expanduser() / "config.json").is_file()

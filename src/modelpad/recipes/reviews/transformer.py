@@ -38,6 +38,7 @@ from modelpad.training.card import Card, DataRow
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import join_findings
 from modelpad.training.metrics import accuracy
+from modelpad.training.options import OptimizerOptions, extend_command
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -60,7 +61,7 @@ def train_transformer(options: ReviewsOptions, splits: LabelledSplits, run: Run)
     run.set_epochs(EPOCHS)
     torch.manual_seed(run.seed)
     model = load_transformer(folder, splits.data.classes)
-    fit(model, splits, run, device)
+    fit(model, splits, run, device, options.optimizer)
     run.print(f"Testing on {len(splits.test.texts):,} texts.")
 
     def read(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -80,18 +81,25 @@ def train_transformer(options: ReviewsOptions, splits: LabelledSplits, run: Run)
         outputs=[OutputPlan(Label("label", splits.data.classes), source.outputs[0], (Softmax(),))],
         proof={"text": np.array(texts[:PROVED], object)},
         metrics={},
-        card=describe_model(model, folder, splits, run),
+        card=describe_model(options, model, folder, splits, run),
         findings=join_findings(found, baseline),
         examples=pick_examples(splits),
         tolerance=TOLERANCE,
     )
 
 
-def fit(model: Transformer, splits: LabelledSplits, run: Run, device: Device) -> None:
+def fit(
+    model: Transformer,
+    splits: LabelledSplits,
+    run: Run,
+    device: Device,
+    chosen: OptimizerOptions,
+) -> None:
     """Trains in the run's epochs, keeps the best one, and calibrates it on validation texts."""
     train, validation = splits.train, splits.validation
     tokens = model.encode(train.texts, LONGEST[device.name])
-    trainer = TransformerTrainer(model, tokens, train.labels, run.epochs, device, run.seed)
+    trainer = TransformerTrainer(model, tokens, train.labels, run.epochs, device, run.seed, chosen)
+    run.use(learning_rate=trainer.peak, batch_size=trainer.batch, weight_decay=trainer.decay)
     judged = model.encode(validation.texts)
     run.restore(trainer.read)
     with run.interruptible():
@@ -122,7 +130,9 @@ def open_trained(model: Transformer) -> tuple[HuggingFaceSource, list[InputPlan]
     return source, [InputPlan(Text("text", MAX_TEXT), ids, tokenizer=source.tokenizer)]
 
 
-def describe_model(model: Transformer, folder: Path, splits: LabelledSplits, run: Run) -> Card:
+def describe_model(
+    options: ReviewsOptions, model: Transformer, folder: Path, splits: LabelledSplits, run: Run
+) -> Card:
     """The card."""
     data = describe_texts(splits)
     kind = type(model.net).__name__
@@ -138,8 +148,11 @@ def describe_model(model: Transformer, folder: Path, splits: LabelledSplits, run
         parameters=sum(each.numel() for each in model.net.parameters()),
         training={
             "started": f"from {folder.name}",
-            "command": f"modelpad train reviews --from {folder.name} --epochs {run.epochs}"
-            f" --seed {run.seed}",
+            "command": extend_command(
+                f"modelpad train reviews --from {folder.name} --epochs {run.epochs}"
+                f" --seed {run.seed}",
+                options.optimizer.chosen,
+            ),
         },
         limits=(*LIMITS, f"Of longer texts, it reads the first {model.longest:,} tokens."),
         notes=splits.notes,

@@ -26,7 +26,7 @@ LONGEST = 2  # words in an n-gram
 RARE = 2  # an n-gram in fewer texts is left out, unless there are few texts
 FEW = 1000
 FEATURES = 200_000  # n-grams; the most frequent ones
-STRENGTH = 0.05  # inverse of the regularisation
+PENALTY = 20.0  # on large weights
 ACCURACY = 1e-3  # of the optimizer, relative
 
 Labels = NDArray[np.int64]
@@ -50,7 +50,9 @@ class Bag:
         return scores
 
 
-def fit_bag(texts: Sequence[str], labels: Labels, classes: int, seed: int = 0) -> Bag:
+def fit_bag(
+    texts: Sequence[str], labels: Labels, classes: int, seed: int = 0, penalty: float = PENALTY
+) -> Bag:
     """Learns from texts and their labels (N,), of which each class has at least one."""
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -64,7 +66,7 @@ def fit_bag(texts: Sequence[str], labels: Labels, classes: int, seed: int = 0) -
     )
     found = vectorizer.fit_transform(texts)
     sides = range(1, 2) if classes == 2 else range(classes)
-    fitted = [fit_side(found, labels == side, derive_seed(seed, side)) for side in sides]
+    fitted = [fit_side(found, labels == side, penalty, derive_seed(seed, side)) for side in sides]
     weights = np.stack([weight for weight, _ in fitted])
     return join_steps(vectorizer, weights, np.array([bias for _, bias in fitted]), classes)
 
@@ -78,7 +80,9 @@ def calibrate(bag: Bag, texts: Sequence[str], labels: Labels) -> Bag:
     return join_steps(vectorizer, head.coef_ / heat, head.intercept_ / heat, len(head.classes_))
 
 
-def fit_side(found: csr_matrix, inside: NDArray[np.bool_], seed: int) -> tuple[Weights, float]:
+def fit_side(
+    found: csr_matrix, inside: NDArray[np.bool_], penalty: float, seed: int
+) -> tuple[Weights, float]:
     """The weights (V,) of n-grams for one class against the others, and the bias.
 
     `found` (N, V) says which n-grams a text has, `inside` (N,) whether it is in the class.
@@ -88,7 +92,7 @@ def fit_side(found: csr_matrix, inside: NDArray[np.bool_], seed: int) -> tuple[W
     ratios = weigh_ngrams(found, inside)
     weighted = found.multiply(ratios).tocsr()
     fitted = LogisticRegression(
-        C=STRENGTH, solver="liblinear", tol=ACCURACY, random_state=seed
+        C=1 / penalty, solver="liblinear", tol=ACCURACY, random_state=seed
     ).fit(weighted, inside)
     return fitted.coef_[0] * ratios, float(fitted.intercept_[0])
 

@@ -5,7 +5,7 @@ How much is trained at a time depends on the size of the text and on the device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from modelpad.recipes.text.language import (
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.tokens import Corpus
 from modelpad.training.device import Device
+from modelpad.training.options import OptimizerOptions
 from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
 
@@ -92,18 +93,38 @@ def plan_language(
     )
 
 
-def fit_language(net: LanguageModel, corpora: Corpora, run: Run, device: Device) -> None:
+def choose_language(plan: LanguagePlan, chosen: OptimizerOptions) -> LanguagePlan:
+    """The plan with what the user chose; a batch is that many texts side by side."""
+    return replace(
+        plan,
+        lanes=chosen.batch_size or plan.lanes,
+        rate=chosen.learning_rate or plan.rate,
+        decay=plan.decay if chosen.weight_decay is None else chosen.weight_decay,
+    )
+
+
+def fit_language(
+    net: LanguageModel,
+    corpora: Corpora,
+    run: Run,
+    device: Device,
+    chosen: OptimizerOptions = OptimizerOptions(),
+) -> None:
     """Trains in the run's epochs, and leaves the weights of the best one in `net`.
 
-    The general text is read before the first epoch; an epoch is one pass over the other.
+    The general text is read before the first epoch; an epoch is one pass over the other. `chosen`
+    holds for both.
     """
     shape = net.encoder.shape
     stage, folder = find_stage(run)
     with run.interruptible():
         if corpora.general is not None and stage != TARGET and run.remaining_epochs():
             plan = plan_language(GENERAL, corpora.general, GENERAL_PASSES, shape, run, device)
+            plan = choose_language(plan, chosen)
             pretrain(net, corpora.general, plan, run, device, folder)
         plan = plan_language(TARGET, corpora.train, run.epochs, shape, run, device)
+        plan = choose_language(plan, chosen)
+        run.use(learning_rate=plan.rate, batch_size=plan.lanes, weight_decay=plan.decay)
         trainer = LanguageTrainer(net, corpora.train, plan, device)
         if stage == TARGET and folder is not None:
             trainer.read(folder)
@@ -141,10 +162,12 @@ def fit_classifier(
     run: Run,
     device: Device,
     adaptation: Adaptation | None = None,
+    chosen: OptimizerOptions = OptimizerOptions(),
 ) -> None:
     """Trains in the run's epochs, and leaves the weights of the best one in `net`.
 
-    Before the first epoch, `adaptation` continues to train the language model that `net` begins as.
+    Before the first epoch, `adaptation` continues to train the language model that `net` begins as;
+    what is `chosen` does not hold for that.
     """
     stage, folder = find_stage(run)
     with run.interruptible():
@@ -153,7 +176,12 @@ def fit_classifier(
             plan = plan_language(TARGET, adaptation.corpus, adaptation.passes, shape, run, device)
             pretrain(language, adaptation.corpus, plan, run, device, folder)
             net.encoder.load_state_dict(language.encoder.state_dict())
-        plan_classes = plan_classifier(len(train.labels), run, device)
+        plan_classes = plan_classifier(len(train.labels), run, device, chosen)
+        run.use(
+            learning_rate=plan_classes.rate,
+            batch_size=plan_classes.batch,
+            weight_decay=plan_classes.decay,
+        )
         trainer = ClassifierTrainer(net, train.corpus, train.labels, plan_classes, device)
         if stage == CLASSES and folder is not None:
             trainer.read(folder)
@@ -166,14 +194,22 @@ def fit_classifier(
     run.restore_best(trainer.read_best)
 
 
-def plan_classifier(texts: int, run: Run, device: Device) -> ClassifierPlan:
+def plan_classifier(
+    texts: int, run: Run, device: Device, chosen: OptimizerOptions
+) -> ClassifierPlan:
     """The plan for so many texts: smaller batches for few of them."""
-    return ClassifierPlan(
+    batch = int(np.clip(texts // MIN_STEPS, MIN_BATCH, BATCHES[device.name]))
+    plan = ClassifierPlan(
         run.epochs,
         frozen=min(2, max(0, run.epochs - 1)),
-        batch=int(np.clip(texts // MIN_STEPS, MIN_BATCH, BATCHES[device.name])),
+        batch=chosen.batch_size or batch,
         longest=LONGEST[device.name],
         seed=derive_seed(run.seed, SEEDS[CLASSES]),
+    )
+    return replace(
+        plan,
+        rate=chosen.learning_rate or plan.rate,
+        decay=plan.decay if chosen.weight_decay is None else chosen.weight_decay,
     )
 
 

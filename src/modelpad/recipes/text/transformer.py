@@ -23,6 +23,7 @@ from modelpad.recipes.text.classifying import Labels, Logits, order_batches
 from modelpad.recipes.text.language import CLIP, STATE, WEIGHTS, Keeper, Recent, Report
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.training.device import Device
+from modelpad.training.options import OptimizerOptions
 from modelpad.training.seeding import derive_seed
 
 RATE, DECAY, BATCH = 3e-5, 0.01, 16
@@ -137,20 +138,23 @@ class TransformerTrainer:
         epochs: int,
         device: Device,
         seed: int,
+        chosen: OptimizerOptions = OptimizerOptions(),
     ) -> None:
         self.model, self.tokens, self.labels = model, tokens, labels
         self.epochs, self.device, self.seed = epochs, device, seed
         self.lengths = np.array([len(text) for text in tokens], np.int64)
-        self.steps = -(-len(labels) // BATCH)
+        self.batch, self.peak = chosen.batch_size or BATCH, chosen.learning_rate or RATE
+        self.steps = -(-len(labels) // self.batch)
         model.net.to(device.name)
-        self.optimizer = make_optimizer([(RATE, model.net.parameters())], DECAY)
+        self.decay = DECAY if chosen.weight_decay is None else chosen.weight_decay
+        self.optimizer = make_optimizer([(self.peak, model.net.parameters())], self.decay)
         self.done, self.epoch, self.rate = 0, 0, 0.0
 
     def train_epoch(self, epoch: int, report: Report, keeper: Keeper | None = None) -> float:
         """Trains on all texts once, or on what is left of them; the mean loss of the last steps."""
         self.epoch, recent = epoch, Recent()
         self.model.net.train()
-        batches = order_batches(self.lengths, BATCH, derive_seed(self.seed, epoch))
+        batches = order_batches(self.lengths, self.batch, derive_seed(self.seed, epoch))
         for chosen in batches[self.done :]:
             recent.add(self._step(chosen))
             self.done += 1
@@ -188,7 +192,7 @@ class TransformerTrainer:
     def _step(self, chosen: Labels) -> Tensor:
         torch.manual_seed(derive_seed(self.seed, self.epoch, self.done))
         share = one_cycle(self.epoch * self.steps + self.done, self.epochs * self.steps)
-        self.rate = share * RATE
+        self.rate = share * self.peak
         set_rates(self.optimizer, share)
         logits = self.model.read([self.tokens[index] for index in chosen.tolist()], self.device)
         loss = cross_entropy(logits, torch.from_numpy(self.labels[chosen]).to(self.device.name))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from modelpad.training.options import option
+from modelpad.training.options import OptimizerOptions, option
+from modelpad.training.ranges import Range, Space
 from modelpad.training.recipe import Recipe
 
 ArchitectureName = Literal["mingru", "lstm"]
@@ -38,7 +39,17 @@ class WriterOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if the texts become less than 1 % less likely"
     )
+    optimizer: OptimizerOptions = OptimizerOptions()
     no_baseline: bool = option(False, "do not compare with a 5-gram of the same texts")
+
+
+def search_space(options: WriterOptions) -> Space:
+    """What a search tries; a wider network is better, and slower, as a rule."""
+    return {
+        "learning_rate": Range(5e-4, 2e-2, log=True),
+        "batch_size": Range(4, 64, log=True),
+        "weight_decay": Range(1e-3, 0.5, log=True),
+    }
 
 
 RECIPE = Recipe(
@@ -56,4 +67,6 @@ RECIPE = Recipe(
         "modelpad train writer --resume",
     ),
     variant="arch",
+    search_space=search_space,
+    judged_by="val_bits_per_byte",
 )

@@ -21,6 +21,7 @@ from modelpad.recipes.writer.model import choose_shape
 from modelpad.training.card import Card
 from modelpad.training.device import Device, choose_device
 from modelpad.training.findings import Findings, Table, join_findings
+from modelpad.training.options import extend_command
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run
 
@@ -50,7 +51,7 @@ def train(options: WriterOptions, run: Run) -> TrainedSequence:
     shape = choose_shape(options, data.tokenizer.get_vocab_size())
     torch.manual_seed(run.seed)
     net = LanguageModel(shape)
-    fit_language(net, data.corpora, run, device)
+    fit_language(net, data.corpora, run, device, options.optimizer)
 
     run.print(f"Testing on {len(data.test):,} texts.")
     tested = Measured(*run.pin("tested", lambda: [*astuple(measure(net, data.test, device))]))
@@ -173,7 +174,10 @@ def describe_model(
         parameters=sum(each.numel() for each in net.parameters()),
         training={
             "architecture": options.arch,
-            "command": f"modelpad train writer --epochs {run.epochs} --seed {run.seed}",
+            "command": extend_command(
+                f"modelpad train writer --epochs {run.epochs} --seed {run.seed}",
+                options.optimizer.chosen,
+            ),
         },
         limits=LIMITS,
         notes=tuple(filter(None, (*data.notes, note))),

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modelpad.recipes.images import ImagesOptions
+from modelpad.recipes.images import search_space as search_images
 from modelpad.training.options import option
+from modelpad.training.ranges import Space
 from modelpad.training.recipe import Recipe
 
 
@@ -20,6 +22,11 @@ class XrayRecipeOptions:
         (), "with a metadata.csv: use pictures of this view, such as PA or AP; repeatable"
     )
     images: ImagesOptions = field(default_factory=ImagesOptions)
+
+
+def search_space(options: XrayRecipeOptions) -> Space:
+    """What a search tries."""
+    return search_images(options.images)
 
 
 RECIPE = Recipe(
@@ -38,4 +45,5 @@ RECIPE = Recipe(
         "modelpad train xray ./covid-chestxray-dataset --view PA --view AP",
         "modelpad train xray --loss focal",
     ),
+    search_space=search_space,
 )

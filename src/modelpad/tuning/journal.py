@@ -1,0 +1,119 @@
+"""The trials of a search on disk: a line of JSON for the search itself, then one for each trial.
+
+A killed process leaves at most a torn last line, which is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from modelpad.errors import TrainingFailed
+from modelpad.training.ranges import Space
+
+TRIALS = "trials.jsonl"
+
+State = Literal["finished", "pruned", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial that has ended, counted from 1.
+
+    `values` are the options that it tried; none are the recipe's defaults. `used` are those in
+    effect, the recipe's own included, as far as it tells. `losses` is the metric
+    that the search minimises, after each epoch, of `epochs` in all.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    state: State
+    losses: tuple[float, ...]
+    epochs: int
+    seconds: float
+    reason: str = ""
+    used: Mapping[str, float] = field(default_factory=dict)
+
+    def tried(self, space: Space) -> dict[str, float]:
+        """The values in effect of the options of a space."""
+        return {name: n for name, n in {**self.used, **self.values}.items() if name in space}
+
+    @property
+    def loss(self) -> float:
+        """The lowest loss, which is that of the epoch that is kept."""
+        return min(self.losses, default=float("inf"))
+
+
+class Journal:
+    """The file of a search; `records` are its trials so far."""
+
+    def __init__(self, path: Path, records: list[TrialRecord]) -> None:
+        self.path, self.records = path, records
+
+    @classmethod
+    def create(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
+        """A journal without trials, of a search with these settings."""
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / TRIALS, [json.dumps(facts)])
+        return cls(folder / TRIALS, [])
+
+    @classmethod
+    def resume(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
+        """The journal of a search that is continued.
+
+        Raises `TrainingFailed` if there is none, or if the search had other settings.
+        """
+        path = folder / TRIALS
+        lines = read_lines(path)
+        if not lines:
+            raise TrainingFailed(
+                f"There is no search in {folder}.", hint="Start a new one without --resume."
+            )
+        for name, value in json.loads(json.dumps(facts)).items():
+            if lines[0].get(name) != value:
+                raise TrainingFailed(
+                    f"The search was made with a different {name.replace('_', ' ')}:"
+                    f" {lines[0].get(name)!r}.",
+                    hint="Use the same options as before, or start a new search without --resume.",
+                )
+        replace_file(path, [json.dumps(line) for line in lines])
+        return cls(path, [read_record(line) for line in lines[1:]])
+
+    def append(self, record: TrialRecord) -> None:
+        """Adds a trial, which outlasts a crash from here on."""
+        self.records.append(record)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_record(line: Mapping[str, Any]) -> TrialRecord:
+    """A trial from its line."""
+    return TrialRecord(**{**line, "losses": tuple(line["losses"])})
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a journal; none if there is no file."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        return []
+    lines = []
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def replace_file(path: Path, lines: list[str]) -> None:
+    """Replaces a file at once."""
+    staging = path.with_name(f"{path.name}.new")
+    staging.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    staging.replace(path)
