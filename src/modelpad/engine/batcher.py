@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
+
+import msgspec
 
 from modelpad.engine.batching import BatchLimits, decide
 from modelpad.engine.draining import Holds
@@ -38,8 +39,7 @@ STOP_S = 0.2  # for a run to end after its stop was requested
 CLOSING = "The model is being unloaded."
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
+class QueueLimits(msgspec.Struct, frozen=True):
     """At most `max_length` requests are queued or running, each for at most `timeout_s`."""
 
     max_length: int = 128
