@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -64,8 +65,8 @@ async def _send_grpc(request: bytes, channels: int, seconds: float) -> float:
 
 def make_call() -> bytes:
     """A call of the Open Inference Protocol for the digits."""
-    kind = load_message("inference.ModelInferRequest").InferInputTensor
-    tensor = kind(name="image", datatype="FP32", shape=[1, 28, 28])
+    kind: Any = load_message("inference.ModelInferRequest")
+    tensor = kind.InferInputTensor(name="image", datatype="FP32", shape=[1, 28, 28])
     zeros = np.zeros((1, 28, 28), np.float32).tobytes()
     message = make_inference(
         "ModelInferRequest", model_name="digits", inputs=[tensor], raw_input_contents=[zeros]

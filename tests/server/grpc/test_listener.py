@@ -18,12 +18,17 @@ LIVE = "/inference.GRPCInferenceService/ServerLive"
 
 def test_old_connections_are_replaced_and_no_call_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MAX_AGE_S", 0.1)
-    peers = set()
+    peers: set[str] = set()
 
     async def run() -> None:
         calls = listener.GrpcServer(build_app(ModelTable([])).backend)
         begin = calls.connections.begin
-        monkeypatch.setattr(calls.connections, "begin", lambda peer: peers.add(peer) or begin(peer))
+
+        def note(peer: str) -> None:
+            peers.add(peer)
+            begin(peer)
+
+        monkeypatch.setattr(calls.connections, "begin", note)
         port = await calls.listen(Address(port=0))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             end = time.monotonic() + 0.6
