@@ -56,7 +56,8 @@ class OpenLoop:
     """Sends one request at a fixed rate over a pool of connections.
 
     Results go to `load`, which can be swapped at any time. Only successful responses have a
-    latency, measured from the time when the request was due.
+    latency, measured from the time when the request was due. With `drops`, what is due while all
+    connections wait is dropped, as by a client whose pool is exhausted, and not sent late.
     """
 
     port: int
@@ -67,6 +68,8 @@ class OpenLoop:
     overdue: deque[float] = field(default_factory=deque)
     missing: int = 0
     finished: bool = False
+    drops: bool = False
+    dropped: int = 0
 
     def release(self, connection: Connection) -> None:
         """Gives a free connection the oldest overdue request, or returns it to the pool."""
@@ -102,6 +105,8 @@ class OpenLoop:
                 sent += 1
                 if self.idle:
                     self.idle.popleft().send(due)
+                elif self.drops:
+                    self.dropped += 1
                 else:
                     self.overdue.append(due)
             await asyncio.sleep(TICK_S)

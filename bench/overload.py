@@ -1,13 +1,14 @@
 """A server under heavy overload, and one whose versions change constantly.
 
 Capacity is the throughput at 64 connections; goodput is the rate of successful responses under
-overload, also given as a share of capacity. The load generator runs on the same cores, so
-`share_of_rest` is goodput as a share of what the remaining CPU time could serve.
+overload, also given as a share of capacity. `share_of_cpu` compares successful responses for each
+second of the server's CPU time, which other processes on the machine hardly change. With `--pin`,
+the load generator has the machine's last CPU for itself, and the server has the others.
 
 `dear` and `middling`: models that take about 20 and 5 ms get ten times their capacity, as an open
-loop. `digits`: 600 connections use a model that takes a sixth of a millisecond, and retry at once
-when rejected. `swaps`: a thousand promotions and traffic changes while 16 connections send
-requests; none may fail.
+loop over 400 connections; what is due while all of them wait is dropped. `digits`: 600 connections
+use a model that takes a sixth of a millisecond, and retry at once when rejected. `swaps`: a
+thousand promotions and traffic changes while 16 connections send requests; none may fail.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import subprocess
 import tempfile
 import threading
 import time
@@ -29,7 +32,6 @@ import psutil
 from modelpad.bundle import Manifest, open_bundle, write_bundle
 from modelpad.cli.bench import start_server
 from modelpad.client.load import Load, run_load, write_request
-from modelpad.engine import allotted_cpus
 from modelpad.fields import Score, Signature, Tensor
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
@@ -85,50 +87,66 @@ def write_heavy(folder: Path, tiles: int) -> Path:
 
 
 def offer(port: int, request: bytes, rate_per_s: float, seconds: float) -> Load:
-    """Sends requests at a fixed rate, however they are answered."""
-    source = OpenLoop(port, request, rate_per_s, Load())
+    """Sends requests at a fixed rate, as far as there are connections free."""
+    source = OpenLoop(port, request, rate_per_s, Load(), drops=True)
+    begin = time.perf_counter()
     asyncio.run(source.run(CONNECTIONS, seconds))
-    source.load.seconds = seconds
+    source.load.seconds = time.perf_counter() - begin  # until the queue is empty
     return source.load
 
 
-def measure(work: Callable[[], Load]) -> tuple[Load, float]:
-    """The result of a load, and how many CPUs it left for the server."""
-    begin, used = time.perf_counter(), time.process_time()
-    done = work()
-    took = (time.process_time() - used) / (time.perf_counter() - begin)
-    return done, allotted_cpus() - took
+def start_pinned(model: str, *, pin: bool) -> tuple[subprocess.Popen[str], int]:
+    """A server and its port; with `pin`, this process then leaves the server's CPUs to it."""
+    cpus = os.sched_getaffinity(0)
+    if pin:
+        os.sched_setaffinity(0, cpus - {max(cpus)})
+    try:
+        return start_server(model, "--poll-interval", "0", quiet=True)
+    finally:
+        os.sched_setaffinity(0, {max(cpus)} if pin else cpus)
 
 
-def overload(model: str, request: bytes, seconds: float, *, open_loop: bool) -> dict[str, Any]:
+def overload(
+    model: str, request: bytes, seconds: float, *, open_loop: bool, pin: bool
+) -> dict[str, Any]:
     """`open_loop`: ten times the capacity at a fixed rate; else 600 connections that retry."""
-    process, port = start_server(model, "--poll-interval", "0", quiet=True)
+    cpus = os.sched_getaffinity(0)
+    process, port = start_pinned(model, pin=pin)
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
 
     def weigh() -> float:
         return sum(float(each.memory_full_info().pss) for each in tree) / 1e6
 
+    def measure(work: Callable[[], Load]) -> tuple[Load, float]:
+        """The result of a load, and the seconds of CPU time that the server used for it."""
+        used = sum(sum(each.cpu_times()[:2]) for each in tree)
+        done = work()
+        return done, sum(sum(each.cpu_times()[:2]) for each in tree) - used
+
     try:
         load(port, request, 64, 3)
-        capacity, free = measure(lambda: load(port, request, 64, 8))
+        capacity, normal_s = measure(lambda: load(port, request, 64, 8))
         before = weigh()
         if open_loop:
-            done, left = measure(lambda: offer(port, request, 10 * capacity.answers_per_s, seconds))
+            rate = 10 * capacity.answers_per_s
+            done, used_s = measure(lambda: offer(port, request, rate, seconds))
         else:
-            done, left = measure(lambda: load(port, request, 600, seconds))
+            done, used_s = measure(lambda: load(port, request, 600, seconds))
         grown = weigh() - before
     finally:
         process.terminate()
         process.wait()
-    offered = sum(done.statuses.values()) / done.seconds
+        os.sched_setaffinity(0, cpus)
+    answered = sum(done.statuses.values()) / done.seconds
     share = done.answers_per_s / capacity.answers_per_s
+    share_of_cpu = done.statuses[200] / used_s / (capacity.statuses[200] / normal_s)
     return {
         "capacity_per_s": round(capacity.answers_per_s),
-        "offered_per_s": round(offered),
+        "answered_per_s": round(answered),
         "goodput_per_s": round(done.answers_per_s),
         "share": round(share, 3),
-        "processors_left": [round(free, 2), round(left, 2)],
-        "share_of_rest": round(share * free / left, 3),
+        "share_of_cpu": round(share_of_cpu, 3),
+        "cpus_used": [round(normal_s / capacity.seconds, 2), round(used_s / done.seconds, 2)],
         "p99_ms": round(done.percentile_ms(0.99), 1),
         "other": {str(k): n for k, n in done.statuses.items() if k not in (200, 429)},
         "broken": done.broken,
@@ -180,14 +198,17 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=60, help="duration of each overload (%(default)s)"
     )
+    parser.add_argument(
+        "--pin", action="store_true", help="the load generator has a CPU, the server the others"
+    )
     args = parser.parse_args()
     for what in args.what:
         if what in TILES:
             with tempfile.TemporaryDirectory() as folder:
                 model = str(write_heavy(Path(folder), TILES[what]))
-                result = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True)
+                result = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True, pin=args.pin)
         elif what == "digits":
-            result = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False)
+            result = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False, pin=args.pin)
         else:
             result = swaps(SWAPS)
         print(json.dumps({what: result}), flush=True)

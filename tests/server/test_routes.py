@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 PNG = {"content-type": "image/png"}
@@ -72,3 +75,15 @@ def test_metrics_count_predictions(client: httpx.Client, seven: bytes) -> None:
     assert count() == before + 1
     client.post("/predict/digits", content=b"", headers=PNG)
     assert 'status="422"' in client.get("/metrics").text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, workers import for themselves")
+def test_workers_share_the_memory_of_what_the_supervisor_has_imported(server: Any) -> None:
+    supervisor = psutil.Process(server.process.pid)
+    workers = supervisor.children()
+    if not workers:
+        pytest.skip("one CPU: one process")
+    assert supervisor.num_threads() == 1  # a fork would break others
+    for worker in workers:
+        memory = worker.memory_full_info()
+        assert memory.rss - memory.uss > 30e6

@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 
-from modelpad.server import build_app
+from modelpad.bundle import Bundle
+from modelpad.engine import QueueLimits
+from modelpad.server import LoadOptions, ModelTable, ServedModel, build_app
 from modelpad.server.backend import Backend
 from modelpad.server.budget import Reservation
 from modelpad.server.http.messages import Request, Response, respond_json
-from modelpad.server.model_table import ModelTable
 from modelpad.server.routing import (
     MAX_CACHED_PATHS,
     MAX_PATH_CHARS,
@@ -94,3 +95,26 @@ def test_a_route_is_looked_up_once_for_each_request() -> None:
 
     asyncio.run(go())
     assert looked_up == {"/healthz": 1, "/nothing": 1, "/predict/digits": 1}
+
+
+def test_a_burst_is_shed_beyond_the_queue_although_no_task_has_started(digits: Bundle) -> None:
+    load = LoadOptions(QueueLimits(max_length=2), batch=1)
+    models = ModelTable([ServedModel.load("digits", 1, digits, load)])
+    app = build_app(models)
+
+    async def read() -> tuple[bytes, bool]:
+        raise AssertionError("no body is read")
+
+    def shed() -> Response | None:
+        held = Reservation(app.backend.budget)
+        request = Request("POST", "/predict/digits", b"", {}, read, app.backend.limits, held)
+        return app.shed_load(request)
+
+    async def go() -> None:
+        answers = [shed() for _ in range(4)]
+        assert [answer and answer.status for answer in answers] == [None, None, 429, 429]
+        await asyncio.sleep(0)  # the tasks of both would be queued now
+        assert shed() is None
+
+    asyncio.run(go())
+    models.close()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from modelpad.cli.variables import EXCLUDED, EXCLUDED_OF_TRAIN, convert_value, name_variable
 from modelpad.errors import UsageError, suggest_name
@@ -32,8 +33,7 @@ OTHER_VARIABLES = {"allowed_host", "otlp_endpoint"}  # of serve, read elsewhere
 PORTS = ("AIP_HTTP_PORT", "PORT")  # variables that also set the port of serve
 
 
-@dataclass(frozen=True, slots=True)
-class FileSetting:
+class FileSetting(msgspec.Struct, frozen=True):
     """A setting of a file: the variable that it stands for, its text, and where it is."""
 
     variable: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from modelpad.convert.batching import Batching, find_batching, pick_batch
@@ -118,7 +119,7 @@ def convert_signature(
         return Converted(plans, signature, proved, samples, reference, kept)
     with offering_native(source, file):
         proved = prove(graph, claim, path, tolerance=tolerance, quantize=request.quantize)
-    signature = replace(signature, batched=joins and not proved.note)
+    signature = msgspec.structs.replace(signature, batched=joins and not proved.note)
     return Converted(plans, signature, proved, samples, reference)
 
 

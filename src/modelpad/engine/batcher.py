@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
+import msgspec
+
 from modelpad.engine.batching import BatchLimits, decide
 from modelpad.engine.draining import Holds
+from modelpad.engine.expected import Expected
 from modelpad.engine.request import InferenceRequest
 from modelpad.engine.running import BatchRecord, RunningBatch
 from modelpad.errors import DeadlineExceeded, NotReady, Overloaded
@@ -37,8 +39,7 @@ STOP_S = 0.2  # for a run to end after its stop was requested
 CLOSING = "The model is being unloaded."
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
+class QueueLimits(msgspec.Struct, frozen=True):
     """At most `max_length` requests are queued or running, each for at most `timeout_s`."""
 
     max_length: int = 128
@@ -71,6 +72,7 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self.batches = batches or BatchLimits()
         self.observe = observe
+        self.expected = Expected()
         self.inline = False
         self._queue: list[InferenceRequest] = []
         self._unfinished: set[InferenceRequest] = set()
@@ -98,7 +100,7 @@ class Batcher:
     @property
     def is_full(self) -> bool:
         """Whether another request would be rejected."""
-        return len(self._unfinished) >= self.limits.max_length
+        return len(self._unfinished) + self.expected.count >= self.limits.max_length
 
     @property
     def is_stuck(self) -> bool:
@@ -139,7 +141,7 @@ class Batcher:
         """Raises `Overloaded` if the queue is full."""
         if self.is_full:
             raise Overloaded(
-                f"The queue is full: {len(self._unfinished)} requests.",
+                f"The queue is full: {len(self._unfinished) + self.expected.count} requests.",
                 hint="Try again in a second.",
                 retry_after_s=1,
             )

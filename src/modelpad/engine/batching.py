@@ -7,11 +7,11 @@ so batches grow under load. By default, a request never waits for others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
+class BatchLimits(msgspec.Struct, frozen=True):
     """The size of a batch in items, and how long one that is not full waits for more requests.
 
     A request with more than `chunk_size` items runs in chunks; 0 means `max_batch_size`.
@@ -33,8 +33,7 @@ class BatchLimits:
         return self.chunk_size or self.max_batch_size
 
 
-@dataclass(slots=True, eq=False)
-class QueuedRequest:
+class QueuedRequest(msgspec.Struct, eq=False):
     """A request in the queue. Times are in seconds of a monotonic clock.
 
     After `deadline` the result is useless. `cancelled` means that the client has disconnected.
@@ -46,8 +45,7 @@ class QueuedRequest:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Positions in the queue to drop and to run now; if none run, the time until which to wait.
 
     `wait_until` is None if something runs, or nothing is left in the queue.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modelpad.bundle import Bundle
     from modelpad.engine.batcher import QueueLimits
     from modelpad.engine.batching import BatchLimits
+    from modelpad.engine.expected import Expected
     from modelpad.engine.running import BatchRecord
     from modelpad.engine.tensors import TensorInfo
     from modelpad.engine.typed import TypedAccess
@@ -57,6 +58,7 @@ class Engine(Protocol):
     """Runs a session for many callers: `Batcher`, or `TextBatcher` for language models."""
 
     limits: QueueLimits
+    expected: Expected
     observe: Callable[[BatchRecord], None] | None
 
     @property

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from modelpad.bundle.protobuf import walk
 
@@ -49,14 +50,13 @@ SIZED_BY_VALUES: Mapping[str, tuple[int, ...]] = {
 SHAPE_OPERATORS = ("Shape", "Size")  # their outputs depend on shapes only
 
 
-@dataclass(slots=True)
-class Node:
+class Node(msgspec.Struct):
     """An operator, or a call of one of the model's functions, with its inputs and outputs."""
 
     operator: str = ""
     domain: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
+    inputs: list[str] = msgspec.field(default_factory=list)
+    outputs: list[str] = msgspec.field(default_factory=list)
     holds_graph: bool = False
 
 

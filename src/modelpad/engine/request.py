@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from modelpad.engine.batching import QueuedRequest
 
@@ -21,8 +22,7 @@ class NotSplittable(Exception):
     """The outputs of chunks have different shapes: the request has to run as a whole."""
 
 
-@dataclass(slots=True, eq=False)
-class InferenceRequest(QueuedRequest):
+class InferenceRequest(QueuedRequest, eq=False, kw_only=True):
     """A request of `size` items, run in chunks of at most `chunk_size`, or as a whole if that is 0.
 
     `prepare` decodes the inputs and `finish` encodes the outputs, both on an engine thread. `items`
@@ -32,14 +32,14 @@ class InferenceRequest(QueuedRequest):
 
     prepare: Callable[[], Arrays] = dict
     finish: Callable[[Arrays], object] = dict
-    future: asyncio.Future[object] = field(kw_only=True)
+    future: asyncio.Future[object]
     signature: str = ""
     chunk_size: int = 0
     size: int = 0
     done: int = 0
     inputs: Arrays | None = None
     outputs: Arrays | None = None
-    caller: object = field(default_factory=CALLER.get)
+    caller: object = msgspec.field(default_factory=CALLER.get)
 
     def __post_init__(self) -> None:
         self.size = self.items

@@ -6,8 +6,9 @@ It is synchronous, and independent of queues, threads and event loops.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.engine.request import InferenceRequest, NotSplittable
 from modelpad.engine.session import Run
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from modelpad.fields.arrays import Array, Arrays
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
+class BatchRecord(msgspec.Struct, frozen=True):
     """The size and cost of one batch, in seconds. `queue_s` is each request's time in the queue.
 
     A request that runs in chunks is recorded only with its first batch. `callers` are the `CALLER`
@@ -36,15 +36,14 @@ class BatchRecord:
     callers: tuple[object, ...] = ()
 
 
-@dataclass(slots=True)
-class RunningBatch:
+class RunningBatch(msgspec.Struct):
     """A batch while it runs. Another thread may stop it once nobody is waiting for it."""
 
     requests: list[InferenceRequest]
-    run: Run = field(default_factory=Run)
-    begun: float = field(default_factory=time.monotonic)
-    done: list[tuple[InferenceRequest, object]] = field(default_factory=list)
-    unfinished: list[InferenceRequest] = field(default_factory=list)
+    run: Run = msgspec.field(default_factory=Run)
+    begun: float = msgspec.field(default_factory=time.monotonic)
+    done: list[tuple[InferenceRequest, object]] = msgspec.field(default_factory=list)
+    unfinished: list[InferenceRequest] = msgspec.field(default_factory=list)
     prepare_s: float = 0.0
     inference_s: float = 0.0
     encode_s: float = 0.0

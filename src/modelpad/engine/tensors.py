@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import InvalidInput, first_line
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 MAX_KNOWN = 256
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(msgspec.Struct, frozen=True):
     """An input or output of a graph.
 
     `dtype` is NumPy's name or `string`. `shape` is as the graph declares it; a free side is -1.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from modelpad.errors import TooLarge
 from modelpad.fields.alpha import read_transparent
@@ -45,16 +46,14 @@ MIN_GIF_TICKS = 2  # browsers show anything shorter for ten
 RESTORE = 2  # GIF's disposal: the next frame begins with nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """How long each frame is shown, and how often all of them; `plays` of 0 is without end."""
 
     durations_ms: tuple[int, ...]
     plays: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Animation:
+class Animation(msgspec.Struct, frozen=True):
     """An animated picture whose frames are all readable; `size` is that before they are turned."""
 
     body: bytes

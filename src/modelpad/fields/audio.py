@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.fields.field import check_sizes, invalid_value
 from modelpad.fields.sound import (
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(msgspec.Struct, frozen=True):
     """Sound as float32 (samples,), -1..1, of one channel with `rate` samples a second.
 
     With a `length`, shorter sounds are followed by silence, and longer ones rejected. A list of

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import invalid_value
@@ -21,8 +22,7 @@ MAX_NAMED = 12  # in a message
 MAX_CHARACTERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Blend:
+class Blend(msgspec.Struct, frozen=True):
     """The weights of `choices`, as float32 (choices,) that sum to 1. The first is the default.
 
     A request names one (`wave`), or gives several with weights: `wave:2,scream:1`, or the JSON

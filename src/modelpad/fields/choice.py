@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import invalid_value
@@ -21,8 +22,7 @@ INT64 = range(-(2**63), 2**63)
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")  # pandas writes 3.0 where a column has gaps
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """One of `choices`, which are all text or all whole numbers.
 
     With `allow_other`, categories that the model was not trained on are accepted too. The array is

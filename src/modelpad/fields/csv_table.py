@@ -10,8 +10,9 @@ import io
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import Field
@@ -27,11 +28,10 @@ MAX_NAMED = 20  # in a message
 ERROR = "error"
 
 
-@dataclass(slots=True)
-class RowReader:
+class RowReader(msgspec.Struct):
     """Joins lines to rows: a quoted cell may contain line breaks."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = msgspec.field(default_factory=list)
     quoted: bool = False
     characters: int = 0  # of the row so far
 
@@ -95,8 +95,7 @@ def write_row(cells: Sequence[object]) -> str:
     return text.getvalue()[:-2] + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class CsvTable:
+class CsvTable(msgspec.Struct, frozen=True):
     """The columns of one CSV: those that were sent, and those that predictions add."""
 
     header: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import ModelFailed
 from modelpad.foreign_json import Json, text_at
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 DECIMALS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Heatmap:
+class Heatmap(msgspec.Struct, frozen=True):
     """Where a label's class is seen: the graph's output `tensor`, (batch, height, width), 0..1.
 
     `over` is the input field with the image. The map covers the part of it that the model is

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
@@ -22,8 +23,7 @@ FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("stretch", "crop")
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image as float32 (height, width, channels), 0..255, channels last, RGB or greyscale.
 
     Images of another size are resized, unless `height` and `width` are None. `resample` is the

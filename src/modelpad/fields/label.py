@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import ModelFailed
 from modelpad.fields.field import check_sizes, invalid_value, read_one_number
@@ -28,8 +29,7 @@ LABEL_SEPARATOR = "|"  # between several labels in one cell of a table
 PRESENT = 0.5  # the score from which one of several labels is present
 
 
-@dataclass(frozen=True, slots=True)
-class Familiarity:
+class Familiarity(msgspec.Struct, frozen=True):
     """Which items a model does not know: those whose number in `tensor` is below `threshold`.
 
     `tensor` is an output of the graph with one number for each item, (batch,) or (batch, 1), which
@@ -54,8 +54,7 @@ class Familiarity:
         return cls(text_at(record, "tensor"), float(threshold))
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(msgspec.Struct, frozen=True):
     """Scores over `classes`: float32 (classes,), summing to 1 if the model ends in a softmax.
 
     `top` limits how many scores a response contains; None means all of them. With `familiarity`,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput, ModelFailed
 from modelpad.fields.field import invalid_value
@@ -23,8 +24,7 @@ MAX_CHARACTERS = 400
 INT64 = range(-(2**63), 2**63)
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """One finite number from `minimum` to `maximum`, both inclusive; missing is NaN if `nullable`.
 
     A request may leave out one with a `default`.

@@ -6,8 +6,9 @@ A file has pixels alone: no metadata of any input.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import InvalidInput
 
@@ -27,8 +28,7 @@ GIF_COLOURS = 256
 GIF_CLEAR = 255  # the palette's transparent colour
 
 
-@dataclass(frozen=True, slots=True)
-class PictureFormat:
+class PictureFormat(msgspec.Struct, frozen=True):
     """A file format, and for JPEG and WebP its quality, 1..100."""
 
     name: str = "png"

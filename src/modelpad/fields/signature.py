@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from modelpad.errors import BundleInvalid
 from modelpad.fields.field import Field, check_sizes, default_of
@@ -18,8 +20,7 @@ MAX_AXIS = 31
 MAX_COLUMN = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """How a field maps to a tensor of the graph.
 
     `steps` lead from an input field's array to the tensor, or from the tensor to an output field's
@@ -72,8 +73,7 @@ class Binding:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """A model's inputs and outputs; names are unique on each side.
 
     The bindings are in the order of the fields. By default, each field is bound to the tensor of
@@ -84,8 +84,8 @@ class Signature:
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
-    input_bindings: tuple[Binding, ...] = field(default=())
-    output_bindings: tuple[Binding, ...] = field(default=())
+    input_bindings: tuple[Binding, ...] = ()
+    output_bindings: tuple[Binding, ...] = ()
     batched: bool = True
     other_outputs: tuple[Binding, ...] = ()
 
@@ -99,7 +99,7 @@ class Signature:
             bindings: tuple[Binding, ...] = getattr(self, f"{side}_bindings")
             if not bindings:
                 bindings = tuple(Binding(name) for name in names)
-                object.__setattr__(self, f"{side}_bindings", bindings)
+                force_setattr(self, f"{side}_bindings", bindings)
             if len(bindings) != len(fields):
                 raise ValueError(f"{len(bindings)} bindings for {len(fields)} {side}s")
         check_tables(self.input_bindings)

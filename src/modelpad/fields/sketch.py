@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput
 from modelpad.fields.field import check_sizes
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 MAX_SIZE = 1_024  # pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Sketch:
+class Sketch(msgspec.Struct, frozen=True):
     """A drawing as float32 (size, size), from 0 for paper to 255 for ink.
 
     An image is cropped to its ink, scaled so that its longer side is `box` pixels, and centred by

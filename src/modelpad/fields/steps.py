@@ -7,8 +7,9 @@ speak the graph's own tensors, do not. Arrays have the batch axis first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+import msgspec
 
 from modelpad.foreign_json import Json, as_object, list_at, text_at
 
@@ -36,8 +37,7 @@ class Step(Protocol):
         """The transformed array."""
 
 
-@dataclass(frozen=True, slots=True)
-class Affine:
+class Affine(msgspec.Struct, frozen=True):
     """`x * multiply + offset` in float32: one number, or one for each channel of the last axis."""
 
     multiply: tuple[float, ...]
@@ -52,8 +52,7 @@ class Affine:
         return scaled + np.asarray(self.offset, np.float32) if any(self.offset) else scaled
 
 
-@dataclass(frozen=True, slots=True)
-class ReverseChannels:
+class ReverseChannels(msgspec.Struct, frozen=True):
     """RGB to BGR, on the last axis."""
 
     op: ClassVar[str] = "reverse_channels"
@@ -62,8 +61,7 @@ class ReverseChannels:
         return array[..., ::-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Transpose:
+class Transpose(msgspec.Struct, frozen=True):
     """Reorders the axes, including the batch axis."""
 
     order: tuple[int, ...]
@@ -74,8 +72,7 @@ class Transpose:
         return array.transpose(self.order)
 
 
-@dataclass(frozen=True, slots=True)
-class Reshape:
+class Reshape(msgspec.Struct, frozen=True):
     """Reshapes each item; one side may be -1."""
 
     item_shape: tuple[int, ...]
@@ -86,8 +83,7 @@ class Reshape:
         return array.reshape(len(array), *self.item_shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(msgspec.Struct, frozen=True):
     """Converts to another dtype. Fractions are rounded and clipped to an integer dtype's range."""
 
     dtype: str
@@ -109,8 +105,7 @@ class Cast:
         return array.astype(wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Softmax:
+class Softmax(msgspec.Struct, frozen=True):
     """Softmax over the last axis, computed in float64."""
 
     op: ClassVar[str] = "softmax"
@@ -124,8 +119,7 @@ class Softmax:
         return probabilities.astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Sigmoid:
+class Sigmoid(msgspec.Struct, frozen=True):
     """The logistic function, computed in float64."""
 
     op: ClassVar[str] = "sigmoid"
@@ -137,8 +131,7 @@ class Sigmoid:
             return (1 / (1 + np.exp(-array.astype(np.float64)))).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Complement:
+class Complement(msgspec.Struct, frozen=True):
     """The probability p (batch, 1) of the second of two classes to `[1 - p, p]` (batch, 2)."""
 
     op: ClassVar[str] = "complement"
@@ -162,9 +155,9 @@ def apply_steps(steps: Iterable[Step], array: Array) -> Array:
 def step_to_dict(step: Step) -> dict[str, Json]:
     """A step's entry in a manifest."""
     record: dict[str, Json] = {"op": step.op}
-    for field in fields(cast("Any", step)):
-        value = getattr(step, field.name)
-        record[field.name] = [*value] if isinstance(value, tuple) else value
+    for name in cast("Any", step).__struct_fields__:
+        value = getattr(step, name)
+        record[name] = [*value] if isinstance(value, tuple) else value
     return record
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import check_sizes, invalid_value
@@ -33,8 +34,7 @@ DTYPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """Numbers of one dtype. `shape` is that of one item; a free side is None."""
 
     name: str

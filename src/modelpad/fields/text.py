@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from modelpad.errors import InvalidInput, TooLarge
 from modelpad.fields.field import check_sizes, invalid_value
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 100_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """One string of at most `max_length` characters, as a 0-dimensional object array."""
 
     name: str = "text"

@@ -6,8 +6,9 @@ A manifest names a `tokenizer.json` of the bundle, as the `tokenizers` library w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from modelpad.errors import BundleInvalid, MissingExtra, first_line
 from modelpad.fields.field import check_sizes
@@ -30,8 +31,7 @@ class Encode(Protocol):
         """The text's tokens as an array (tokens,) for each tensor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokenizer:
+class Tokenizer(msgspec.Struct, frozen=True):
     """A tokenizer's file, and which tensors take its results.
 
     `ids` takes the tokens, special ones included; `mask` ones; `segments` the number of the

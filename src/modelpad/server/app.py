@@ -83,7 +83,10 @@ class App:
             return None
         route, names = found
         served = models.get(names.get("model", ""))
-        if served is None or not served.is_full:
+        if served is None:
+            return None
+        if not served.is_full:
+            served.default_model.batcher.expected.add()
             return None
         if "origin" in request.headers or "x-request-id" in request.headers:
             return None

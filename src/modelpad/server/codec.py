@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
 import msgspec
@@ -39,8 +38,7 @@ class Inputs(msgspec.Struct, Generic[Options], kw_only=True):
     held_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Codec(Generic[*Message, Options, Written]):
+class Codec(msgspec.Struct, Generic[*Message, Options, Written], frozen=True):
     """A protocol: how it reads a request's inputs, and how it writes its response."""
 
     read: Callable[[ServedModel, *Message], Inputs[Options]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def run_workers(
     from modelpad.server.workers.fleet import Fleet
     from modelpad.server.workers.supervisor import TICK_S, Supervisor
 
+    import_for_workers(options.models.device)
     poll_interval_s = options.models.interval_s * random.uniform(*JITTER)
     fleet = Fleet(
         options.workers.count,
@@ -66,3 +68,18 @@ def run_workers(
         tick_s=min(TICK_S, poll_interval_s or TICK_S),
     )
     return supervisor.run()
+
+
+def import_for_workers(device: str) -> None:
+    """Imports what every worker needs, so that they share its memory and start without importing.
+
+    On Linux only: libraries of other systems do not survive a fork. Those for other devices than
+    CPUs may start threads, and are left to the workers.
+    """
+    if sys.platform != "linux":
+        return
+    from modelpad.runtime import load_onnxruntime
+    from modelpad.server import assembly  # noqa: F401
+
+    if device == "cpu":
+        load_onnxruntime()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.engine import (
@@ -64,8 +64,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     signed: Verifier | None = None
 
 
-@dataclass(frozen=True)
-class ServedModel:
+class ServedModel(msgspec.Struct, frozen=True, dict=True):
     """One version of one model: loaded and warm or, under a memory limit, loaded on first use."""
 
     name: str

@@ -1,6 +1,6 @@
 """State created before the workers are forked, which they share.
 
-Imports little: the process that runs this becomes the supervisor, see `workers/supervisor.py`.
+The process that runs this becomes the supervisor, see `workers/supervisor.py`.
 """
 
 from __future__ import annotations

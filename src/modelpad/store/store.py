@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from modelpad.bundle import Bundle, Manifest
 from modelpad.bundle.manifest import NAME
@@ -23,8 +24,7 @@ from modelpad.store.stored_model import StoredModel
 Check: TypeAlias = Callable[[Bundle, str, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One version of one model in a store; a remote store fills `folder` when it is opened."""
 
     name: str

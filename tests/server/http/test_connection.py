@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from modelpad.server.http.messages import ServerLimits
+from modelpad.server.http.state import PACE_S
 from tests.server.http.running import CLOSE, Running, run, wait_until, write_full
 
 
@@ -182,6 +183,29 @@ def test_shed_requests_keep_their_connection_and_their_order() -> None:
         assert answer.count(b"too much") == 3
 
     run(test)
+
+
+def test_retries_of_shed_requests_are_paced_unless_too_many_wait() -> None:
+    async def test(running: Running) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def shed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+            begin = loop.time()
+            writer.write(write_full(3) + b"abc")
+            answer = await asyncio.wait_for(reader.readuntil(b"too much"), 10)
+            assert b"HTTP/1.1 429" in answer
+            return loop.time() - begin
+
+        first, second = [await running.connect() for _ in range(2)]
+        await shed(*first)
+        await shed(*second)
+        waited = await asyncio.gather(shed(*first), shed(*second))
+        assert max(waited) > PACE_S / 2  # one connection in two may wait
+        assert min(waited) < PACE_S / 2
+        for _, writer in (first, second):
+            writer.close()
+
+    run(test, ServerLimits(connections=2))
 
 
 def test_the_body_of_a_shed_request_is_skipped() -> None:

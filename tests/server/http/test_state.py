@@ -15,7 +15,7 @@ from modelpad.server.http.exchange import Exchange
 from modelpad.server.http.messages import Request, Response, ServerLimits
 from modelpad.server.http.request_queue import MAX_PIPELINED, PAUSE_BYTES
 from modelpad.server.http.service import Service
-from modelpad.server.http.state import FIRST_S, NEVER, SLICE_BYTES, ConnectionState
+from modelpad.server.http.state import FIRST_S, NEVER, PACE_S, SLICE_BYTES, ConnectionState
 
 LIMITS = ServerLimits(header_bytes=1000, header_s=10, body_s=60, idle_s=75)
 GET = b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -146,6 +146,53 @@ def test_a_shed_request_is_left_to_a_task_while_the_client_does_not_read() -> No
     client = Client()
     client.state.blocked = True
     assert client.send(post(b"/full", b"abc")) & (act.START | act.REFUSE) == act.START
+
+
+FULL = post(b"/full", b"abc")
+
+
+def test_a_retry_right_after_a_rejection_is_held() -> None:
+    client = Client(now=100)
+    assert client.send(FULL) & act.REFUSE
+    client.now = 100.1
+    assert client.send(FULL) & act.HOLD
+    assert client.state.held_until == 100 + PACE_S
+    client.now = 100.2
+    assert not client.send(GET) & (act.START | act.REFUSE)  # waits its turn
+    client.now = client.state.held_until
+    assert client.perform(client.state.release(client.now)) & act.REFUSE
+    assert client.outcomes == [(429,), (429,)]
+    client.respond()
+    client.now += 0.1
+    assert client.send(FULL) & act.HOLD
+
+
+def test_a_client_that_waits_or_asks_for_something_else_is_not_held() -> None:
+    client = Client(now=100)
+    client.send(FULL)
+    client.now = 100.1
+    assert client.send(GET) & act.START
+    client.respond()
+    client.now = 100 + PACE_S
+    assert client.send(FULL) & act.REFUSE
+
+
+def test_pipelined_requests_that_are_shed_are_not_held() -> None:
+    client = Client(now=100)
+    client.send(FULL)
+    client.now = 100.1
+    client.send(FULL * 3)
+    assert client.outcomes == [(429,)] * 4
+
+
+def test_shutdown_releases_what_is_held() -> None:
+    client = Client(now=100)
+    client.send(FULL)
+    client.now = 100.1
+    client.send(FULL)
+    client.service.stopping = True
+    client.perform(client.state.stop_when_idle(100.2))
+    assert client.outcomes == [(429,), (429,), (act.CLOSE,)]
 
 
 def test_pipelined_requests_beyond_the_limit_wait_as_bytes() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from email.utils import formatdate
 
 import pytest
 
 from modelpad.server.http.messages import ServerLimits
+from modelpad.server.http.response_head import format_date
 from tests.server.http.running import CLOSE, Running, run, wait_until
 
 
@@ -103,3 +105,8 @@ def test_100_continue_is_sent_only_if_the_body_is_read() -> None:
         writer.close()
 
     run(test)
+
+
+@pytest.mark.parametrize("second", [0, 951_782_400, 1_709_164_799, 1_764_204_305, 4_102_444_800])
+def test_dates_are_those_of_http(second: int) -> None:
+    assert format_date(second) == formatdate(second, usegmt=True)

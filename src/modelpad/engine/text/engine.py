@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from modelpad.engine.batcher import CLOSING, QueueLimits
 from modelpad.engine.draining import Holds
+from modelpad.engine.expected import Expected
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import Run
 from modelpad.engine.text.jobs import Emitted, TextJob
@@ -96,6 +97,7 @@ class TextEngine:
         self.texts = texts or TextLimits()
         self.observe: Callable[[BatchRecord], None] | None = None
         self.observe_step: Callable[[StepRecord], None] | None = None
+        self.expected = Expected()
         self._queue: list[TextRequest] = []
         self._unfinished: dict[int, TextRequest] = {}
         self._held_tokens = 0
@@ -121,7 +123,7 @@ class TextEngine:
     @property
     def is_full(self) -> bool:
         """Whether another request would be rejected."""
-        return self.waiting >= self.limits.max_length
+        return self.waiting + self.expected.count >= self.limits.max_length
 
     @property
     def is_stuck(self) -> bool:
@@ -143,7 +145,7 @@ class TextEngine:
                 limit=self.texts.tokens,
                 got=tokens,
             )
-        waiting = self.waiting
+        waiting = self.waiting + self.expected.count
         if (
             waiting + rows > self.limits.max_length
             or self._held_tokens + tokens > self.texts.tokens

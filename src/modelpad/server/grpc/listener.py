@@ -51,6 +51,9 @@ METADATA_BYTES = 8 * 1024
 # What a peer may send on each call before it is admitted: HTTP/2's own default.
 WINDOW_BYTES = 65_535
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
+# Then a client is asked to connect again, give or take a tenth, once its calls are done: the system
+# assigns each connection to a worker by chance, and none to one that has replaced another.
+MAX_AGE_S = 300.0
 PENDING_CALLS = 200  # accepted by grpcio, not seen by Python yet
 
 
@@ -304,6 +307,7 @@ def list_options(limits: ServerLimits, connections: int) -> list[tuple[str, int]
         ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", round(1000 * limits.header_s)),
         ("grpc.max_connection_idle_ms", round(1000 * limits.idle_s)),
+        ("grpc.max_connection_age_ms", round(1000 * MAX_AGE_S)),
         ("grpc.keepalive_time_ms", 1000 * KEEPALIVE_S),
         ("grpc.keepalive_timeout_ms", 1000 * KEEPALIVE_TIMEOUT_S),
         ("grpc.server.max_pending_requests", PENDING_CALLS),

@@ -14,3 +14,4 @@ TELL: Final = 64  # write `last_response`
 LINGER: Final = 128  # send the end of file, and abort a little later
 CLOSE: Final = 256  # when everything written has been sent
 ABORT: Final = 512  # at once
+HOLD: Final = 1024  # back the refusal of a client that retries: call `release` at `held_until`

@@ -53,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = loop
         self._writer = ResponseWriter(self.state, service.budget, date_line)
         self._task: asyncio.Task[None] | None = None  # of the request being handled
+        self._held: asyncio.TimerHandle | None = None  # until a refusal may be written
         self._waiter: asyncio.Future[None] | None = None  # for more of its body
 
     # Called by asyncio.
@@ -77,6 +78,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self._pool.discard(self)
+        if self._held is not None:
+            self._held.cancel()
         self._perform(self.state.lose())
         self._writer.close()
         self.transport = None  # with its buffers
@@ -108,8 +111,8 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being handled."""
-        return self.state.requests.current is not None
+        """Whether a request is being handled, or its refusal is held."""
+        return self.state.requests.current is not None or self.state.held
 
     @property
     def unsent_bytes(self) -> int:
@@ -160,6 +163,21 @@ class Connection(asyncio.BufferedProtocol):
             self._writer.write_last(self.state.last_response)
         if actions & (act.PAUSE | act.RESUME | act.LINGER | act.CLOSE | act.ABORT):
             self._apply_to_transport(actions)
+        if actions & act.HOLD:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Writes the refusal later; at once if too many connections wait like that."""
+        if self._pool.hold(self):
+            self._held = self._loop.call_at(self.state.held_until, self._release)
+        else:
+            self._perform(self.state.release(time.monotonic()))
+
+    def _release(self) -> None:
+        self._held = None
+        self._pool.held.discard(self)
+        if self.state.held:
+            self._perform(self.state.release(time.monotonic()))
 
     def _apply_to_transport(self, actions: int) -> None:
         transport = self.transport

@@ -39,6 +39,8 @@ class ConnectionPool(Generic[Member]):
     def __init__(self, budget: ByteBudget) -> None:
         self.open: set[Member] = set()
         self.lingering: set[Member] = set()  # response sent; closed once the client has read it
+        self.held: set[Member] = set()  # of the open ones: those whose refusal waits
+        self.max_held = 0
         self.closed = 0  # since the last `time_out`
         self.changed: Callable[[int], None] = lambda open_count: None  # when `open` has changed
         self._budget = budget
@@ -56,6 +58,13 @@ class ConnectionPool(Generic[Member]):
         """A connection only waits for its client to read the last response."""
         self._forget(connection)
         self.lingering.add(connection)
+
+    def hold(self, connection: Member) -> bool:
+        """A connection has a refusal that may wait; returns whether there is room for one more."""
+        if len(self.held) >= self.max_held:
+            return False
+        self.held.add(connection)
+        return True
 
     def discard(self, connection: Member) -> None:
         """A connection is closed."""
@@ -96,21 +105,22 @@ class ConnectionPool(Generic[Member]):
     def _forget(self, connection: Member) -> None:
         self.open.discard(connection)
         self.lingering.discard(connection)
+        self.held.discard(connection)
         self.changed(len(self.open))
 
 
 def rank_for_eviction(state: ConnectionState) -> tuple[int, float]:
     """The connection of the lowest rank makes room for a new one; none of `BUSY_RANK` does.
 
-    First those that are closing, then those that never sent a request, then idle ones; of each
-    kind the one silent for longest.
+    First those that are closing, then those that never sent a request, then idle ones and those
+    whose refusal is held; of each kind the one silent for longest.
     """
     if state.closing:
         rank = 0
     elif not state.has_asked:
         rank = 1
     else:
-        rank = 2 if state.requests.is_idle else BUSY_RANK
+        rank = 2 if state.requests.is_idle or state.held else BUSY_RANK
     return rank, state.active_at
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
+import time
 from functools import lru_cache
 from http import HTTPStatus
 
 from modelpad.server.http.messages import Response
 
 MAX_CACHED = 256
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
 
 
@@ -25,8 +27,15 @@ class DateLine:
         second = int(now)
         if self._second != second:
             self._second = second
-            self._line = f"date: {formatdate(second, usegmt=True)}\r\n".encode()
+            self._line = f"date: {format_date(second)}\r\n".encode()
         return self._line
+
+
+def format_date(second: int) -> str:
+    """A time as HTTP writes it (RFC 9110, 5.6.7); importing `email.utils` for it takes 3 ms."""
+    at = time.gmtime(second)
+    day, month = DAYS[at.tm_wday], MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02} {month} {at.tm_year} {time.strftime('%H:%M:%S', at)} GMT"
 
 
 @lru_cache(maxsize=MAX_CACHED)

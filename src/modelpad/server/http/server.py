@@ -25,6 +25,7 @@ SWEEP_S = 1.0
 STEP_S = 0.01  # between checks of what is still open during shutdown
 RETRY_S = 0.05  # after the system had no descriptor, or no memory, for a connection
 MAX_SURPLUS = 32  # connections beyond the limit that get a 503; others are just closed
+HELD_SHARE = 0.5  # of all connections: at most so many wait for a rejection
 MANY_CLOSED = 50  # connections in a second
 
 
@@ -83,6 +84,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         free = max(1, count_free_descriptors() - kept_descriptors)
         self.max_connections = min(self.limits.connections, free)
+        self._pool.max_held = int(HELD_SHARE * self.max_connections)
         if tls is not None:
             shrink_tls_buffers(READ_BYTES)
         listener.setblocking(False)

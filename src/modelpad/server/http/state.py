@@ -16,6 +16,7 @@ from modelpad.server.http.actions import (
     ABORT,
     CANCEL,
     CLOSE,
+    HOLD,
     LINGER,
     PAUSE,
     REFUSE,
@@ -31,6 +32,9 @@ from modelpad.server.http.request_queue import RequestQueue
 from modelpad.server.http.service import Service
 
 FIRST_S = 1.0  # a client that has just connected is about to send a request
+# Between two rejections of a client that retries as soon as it is rejected, instead of waiting for
+# Retry-After: what its retries cost is then bounded.
+PACE_S = 0.5
 # Input is parsed in slices, so that pipelined requests wait as bytes and not as objects.
 SLICE_BYTES = 16 * 1024
 EMPTY = memoryview(b"")
@@ -44,6 +48,7 @@ class ConnectionState:
         "_limits",
         "_now",
         "_parser",
+        "_rejected_at",
         "_rest",
         "_service",
         "_woken",
@@ -55,6 +60,7 @@ class ConnectionState:
         "deadline",
         "ended",
         "has_asked",
+        "held",
         "last_response",
         "paused",
         "requests",
@@ -67,6 +73,7 @@ class ConnectionState:
         self.deadline = now + service.limits.header_s  # when `time_out` is due
         self.last_response: Response | None = None
         self.has_asked = False  # a request's head has been received
+        self.held = False  # the refusal of the only request waits
         self.ended = False  # the client has stopped sending
         self.broken = False  # the input is not HTTP: nothing after it is parsed
         self.closing = False
@@ -77,6 +84,7 @@ class ConnectionState:
         self._parser = RequestParser(service, self, read)
         self._rest = EMPTY  # received but not parsed
         self._now = now
+        self._rejected_at = -NEVER  # when load was last shed
         self._woken = 0  # WAKE when the handler may continue
 
     # Input.
@@ -112,6 +120,16 @@ class ConnectionState:
         return WAKE
 
     @property
+    def held_until(self) -> float:
+        """When a refusal that is held may be written."""
+        return self._rejected_at + PACE_S
+
+    def release(self, now: float) -> int:
+        """The refusal that is held may be written, at its time or before."""
+        self.held, self._rejected_at = False, -NEVER
+        return self._advance(now)
+
+    @property
     def head_reserved(self) -> int:
         """Bytes reserved for an incomplete head."""
         return self._parser.reserved
@@ -126,13 +144,28 @@ class ConnectionState:
         requests = self.requests
         actions = 0
         while True:
-            if requests.current is None and requests.waiting and not self.closing:
+            if requests.current is None and requests.waiting and not (self.closing or self.held):
+                if self._retries_early():
+                    self.held = True
+                    return self._settle(actions | HOLD)
                 actions |= requests.start_next(blocked=self.blocked)
                 if actions & REFUSE:
+                    self._rejected_at = now
                     return actions
             if not self._rest or self.closing or self.broken or requests.is_full:
                 return self._settle(actions)
             actions |= self._parse_slice()
+
+    def _retries_early(self) -> bool:
+        """Whether the next response rejects a retry that came too soon after the last rejection.
+
+        What a client pipelines is no retry: it has not seen the last rejection.
+        """
+        if self._now >= self.held_until or self.active_at <= self._rejected_at:
+            return False
+        is_pipelined = bool(self._rest) or len(self.requests.waiting) > 1
+        is_rejected = self.requests.waiting[0].refusal is not None and not self.broken
+        return is_rejected and not is_pipelined
 
     def _parse_slice(self) -> int:
         data = self._rest
@@ -259,6 +292,8 @@ class ConnectionState:
 
     def stop_when_idle(self, now: float) -> int:
         """Closes unless a request is being received or handled, or is about to arrive."""
+        if self.held:
+            return self.release(now)
         is_new = not self.has_asked and now < self.begun + FIRST_S
         is_idle = self.requests.is_idle and not self._parser.head_bytes and not is_new
         return self._close(now) if is_idle else 0

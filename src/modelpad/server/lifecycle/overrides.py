@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 LOAD, UNLOAD = "load", "unload"
 
 
-@dataclass(slots=True)
-class Overrides:
+class Overrides(msgspec.Struct):
     """Models loaded or unloaded at run time, in addition to the command line's.
 
     `versions` are the default versions in all workers. The supervisor keeps these too, for workers
     that replace others.
     """
 
-    loaded: set[str] = field(default_factory=set)
-    unloaded: set[str] = field(default_factory=set)
-    versions: dict[str, int] = field(default_factory=dict)
+    loaded: set[str] = msgspec.field(default_factory=set)
+    unloaded: set[str] = msgspec.field(default_factory=set)
+    versions: dict[str, int] = msgspec.field(default_factory=dict)
 
     def note(self, action: str, name: str) -> None:
         """Records an action: `LOAD` or `UNLOAD`."""

@@ -13,9 +13,10 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from modelpad.engine import BatchRecord
@@ -76,8 +77,7 @@ HISTOGRAMS = {
 }
 
 
-@dataclass(slots=True)
-class Phases:
+class Phases(msgspec.Struct):
     """The seconds of a version's batches, summed over the requests in each.
 
     Two requests in a batch of one second count two seconds: each of them took that long.
@@ -94,8 +94,7 @@ class Phases:
         self.encode_s += other.encode_s * requests
 
 
-@dataclass(slots=True)
-class ModelCounts:
+class ModelCounts(msgspec.Struct):
     """One version's totals since the start; times in seconds, `last` since the epoch."""
 
     requests: int = 0
@@ -103,7 +102,7 @@ class ModelCounts:
     items: int = 0
     batches: int = 0
     queue_s: float = 0.0
-    phases: Phases = field(default_factory=Phases)
+    phases: Phases = msgspec.field(default_factory=Phases)
     last: float = 0.0
 
     @property
@@ -113,8 +112,7 @@ class ModelCounts:
         return self.queue_s + phases.prepare_s + phases.inference_s + phases.encode_s
 
 
-@dataclass(slots=True)
-class Series:
+class Series(msgspec.Struct):
     """One histogram for one set of labels: counts by bucket, the last unbounded."""
 
     buckets: list[int]
@@ -126,18 +124,17 @@ class Series:
         return sum(self.buckets)
 
 
-@dataclass(slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct):
     """The metrics of one process, as plain values that msgspec can encode.
 
     `gauges` are current values; those of several processes are added up.
     """
 
-    counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
-    histograms: dict[str, list[tuple[Labels, Series]]] = field(default_factory=dict)
-    last: list[tuple[Labels, float]] = field(default_factory=list)
-    phases: list[tuple[Labels, Phases]] = field(default_factory=list)
-    gauges: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
+    counters: dict[str, list[tuple[Labels, int]]] = msgspec.field(default_factory=dict)
+    histograms: dict[str, list[tuple[Labels, Series]]] = msgspec.field(default_factory=dict)
+    last: list[tuple[Labels, float]] = msgspec.field(default_factory=list)
+    phases: list[tuple[Labels, Phases]] = msgspec.field(default_factory=list)
+    gauges: dict[str, list[tuple[Labels, float]]] = msgspec.field(default_factory=dict)
 
 
 class Metrics:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput, ModelNotFound, ModelpadError

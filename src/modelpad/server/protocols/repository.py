@@ -6,8 +6,9 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import InvalidInput, NotFound, Unsupported
 
@@ -19,8 +20,7 @@ READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 MAX_QUOTED_CHARS = 200  # of a client's model name, in an error
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One version of a model, and whether it is served; `reason` says why not."""
 
     name: str

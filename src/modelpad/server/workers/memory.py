@@ -10,9 +10,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+
+import msgspec
 
 SHARE = 0.8  # of the machine's memory, for all workers together
 MIN_WORKER_BYTES = 512 * 1024 * 1024  # for each, if the machine has that much
@@ -25,8 +26,7 @@ UNLIMITED = 1 << 60  # cgroups report at least this when there is no limit
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMemory:
+class WorkerMemory(msgspec.Struct, frozen=True):
     """The limit of each worker: `worker_bytes`, 0 for none, None for a share of the machine's.
 
     The system enforces it if `capped`: not with GPUs, whose drivers reserve far more than they use.
@@ -139,12 +139,11 @@ class Verdict(Enum):
     KILL = "kill"
 
 
-@dataclass(slots=True)
-class MemoryWatch:
+class MemoryWatch(msgspec.Struct):
     """Evaluates workers by their latest measurements; does not touch processes."""
 
-    first_bytes: dict[int, int] = field(default_factory=dict)  # when a worker was first measured
-    times_high: dict[int, int] = field(default_factory=dict)  # measurements in a row
+    first_bytes: dict[int, int] = {}  # when a worker was first measured
+    times_high: dict[int, int] = {}  # measurements in a row
 
     def judge(self, sizes: dict[int, int], limit_bytes: int) -> dict[int, Verdict]:
         """What to do with each worker, given the bytes that it uses now; forgets all others."""

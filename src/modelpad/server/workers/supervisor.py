@@ -1,8 +1,8 @@
 """Starts and stops worker processes, and passes messages between them and the fleet.
 
 Workers are forked and accept from one listening socket, so no waiting connection is lost when one
-of them exits. The supervisor loads no model and serves no request: it imports little, so that it
-stays small and has no threads that a fork would break.
+of them exits. The supervisor loads no model and serves no request. What it has imported, the
+workers share; it has no threads that a fork would break.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelpad.errors import InvalidInput, ModelNotFound, suggest_name
 from modelpad.foreign_json import Json
@@ -22,8 +23,7 @@ IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "pr
 OUR_LAST = 1 << 31
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """A request for completions: one generation for each prompt."""
 
     model: ServedModel

@@ -7,8 +7,10 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from modelpad.errors import ModelpadError, forget_frames
 from modelpad.server.http.messages import Response, encode_json, respond_json
@@ -29,18 +31,17 @@ DONE = b"data: [DONE]\n\n"
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """What all parts of a response begin with."""
 
     object: str
     model: str
     prefix: str = "cmpl"
     id: str = ""
-    created: int = field(default_factory=lambda: int(time.time()))
+    created: int = msgspec.field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", f"{self.prefix}-{secrets.token_hex(12)}")
+        force_setattr(self, "id", f"{self.prefix}-{secrets.token_hex(12)}")
 
     def write(self, choices: list[Record], usage: Record | None = None) -> Record:
         """A whole response, or one event."""
