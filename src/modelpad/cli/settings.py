@@ -47,6 +47,7 @@ VARIABLES = {
     "MODELPAD_FEEDBACK_MAX_MB": "as --feedback-max-mb",
     "MODELPAD_WORKERS": "as --workers",
     "MODELPAD_MAX_WORKER_MEMORY_MB": "as --max-worker-memory-mb",
+    "MODELPAD_MIN_SHARED_MB": "as --min-shared-mb",
     "MODELPAD_SHUTDOWN_TIMEOUT": "as --shutdown-timeout",
     "MODELPAD_ON": "as --on",
     "MODELPAD_REPLICAS": "as --replicas",

@@ -16,6 +16,7 @@ from modelpad.engine import (
     Batcher,
     BatchLimits,
     Engine,
+    GraphCache,
     MemoryBudget,
     ModelSession,
     QueueLimits,
@@ -52,7 +53,8 @@ class LoadOptions(msgspec.Struct, frozen=True):
     many batches may run at once, or on how many threads one batch of a native model runs. With
     `memory`, graphs are loaded on first use and evicted when memory runs short. `inline` allows
     short batches on the event loop's thread; a supervisor must be there to replace a worker whose
-    graph hangs. With `signed`, only bundles whose signature it accepts are loaded.
+    graph hangs. With `signed`, only bundles whose signature it accepts are loaded. With `packed`,
+    large graphs are mapped from there.
     """
 
     limits: QueueLimits = msgspec.field(default_factory=QueueLimits)
@@ -62,6 +64,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     memory: MemoryBudget | None = None
     inline: bool = False
     signed: Verifier | None = None
+    packed: GraphCache | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class ServedModel:
         # A native model's process runs one batch at a time, on all the threads.
         native = bundle.manifest.native is not None
         batches_at_once, threads = (1, options.threads) if native else (options.threads, 1)
-        settings = SessionSettings(threads=threads, device=options.device)
+        settings = SessionSettings(threads=threads, device=options.device, packed=options.packed)
         session = Session(bundle, settings, options.memory)
         if options.memory is None:
             session.warm_up()  # before the batcher starts threads that a failure would leak

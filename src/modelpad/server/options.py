@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MB = 1024 * 1024
 POLL_FOLDER_S, POLL_BUCKET_S = 2.0, 15.0
+LARGE_GRAPH_BYTES = 64 * MB  # worth a file in the cache; computes long without Python's lock
 INFLIGHT_BODIES = 8  # of the largest size: decoding one takes about five times its size
 
 
@@ -31,6 +32,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     never; None: as its kind allows). At most `max_loaded_bytes` of graphs stay loaded (0: all).
     `cache` holds imported files. With `trusted_keys`, the text of PEM files, only versions that are
     signed by one of these keys, or by a certificate of one of these authorities, are loaded.
+    Several workers share the weights of graphs of at least `min_shared_bytes` (0: of none).
     """
 
     store: Path
@@ -42,6 +44,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     max_loaded_bytes: int = 0
     store_url: str = ""
     trusted_keys: str = ""
+    min_shared_bytes: int = LARGE_GRAPH_BYTES
 
     @property
     def location(self) -> StoreLocation:

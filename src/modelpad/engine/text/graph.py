@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.engine.session import Run, SessionSettings, load_graph
+from modelpad.engine.graph import SessionSettings, load_graph
+from modelpad.engine.session import Run
 from modelpad.engine.text.states import Array, StateTable, TextState
 from modelpad.errors import BundleInvalid, ModelFailed, first_line
 

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from modelpad.engine.graph import SessionSettings
 from modelpad.engine.residency import Residence
-from modelpad.engine.session import SessionSettings
 from modelpad.engine.tensors import TensorInfo
 from modelpad.engine.text.graph import TextGraph
 from modelpad.engine.text.jobs import Emitted, ReadingJob, TextJob, WritingJob
