@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 from collections.abc import Iterator, Sequence
@@ -75,9 +76,23 @@ def load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
                 add([*weights], [*weights.values()], [len(each) for each in weights.values()])
             return open_graph(path, options, settings)
     except Exception as error:
+        if is_memory_error(error):
+            raise too_large(path) from error
         raise BundleInvalid(
             f"ONNX Runtime cannot load {path.name}: {first_line(error, 300)}", hint=hint_at(error)
         ) from error
+
+
+def too_large(path: Path) -> BundleInvalid:
+    """The error for a graph that does not fit into memory."""
+    size = path.stat().st_size
+    with contextlib.suppress(OSError, ValueError):
+        size += sum((path.parent / each).stat().st_size for each in find_locations(path))
+    return BundleInvalid(
+        f"There is not enough memory to load {path.name} with its weights: {size / 1e6:,.0f} MB.",
+        hint="Loading takes up to three times as much. Use fewer --workers, raise"
+        " --max-worker-memory-mb, or use a machine with more memory.",
+    )
 
 
 def make_options(settings: SessionSettings) -> Any:

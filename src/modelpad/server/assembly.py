@@ -14,6 +14,7 @@ from modelpad.engine import (
     share_arenas,
 )
 from modelpad.locations import StoreLocation, split_location
+from modelpad.server.allocator import map_large_blocks
 from modelpad.server.app import App, HttpOptions
 from modelpad.server.build import build_app
 from modelpad.server.http.messages import ServerLimits
@@ -65,6 +66,7 @@ def run_process(
     `connection` leads to the supervisor, if there is one.
     """
     share_arenas()
+    map_large_blocks()
     auth = build_auth(options.security, shared)
     certificate = build_certificate(options.network)
     traces = build_traces(options.otlp_endpoint)

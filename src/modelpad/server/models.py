@@ -34,6 +34,7 @@ from modelpad.engine.calibration import (
 )
 from modelpad.errors import NotFound
 from modelpad.foreign_json import Json
+from modelpad.server.options import LARGE_GRAPH_BYTES
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -92,10 +93,7 @@ class ServedModel:
         card = bundle.read_card()
         if bundle.manifest.sequence is not None:
             return cls(name, version, bundle, load_text(bundle, options), card)
-        # A native model's process runs one batch at a time, on all the threads.
-        native = bundle.manifest.native is not None
-        batches_at_once, threads = (1, options.threads) if native else (options.threads, 1)
-        settings = SessionSettings(threads=threads, device=options.device, packed=options.packed)
+        batches_at_once, settings = choose_settings(bundle, options)
         session = Session(bundle, settings, options.memory)
         if options.memory is None:
             session.warm_up()  # before the batcher starts threads that a failure would leak
@@ -222,6 +220,24 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
 
     settings = SessionSettings(threads=options.threads, device=options.device)
     return TextBatcher(TextSession(bundle, settings, options.memory), options.limits)
+
+
+def choose_settings(bundle: Bundle, options: LoadOptions) -> tuple[int, SessionSettings]:
+    """How many batches run at once, and how each one runs.
+
+    A native model's process runs one at a time, on all the threads. So does a large graph, which
+    then responds several times as fast; there is enough to compute in each operator. What it
+    needs between its operators is worth keeping as well.
+    """
+    large = bundle.graph_bytes > LARGE_GRAPH_BYTES
+    alone = bundle.manifest.native is not None or large
+    settings = SessionSettings(
+        threads=options.threads if alone else 1,
+        arena=large,
+        device=options.device,
+        packed=options.packed,
+    )
+    return 1 if alone else options.threads, settings
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
