@@ -218,7 +218,9 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
     """The engine of a language model. Raises `BundleInvalid`, `ModelFailed`."""
     from modelpad.engine.text import TextBatcher, TextSession  # not for other models' cold start
 
-    settings = SessionSettings(threads=options.threads, device=options.device)
+    settings = SessionSettings(
+        threads=options.threads, device=options.device, packed=options.packed
+    )
     return TextBatcher(TextSession(bundle, settings, options.memory), options.limits)
 
 
@@ -229,7 +231,7 @@ def choose_settings(bundle: Bundle, options: LoadOptions) -> tuple[int, SessionS
     then responds several times as fast; there is enough to compute in each operator. What it
     needs between its operators is worth keeping as well.
     """
-    large = bundle.graph_bytes > LARGE_GRAPH_BYTES
+    large = bundle.graph_bytes > LARGE_GRAPH_BYTES and options.device == "cpu"
     alone = bundle.manifest.native is not None or large
     settings = SessionSettings(
         threads=options.threads if alone else 1,

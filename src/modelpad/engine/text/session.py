@@ -148,7 +148,7 @@ class TextSession:
         threads = self.settings.threads
         batches = threads if self.graph_bytes <= SMALL_BYTES else 1
         settings = replace(self.settings, threads=1 if batches > 1 else threads)
-        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, settings)
+        graph = TextGraph(self.bundle, self.sequence, settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
         return Stepper(graph, cache, _make_pool(batches), StepLimits(batches=batches))
