@@ -1,6 +1,6 @@
 """Any graph in Triton via PyTriton: `triton_graph.py NAME PORT WORKERS THREADS`; MODEL is its path.
 
-Each worker is a process of its own that batches up to 4 items, without waiting for them.
+Each worker is a thread that runs batches of up to 4 items on one session, without waiting for them.
 """
 
 import os
@@ -15,20 +15,6 @@ from pytriton.triton import Triton, TritonConfig
 
 MAX_BATCH = 4
 TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
-
-
-class Worker:
-    """Loads the graph when its process is asked first."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.session = None
-
-    def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        if self.session is None:
-            self.session = open_graph(self.threads)
-        names = [value.name for value in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, arrays), strict=True))
 
 
 def open_graph(threads: int) -> onnxruntime.InferenceSession:
@@ -46,9 +32,14 @@ def describe(values: list) -> list[Tensor]:
 if __name__ == "__main__":
     name = sys.argv[1]
     port, workers, threads = (int(word) for word in sys.argv[2:])
-    known = open_graph(1)
-    inputs, outputs = describe(known.get_inputs()), describe(known.get_outputs())
-    del known
+    session = open_graph(threads)
+    inputs, outputs = describe(session.get_inputs()), describe(session.get_outputs())
+
+    @batch
+    def run(**arrays: np.ndarray) -> dict[str, np.ndarray]:
+        names = [output.name for output in outputs]
+        return dict(zip(names, session.run(names, arrays), strict=True))
+
     config = TritonConfig(
         http_address="127.0.0.1",
         http_port=port,
@@ -59,7 +50,7 @@ if __name__ == "__main__":
     with Triton(config=config) as triton:
         triton.bind(
             model_name=name,
-            infer_func=[batch(Worker(threads)) for _ in range(workers)],
+            infer_func=[run] * workers,
             inputs=inputs,
             outputs=outputs,
             config=ModelConfig(max_batch_size=MAX_BATCH, batcher=DynamicBatcher()),

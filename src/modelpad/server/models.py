@@ -227,19 +227,22 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
 def choose_settings(bundle: Bundle, options: LoadOptions) -> tuple[int, SessionSettings]:
     """How many batches run at once, and how each one runs.
 
-    A native model's process runs one at a time, on all the threads. So does a large graph, which
-    then responds several times as fast; there is enough to compute in each operator. What it
-    needs between its operators is worth keeping as well.
+    Batches of a small graph run on one thread each. A large one has enough to compute in each
+    operator for all threads: a request alone then takes a fraction of the time. A second batch uses
+    them while the first is decoded or encoded, or computes what cannot be divided. The memory that
+    it frees is kept for the next batch. A native model's process runs one batch at a time.
     """
     large = bundle.graph_bytes > LARGE_GRAPH_BYTES and options.device == "cpu"
-    alone = bundle.manifest.native is not None or large
+    native = bundle.manifest.native is not None
     settings = SessionSettings(
-        threads=options.threads if alone else 1,
+        threads=options.threads if large or native else 1,
         arena=large,
         device=options.device,
         packed=options.packed,
     )
-    return 1 if alone else options.threads, settings
+    if native:
+        return 1, settings
+    return min(2, options.threads) if large else options.threads, settings
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
