@@ -68,7 +68,7 @@ def test_a_queue_that_takes_longer_than_the_timeout_is_full(digits: Bundle, unti
         while not batcher.is_full:
             waiting.append(asyncio.create_task(batcher.answer(values)))
             await until(lambda: batcher.waiting == len(waiting))
-        assert 1 <= len(waiting) <= 4  # 0.4 s each, in 80 % of 2 s
+        assert 1 <= len(waiting) <= 5  # up to 0.4 s each, in 80 % of 2 s
         with pytest.raises(Overloaded, match=r"requests, for \d s"):
             await batcher.answer(values)
         session.go.set()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from modelpad.engine import LARGE_GRAPH_BYTES
 from modelpad.errors import StoreError
 from modelpad.server import assembly
 from modelpad.server.assembly import (
@@ -18,7 +19,6 @@ from modelpad.server.assembly import (
     choose_worker_count,
 )
 from modelpad.server.options import (
-    LARGE_GRAPH_BYTES,
     MB,
     FeedbackOptions,
     LimitOptions,

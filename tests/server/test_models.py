@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
-from modelpad.engine import Batcher, MemoryBudget
+from modelpad.engine import LARGE_GRAPH_BYTES, Batcher, MemoryBudget
 from modelpad.engine.calibration import UNMEASURED
 from modelpad.errors import BundleInvalid, ModelFailed, NotFound
 from modelpad.server.models import LoadOptions, ServedModel, choose_settings, measure_batch
-from modelpad.server.options import LARGE_GRAPH_BYTES
 
 LAZY = LoadOptions(memory=MemoryBudget(1 << 40))
 

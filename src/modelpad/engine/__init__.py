@@ -4,7 +4,7 @@ from modelpad.engine.batcher import Batcher, QueueLimits
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.calibration import find_best_batch
 from modelpad.engine.contract import Engine, ModelSession
-from modelpad.engine.graph import DEVICES, GraphCache, SessionSettings
+from modelpad.engine.graph import DEVICES, LARGE_GRAPH_BYTES, GraphCache, SessionSettings
 from modelpad.engine.memory import MemoryBudget, release_memory, share_arenas
 from modelpad.engine.offline import answer_batch
 from modelpad.engine.opening import open_session
@@ -18,6 +18,7 @@ __all__ = [
     "CALLER",
     "DEVICES",
     "LARGE_ARRAY",
+    "LARGE_GRAPH_BYTES",
     "BatchLimits",
     "BatchRecord",
     "Batcher",

@@ -27,7 +27,7 @@ DEVICES = {
 }
 
 
-LARGE_BYTES = 64 * 1024 * 1024  # of a graph
+LARGE_GRAPH_BYTES = 64 * 1024 * 1024  # computes for long without Python's lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class GraphCache:
     """Where graphs of at least `min_bytes` are kept for processes to map: see `packed_graph`."""
 
     folder: Path
-    min_bytes: int = LARGE_BYTES
+    min_bytes: int = LARGE_GRAPH_BYTES
 
 
 @dataclass(frozen=True, slots=True)

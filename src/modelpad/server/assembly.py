@@ -7,6 +7,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from modelpad.engine import (
+    LARGE_GRAPH_BYTES,
     GraphCache,
     MemoryBudget,
     QueueLimits,
@@ -25,7 +26,6 @@ from modelpad.server.lifecycle.reconciler import Reconciler
 from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
-    LARGE_GRAPH_BYTES,
     FeedbackOptions,
     ModelOptions,
     NetworkOptions,

@@ -13,6 +13,7 @@ import msgspec
 
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.engine import (
+    LARGE_GRAPH_BYTES,
     Batcher,
     BatchLimits,
     Engine,
@@ -34,7 +35,6 @@ from modelpad.engine.calibration import (
 )
 from modelpad.errors import NotFound
 from modelpad.foreign_json import Json
-from modelpad.server.options import LARGE_GRAPH_BYTES
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MB = 1024 * 1024
 POLL_FOLDER_S, POLL_BUCKET_S = 2.0, 15.0
-LARGE_GRAPH_BYTES = 64 * MB  # worth a file in the cache; computes long without Python's lock
 INFLIGHT_BODIES = 8  # of the largest size: decoding one takes about five times its size
 
 
@@ -44,7 +43,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     max_loaded_bytes: int = 0
     store_url: str = ""
     trusted_keys: str = ""
-    min_shared_bytes: int = LARGE_GRAPH_BYTES
+    min_shared_bytes: int = 64 * MB
 
     @property
     def location(self) -> StoreLocation:
