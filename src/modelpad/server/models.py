@@ -228,21 +228,19 @@ def choose_settings(bundle: Bundle, options: LoadOptions) -> tuple[int, SessionS
     """How many batches run at once, and how each one runs.
 
     Batches of a small graph run on one thread each. A large one has enough to compute in each
-    operator for all threads: a request alone then takes a fraction of the time. A second batch uses
-    them while the first is decoded or encoded, or computes what cannot be divided. The memory that
-    it frees is kept for the next batch. A native model's process runs one batch at a time.
+    operator for all threads: a request alone then takes a fraction of the time, and many take about
+    the same. Two batches at once would get in each other's way. The memory that a batch frees is
+    kept for the next. A native model's process runs one batch at a time, too.
     """
     large = bundle.graph_bytes > LARGE_GRAPH_BYTES and options.device == "cpu"
-    native = bundle.manifest.native is not None
+    alone = large or bundle.manifest.native is not None
     settings = SessionSettings(
-        threads=options.threads if large or native else 1,
+        threads=options.threads if alone else 1,
         arena=large,
         device=options.device,
         packed=options.packed,
     )
-    if native:
-        return 1, settings
-    return min(2, options.threads) if large else options.threads, settings
+    return 1 if alone else options.threads, settings
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:
