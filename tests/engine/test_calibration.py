@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from onnx import TensorProto, helper
 from modelpad.bundle import Bundle
 from modelpad.engine import BatchLimits, Session, SessionSettings, find_best_batch
 from modelpad.engine.calibration import (
+    choose_batch,
     choose_chunk_size,
     choose_clock,
     find_inline_batch,
     find_sample,
+    plan_s,
 )
 from modelpad.fields import Signature, Tensor
 
@@ -38,6 +41,21 @@ def test_the_inline_batch_is_fast_and_cheap() -> None:
     assert find_inline_batch({1: 0.003, 2: 0.003}) == BatchLimits(1)
     assert find_inline_batch({1: 0.1}) is None
     assert find_inline_batch({}) is None
+
+
+def test_a_slow_model_gets_the_smallest_good_batch() -> None:
+    fast, slow = {1: 0.0011, 2: 0.001, 4: 0.00101}, {1: 0.055, 2: 0.0545, 4: 0.054}
+    assert choose_batch(fast) == BatchLimits(4)
+    assert choose_batch(slow) == BatchLimits(1)
+    assert choose_batch({1: 0.2, 2: 0.18, 4: 0.179}) == BatchLimits(2)
+    assert choose_batch({}) == BatchLimits(1)
+
+
+def test_a_slow_model_is_measured_while_its_cost_falls() -> None:
+    assert plan_s({1: 0.01, 2: 0.01}) == 0
+    assert plan_s({1: 0.1}) == pytest.approx(0.6)
+    assert plan_s({1: 0.1, 2: 0.08}) == pytest.approx(0.96)
+    assert plan_s({1: 0.1, 2: 0.099}) == math.inf
 
 
 def test_a_chunk_takes_a_few_milliseconds() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from modelpad.bundle import Bundle, write_bundle
 from modelpad.engine import Session, SessionSettings, allotted_cpus
-from modelpad.engine.session import choose_providers
+from modelpad.engine.graph import choose_providers
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed
 from modelpad.fields import Label, Signature, Sketch
 

@@ -272,7 +272,7 @@ def test_a_cache_of_keys_and_values_gives_the_models_own_logits(
     tokens = [0, *session.tokenizer.encode(" ".join(SENTENCES))][:40]
     with torch.no_grad():
         expected = model(torch.tensor([tokens])).logits[0].numpy()
-    graph = TextGraph(session.bundle.path("model.onnx"), session.sequence, session.settings)
+    graph = TextGraph(session.bundle, session.sequence, session.settings)
     state = graph.states.start()
     found = []
     for start, stop in ((0, 1), (1, 2), (2, 19), (19, 20), (20, 40)):

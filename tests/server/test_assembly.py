@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from modelpad.engine import LARGE_GRAPH_BYTES
 from modelpad.errors import StoreError
 from modelpad.server import assembly
 from modelpad.server.assembly import (
-    SMALL_MODELS_BYTES,
     build_auth,
     build_certificate,
     build_feedback,
@@ -38,8 +38,8 @@ def four_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_small_models_get_a_worker_for_each_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_worker_count(SMALL_MODELS_BYTES, "cpu") == 4
-    assert choose_worker_count(SMALL_MODELS_BYTES + 1, "cpu") == 1
+    assert choose_worker_count(LARGE_GRAPH_BYTES, "cpu") == 4
+    assert choose_worker_count(LARGE_GRAPH_BYTES + 1, "cpu") == 1
     assert choose_worker_count(0, "cuda") == 1
     monkeypatch.setattr(assembly, "allotted_cpus", lambda: 64)
     assert choose_worker_count(0, "cpu") == 8

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
-from modelpad.engine import Batcher, MemoryBudget
+from modelpad.engine import LARGE_GRAPH_BYTES, Batcher, MemoryBudget
 from modelpad.engine.calibration import UNMEASURED
 from modelpad.errors import BundleInvalid, ModelFailed, NotFound
-from modelpad.server.models import LoadOptions, ServedModel, measure_batch
+from modelpad.server.models import LoadOptions, ServedModel, choose_settings, measure_batch
 
 LAZY = LoadOptions(memory=MemoryBudget(1 << 40))
 
@@ -136,3 +136,14 @@ def test_a_card_outlives_its_folder(digits: Bundle, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="cannot be read"):
         model.read_file("card.json")
     model.batcher.close()
+
+
+def test_a_large_graph_runs_one_batch_on_all_threads(digits: Bundle) -> None:
+    files = digits.manifest.files
+    grown = {"model.onnx": replace(files["model.onnx"], bytes=LARGE_GRAPH_BYTES + 1)}
+    large = replace(digits, manifest=replace(digits.manifest, files={**files, **grown}))
+    options = LoadOptions(threads=4)
+    at_once, settings = choose_settings(digits, options)
+    assert (at_once, settings.threads, settings.arena) == (4, 1, False)
+    at_once, settings = choose_settings(large, options)
+    assert (at_once, settings.threads, settings.arena) == (1, 4, True)

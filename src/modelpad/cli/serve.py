@@ -299,6 +299,14 @@ def add_worker_options(group: argparse._ArgumentGroup) -> None:
         " among the workers)",
     )
     group.add_argument(
+        "--min-shared-mb",
+        type=not_negative("--min-shared-mb", float),
+        default=64.0,
+        metavar="MB",
+        help="several workers share the weights of graphs of at least this size, which are written"
+        " to the cache as they map them; 0: each worker has its own copy (default: %(default)g)",
+    )
+    group.add_argument(
         "--shutdown-timeout",
         type=not_negative("--shutdown-timeout", float),
         default=10.0,

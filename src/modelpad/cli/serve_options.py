@@ -65,6 +65,7 @@ def read_model_options(args: argparse.Namespace, variables: Mapping[str, str]) -
         device=args.device,
         max_loaded_bytes=to_bytes(args.memory_limit),
         trusted_keys=read_trusted_keys(args),
+        min_shared_bytes=to_bytes(args.min_shared_mb),
     )
 
 

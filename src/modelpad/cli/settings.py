@@ -15,7 +15,7 @@ from modelpad.locations import StoreLocation, locate_cache, locate_data, locate_
 VARIABLES = {
     "MODELPAD_STORE": "folder or URL of the model store, as --store",
     "MODELPAD_DATA": "folders with data sets by name, separated as in PATH",
-    "MODELPAD_CACHE": "the folder of downloads and imported files",
+    "MODELPAD_CACHE": "the folder of downloads, imported files and large graphs",
     "MODELPAD_API_KEYS": "API keys for serve: NAME=KEY or NAME=sha256:HEX, separated by commas",
     "MODELPAD_ALLOWED_HOSTS": "host names for serve, as --allowed-host, separated by commas",
     "MODELPAD_FEEDBACK": "where feedback is stored, as --feedback",
@@ -47,6 +47,7 @@ VARIABLES = {
     "MODELPAD_FEEDBACK_MAX_MB": "as --feedback-max-mb",
     "MODELPAD_WORKERS": "as --workers",
     "MODELPAD_MAX_WORKER_MEMORY_MB": "as --max-worker-memory-mb",
+    "MODELPAD_MIN_SHARED_MB": "as --min-shared-mb",
     "MODELPAD_SHUTDOWN_TIMEOUT": "as --shutdown-timeout",
     "MODELPAD_ON": "as --on",
     "MODELPAD_REPLICAS": "as --replicas",

@@ -143,14 +143,8 @@ def train_here(args: argparse.Namespace) -> dict[str, Any]:
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
     outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
     version = outcome.entry.version if outcome.entry else 0
-    if args.json:
-        facts = {"name": name, "version": version, "run": str(folder)}
-        print(json.dumps(facts | dict(outcome.metrics) | {"data": outcome.data}))
-        return DONE
-    print(f"{describe_metrics(outcome.metrics)} on {outcome.data}.")
-    print(f"Saved as {name} version {version}. Report: {folder / 'report.html'}")
-    print(f"Next: modelpad serve {name}")
-    return DONE
+    facts = {"name": name, "version": version, "run": str(folder)}
+    return facts | dict(outcome.metrics) | {"data": outcome.data}
 
 
 def read_request(args: argparse.Namespace) -> tuple[Any, TrainRequest, Store]:
@@ -179,11 +173,6 @@ def read_request(args: argparse.Namespace) -> tuple[Any, TrainRequest, Store]:
         store=settings.store,
     )
     return options, request, store
-    progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
-    outcome = train(recipe, options, request, out=sys.stderr, store=store, data_progress=progress)
-    version = outcome.entry.version if outcome.entry else 0
-    facts = {"name": name, "version": version, "run": str(folder)}
-    return facts | dict(outcome.metrics) | {"data": outcome.data}
 
 
 def announce(facts: dict[str, Any], *, as_json: bool) -> int:

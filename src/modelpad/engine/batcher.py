@@ -34,6 +34,7 @@ log = logging.getLogger("modelpad.engine")
 
 SWEEP_S = 0.05  # between checks for expired requests
 MAX_INLINE_S = 0.02
+MAX_WAIT = 0.8  # of the time-out: a request behind a longer queue would hardly finish in time
 MEMORY_RETRY_S = 0.05  # until a thread that is out of memory tries again
 STOP_S = 0.2  # for a run to end after its stop was requested
 CLOSING = "The model is being unloaded."
@@ -75,7 +76,9 @@ class Batcher:
         self.expected = Expected()
         self.inline = False
         self._queue: list[InferenceRequest] = []
-        self._unfinished: set[InferenceRequest] = set()
+        self._unfinished: dict[InferenceRequest, int] = {}  # with its items in a batch
+        self._waiting_items = 0  # of these
+        self._item_s = 0.0
         self._holds = Holds()
         self._lock = threading.Lock()  # of the queue
         self._wake = threading.Condition(self._lock)
@@ -99,8 +102,15 @@ class Batcher:
 
     @property
     def is_full(self) -> bool:
-        """Whether another request would be rejected."""
-        return len(self._unfinished) + self.expected.count >= self.limits.max_length
+        """Whether another request would be rejected: the queue is full, or takes too long."""
+        if len(self._unfinished) + self.expected.count >= self.limits.max_length:
+            return True
+        return self.wait_s > MAX_WAIT * self.limits.timeout_s
+
+    @property
+    def wait_s(self) -> float:
+        """How long the requests that are queued or running will take, by the latest batches."""
+        return self._waiting_items * self._item_s / len(self._threads)
 
     @property
     def is_stuck(self) -> bool:
@@ -141,7 +151,8 @@ class Batcher:
         """Raises `Overloaded` if the queue is full."""
         if self.is_full:
             raise Overloaded(
-                f"The queue is full: {len(self._unfinished) + self.expected.count} requests.",
+                f"The queue is full: {len(self._unfinished) + self.expected.count} requests,"
+                f" for {self.wait_s:.0f} s.",
                 hint="Try again in a second.",
                 retry_after_s=1,
             )
@@ -156,7 +167,7 @@ class Batcher:
         for timer in self._timers:
             timer.cancel()
         for request in queued:
-            self._unfinished.discard(request)
+            self._remove(request)
             if not request.future.done():
                 request.future.set_exception(NotReady(CLOSING))
 
@@ -215,7 +226,8 @@ class Batcher:
             chunk_size=chunk_size,
             future=cast("asyncio.Future[object]", future),
         )
-        self._unfinished.add(request)
+        self._unfinished[request] = request.items
+        self._waiting_items += request.items
         with self._lock:
             self._queue.append(request)
             if not self.inline:
@@ -237,7 +249,10 @@ class Batcher:
         with self._lock:
             if request in self._queue:
                 self._queue.remove(request)
-                self._unfinished.discard(request)
+                self._remove(request)
+
+    def _remove(self, request: InferenceRequest) -> None:
+        self._waiting_items -= self._unfinished.pop(request, 0)
 
     def _sweep(self) -> None:
         """Fails expired requests, and stops batches that nobody is waiting for."""
@@ -259,7 +274,7 @@ class Batcher:
     def _expire(self) -> None:
         now = time.monotonic()
         for request in [each for each in self._unfinished if each.deadline <= now]:
-            self._unfinished.discard(request)
+            self._remove(request)
             if not request.future.done():
                 seconds = request.deadline - request.arrived
                 request.future.set_exception(
@@ -359,11 +374,15 @@ class Batcher:
     def _forget(self, dropped: list[InferenceRequest]) -> None:
         for request in dropped:
             if request.cancelled:
-                self._unfinished.discard(request)  # the sweep fails the expired ones
+                self._remove(request)  # the sweep fails the expired ones
 
     def _deliver(self, batch: RunningBatch, record: BatchRecord) -> None:
+        if record.items:
+            item_s = record.inference_s / record.items
+            # Rises slowly: a batch may have loaded the graph, or waited for a busy processor.
+            self._item_s = min(item_s, 1.1 * self._item_s) if self._item_s else item_s
         for request, result in batch.done:
-            self._unfinished.discard(request)
+            self._remove(request)
             if request.future.done():
                 continue
             if isinstance(result, Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from modelpad.engine.session import Session
 
 SIZES = (1, 2, 4, 8, 16, 32)
+REPEATS = 3
 BUDGET_S = 0.3
 COST_MARGIN = 1.05  # a batch size is acceptable up to this multiple of the lowest cost per item
-UNMEASURED = BatchLimits(4)  # for models too slow to measure
+UNMEASURED = BatchLimits(4)  # for models that are not measured
+SLOW_S = 0.03  # an item of a slow model takes longer
+SLOW_BUDGET_S = 2.0
+SLOW_MARGIN = 1.02  # as COST_MARGIN, for a slow model
 INLINE_S = 0.004  # the longest batch that may run on the event loop's thread
 INLINE_MARGIN = 1.2  # as COST_MARGIN, for such a batch, which saves the cost of a thread
 
@@ -64,11 +69,12 @@ def find_best_batch(
     """The largest batch size at the lowest cost per item, and the seconds per item by batch size.
 
     Larger batches share the fixed costs (waking a thread, a step of the event loop), so of equally
-    good sizes the largest is best.
+    good sizes the largest is best. These costs are nothing to a slow model, of which each item in a
+    batch delays the others: there the smallest is best, and sizes are measured only as long as the
+    cost falls and `SLOW_BUDGET_S` allows.
 
-    `sample` is one decoded item, which is repeated on its batch axes. A model too slow for the
-    budget is not measured and gets small batches. One without a batch axis, or that fails on
-    several items, gets a batch size of 1.
+    `sample` is one decoded item, which is repeated on its batch axes. A model without a batch axis,
+    or that fails on several items, gets a batch size of 1.
     """
     import numpy as np
 
@@ -84,20 +90,40 @@ def find_best_batch(
             batch = {name: np.repeat(v, size, axis=axes[name] or 0) for name, v in sample.items()}
         times = []
         try:
-            for _ in range(3):
+            for _ in range(REPEATS):
                 start = clock()
                 session.predict(batch)
                 times.append((clock() - start) / size)
         except Exception:
             break  # the model does not support batches
         costs[size] = min(times)
-        if size == 1 and costs[1] * 8 > budget_s:
-            return UNMEASURED, costs
-        if time.monotonic() > end:
+        if size == 1 and costs[1] > SLOW_S:
+            end += SLOW_BUDGET_S - budget_s
+        if time.monotonic() + plan_s(costs) > end:
             break
-    least = min(costs.values(), default=0.0)
-    good = [size for size, cost in costs.items() if cost <= COST_MARGIN * least]
-    return BatchLimits(max(good, default=1)), costs
+    return choose_batch(costs), costs
+
+
+def plan_s(costs: Mapping[int, float]) -> float:
+    """How long the next size of a slow model will take to measure, forever if it is no use; else 0.
+
+    `costs` are the measured seconds per item by batch size.
+    """
+    *before, (size, cost) = costs.items()
+    if costs[1] <= SLOW_S:
+        return 0.0
+    falls = all(cost * SLOW_MARGIN < other for _, other in before)
+    return 2 * size * cost * REPEATS if falls else math.inf
+
+
+def choose_batch(costs: Mapping[int, float]) -> BatchLimits:
+    """The best size by the measured seconds per item: see `find_best_batch`."""
+    if not costs:
+        return BatchLimits(1)
+    slow = costs[1] > SLOW_S
+    limit = min(costs.values()) * (SLOW_MARGIN if slow else COST_MARGIN)
+    good = [size for size, cost in costs.items() if cost <= limit]
+    return BatchLimits(min(good) if slow else max(good))
 
 
 def find_inline_batch(costs: Mapping[int, float]) -> BatchLimits | None:

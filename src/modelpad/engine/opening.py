@@ -8,7 +8,7 @@ from modelpad.engine.session import Session
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
-    from modelpad.engine.session import SessionSettings
+    from modelpad.engine.graph import SessionSettings
     from modelpad.engine.text import TextSession
 
 

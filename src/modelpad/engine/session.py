@@ -6,21 +6,19 @@ signature's fields and encodes the outputs. It is synchronous and thread-safe.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpad.engine.graph import SessionSettings, hint_at, is_memory_error
 from modelpad.engine.operators import is_bounded
+from modelpad.engine.packed_graph import load_shared
 from modelpad.engine.residency import Residence
 from modelpad.engine.tensors import KnownShapes, TensorInfo
 from modelpad.engine.typed import TypedAccess
 from modelpad.errors import BundleInvalid, InvalidInput, ModelFailed, ModelpadError, first_line
 from modelpad.runtime import GraphValue, InferenceSession, RunOptions, load_onnxruntime
-
-log = logging.getLogger("modelpad.engine")
 
 if TYPE_CHECKING:
     from modelpad.bundle import Bundle
@@ -29,36 +27,6 @@ if TYPE_CHECKING:
     from modelpad.fields.arrays import Array, Arrays
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this container, with cgroups v2
-# ONNX Runtime's execution providers, fastest first.
-DEVICES = {
-    "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cpu": "CPUExecutionProvider",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How ONNX Runtime runs a graph.
-
-    `threads` is the number of threads for one operator. `arena` keeps freed memory for the next
-    batch, which is faster for large models but takes more memory for small ones. `device` is a key
-    of `DEVICES`, or `auto` for the fastest one available.
-    """
-
-    threads: int = 1
-    arena: bool = False
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1, not {self.threads}")
-        if self.device != "auto" and self.device not in DEVICES:
-            raise ValueError(
-                f"device must be one of auto, {', '.join(DEVICES)}, not {self.device!r}"
-            )
 
 
 class Run:
@@ -251,7 +219,7 @@ class Session:
     def _open(self) -> InferenceSession:
         """The graph in ONNX Runtime, or the process that runs a native model in its framework."""
         if self.bundle.manifest.native is None:
-            return load_graph(self.bundle.path(self.bundle.graph), self.settings)
+            return load_shared(self.bundle, self.settings)
         from modelpad.engine.native import open_native
 
         self._native = open_native(self.bundle, self.settings.threads)
@@ -276,7 +244,7 @@ class Session:
             if self._shapes.is_new(batch) and not is_memory_error(error):
                 raise self._shapes.explain(batch, error) from error
             raise ModelFailed(
-                f"The model failed on this input: {first_line(error, 300)}", hint=_hint(error)
+                f"The model failed on this input: {first_line(error, 300)}", hint=hint_at(error)
             ) from error
         self._shapes.add(batch)
         return dict(zip(self._output_names, outputs, strict=True))
@@ -306,25 +274,6 @@ class Session:
             )
 
 
-def choose_providers(device: str, available: Sequence[str]) -> list[str]:
-    """The execution providers to try, in order, ending with the CPU.
-
-    Logs a warning and falls back to the CPU if the device is not available.
-    """
-    cpu = DEVICES["cpu"]
-    if device == "auto":
-        return [name for name in DEVICES.values() if name in available] or [cpu]
-    provider = DEVICES[device]
-    if provider not in available:
-        log.warning(
-            "this ONNX Runtime has no %s (it has: %s); using the CPU",
-            provider,
-            ", ".join(available),
-        )
-        return [cpu]
-    return [provider] if provider == cpu else [provider, cpu]
-
-
 def _describe(value: GraphValue, batch_axis: int | None) -> TensorInfo:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
@@ -338,34 +287,3 @@ def _is_free(value: GraphValue, axis: int | None) -> bool:
         return False
     side = value.shape[axis]
     return not (isinstance(side, int) and side > 0)
-
-
-def load_graph(path: Path, settings: SessionSettings) -> InferenceSession:
-    """Loads a graph into ONNX Runtime. Raises `BundleInvalid`."""
-    onnxruntime = load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = settings.arena
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        providers = choose_providers(settings.device, onnxruntime.get_available_providers())
-        graph: InferenceSession = onnxruntime.InferenceSession(path, options, providers=providers)
-    except Exception as error:
-        raise BundleInvalid(
-            f"ONNX Runtime cannot load {path.name}: {first_line(error, 300)}",
-            hint=_hint(error),
-        ) from error
-    return graph
-
-
-def is_memory_error(error: Exception) -> bool:
-    """Whether ONNX Runtime, or Python, ran out of memory."""
-    return isinstance(error, MemoryError) or "bad_alloc" in str(error)
-
-
-def _hint(error: Exception) -> str:
-    if is_memory_error(error):
-        return "It needs more memory than is available, or than --max-worker-memory-mb allows."
-    return "Check the bundle with: modelpad models verify"

@@ -21,7 +21,11 @@ _waiting = threading.Lock()
 
 
 def map_large_blocks() -> None:
-    """Fixes the threshold for mapped blocks, which glibc otherwise raises up to 32 MB."""
+    """Fixes the threshold for mapped blocks, which glibc otherwise raises up to 32 MB.
+
+    Call it before models are loaded: what that frees would stay with the process, up to the size of
+    the weights.
+    """
     library = _load_library()
     if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)

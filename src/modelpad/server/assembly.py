@@ -6,8 +6,16 @@ from collections.abc import Callable, Sequence
 from socket import socket
 from typing import TYPE_CHECKING
 
-from modelpad.engine import MemoryBudget, QueueLimits, allotted_cpus, share_arenas
+from modelpad.engine import (
+    LARGE_GRAPH_BYTES,
+    GraphCache,
+    MemoryBudget,
+    QueueLimits,
+    allotted_cpus,
+    share_arenas,
+)
 from modelpad.locations import StoreLocation, split_location
+from modelpad.server.allocator import map_large_blocks
 from modelpad.server.app import App, HttpOptions
 from modelpad.server.build import build_app
 from modelpad.server.http.messages import ServerLimits
@@ -19,6 +27,7 @@ from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel
 from modelpad.server.options import (
     FeedbackOptions,
+    ModelOptions,
     NetworkOptions,
     RunningServer,
     SecurityOptions,
@@ -42,7 +51,6 @@ if TYPE_CHECKING:
     from modelpad.signing import Verifier
     from modelpad.store import ResolvedBundle
 
-SMALL_MODELS_BYTES = 64 * 1024 * 1024
 MAX_DEFAULT_WORKERS = 8
 
 
@@ -58,6 +66,7 @@ def run_process(
     `connection` leads to the supervisor, if there is one.
     """
     share_arenas()
+    map_large_blocks()
     auth = build_auth(options.security, shared)
     certificate = build_certificate(options.network)
     traces = build_traces(options.otlp_endpoint)
@@ -163,7 +172,7 @@ def choose_worker_count(graph_bytes: int, device: str) -> int:
     One for each CPU, at most 8. A single one for large models, which spend their time in the graph,
     without Python's lock, and would be in memory several times; and for devices other than CPUs.
     """
-    if device != "cpu" or graph_bytes > SMALL_MODELS_BYTES:
+    if device != "cpu" or graph_bytes > LARGE_GRAPH_BYTES:
         return 1
     return min(MAX_DEFAULT_WORKERS, allotted_cpus())
 
@@ -180,8 +189,22 @@ def build_load_options(
     inline = supervised and threads == 1
     device = options.models.device
     return LoadOptions(
-        queue, limits.max_batch_size, device, threads, memory, inline=inline, signed=signed
+        queue,
+        limits.max_batch_size,
+        device,
+        threads,
+        memory,
+        inline=inline,
+        signed=signed,
+        packed=choose_graph_cache(options.models, workers),
     )
+
+
+def choose_graph_cache(models: ModelOptions, workers: int) -> GraphCache | None:
+    """Where large graphs are mapped from, so that several workers share their weights."""
+    if workers == 1 or not models.min_shared_bytes:
+        return None
+    return GraphCache(models.cache / "graphs", models.min_shared_bytes)
 
 
 def assemble_app(

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from modelpad.bundle.description import describe_bundle, is_public
 from modelpad.engine import (
+    LARGE_GRAPH_BYTES,
     Batcher,
     BatchLimits,
     Engine,
+    GraphCache,
     MemoryBudget,
     ModelSession,
     QueueLimits,
@@ -52,7 +54,8 @@ class LoadOptions(msgspec.Struct, frozen=True):
     many batches may run at once, or on how many threads one batch of a native model runs. With
     `memory`, graphs are loaded on first use and evicted when memory runs short. `inline` allows
     short batches on the event loop's thread; a supervisor must be there to replace a worker whose
-    graph hangs. With `signed`, only bundles whose signature it accepts are loaded.
+    graph hangs. With `signed`, only bundles whose signature it accepts are loaded. With `packed`,
+    large graphs are mapped from there.
     """
 
     limits: QueueLimits = msgspec.field(default_factory=QueueLimits)
@@ -62,6 +65,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     memory: MemoryBudget | None = None
     inline: bool = False
     signed: Verifier | None = None
+    packed: GraphCache | None = None
 
 
 class ServedModel(msgspec.Struct, frozen=True, dict=True):
@@ -88,10 +92,7 @@ class ServedModel(msgspec.Struct, frozen=True, dict=True):
         card = bundle.read_card()
         if bundle.manifest.sequence is not None:
             return cls(name, version, bundle, load_text(bundle, options), card)
-        # A native model's process runs one batch at a time, on all the threads.
-        native = bundle.manifest.native is not None
-        batches_at_once, threads = (1, options.threads) if native else (options.threads, 1)
-        settings = SessionSettings(threads=threads, device=options.device)
+        batches_at_once, settings = choose_settings(bundle, options)
         session = Session(bundle, settings, options.memory)
         if options.memory is None:
             session.warm_up()  # before the batcher starts threads that a failure would leak
@@ -216,8 +217,29 @@ def load_text(bundle: Bundle, options: LoadOptions) -> Engine:
     """The engine of a language model. Raises `BundleInvalid`, `ModelFailed`."""
     from modelpad.engine.text import TextBatcher, TextSession  # not for other models' cold start
 
-    settings = SessionSettings(threads=options.threads, device=options.device)
+    settings = SessionSettings(
+        threads=options.threads, device=options.device, packed=options.packed
+    )
     return TextBatcher(TextSession(bundle, settings, options.memory), options.limits)
+
+
+def choose_settings(bundle: Bundle, options: LoadOptions) -> tuple[int, SessionSettings]:
+    """How many batches run at once, and how each one runs.
+
+    Batches of a small graph run on one thread each. A large one has enough to compute in each
+    operator for all threads: a request alone then takes a fraction of the time, and many take about
+    the same. Two batches at once would get in each other's way. The memory that a batch frees is
+    kept for the next. A native model's process runs one batch at a time, too.
+    """
+    large = bundle.graph_bytes > LARGE_GRAPH_BYTES and options.device == "cpu"
+    alone = large or bundle.manifest.native is not None
+    settings = SessionSettings(
+        threads=options.threads if alone else 1,
+        arena=large,
+        device=options.device,
+        packed=options.packed,
+    )
+    return 1 if alone else options.threads, settings
 
 
 def measure_batch(batcher: Batcher, inline: bool = False, patience: int = PATIENCE) -> None:

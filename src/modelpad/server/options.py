@@ -31,6 +31,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     never; None: as its kind allows). At most `max_loaded_bytes` of graphs stay loaded (0: all).
     `cache` holds imported files. With `trusted_keys`, the text of PEM files, only versions that are
     signed by one of these keys, or by a certificate of one of these authorities, are loaded.
+    Several workers share the weights of graphs of at least `min_shared_bytes` (0: of none).
     """
 
     store: Path
@@ -42,6 +43,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     max_loaded_bytes: int = 0
     store_url: str = ""
     trusted_keys: str = ""
+    min_shared_bytes: int = 64 * MB
 
     @property
     def location(self) -> StoreLocation:

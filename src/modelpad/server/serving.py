@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelpad.server.allocator import map_large_blocks
 from modelpad.server.app import App
 from modelpad.server.http.server import HttpServer
 from modelpad.server.http.sockets import Address, Certificate, raise_descriptor_limit
@@ -51,7 +50,6 @@ def serve(
     """
     context = None if tls is None else tls.open()
     raise_descriptor_limit()
-    map_large_blocks()
     serving = _Serving(app, on_ready, shutdown_timeout_s, channel, turns)
     asyncio.run(serving.run(listener, context, grpc, tls))
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpad.engine.session import Run, SessionSettings, load_graph
+from modelpad.engine.packed_graph import load_shared
+from modelpad.engine.session import Run
 from modelpad.engine.text.states import Array, StateTable, TextState
 from modelpad.errors import BundleInvalid, ModelFailed, first_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from modelpad.bundle import SequenceModel
+    from modelpad.bundle import Bundle, SequenceModel
+    from modelpad.engine.graph import SessionSettings
 
 log = logging.getLogger("modelpad.engine")
 
@@ -36,7 +36,7 @@ class Row:
 class TextGraph:
     """A loaded graph. `states` makes the states of new texts."""
 
-    def __init__(self, path: Path, model: SequenceModel, settings: SessionSettings) -> None:
+    def __init__(self, bundle: Bundle, model: SequenceModel, settings: SessionSettings) -> None:
         """Raises `BundleInvalid` if the graph cannot be loaded, or has other tensors."""
         self.model = model
         self.states = StateTable(model)
@@ -45,7 +45,7 @@ class TextGraph:
         self.is_independent = True
         """Whether a row's outputs do not depend on the other rows, but for rounding."""
         self._joins_all = model.offsets is not None or not model.grows
-        self._graph = load_graph(path, settings)
+        self._graph = load_shared(bundle, settings)
         extra = [] if model.embedding is None else [model.embedding]
         self._names = [*model.output_names, *extra]
         self._check_names()

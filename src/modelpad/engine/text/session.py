@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from modelpad.engine.graph import SessionSettings
 from modelpad.engine.residency import Residence
-from modelpad.engine.session import SessionSettings
 from modelpad.engine.tensors import TensorInfo
 from modelpad.engine.text.graph import TextGraph
 from modelpad.engine.text.jobs import Emitted, ReadingJob, TextJob, WritingJob
@@ -148,7 +148,7 @@ class TextSession:
         threads = self.settings.threads
         batches = threads if self.graph_bytes <= SMALL_BYTES else 1
         settings = replace(self.settings, threads=1 if batches > 1 else threads)
-        graph = TextGraph(self.bundle.path(self.bundle.graph), self.sequence, settings)
+        graph = TextGraph(self.bundle, self.sequence, settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
         return Stepper(graph, cache, _make_pool(batches), StepLimits(batches=batches))
