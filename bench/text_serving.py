@@ -97,7 +97,7 @@ def measure_cold_start(bundle: Path) -> dict[str, float]:
 
 
 def start_once(bundle: Path, store: str, environment: dict[str, str]) -> tuple[float, int]:
-    """Seconds to the first token, and bytes of memory then."""
+    """Seconds to the first token, and bytes of memory (PSS) then."""
     import json
     import urllib.request
 
@@ -113,7 +113,7 @@ def start_once(bundle: Path, store: str, environment: dict[str, str]) -> tuple[f
         response.read()
     seconds = time.perf_counter() - begun
     server = psutil.Process(process.pid)
-    memory = sum(each.memory_info().rss for each in (server, *server.children(recursive=True)))
+    memory = sum(each.memory_full_info().pss for each in (server, *server.children(recursive=True)))
     process.terminate()
     process.wait()
     return seconds, memory
