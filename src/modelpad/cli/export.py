@@ -107,6 +107,9 @@ def run_web(args: argparse.Namespace) -> int:
     with ProgressPrinter(sys.stderr, live=sys.stderr.isatty() and not args.json) as progress:
         runtime = load_runtime(given, settings.cache, progress, webgpu=args.webgpu)
     export = plan_page(found, target, runtime, one_file=args.one_file)
+    if not args.no_check:
+        slow = ", which takes minutes for WebGPU" if args.webgpu else ""
+        print(f"Comparing the page's predictions with modelpad's{slow}.", file=sys.stderr)
     agreements = [] if args.no_check else check_export(found, export)
     written = export.write()
     if args.json:

@@ -96,7 +96,7 @@ def test_webgpu_gives_the_same_predictions(tmp_path: Path) -> None:
     plain, gpu = json.loads(done.stdout)["checked"]
     assert (plain["device"], gpu["device"]) == ("wasm", "webgpu")
     assert max(plain["largest"], gpu["largest"]) < 1e-4
-    assert gpu["compared"] > 8
+    assert gpu["compared"] > 2
 
 
 def test_options_of_pages_need_the_format(capsys: pytest.CaptureFixture[str]) -> None:

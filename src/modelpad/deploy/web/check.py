@@ -40,7 +40,7 @@ DERIVED = ("label", "labels", "confidence", "unknown", "heatmap")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Chromium runs WebGPU's programs on the processor, where there is no graphics card.
 GPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
-GPU_EXAMPLES = 8  # beside the samples: each takes seconds there
+GPU_EXAMPLES = 2  # beside the samples: each may take half a minute there
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-sync", "--no-first-run")
 # What a function of the page's own module gives for many values.
 CALL = """async ([folder, device, items, name]) => {
