@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def tune(
         DataSetNotFound, DataSetInvalid, ParityFailed: as `modelpad.train`.
     """
     from modelpad.tuning.report import write_report
-    from modelpad.tuning.search import REPORT, Search, SearchPlan
+    from modelpad.tuning.search import REPORT, Search, SearchPlan, in_search_folder
 
     chosen = load_searchable(recipe)
     settings = tuple(write_setting(each, *ends) for each, ends in (space or {}).items())
@@ -77,9 +77,8 @@ def tune(
         skip_unreadable=skip_unreadable,
     )
     out = sys.stderr
-    request = replace(request, folder=request.folder.with_name(f"{request.folder.name}-search"))
     progress = ProgressPrinter(out, live=out.isatty())
-    search = Search(chosen, built, request, plan, progress)
+    search = Search(chosen, built, in_search_folder(request), plan, progress)
     search.run(lambda record: print(describe_trial(search, record), file=out, flush=True))
     outcome = search.finish(out, target)
     write_report(search, name)

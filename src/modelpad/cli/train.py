@@ -15,7 +15,7 @@ from modelpad.cli.train_on_cluster import add_cluster_options, run_on_cluster
 from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
-from modelpad.training.options import Flag, build_options, read_flags
+from modelpad.training.options import Flag, build_options, name_flag, read_flags
 from modelpad.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
 
 def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
     """Adds an option of a recipe, with its default in the help."""
-    name = f"--{flag.name.rstrip('_').replace('_', '-')}"
+    name = name_flag(flag.name)
     text = flag.help.replace("%", "%%")  # which argparse formats
     if flag.kind is bool:
         parser.add_argument(name, dest=flag.name, action="store_true", help=text)

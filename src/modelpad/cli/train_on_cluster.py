@@ -14,7 +14,7 @@ from modelpad.cli.numbers import not_negative
 from modelpad.cli.settings import Settings
 from modelpad.errors import TrainingFailed, UsageError
 from modelpad.recipes.naming import choose_name, name_data
-from modelpad.training.options import Flag, build_options, read_flags
+from modelpad.training.options import Flag, build_options, name_flag, read_flags
 from modelpad.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -138,11 +138,10 @@ def find_start(flag: Flag, given: str, settings: Settings) -> str:
 
 def write_option(name: str, value: object) -> Iterator[str]:
     """An option as text; none for one that is not given."""
-    option = f"--{name.rstrip('_').replace('_', '-')}"
     if value is True:
-        yield option
+        yield name_flag(name)
     elif value is not None and value is not False:
-        yield f"{option}={value}"
+        yield f"{name_flag(name)}={value}"
 
 
 def take_results(

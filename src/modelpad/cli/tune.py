@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
@@ -104,20 +103,18 @@ def run(args: argparse.Namespace) -> int:
 def start_search(args: argparse.Namespace, line: LiveLine) -> tuple[Search, Store]:
     """The search that was asked for, which shows its epochs on `line`, and the store."""
     from modelpad.training.data_progress import ProgressPrinter
-    from modelpad.tuning.search import Search, SearchPlan
+    from modelpad.tuning.search import Search, SearchPlan, in_search_folder
 
     recipe: Recipe[Any] = load_searchable(args.recipe.name)
     timeout_s = None if args.timeout is None else 60 * args.timeout
     plan = SearchPlan(args.trials, timeout_s, tuple(args.set))
     options, request, store = read_request(args)
-    folder = request.folder.with_name(f"{request.folder.name}-search")
     progress = ProgressPrinter(sys.stderr, live=sys.stderr.isatty())
 
     def watch(number: int, share: float, step: str) -> None:
         line.show(f"trial {number}/{plan.trials}: {step}")
 
-    request = replace(request, folder=folder)
-    return Search(recipe, options, request, plan, progress, watch), store
+    return Search(recipe, options, in_search_folder(request), plan, progress, watch), store
 
 
 def announce(search: Search) -> None:

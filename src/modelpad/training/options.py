@@ -124,11 +124,16 @@ def changed_options(options: object) -> dict[str, object]:
     }
 
 
+def name_flag(name: str) -> str:
+    """An option as the command line has it: `--from` for `from_`."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
 def write_flags(values: Mapping[str, object]) -> list[str]:
     """The words of a command line that give options these values."""
     words: list[str] = []
     for name, value in values.items():
-        flag = f"--{name.rstrip('_').replace('_', '-')}"
+        flag = name_flag(name)
         if value is True:
             words.append(flag)
             continue

@@ -63,6 +63,11 @@ class SearchPlan:
             raise UsageError(f"--timeout is {minutes:g}.", hint="Give minutes, more than 0.")
 
 
+def in_search_folder(request: TrainRequest) -> TrainRequest:
+    """The request with the folder of a search, beside that of a run."""
+    return replace(request, folder=request.folder.with_name(f"{request.folder.name}-search"))
+
+
 class Search:
     """The trials of a recipe with some options, in the folder of the request.
 

@@ -123,12 +123,12 @@ def load_runtime(
     build = WEBGPU if webgpu else WASM
     kept = cache / "onnxruntime-web" / VERSION
     if given is not None:
-        packed = pack_files(read_files(given, build))
+        packed = pack_files(read_files(given, build), build)
     elif all((kept / name).is_file() for name in build.packed):
         packed = {name: (kept / name).read_bytes() for name in build.packed}
     else:
         package = download(cache / "onnxruntime-web", progress)
-        packed = pack_files(read_files(package, build))
+        packed = pack_files(read_files(package, build), build)
         keep_files(packed, kept)
         package.unlink(missing_ok=True)
     verify_files(packed, build)
@@ -158,14 +158,11 @@ def verify_files(files: Mapping[str, bytes], build: Build) -> None:
             )
 
 
-def pack_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+def pack_files(files: Mapping[str, bytes], build: Build) -> dict[str, bytes]:
     """The module, and the binary compressed; the same files give the same bytes."""
-    return {
-        name if name.endswith(".mjs") else f"{name}.gz": body
-        if name.endswith(".mjs")
-        else gzip.compress(body, LEVEL, mtime=0)
-        for name, body in files.items()
-    }
+    module, binary = (files[name] for name in build.files)
+    bodies = (module, gzip.compress(binary, LEVEL, mtime=0))
+    return dict(zip(build.packed, bodies, strict=True))
 
 
 def keep_files(files: Mapping[str, bytes], folder: Path) -> None:
