@@ -18,9 +18,17 @@ class Device:
 
     @contextmanager
     def products(self) -> Iterator[None]:
-        """Computes matrix products inside the block in the device's type."""
-        with torch.autocast(self.name, self.dtype, enabled=self.dtype != torch.float32):
+        """Computes matrix products inside the block in the device's type.
+
+        Converted weights are not kept for a second use, as threads would share them.
+        """
+        narrow = self.dtype != torch.float32
+        with torch.autocast(self.name, self.dtype, enabled=narrow, cache_enabled=False):
             yield
+
+    def seed(self, seed: int) -> torch.Generator:
+        """Random numbers on the device."""
+        return torch.Generator(self.name).manual_seed(seed)
 
     @property
     def is_accelerator(self) -> bool:

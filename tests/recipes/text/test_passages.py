@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from modelpad.recipes.text.fitting import Labelled
+from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.network import Classifier, Shape
 from modelpad.recipes.text.passages import (
     MAX_WORDS,

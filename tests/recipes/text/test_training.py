@@ -15,12 +15,11 @@ from modelpad.recipes.text import fitting, language
 from modelpad.recipes.text.classifying import (
     ClassifierPlan,
     ClassifierTrainer,
-    cut,
     freeze,
-    order_batches,
     predict,
 )
-from modelpad.recipes.text.fitting import Corpora, Labelled, fit_classifier, fit_language, shorten
+from modelpad.recipes.text.fitting import Corpora, fit_classifier, fit_language, shorten
+from modelpad.recipes.text.labelled import Labelled, cut, order_batches
 from modelpad.recipes.text.language import (
     LanguagePlan,
     LanguageTrainer,
@@ -124,7 +123,7 @@ def test_a_killed_epoch_of_a_classifier_resumes_exactly(tmp_path: Path) -> None:
 
     def start() -> ClassifierTrainer:
         torch.manual_seed(0)
-        return ClassifierTrainer(Classifier(SHAPE, 2), corpus, labels, asked, CPU)
+        return ClassifierTrainer(Classifier(SHAPE, 2), Labelled(corpus, labels), asked, CPU)
 
     whole = start()
     for epoch in range(3):

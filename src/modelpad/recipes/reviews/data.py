@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from modelpad.errors import UsageError
 from modelpad.recipes.reviews import ReviewsOptions
-from modelpad.recipes.text.fitting import Adaptation, Labelled
+from modelpad.recipes.text.fitting import Adaptation
+from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
 from modelpad.recipes.text.pretrained import Pretrained, load_pretrained
 from modelpad.recipes.text.splits import (

@@ -28,8 +28,9 @@ from modelpad.recipes.reviews.testing import (
     pick_examples,
 )
 from modelpad.recipes.text.classifying import predict
-from modelpad.recipes.text.fitting import Labelled, fit_classifier
+from modelpad.recipes.text.fitting import fit_classifier
 from modelpad.recipes.text.graph import SCORES
+from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.language import Report
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.passages import PassagePlan, cut_passages, teach_passages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelpad.recipes.reviews.data import Start
-from modelpad.recipes.text.fitting import Labelled
+from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.precision import open_graph, read_scores
 from modelpad.recipes.text.source import ClassifierSource

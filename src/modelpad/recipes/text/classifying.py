@@ -17,22 +17,20 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from modelpad.recipes.text.labelled import Labelled, Labels, divide_loss, order_batches, pad
 from modelpad.recipes.text.language import CLIP, STAGE, STATE, WEIGHTS, Keeper, Recent, Report
-from modelpad.recipes.text.network import AWD, Classifier
+from modelpad.recipes.text.network import Classifier
+from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
-from modelpad.recipes.text.tokens import START, Corpus, Numbers
+from modelpad.recipes.text.tokens import Corpus
 from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
 
 CLASSES = "classes"  # the stage, in checkpoints
 SLOWER = 2.6  # each layer learns that much more slowly than the one above it
-POOLED = 50  # batches are drawn from so many batches' texts, sorted by length
 AVERAGED, HORIZON = 0.998, 20  # at least a 20th of the steps at full depth are averaged
-HEAD_DROPOUT = 0.2
-MULTIPLE = 32  # of the length of a padded batch
 READ_AT_ONCE = 64  # texts
 
-Labels = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
 
@@ -62,21 +60,11 @@ class ClassifierTrainer:
     """
 
     def __init__(
-        self,
-        net: Classifier,
-        corpus: Corpus,
-        labels: Labels,
-        plan: ClassifierPlan,
-        device: Device,
+        self, net: Classifier, texts: Labelled, plan: ClassifierPlan, device: Device
     ) -> None:
-        self.net, self.corpus, self.labels, self.plan, self.device = (
-            net.to(device.name),
-            corpus,
-            labels,
-            plan,
-            device,
-        )
-        self.steps = -(-len(labels) // plan.batch)
+        self.net, self.texts, self.plan, self.device = net.to(device.name), texts, plan, device
+        self.parts = Parts(device)
+        self.steps = -(-len(texts.labels) // plan.batch)
         deep = self.steps * max(1, plan.epochs - plan.frozen)
         self.average = average_weights(net, deep)
         self.done, self.epoch = 0, 0
@@ -90,7 +78,7 @@ class ClassifierTrainer:
         recent = Recent()
         self.net.train()
         freeze(self.net, self._trainable_blocks())
-        lengths = np.minimum(self.corpus.lengths, self.plan.longest)
+        lengths = np.minimum(self.texts.corpus.lengths, self.plan.longest)
         batches = order_batches(lengths, self.plan.batch, derive_seed(self.plan.seed, epoch))
         for chosen in batches[self.done :]:
             recent.add(self._step(chosen))
@@ -153,26 +141,15 @@ class ClassifierTrainer:
 
     def _step(self, chosen: Labels) -> Tensor:
         plan = self.plan
-        torch.manual_seed(derive_seed(plan.seed, self.epoch, self.done))
+        seed = derive_seed(plan.seed, self.epoch, self.done)
         self.rate = self._share() * plan.rate
         set_rates(self.optimizer, self._share())
-        texts = [self.corpus.text(index) for index in chosen.tolist()]
-        tokens, lengths = pad([cut(text, plan.longest) for text in texts])
-        labels = torch.from_numpy(self.labels[chosen]).to(self.device.name)
-        with self.device.products():
-            logits = self.net(
-                tokens.to(self.device.name),
-                lengths.to(self.device.name),
-                AWD.scaled(plan.dropout),
-                HEAD_DROPOUT,
-            )
-        loss = cross_entropy(logits, labels, label_smoothing=plan.smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses = divide_loss(self.net, self.texts, chosen, plan, self.parts, seed)
+        loss, _ = self.parts.compute_gradients(self.net.parameters(), losses)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
         self.average.update_parameters(self.net)
-        return loss.detach()
+        return loss
 
 
 def average_weights(net: Classifier, steps: int) -> AveragedModel:
@@ -204,38 +181,6 @@ def freeze(net: Classifier, trainable: int) -> None:
         block.requires_grad_(True)
 
 
-def order_batches(lengths: Labels, batch: int, seed: int) -> list[Labels]:
-    """Texts of these lengths (N,) in batches of similar ones, in a random order."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(lengths))
-    pooled = batch * POOLED
-    batches: list[Labels] = []
-    for start in range(0, len(order), pooled):
-        part = order[start : start + pooled]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[at : at + batch] for at in range(0, len(part), batch)]
-    return [batches[index] for index in rng.permutation(len(batches)).tolist()]
-
-
-def cut(text: Numbers, longest: int) -> Numbers:
-    """The start token and the last tokens of a text: a verdict is rather at its end."""
-    if len(text) <= longest:
-        return text
-    return np.concatenate([text[:1], text[1 - longest :]])
-
-
-def pad(texts: list[Numbers]) -> tuple[Tensor, Tensor]:
-    """Tokens int64 (T, B), padded on the right to a multiple of 32, and lengths int64 (B,).
-
-    PyTorch's CPU products keep megabytes for each of the last 1,024 shapes.
-    """
-    lengths = np.array([len(text) for text in texts], np.int64)
-    tokens = np.full((-(-int(lengths.max()) // MULTIPLE) * MULTIPLE, len(texts)), START, np.int64)
-    for place, text in enumerate(texts):
-        tokens[: len(text), place] = text
-    return torch.from_numpy(tokens), torch.from_numpy(lengths)
-
-
 @torch.no_grad()
 def predict(net: Classifier, corpus: Corpus, device: Device) -> Logits:
     """Logits (N, C) of whole texts, however long."""
@@ -259,9 +204,9 @@ class Judged:
     accuracy: float
 
 
-def measure_classes(net: Classifier, corpus: Corpus, labels: Labels, device: Device) -> Judged:
+def measure_classes(net: Classifier, texts: Labelled, device: Device) -> Judged:
     """How well labelled texts are classified."""
-    logits = torch.from_numpy(predict(net, corpus, device))
-    right = torch.from_numpy(labels)
+    logits = torch.from_numpy(predict(net, texts.corpus, device))
+    right = torch.from_numpy(texts.labels)
     loss = float(cross_entropy(logits, right))
     return Judged(loss, float((logits.argmax(dim=1) == right).float().mean()))

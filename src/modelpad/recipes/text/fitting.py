@@ -14,9 +14,9 @@ from modelpad.recipes.text.classifying import (
     CLASSES,
     ClassifierPlan,
     ClassifierTrainer,
-    Labels,
     measure_classes,
 )
+from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.language import (
     STAGE,
     LanguagePlan,
@@ -55,14 +55,6 @@ class Corpora:
     train: Corpus
     validation: Corpus
     general: Corpus | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Texts and the indices of their classes, int64 (N,)."""
-
-    corpus: Corpus
-    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +174,12 @@ def fit_classifier(
             batch_size=plan_classes.batch,
             weight_decay=plan_classes.decay,
         )
-        trainer = ClassifierTrainer(net, train.corpus, train.labels, plan_classes, device)
+        trainer = ClassifierTrainer(net, train, plan_classes, device)
         if stage == CLASSES and folder is not None:
             trainer.read(folder)
         for epoch in run.remaining_epochs():
             loss = trainer.train_epoch(epoch, show_steps(run, epoch), run)
-            found = measure_classes(trainer.averaged, validation.corpus, validation.labels, device)
+            found = measure_classes(trainer.averaged, validation, device)
             numbers = {"loss": loss, "val_loss": found.loss, "learning_rate": trainer.rate}
             run.log(epoch, {**numbers, "val_accuracy": found.accuracy})
             run.save(trainer.write, loss=found.loss, write_best=trainer.write_best)

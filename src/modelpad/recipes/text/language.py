@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from modelpad.recipes.text.network import AWD, LanguageModel, States
+from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
-from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy
+from modelpad.recipes.text.softmax import Sample, Sampler, linear_cross_entropy
 from modelpad.recipes.text.tokens import START, Corpus, Numbers, count_tokens
 from modelpad.training.device import Device
 from modelpad.training.seeding import derive_seed
@@ -106,6 +107,7 @@ class LanguageTrainer:
     ) -> None:
         self.net, self.corpus, self.plan, self.device = net, corpus, plan, device
         self.net.to(device.name)
+        self.parts = Parts(device)
         self.optimizer = make_optimizer([(plan.rate, net.parameters())], plan.decay)
         self.steps = plan.steps(corpus)
         self.done = 0  # steps of the current pass
@@ -170,40 +172,51 @@ class LanguageTrainer:
         plan, overall = self.plan, self.passed * self.steps + self.done
         every = self.steps * plan.passes
         seed = derive_seed(plan.seed, self.passed, self.done)
-        torch.manual_seed(seed)
         place = self.done * plan.span
         tokens = lanes[place : place + plan.span].long()
-        targets = lanes[place + 1 : place + plan.span + 1].long().reshape(-1)
+        targets = lanes[place + 1 : place + plan.span + 1].long()
         share = one_cycle(overall, every)
         self.rate = share * plan.rate
         set_rates(self.optimizer, share)
-        keep = (tokens != START)[..., None].float()
-        drop = AWD.scaled(plan.dropout)
-        with self.device.products():
-            left, states = self.net(tokens, self.states, keep, drop)
         sampled = plan.sampled and overall < (1 - FULL_AT_END) * every
-        loss = self._loss(left.reshape(len(targets), -1), targets, seed if sampled else None)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        drawn = torch.Generator().manual_seed(seed)
+        sample = self.sampler.draw(targets, drawn) if sampled else None
+        losses = [
+            self._divide(tokens, targets, sample, part, derive_seed(seed, number))
+            for number, part in enumerate(self.parts.divide(plan.lanes))
+        ]
+        loss, states = self.parts.compute_gradients(self.net.parameters(), losses)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
-        self.states = [state.detach() for state in states]
-        return loss.detach()
+        self.states = [torch.cat(each) for each in zip(*states, strict=True)]
+        return loss
 
-    def _loss(self, left: Tensor, targets: Tensor, seed: int | None) -> Tensor:
+    def _divide(
+        self, tokens: Tensor, targets: Tensor, sample: Sample | None, part: slice, seed: int
+    ) -> Callable[[], tuple[Tensor, States]]:
+        """What some lanes add to the loss of a step, and the states after them."""
+        states = [state[part] for state in self.states]
+        aimed = targets if sample is None else sample.places
+
+        def compute() -> tuple[Tensor, States]:
+            read = tokens[:, part]
+            keep = (read != START)[..., None].float()
+            drop = AWD.scaled(self.plan.dropout, self.device.seed(seed))
+            with self.device.products():
+                left, after = self.net(read, states, keep, drop)
+            loss = self._loss(left.flatten(0, 1), aimed[:, part].flatten(), sample)
+            return loss * (read.shape[1] / tokens.shape[1]), [each.detach() for each in after]
+
+        return compute
+
+    def _loss(self, left: Tensor, targets: Tensor, sample: Sample | None) -> Tensor:
+        """The mean loss of the rows (N, E); `targets` are places in the sample, if there is one."""
         weight, bias = self.net.encoder.embedding.weight, self.net.bias
         dtype = self.device.dtype
-        if seed is None:
+        if sample is None:
             return linear_cross_entropy(left, weight, bias, targets, None, dtype)
-        sample = self.sampler.draw(targets, torch.Generator().manual_seed(seed))
-        return linear_cross_entropy(
-            left,
-            weight[sample.tokens],
-            bias[sample.tokens],
-            sample.places,
-            sample.correction,
-            dtype,
-        )
+        rows = weight[sample.tokens], bias[sample.tokens]
+        return linear_cross_entropy(left, *rows, targets, sample.correction, dtype)
 
 
 class Recent:

@@ -43,28 +43,42 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Dropouts:
-    """Probabilities of dropout: whole tokens, inputs, between blocks, recurrent weights."""
+    """Probabilities of dropout: whole tokens, inputs, between blocks, recurrent weights.
+
+    Random numbers come from `generator`, or from PyTorch's own.
+    """
 
     tokens: float = 0.0
     inputs: float = 0.0
     hidden: float = 0.0
     weights: float = 0.0
+    generator: torch.Generator | None = None
 
-    def scaled(self, factor: float) -> Dropouts:
+    def scaled(self, factor: float, generator: torch.Generator | None = None) -> Dropouts:
         """All of them multiplied."""
-        return Dropouts(*(factor * each for each in asdict(self).values()))
+        return Dropouts(
+            tokens=factor * self.tokens,
+            inputs=factor * self.inputs,
+            hidden=factor * self.hidden,
+            weights=factor * self.weights,
+            generator=generator,
+        )
+
+    def drop(self, values: Tensor, chance: float) -> Tensor:
+        """Values, some of them zero with that probability and the others larger."""
+        return values * self._draw_mask(values, chance) if chance else values
+
+    def drop_locked(self, values: Tensor, chance: float) -> Tensor:
+        """Drops the same channels at all steps of sequences (T, B, D)."""
+        return values * self._draw_mask(values[:1], chance) if chance else values
+
+    def _draw_mask(self, like: Tensor, chance: float) -> Tensor:
+        kept = torch.empty_like(like).bernoulli_(1 - chance, generator=self.generator)
+        return kept.div_(1 - chance)
 
 
 AWD = Dropouts(tokens=0.1, inputs=0.25, hidden=0.25, weights=0.3)
 """In the proportions of Howard & Ruder 2018; each training scales them."""
-
-
-def drop_locked(values: Tensor, chance: float, training: bool) -> Tensor:
-    """Drops the same channels at all steps of a sequence; `values` is (T, B, D)."""
-    if not training or chance == 0:
-        return values
-    mask = torch.empty_like(values[:1]).bernoulli_(1 - chance).div_(1 - chance)
-    return values * mask
 
 
 class GatedBlock(nn.Module):
@@ -117,11 +131,11 @@ class GatedLayers(nn.Module):
         self, values: Tensor, states: States, keep: Tensor | None, drop: Dropouts
     ) -> tuple[Tensor, States]:
         """The values (T, B, D) of embedded tokens (T, B, E), and the states after them."""
-        values = drop_locked(self.enter(values).float(), drop.inputs, self.training)
+        values = drop.drop_locked(self.enter(values).float(), drop.inputs)
         after: States = []
         for number, block in enumerate(self.blocks):
             merged, *new = block(values, states[2 * number : 2 * number + 2], keep)
-            values = values + drop_locked(merged.float(), drop.hidden, self.training)
+            values = values + drop.drop_locked(merged.float(), drop.hidden)
             after += new
         return values, after
 
@@ -140,13 +154,13 @@ class LstmLayers(nn.Module):
     ) -> tuple[Tensor, States]:
         """The values (T, B, D) of embedded tokens (T, B, E), and the states after them."""
         after: States = []
-        values = drop_locked(values, drop.inputs, self.training)
+        values = drop.drop_locked(values, drop.inputs)
         for number, block in enumerate(self.blocks):
             if number:
-                values = drop_locked(values, drop.hidden, self.training)
+                values = drop.drop_locked(values, drop.hidden)
             weights: dict[str, Tensor] = dict(block.named_parameters())
             recurrent = weights["weight_hh_l0"]
-            weights["weight_hh_l0"] = functional.dropout(recurrent, drop.weights, self.training)
+            weights["weight_hh_l0"] = drop.drop(recurrent, drop.weights)
             hidden, cell = (each[None].contiguous() for each in states[2 * number : 2 * number + 2])
             values, (hidden, cell) = torch.func.functional_call(
                 block, weights, (values, (hidden, cell))
@@ -180,17 +194,16 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, States]:
         """Hidden vectors (T, B, D), float32, of tokens int64 (T, B), and the states after them."""
         drop = drop or Dropouts()
-        embedded = functional.embedding(tokens, self._drop_tokens(drop.tokens))
+        # The same tokens in the whole batch (Gal 2016).
+        weight = self.embedding.weight
+        weight = (
+            weight * drop.drop(torch.ones_like(weight[:, :1]), drop.tokens)
+            if drop.tokens
+            else weight
+        )
+        embedded = functional.embedding(tokens, weight)
         values, after = self.layers(embedded * self.shape.embedding**0.5, states, keep, drop)
         return self.norm(values.float()), after
-
-    def _drop_tokens(self, chance: float) -> Tensor:
-        """The embeddings without some tokens, the same in the whole batch (Gal 2016)."""
-        weight = self.embedding.weight
-        if not self.training or chance == 0:
-            return weight
-        mask = torch.empty_like(weight[:, :1]).bernoulli_(1 - chance).div_(1 - chance)
-        return weight * mask
 
 
 class LanguageModel(nn.Module):
@@ -212,7 +225,7 @@ class LanguageModel(nn.Module):
         """What the output layer takes, (T, B, E), and the states after the tokens."""
         hidden, after = self.encoder(tokens, states, keep, drop)
         if drop is not None:
-            hidden = drop_locked(hidden, drop.hidden, self.training)
+            hidden = drop.drop_locked(hidden, drop.hidden)
         return self.leave(hidden), after
 
     def logits(self, left: Tensor) -> Tensor:
@@ -232,20 +245,20 @@ class Classifier(nn.Module):
     def forward(
         self, tokens: Tensor, lengths: Tensor, drop: Dropouts | None = None, head: float = 0.0
     ) -> Tensor:
-        """Logits (B, C) of whole texts: tokens (T, B), padded on the right to the longest."""
-        return self.judge(self.pool(tokens, lengths, drop), head)
+        """Logits (B, C) of whole texts: tokens (T, B), padded on the right to the longest.
+
+        `head` is the probability of dropout above the encoder.
+        """
+        drop = drop or Dropouts()
+        inner = drop.drop(self.pool(tokens, lengths, drop), head)
+        inner = functional.relu(self.first(inner).float())
+        logits: Tensor = self.second(drop.drop(inner, head / 2))
+        return logits.float()
 
     def pool(self, tokens: Tensor, lengths: Tensor, drop: Dropouts | None = None) -> Tensor:
         """The pooled hidden vectors (B, 3 D) of the same."""
         hidden, _ = self.encoder(tokens, self.encoder.start(tokens.shape[1]), None, drop)
         return pool(hidden, lengths)
-
-    def judge(self, pooled: Tensor, chance: float = 0.0) -> Tensor:
-        """Logits (B, C) of pooled vectors (B, 3 D); `chance` is of dropout."""
-        inner = functional.dropout(pooled, chance, self.training)
-        inner = functional.relu(self.first(inner).float())
-        logits: Tensor = self.second(functional.dropout(inner, chance / 2, self.training))
-        return logits.float()
 
 
 def pool(hidden: Tensor, lengths: Tensor) -> Tensor:

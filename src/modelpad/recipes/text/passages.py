@@ -14,22 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from modelpad.recipes.text.classifying import (
-    HEAD_DROPOUT,
-    Labels,
-    average_weights,
-    cut,
-    measure_classes,
-    order_batches,
-    pad,
-    rank_layers,
-)
-from modelpad.recipes.text.fitting import Labelled
+from modelpad.recipes.text.classifying import average_weights, measure_classes, rank_layers
+from modelpad.recipes.text.labelled import Labelled, Labels, divide_loss, order_batches
 from modelpad.recipes.text.language import CLIP, Report
-from modelpad.recipes.text.network import AWD, Classifier
+from modelpad.recipes.text.network import Classifier
+from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.splits import LabelledTexts
 from modelpad.training.device import Device
@@ -148,29 +138,17 @@ def learn(
     net.to(device.name).train().requires_grad_(True)
     optimizer = make_optimizer(rank_layers(net, plan.rate), plan.decay)
     steps = plan_steps(whole, passages, plan)
-    average = average_weights(net, len(steps))
+    average, parts = average_weights(net, len(steps)), Parts(device)
     for number, step in enumerate(steps):
-        torch.manual_seed(derive_seed(plan.seed, 3, number))
         set_rates(optimizer, one_cycle(number, len(steps)))
-        loss = measure_loss(net, step, plan, device)
-        optimizer.zero_grad(set_to_none=True)
-        (step.weight * loss).backward()  # type: ignore[no-untyped-call]
+        seed = derive_seed(plan.seed, 3, number)
+        losses = divide_loss(net, step.texts, step.chosen, plan, parts, seed, step.weight)
+        loss, _ = parts.compute_gradients(net.parameters(), losses)
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
         optimizer.step()
         average.update_parameters(net)
-        report(number + 1, len(steps), float(loss.detach()))
+        report(number + 1, len(steps), float(loss) / step.weight)
     net.load_state_dict(average.module.state_dict())
-
-
-def measure_loss(net: Classifier, step: Step, plan: PassagePlan, device: Device) -> Tensor:
-    """The mean log loss of a batch."""
-    corpus = step.texts.corpus
-    parts = [cut(corpus.text(index), plan.longest) for index in step.chosen.tolist()]
-    tokens, lengths = (each.to(device.name) for each in pad(parts))
-    labels = torch.from_numpy(step.texts.labels[step.chosen]).to(device.name)
-    with device.products():
-        logits = net(tokens, lengths, AWD.scaled(plan.dropout), HEAD_DROPOUT)
-    return cross_entropy(logits, labels, label_smoothing=plan.smoothing)
 
 
 def teach_passages(
@@ -188,7 +166,7 @@ def teach_passages(
     """
 
     def judge() -> list[float]:
-        return [measure_classes(net, each.corpus, each.labels, device).accuracy for each in judged]
+        return [measure_classes(net, each, device).accuracy for each in judged]
 
     before, old = copy.deepcopy(net.state_dict()), judge()
     whole = sample(learned[0], WHOLE, derive_seed(plan.seed, 4))

@@ -16,6 +16,7 @@ from torch import Tensor
 # Of the size of a sample: PyTorch's CPU products keep megabytes for each of the last 1,024 shapes.
 MULTIPLE = 256
 ROWS = {"cpu": 512, "cuda": 8192}
+LEAST = 1e-38  # chance whose logarithm is taken
 SMOOTHING = 0.75  # exponent of token frequencies for sampling, as in word2vec
 
 
@@ -56,19 +57,18 @@ class _FusedLoss(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(bias, dtype=torch.float32)
         total = torch.zeros((), device=hidden.device)
+        added = (bias if correction is None else bias + correction).float()
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             index = targets[part, None]
-            logits = (narrow[part] @ small.T).float().add_(bias)
-            right = logits.gather(1, index)
+            products = narrow[part] @ small.T
+            logits = products + added
             if correction is not None:
-                logits.add_(correction).scatter_(1, index, right)
-            largest = logits.amax(dim=1, keepdim=True)
-            chances = logits.sub_(largest).exp_()
-            mass = chances.sum(dim=1, keepdim=True)
-            total += (mass.log() + largest - right).sum()
-            chances.div_(mass)
-            chances.scatter_add_(1, index, torch.full_like(right, -1.0))
+                logits.scatter_(1, index, products.gather(1, index) + bias[index])
+            chances = logits.softmax(dim=1)
+            right = chances.gather(1, index)
+            total -= right.clamp(min=LEAST).log().sum()
+            chances.scatter_(1, index, right - 1)
             grad_bias += chances.sum(dim=0)
             chances = chances.to(dtype)
             grad_hidden[part] = chances @ small
@@ -97,7 +97,7 @@ class Sample:
     """Part of a vocabulary: `tokens` int64 (S,), and what is added to their logits (S,).
 
     A token that is there only as some row's target has minus infinity, so that it counts for that
-    row alone. `places` int64 (N,) are the targets' positions in `tokens`.
+    row alone. `places` int64 are the targets' positions in `tokens`, in the targets' shape.
     """
 
     tokens: Tensor
@@ -114,7 +114,7 @@ class Sampler:
         self.chances = spread_chances(weights, size).float()
 
     def draw(self, targets: Tensor, generator: torch.Generator) -> Sample:
-        """Tokens for one step, `targets` (N,) included."""
+        """Tokens for one step, `targets` of any shape included."""
         chances = self.chances
         drawn = torch.rand(len(chances), generator=generator) < chances
         wanted = torch.zeros_like(drawn)

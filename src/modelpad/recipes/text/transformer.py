@@ -19,7 +19,8 @@ from torch.nn.functional import cross_entropy
 from modelpad.convert.huggingface import has_safe_weights, offline_transformers
 from modelpad.convert.huggingface_text import find_longest
 from modelpad.errors import UsageError, first_line
-from modelpad.recipes.text.classifying import Labels, Logits, order_batches
+from modelpad.recipes.text.classifying import Logits
+from modelpad.recipes.text.labelled import Labels, order_batches
 from modelpad.recipes.text.language import CLIP, STATE, WEIGHTS, Keeper, Recent, Report
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.training.device import Device
