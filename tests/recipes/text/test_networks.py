@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from torch import Tensor
 
 from modelpad.bundle import SequenceModel
 from modelpad.convert.sequences import GraphReader, Outputs, Tokens
+from modelpad.recipes.text import gated
+from modelpad.recipes.text.gated import BlockWeights, apply_block
 from modelpad.recipes.text.graph import (
     EMBEDDING,
     export_classifier,
@@ -32,7 +35,11 @@ from modelpad.recipes.text.network import (
     Shape,
     pool,
 )
-from modelpad.recipes.text.recurrence import recur, solve_chunked, solve_stepwise
+from modelpad.recipes.text.recurrence import (
+    solve_backwards_chunked,
+    solve_chunked,
+    solve_stepwise,
+)
 from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy, spread_chances
 from modelpad.recipes.text.source import ClassifierSource, LanguageSource
 from modelpad.runtime import InferenceSession, load_onnxruntime
@@ -64,29 +71,72 @@ def read_all(
 def test_the_recurrence_in_chunks_equals_the_one_step_by_step(steps: int) -> None:
     torch.manual_seed(steps)
     decay, drive, initial = torch.rand(steps, 2, 3), torch.randn(steps, 2, 3), torch.randn(2, 3)
-    one, other = (solve(decay, drive, initial) for solve in (solve_stepwise, solve_chunked))
-    assert torch.allclose(one, other, atol=1e-5)
+    states = torch.empty_like(drive)
+    solve_stepwise(decay, drive, initial, states)
+    assert torch.allclose(states, solve_chunked(decay, drive, initial), atol=1e-5)
 
 
-def test_the_gradient_of_the_recurrence_is_that_of_its_definition() -> None:
+def define_block(
+    weights: BlockWeights,
+    values: Tensor,
+    hidden: Tensor,
+    last: Tensor,
+    keep: Tensor,
+    mask: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A block as it is defined, one step at a time."""
+    result = []
+    for now, kept in zip(values, keep, strict=True):
+        normal = torch.nn.functional.layer_norm(now, now.shape[-1:], weights.norm)
+        mixed = torch.lerp(normal, kept * last, weights.mix)
+        new, forget, output = (mixed @ weights.gates.T + weights.bias).chunk(3, dim=-1)
+        share = forget.sigmoid()
+        hidden = kept * share * hidden + (1 - share) * new
+        merged = (hidden * torch.nn.functional.silu(output)) @ weights.merge.T
+        result.append(now + mask[0] * merged)
+        last = normal
+    return torch.stack(result), hidden, last
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+def test_a_block_and_its_gradients_are_those_of_its_definition(
+    at_once: int, masked: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "accelerator":  # its way to compute works on a CPU too
+        monkeypatch.setattr(gated, "solve_backwards", solve_backwards_chunked)
+        monkeypatch.setattr(
+            gated, "solve", lambda *inputs: inputs[-1].copy_(solve_chunked(*inputs[:-1]))
+        )
     torch.manual_seed(0)
-    inputs = [torch.rand(9, 2, 3), torch.randn(9, 2, 3), torch.randn(2, 3)]
+    steps, texts, width = 9, 3, 4
+    monkeypatch.setattr(gated, "CACHED_ROWS", at_once * texts)
+    rows = [torch.rand(width) + 0.5, torch.rand(width), torch.randn(3 * width)]
+    norm, mix, bias = rows
+    weights = BlockWeights(
+        norm, mix, torch.randn(3 * width, width), bias, torch.randn(width, width)
+    )
+    values, hidden, last = torch.randn(steps, texts, width), *torch.randn(2, texts, width)
+    inputs = [values, hidden, last, norm, mix, gates, bias, merge]
     for each in inputs:
         each.requires_grad_()
-    decay, drive, initial = inputs
-
-    def define() -> torch.Tensor:
-        states, state = [], initial
-        for factor, added in zip(decay, drive, strict=True):
-            state = factor * state + added
-            states.append(state)
-        return torch.stack(states)
-
-    weights = torch.randn(9, 2, 3)
-    found = torch.autograd.grad((recur(*inputs) * weights).sum(), inputs)
-    expected = torch.autograd.grad((define() * weights).sum(), inputs)
-    for one, other in zip(found, expected, strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    keep, mask = torch.ones(steps, texts, 1), torch.ones(1, texts, width)
+    if masked:
+        keep[4, 0] = keep[0, 1] = 0.0
+        mask.bernoulli_(0.5)
+    blank = (keep, mask) if masked else (None, None)
+    found = apply_block(weights, values, hidden, last, *blank)
+    expected = define_block(weights, values, hidden, last, keep, mask)
+    directions = [torch.randn_like(each) for each in expected]
+    pairs = [*zip(found, expected, strict=True)]
+    pairs += zip(
+        torch.autograd.grad(found, inputs, directions),
+        torch.autograd.grad(expected, inputs, directions),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert torch.allclose(one, other, atol=2e-5), (one - other).abs().max()
 
 
 def test_the_fused_loss_and_its_gradients_are_those_of_cross_entropy() -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelpad.recipes.text.recurrence import recur
+from modelpad.recipes.text.gated import BlockWeights, apply_block
 
 ArchitectureName = Literal["mingru", "lstm"]
 States = list[Tensor]
@@ -64,17 +64,22 @@ class Dropouts:
             generator=generator,
         )
 
+    def draw_mask(self, like: Tensor, chance: float) -> Tensor | None:
+        """Zeros with that probability, and elsewhere a little more than 1; None if it is 0."""
+        if not chance:
+            return None
+        kept = torch.empty_like(like).bernoulli_(1 - chance, generator=self.generator)
+        return kept.div_(1 - chance)
+
     def drop(self, values: Tensor, chance: float) -> Tensor:
         """Values, some of them zero with that probability and the others larger."""
-        return values * self._draw_mask(values, chance) if chance else values
+        mask = self.draw_mask(values, chance)
+        return values if mask is None else values * mask
 
     def drop_locked(self, values: Tensor, chance: float) -> Tensor:
         """Drops the same channels at all steps of sequences (T, B, D)."""
-        return values * self._draw_mask(values[:1], chance) if chance else values
-
-    def _draw_mask(self, like: Tensor, chance: float) -> Tensor:
-        kept = torch.empty_like(like).bernoulli_(1 - chance, generator=self.generator)
-        return kept.div_(1 - chance)
+        mask = self.draw_mask(values[:1], chance)
+        return values if mask is None else values * mask
 
 
 AWD = Dropouts(tokens=0.1, inputs=0.25, hidden=0.25, weights=0.3)
@@ -98,24 +103,18 @@ class GatedBlock(nn.Module):
             self.merge.weight.mul_(0.5)
 
     def forward(
-        self, values: Tensor, states: Sequence[Tensor], keep: Tensor | None
-    ) -> list[Tensor]:
+        self, values: Tensor, states: Sequence[Tensor], keep: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The values (T, B, D) and both states after them, each (B, D).
 
         `keep` (T, B, 1) is 0 where a text starts, and nothing of what came before may remain.
+        `mask` (1, B, D) drops channels of what the block adds.
         """
-        hidden, last = states
-        normal = self.norm(values)
-        before = torch.cat([last[None].to(normal.dtype), normal[:-1]])
-        if keep is not None:
-            before = before * keep
-        mixed = normal + self.mix * (before - normal)
-        new, forget, output = self.gates(mixed).chunk(3, dim=-1)
-        forget = torch.sigmoid(forget.float())
-        drive = new.float() * (1 - forget)
-        found = recur(forget if keep is None else forget * keep, drive, hidden)
-        merged = self.merge(found * functional.silu(output.float()))
-        return [merged, found[-1], normal[-1].float()]
+        gates, (hidden, last) = self.gates, states
+        weights = BlockWeights(
+            self.norm.weight, self.mix, gates.weight, gates.bias, self.merge.weight
+        )
+        return apply_block(weights, values, hidden, last, keep, mask)
 
 
 class GatedLayers(nn.Module):
@@ -134,8 +133,8 @@ class GatedLayers(nn.Module):
         values = drop.drop_locked(self.enter(values).float(), drop.inputs)
         after: States = []
         for number, block in enumerate(self.blocks):
-            merged, *new = block(values, states[2 * number : 2 * number + 2], keep)
-            values = values + drop.drop_locked(merged.float(), drop.hidden)
+            mask = drop.draw_mask(values[:1], drop.hidden)
+            values, *new = block(values, states[2 * number : 2 * number + 2], keep, mask)
             after += new
         return values, after
 
@@ -194,14 +193,11 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, States]:
         """Hidden vectors (T, B, D), float32, of tokens int64 (T, B), and the states after them."""
         drop = drop or Dropouts()
-        # The same tokens in the whole batch (Gal 2016).
         weight = self.embedding.weight
-        weight = (
-            weight * drop.drop(torch.ones_like(weight[:, :1]), drop.tokens)
-            if drop.tokens
-            else weight
-        )
         embedded = functional.embedding(tokens, weight)
+        mask = drop.draw_mask(weight[:, :1], drop.tokens)  # of whole tokens (Gal 2016)
+        if mask is not None:
+            embedded = embedded * mask[tokens]
         values, after = self.layers(embedded * self.shape.embedding**0.5, states, keep, drop)
         return self.norm(values.float()), after
 

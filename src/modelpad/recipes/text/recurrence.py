@@ -13,47 +13,41 @@ import torch
 from torch import Tensor
 
 
-def recur(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-    """All states (T, B, D), float32, of `decay` and `drive` (T, B, D) from `initial` (B, D)."""
-    states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        decay.float(), drive.float(), initial.float()
-    )
-    return states
-
-
-class _Recurrence(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        states = solve(decay, drive, initial)
-        ctx.save_for_backward(decay, states, initial)
-        return states
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def]
-        """dL/dh[t] also arrives through h[t+1], so the gradient recurs backwards in time."""
-        decay, states, initial = ctx.saved_tensors
-        later = torch.cat([decay[1:], torch.zeros_like(decay[:1])])
-        nothing = torch.zeros_like(initial)
-        reached = solve(later.flip(0), grads[0].flip(0), nothing).flip(0)
-        before = torch.cat([initial[None], states[:-1]])
-        return reached * before, reached, decay[0] * reached[0]
-
-
-def solve(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-    """The states, without a gradient."""
+def solve(decay: Tensor, drive: Tensor, initial: Tensor, states: Tensor) -> None:
+    """Writes all `states` (T, B, D) of `decay` and `drive` (T, B, D) from `initial` (B, D)."""
     if decay.device.type == "cpu":
-        return solve_stepwise(decay, drive, initial)
-    return solve_chunked(decay, drive, initial)
+        solve_stepwise(decay, drive, initial, states)
+    else:
+        states.copy_(solve_chunked(decay, drive, initial))
 
 
-def solve_stepwise(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
+def solve_backwards(decay: Tensor, grads: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole gradients of the states (T, B, D), and that of the state before them (B, D).
+
+    `grads` are the direct ones, and `later` (B, D) is what reaches the last state from those after.
+    """
+    if decay.device.type == "cpu":
+        for reached, factor in zip(grads.unbind()[::-1], decay.unbind()[::-1], strict=True):
+            reached += later
+            later = factor * reached
+        return grads, later
+    return solve_backwards_chunked(decay, grads, later)
+
+
+def solve_backwards_chunked(decay: Tensor, grads: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+    """As `solve_backwards`, with `solve_chunked`."""
+    grads[-1] += later
+    after = torch.cat([decay[1:], torch.zeros_like(decay[:1])])
+    grads = solve_chunked(after.flip(0), grads.flip(0), torch.zeros_like(later)).flip(0)
+    return grads, decay[0] * grads[0]
+
+
+def solve_stepwise(decay: Tensor, drive: Tensor, initial: Tensor, states: Tensor) -> None:
     """One multiplication and addition for each step."""
-    states = torch.empty_like(drive)
     before = initial
     for now, factor, added in zip(states, decay, drive, strict=True):
         torch.addcmul(added, factor, before, out=now)
         before = now
-    return states
 
 
 def solve_chunked(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
