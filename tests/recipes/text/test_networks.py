@@ -114,9 +114,8 @@ def test_a_block_and_its_gradients_are_those_of_its_definition(
     monkeypatch.setattr(gated, "CACHED_ROWS", at_once * texts)
     rows = [torch.rand(width) + 0.5, torch.rand(width), torch.randn(3 * width)]
     norm, mix, bias = rows
-    weights = BlockWeights(
-        norm, mix, torch.randn(3 * width, width), bias, torch.randn(width, width)
-    )
+    gates, merge = torch.randn(3 * width, width), torch.randn(width, width)
+    weights = BlockWeights(norm, mix, gates, bias, merge)
     values, hidden, last = torch.randn(steps, texts, width), *torch.randn(2, texts, width)
     inputs = [values, hidden, last, norm, mix, gates, bias, merge]
     for each in inputs:
