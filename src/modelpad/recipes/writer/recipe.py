@@ -25,7 +25,7 @@ from modelpad.training.options import extend_command
 from modelpad.training.recipe import Example, TrainedSequence
 from modelpad.training.run import Run
 
-EPOCHS = {"cpu": 2, "cuda": 9}
+EPOCHS = {"cpu": 1, "cuda": 9}
 PROVED, PROVED_TOKENS = 12, 200  # texts, and tokens of each
 TOLERANCES = {"float32": 1e-3, "int8": 0.2}
 ALLOWED_LOSS = 0.01  # of the bits per byte
