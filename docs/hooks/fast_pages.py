@@ -2,7 +2,8 @@
 
 Four style sheets become one, without rules of parts that no page has; scripts no longer keep a page
 from being shown; pictures have their sizes and load when they are needed; tables are laid out when
-they are near the window; the search index is loaded when someone searches.
+they are near the window; the search index is loaded when someone searches; the theme's script does
+not style a page again when it starts.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ EMPTY = re.compile(r"@media[^{}]+\{\s*\}")
 CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 # Browsers that know both schemes at once need not style the page again when the theme names one.
 SCHEMES = '<meta name="color-scheme" content="light dark">'
-SCRIPTED = '<script>document.documentElement.className="js"</script>'
-# The theme loads its search with every page, but from the file system with the first search.
-STARTS_SEARCH = re.compile(r'(?<=\()location\.protocol!=="file:"(?=\))')
-HAS_QUERY = 'location.search.includes("q=")'
+# The theme's script adds these classes: a page that has them already is not styled again.
+SCRIPTED = '<script>document.documentElement.className="js js-focus-visible"</script>'
+CHANGES = (  # in the theme's script: what it has once, and what it becomes
+    # Search is loaded with every page, but from the file system with the first search.
+    (r'(?<=\()location\.protocol!=="file:"(?=\))', 'location.search.includes("q=")'),
+    # A second element for the colour scheme styles the page twice, without effect next to SCHEMES.
+    (r'(?<=\("meta",)\{name:"color-scheme"\}', "{}"),
+)
 # The theme's way to switch colours at once, at the price of styling every page twice when it opens.
 SWITCHING = "[data-md-color-switching]"
 log = logging.getLogger("mkdocs")
@@ -60,13 +65,15 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Writes the one style sheet, and lets the search wait."""
+    """Writes the one style sheet, and changes the theme's script."""
     site = Path(config.site_dir)
     [script] = site.glob("assets/javascripts/bundle.*.js")
-    code, found = STARTS_SEARCH.subn(HAS_QUERY, script.read_text("utf-8"))
+    code = script.read_text("utf-8")
+    for old, new in CHANGES:
+        code, found = re.subn(old, new, code)
+        if found != 1:
+            log.warning("The theme's script has %s %d times, not once: adapt CHANGES.", old, found)
     script.write_text(code, "utf-8")
-    if found != 1:
-        log.warning("The theme's script starts its search differently: adapt STARTS_SEARCH.")
     texts = [*site.rglob("*.html"), script]
     words = set(re.findall(r"[\w-]+", " ".join(text.read_text("utf-8") for text in texts)))
     whole = "\n".join((site / sheet).read_text("utf-8") for sheet in config["fast_sheets"])
