@@ -1,9 +1,9 @@
 """Makes the documentation site fast on phones: MkDocs calls this for each page and at the end.
 
 Four style sheets become one, without rules of parts that no page has; scripts no longer keep a page
-from being shown; pictures have their sizes and load when they are needed; tables are laid out when
-they are near the window; the search index is loaded when someone searches; the theme's script does
-not style a page again when it starts.
+from being shown; pictures have their sizes and load when they are needed; tables and code are laid
+out when they are near the window; the search index is loaded when someone searches; the theme's
+script does not style a page again when it starts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ SCRIPT = re.compile(r"<script src=")
 IMAGE = re.compile(r'<img ([^>]*src="([^"]+)"[^>/]*)/?>')
 TABLE = re.compile(r"<table>.*?</table>", re.S)
 ROW_REM = 2.4  # height of a row of one line
+CODE = re.compile(r"<pre>(?=<span></span><code>(.*?)</code></pre>)", re.S)
+CODE_REM, LINE_REM = 1.05, 0.9516  # heights of a block of code without lines, and of a line
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 EMPTY = re.compile(r"@media[^{}]+\{\s*\}")
 CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
@@ -40,8 +42,8 @@ log = logging.getLogger("mkdocs")
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """The page's text, with tables that need no layout while they are far from the window."""
-    return TABLE.sub(_put_off, html)
+    """The page's text, with tables and code that need no layout far from the window."""
+    return CODE.sub(_put_code_off, TABLE.sub(_put_off, html))
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
@@ -95,6 +97,11 @@ def prune(sheet: str, words: set[str]) -> str:
         return f"{','.join(used)}{{{rule[2]}}}" if used else ""
 
     return EMPTY.sub("", RULE.sub(keep, sheet))
+
+
+def _put_code_off(code: re.Match[str]) -> str:
+    height = CODE_REM + LINE_REM * code[1].count("\n")
+    return f'<pre class="near-code" style="contain-intrinsic-height:auto {height:.3f}rem">'
 
 
 def _put_off(table: re.Match[str]) -> str:
