@@ -45,6 +45,7 @@ from processes import Server, exit_on_sigterm, skip_ended
 PORT = 8476
 CPUS = len(os.sched_getaffinity(0))
 CONNECTIONS = 8
+CONNECTIONS_AT_RATE = 16  # of the open loop: with more, servers close those that are rarely used
 SHARE = 0.8  # of the capacity, for latencies under load
 MIN_RUNS = 2
 PEERS_FOLDER = Path(__file__).parent / "peers"
@@ -185,7 +186,7 @@ def measure_server(
         one = load(request, 1, seconds / 2)
         rate = SHARE * full.answers_per_s
         busy = Load()
-        asyncio.run(OpenLoop(PORT, request, rate, busy).run(64, 2 * seconds))
+        asyncio.run(OpenLoop(PORT, request, rate, busy).run(CONNECTIONS_AT_RATE, 2 * seconds))
         return {
             "start_s": round(start_s, 1),
             "items_per_s": round(full.answers_per_s, 2),
