@@ -117,9 +117,19 @@ def build_parser(
             if variables and name == "serve":
                 read_variables(command, variables)
             if variables and name in ("train", "tune"):
-                for recipe, one in module.list_parsers(command).items():
+                for recipe, one in list_parsers(command).items():
                     read_variables(one, variables, recipe)
     return parser
+
+
+def list_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers below this one, by name."""
+    return {
+        name: child
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, child in action.choices.items()
+    }
 
 
 class Parser(argparse.ArgumentParser):
