@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,17 +49,19 @@ class TrialRecord:
 
 
 class Journal:
-    """The file of a search; `records` are its trials so far."""
+    """The file of a search with the settings `facts`; `records` are its trials so far."""
 
-    def __init__(self, path: Path, records: list[TrialRecord]) -> None:
-        self.path, self.records = path, records
+    def __init__(
+        self, folder: Path, facts: Mapping[str, Any], records: Sequence[TrialRecord] = ()
+    ) -> None:
+        """Nothing is written yet."""
+        self.path, self.facts = folder / TRIALS, facts
+        self.records = [*records]
 
-    @classmethod
-    def create(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
-        """A journal without trials, of a search with these settings."""
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / TRIALS, [json.dumps(facts)])
-        return cls(folder / TRIALS, [])
+    def begin(self) -> None:
+        """Replaces the journal of an earlier search."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, [json.dumps(self.facts)])
 
     @classmethod
     def resume(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
@@ -81,7 +83,7 @@ class Journal:
                     hint="Use the same options as before, or start a new search without --resume.",
                 )
         replace_file(path, [json.dumps(line) for line in lines])
-        return cls(path, [read_record(line) for line in lines[1:]])
+        return cls(folder, facts, [read_record(line) for line in lines[1:]])
 
     def append(self, record: TrialRecord) -> None:
         """Adds a trial, which outlasts a crash from here on."""
