@@ -35,11 +35,12 @@ def test_predict_json_has_all_scores(run_modelpad: Any, seven: str) -> None:
 
 def test_predict_goes_on_after_a_bad_file(run_modelpad: Any, seven: str, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("text")
-    done = run_modelpad("predict", "digits", "no.png", "missing.png", seven)
+    done = run_modelpad("predict", "digits", "no.png", "missing.png", "", seven)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert "no.png" in done.stderr
     assert "missing.png" in done.stderr
+    assert "'': The file cannot be read" in done.stderr
 
 
 @pytest.fixture

@@ -100,7 +100,9 @@ def build_parser(
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"modelpad {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser, title="commands"
+    )
     requested = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(

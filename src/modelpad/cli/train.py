@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds a parser for each recipe."""
     parser.epilog = EXAMPLE
     for recipe, one in add_recipe_parsers(parser):
-        one.description = f"Train {recipe.summary}."
+        one.description = f"Train a model with the recipe {recipe.name} ({recipe.summary})."
         one.epilog = "\n  ".join(["examples:", *recipe.examples])
         add_recipe_options(one, recipe)
         add_cluster_options(one.add_argument_group("cluster"))

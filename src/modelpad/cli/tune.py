@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds a parser for each recipe."""
     parser.epilog = EXAMPLE
     for recipe, one in add_recipe_parsers(parser):
-        one.description = f"Search the options for {recipe.summary}."
+        one.description = f"Search the options of the recipe {recipe.name} ({recipe.summary})."
         one.epilog = f"example:\n  modelpad tune {recipe.name} --trials 20"
         add_search_options(one)
         add_recipe_options(one, recipe)
