@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -97,6 +98,14 @@ def test_the_dashboard_names_metrics_that_exist() -> None:
     assert shown
     assert shown <= names - set(metrics.HISTOGRAMS) | histograms
     json.loads(dashboard)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_says_how_it_is_run(path: Path) -> None:
+    text = path.read_text("utf-8")
+    if "__main__" in text:
+        words = ast.get_docstring(ast.parse(text)) or ""
+        assert f"python bench/{path.name}" in words
 
 
 def test_the_commands_at_the_top_of_the_readme_exist() -> None:
