@@ -273,6 +273,25 @@ def test_without_optuna_the_error_says_what_to_install(monkeypatch: pytest.Monke
     assert caught.value.details["extra"] == "tune"
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "no search"),
+        (b"\xff\xfe\n", "no search"),
+        (b"[]\n", "no search"),
+        (b"{}\n", "a different recipe"),
+        (b'HEAD\n{"number": 1}\n', "not a trial"),
+        (b'HEAD\n{"losses": [], "more": 1}\n', "not a trial"),
+    ],
+)
+def test_a_damaged_journal_is_refused(tmp_path: Path, body: bytes, message: str) -> None:
+    run(make(tmp_path, 1))
+    head, _, _ = (tmp_path / TRIALS).read_bytes().partition(b"\n")
+    (tmp_path / TRIALS).write_bytes(body.replace(b"HEAD", head))
+    with pytest.raises(TrainingFailed, match=message):
+        make(tmp_path, resume=True)
+
+
 def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
     run(make(tmp_path, 2))
     head, *trials = map(json.loads, (tmp_path / TRIALS).read_text().splitlines())
