@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0 (success), 1 (failure) or 2 (usage error)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    escape_unprintable()
     try:
         files = apply_config(os.environ)
         parser = build_parser(arguments, os.environ)
@@ -81,6 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return FAILED
+
+
+def escape_unprintable() -> None:
+    """Makes standard output write what it cannot encode as standard error does: `\\udcff`.
+
+    Names of files need not be valid text.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def build_parser(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelpad.cli.listing import print_table
 from modelpad.cli.live_line import LiveLine
 from modelpad.cli.main import DONE
 from modelpad.cli.recipe_options import add_recipe_options, add_recipe_parsers, read_request
@@ -148,14 +148,6 @@ def print_result(search: Search, outcome: Outcome, args: argparse.Namespace) -> 
     print(f"Saved as {entry.name} version {entry.version}. Report: {search.folder / REPORT}")
     print(f"The same model: {command}")
     print(f"Next: modelpad serve {entry.name}")
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Rows in columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
 
 
 def write_json(record: TrialRecord) -> dict[str, object]:
