@@ -91,7 +91,7 @@ class Search:
         self._first = {name: self.space[name] for name in name_settings(plan.settings, recipe)}
         self._journal = self._open_journal()
         self._is_begun = request.resume
-        self._begun = time.monotonic()
+        self._started_s = time.monotonic()
         self.interrupted = False
 
     @property
@@ -223,7 +223,7 @@ class Search:
 
     def _is_late(self) -> bool:
         limit = self.plan.timeout_s
-        return limit is not None and time.monotonic() - self._begun > limit
+        return limit is not None and time.monotonic() - self._started_s > limit
 
     def _plan_trial(self, number: int, options: object) -> TrainRequest:
         """The request of a trial, which goes on from its own checkpoint if there is one."""
