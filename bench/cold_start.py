@@ -1,7 +1,9 @@
 """Cold start and memory of `modelpad serve digits`, install size, and `--help` latency.
 
 Starts the server ten times and measures the time until its first prediction; then sends 1,000
-requests and reads the memory (PSS) of the process tree.
+requests and reads the memory (PSS) of the process tree. Needs an index of packages for the size.
+
+usage: python bench/cold_start.py
 """
 
 from __future__ import annotations
@@ -16,12 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
-from modelpad.zoo import zoo_bundles
+from digit_load import PICTURE
+from processes import list_tree, measure_memory
 
 COMMAND = [str(Path(sys.executable).with_name("modelpad"))]
-PICTURE = (zoo_bundles()["digits"] / "samples" / "7.png").read_bytes()
 PORT = 8473
 RUNS = 10
 
@@ -55,19 +55,17 @@ def measure_cold_start(store: str) -> float:
     return seconds
 
 
-def measure_memory(store: str, *options: str) -> float:
+def measure_served(store: str, *options: str) -> float:
     """PSS of the process tree in MB."""
     process = start(store, *options)
     wait_for_answer()
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
     for _ in range(1000):
         ask(connection)
-    server = psutil.Process(process.pid)
-    tree = [server, *server.children(recursive=True)]
-    total = sum(each.memory_full_info().pss for each in tree)
+    total = measure_memory(list_tree(process.pid))
     process.terminate()
     process.wait()
-    return float(total) / 1e6
+    return total / 1e6
 
 
 def measure_help() -> float:
@@ -94,8 +92,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as store:
         measure_cold_start(store)
         starts = [measure_cold_start(store) for _ in range(RUNS)]
-        memory = measure_memory(store)
-        one = measure_memory(store, "--workers", "1")
+        memory = measure_served(store)
+        one = measure_served(store, "--workers", "1")
     result = {
         "cold_start_ms": round(1000 * statistics.median(starts)),
         "cold_starts_ms": [round(1000 * each) for each in starts],

@@ -1,6 +1,8 @@
 """Accuracy on drawn digits: pen strokes of held-out writers, drawn and sent to the API.
 
 Needs MODELPAD_DATA with pen-digits/. The model never saw these writers.
+
+usage: python bench/drawn_digits.py
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Starts `modelpad serve digits`, keeps 2, 4, 8 and 64 connections busy in each of 20 runs, with new
 ones in each, and prints in how many runs every worker was within 10 % of their mean processor time,
 the largest difference from it, and responses per second. Then kills a worker and repeats all that
-with the one that replaced it. `--grpc` does the same with gRPC channels.
+with the one that replaced it. `--grpc` does the same with gRPC channels, and needs `grpcio`.
+
+usage: python bench/fair_workers.py [--workers N] [--runs 20] [--seconds 1] [--grpc]
 """
 
 from __future__ import annotations

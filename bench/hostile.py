@@ -8,7 +8,9 @@ attack ends.
 
 The guarantee under test: whatever a client without a valid key sends, memory grows by at most a
 constant per connection, and the p99 of other clients by at most a factor. The table shows both for
-each attack; `ok` means at most 400 MB per worker and recovery within 2 s.
+each attack; `ok` means at most 400 MB per worker and recovery within 2 s. Needs `openssl`.
+
+usage: python bench/hostile.py [--only NAME] [--quick] [--json | --markdown]
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import psutil
 from hostile_attacks import ATTACKS, Attack, list_names
 from hostile_client import PATIENCE_S, RATE_PER_S
 from hostile_models import write_models
-from processes import Server, exit_on_sigterm
+from processes import Server, exit_on_sigterm, find_port
 
 MB = 1e6
 KEY = "a-key-that-is-valid"
@@ -283,12 +285,6 @@ def prepare(folder: Path) -> None:
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=here"]
     subprocess.run([*openssl, *files], check=True, capture_output=True)
-
-
-def find_port() -> int:
-    """A port that is free at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def wait_until_open(server: Server, port: int) -> None:

@@ -2,6 +2,8 @@
 
 An attack gets a `Target`, whose `key` is None if the attacker has none, and returns when its time
 is up. All ignore the server's responses and carry on when it closes a connection.
+
+usage, by hostile.py: python bench/hostile_attacks.py NAME PORT GRPC_PORT KEY
 """
 
 from __future__ import annotations

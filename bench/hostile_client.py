@@ -2,6 +2,8 @@
 
 At the end it prints when each prediction was due and its latency in seconds, null without a
 response. It is a separate process, so that it shares only the machine with an attack.
+
+usage, by hostile.py: python bench/hostile_client.py PORT TLS KEY
 """
 
 from __future__ import annotations
@@ -14,13 +16,12 @@ import sys
 import threading
 import time
 
+from digit_load import PICTURE
 from modelpad.client.load import HEAD_END, LENGTH, write_request
-from modelpad.zoo import zoo_bundles
 
 RATE_PER_S = 50.0
 THREADS = 4
 PATIENCE_S = 10.0
-PICTURE = (zoo_bundles()["digits"] / "samples" / "7.png").read_bytes()
 Answers = list[tuple[float, float | None]]
 
 

@@ -1,6 +1,8 @@
 """modelpad's app on its own HTTP server, and as an ASGI app on others.
 
-Needs: pip install uvicorn granian hypercorn. One process each, no logs, one PNG per request.
+One process each, no logs, one PNG per request. Needs: pip install uvicorn granian hypercorn
+
+usage: python bench/http_servers.py
 """
 
 from __future__ import annotations

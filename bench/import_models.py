@@ -2,7 +2,10 @@
 
 For each: the largest difference to the source model at batches of 1 and 7, agreement of labels, the
 size of the graph, and milliseconds of one prediction on one thread, of the graph and of the source.
-`--table` prints the table of docs/import.md. Name models to import only these.
+`--table` prints the table of docs/import.md. Name models to import only these. Needs the extras of
+all frameworks, as `dev` has them.
+
+usage: python bench/import_models.py [MODEL...] [--table]
 """
 
 from __future__ import annotations

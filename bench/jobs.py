@@ -2,12 +2,13 @@
 
 The digits are predicted over `--connections` for `--seconds`, without a job and beside one that
 trains on generated pictures, in turns, `--rounds` times. The medians are compared.
+
+usage: python bench/jobs.py [--seconds 5] [--connections 8] [--rounds 5]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import json
 import statistics
@@ -19,13 +20,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from digit_load import send
 from modelpad.cli.bench import start_server
-from modelpad.client.load import Load, run_load, write_request
+from modelpad.client.load import Load
 from modelpad.engine import allotted_cpus
-from modelpad.zoo import zoo_bundles
 
-PICTURE = (zoo_bundles()["digits"] / "samples" / "7.png").read_bytes()
-REQUEST = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png")
 PICTURES, SIDE, EPOCHS = 300, 64, 100
 BUSY = ("Looking", "Epoch")  # steps that compute
 WARM_S = 1.0
@@ -57,11 +56,6 @@ def start_job(client: httpx.Client, collection: str) -> str:
         time.sleep(0.1)
 
 
-def measure(port: int, connections: int, seconds: float) -> Load:
-    work = run_load("127.0.0.1", port, REQUEST, connections=connections, seconds=seconds)
-    return asyncio.run(work)
-
-
 def describe(loads: list[Load]) -> dict[str, float]:
     return {
         "answers_per_s": round(statistics.median(load.answers_per_s for load in loads), 1),
@@ -85,11 +79,11 @@ def main() -> None:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 collection = collect(client, np.random.default_rng(0))
-                measure(port, args.connections, WARM_S)
+                send(port, args.connections, WARM_S)
                 for _ in range(args.rounds):
-                    alone.append(measure(port, args.connections, args.seconds))
+                    alone.append(send(port, args.connections, args.seconds))
                     location = start_job(client, collection)
-                    beside.append(measure(port, args.connections, args.seconds))
+                    beside.append(send(port, args.connections, args.seconds))
                     assert client.delete(location).json()["state"] == "cancelled"
                     time.sleep(WARM_S)
         finally:

@@ -1,4 +1,7 @@
-"""What reading the rows of TensorFlow Serving's JSON costs, beside one flat list of the numbers."""
+"""What reading the rows of TensorFlow Serving's JSON costs, beside one flat list of the numbers.
+
+usage: python bench/json_rows.py
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,9 @@ get the same bodies. Each round measures every server, so that a change in the m
 all of them; for each figure, the round with most responses counts. wrk is one thread of C, on
 whichever CPU is free, and its CPU time is listed beside the server's. With `--pin`, the servers
 have the first two CPUs and wrk the third.
+
+usage: python bench/outside.py [SERVER...] [--environments FOLDER] [--rounds 2] [--seconds 4]
+           [--pin] [--table]
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ the load generator has the machine's last CPU for itself, and the server has the
 loop over 400 connections; what is due while all of them wait is dropped. `digits`: 600 connections
 use a model that takes a sixth of a millisecond, and retry at once when rejected. `swaps`: a
 thousand promotions and traffic changes while 16 connections send requests; none may fail.
+
+usage: python bench/overload.py [dear] [middling] [digits] [swaps] [--seconds 60] [--pin]
 """
 
 from __future__ import annotations
@@ -27,19 +29,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from digit_load import DIGITS, REQUEST, send
 from modelpad.bundle import Manifest, open_bundle, write_bundle
 from modelpad.cli.bench import start_server
-from modelpad.client.load import Load, run_load, write_request
+from modelpad.client.load import Load, write_request
 from modelpad.fields import Score, Signature, Tensor
 from modelpad.store import LocalStore
-from modelpad.zoo import zoo_bundles
 from open_loop import OpenLoop
+from processes import list_tree, measure_memory
 
-DIGITS = zoo_bundles()["digits"]
-PICTURE = (DIGITS / "samples" / "7.png").read_bytes()
-DIGITS_REQUEST = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png")
 SIDE = 16
 TILES = {"dear": 6, "middling": 3}
 ZEROS = bytes(4 * SIDE * SIDE)
@@ -48,11 +47,6 @@ HEAVY_REQUEST = write_request(
 )
 SWAPS = 1000
 CONNECTIONS = 400
-
-
-def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
-    work = run_load("127.0.0.1", port, request, connections=connections, seconds=seconds)
-    return asyncio.run(work)
 
 
 def write_heavy(folder: Path, tiles: int) -> Path:
@@ -112,10 +106,7 @@ def overload(
     """`open_loop`: ten times the capacity at a fixed rate; else 600 connections that retry."""
     cpus = os.sched_getaffinity(0)
     process, port = start_pinned(model, pin=pin)
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
-
-    def weigh() -> float:
-        return sum(float(each.memory_full_info().pss) for each in tree) / 1e6
+    tree = list_tree(process.pid)
 
     def measure(work: Callable[[], Load]) -> tuple[Load, float]:
         """The result of a load, and the seconds of CPU time that the server used for it."""
@@ -124,15 +115,15 @@ def overload(
         return done, sum(sum(each.cpu_times()[:2]) for each in tree) - used
 
     try:
-        load(port, request, 64, 3)
-        capacity, normal_s = measure(lambda: load(port, request, 64, 8))
-        before = weigh()
+        send(port, 64, 3, request)
+        capacity, normal_s = measure(lambda: send(port, 64, 8, request))
+        before = measure_memory(tree)
         if open_loop:
             rate = 10 * capacity.answers_per_s
             done, used_s = measure(lambda: offer(port, request, rate, seconds))
         else:
-            done, used_s = measure(lambda: load(port, request, 600, seconds))
-        grown = weigh() - before
+            done, used_s = measure(lambda: send(port, 600, seconds, request))
+        grown = (measure_memory(tree) - before) / 1e6
     finally:
         process.terminate()
         process.wait()
@@ -180,7 +171,7 @@ def swaps(count: int) -> dict[str, Any]:
         statuses: Counter[int] = Counter()
         broken = 0
         while not over.is_set():
-            done = load(port, DIGITS_REQUEST, 16, 5)
+            done = send(port, 16, 5)
             statuses += done.statuses
             broken += done.broken
         thread.join()
@@ -208,7 +199,7 @@ def main() -> None:
                 model = str(write_heavy(Path(folder), TILES[what]))
                 result = overload(model, HEAVY_REQUEST, args.seconds, open_loop=True, pin=args.pin)
         elif what == "digits":
-            result = overload("digits", DIGITS_REQUEST, args.seconds, open_loop=False, pin=args.pin)
+            result = overload("digits", REQUEST, args.seconds, open_loop=False, pin=args.pin)
         else:
             result = swaps(SWAPS)
         print(json.dumps({what: result}), flush=True)

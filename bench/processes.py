@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -96,8 +96,8 @@ class Server:
         return sum(sum(each.cpu_times()[:2]) for each in skip_ended(self.tree()))
 
     def memory_bytes(self, kind: str = "pss") -> int:
-        """PSS of the process tree (counts shared memory once), or "uss", its private memory."""
-        return sum(getattr(each.memory_full_info(), kind) for each in skip_ended(self.tree()))
+        """The memory of the process tree; see `measure_memory`."""
+        return measure_memory(self.tree(), kind)
 
     def stop(self) -> None:
         """Terminates the server, then the rest of its tree, then kills whatever is left."""
@@ -115,7 +115,24 @@ class Server:
         self.log.close()
 
 
-def skip_ended(tree: list[psutil.Process]) -> Iterator[psutil.Process]:
+def measure_memory(tree: Iterable[psutil.Process], kind: str = "pss") -> int:
+    """PSS of processes in bytes (counts shared memory once), or "uss", their private memory."""
+    return sum(getattr(each.memory_full_info(), kind) for each in skip_ended(tree))
+
+
+def list_tree(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def find_port() -> int:
+    """A port that is free at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def skip_ended(tree: Iterable[psutil.Process]) -> Iterator[psutil.Process]:
     """The processes that can still be measured: neither gone nor zombies."""
     for each in tree:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -3,40 +3,30 @@
 The same picture is predicted one after the other, and over `--connections`, directly and by one
 replica, in turns, `--rounds` times; both servers run all the while. The best round of each counts,
 as other work on the machine only adds time. Needs the extra `ray`.
+
+usage: python bench/ray_hop.py [--seconds 3] [--connections 16] [--rounds 4]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import socket
 import tempfile
 from collections import defaultdict
 
+from digit_load import send
 from modelpad.cli.bench import start_server
-from modelpad.client.load import Load, run_load, write_request
+from modelpad.client.load import Load
 from modelpad.engine import allotted_cpus
-from modelpad.zoo import zoo_bundles
+from processes import find_port
 
-PICTURE = (zoo_bundles()["digits"] / "samples" / "7.png").read_bytes()
-REQUEST = write_request("127.0.0.1", "/predict/digits", PICTURE, "image/png")
 ON_RAY = ("--on", "local", "--replicas", "1:1", "--replica-cpus", "0.5")
 WARM_S = 2.0
 
 
-def find_port() -> int:
-    """A port that is free; Ray takes no 0."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
-
-
 def measure(port: int, connections: int, seconds: float) -> Load:
     """The responses to the picture; all must have succeeded."""
-    work = run_load("127.0.0.1", port, REQUEST, connections=connections, seconds=seconds)
-    load = asyncio.run(work)
+    load = send(port, connections, seconds)
     assert not load.failed, load.statuses
     return load
 
@@ -60,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as store:
         common = ("--workers", "1", "--store", store)
         servers = {"modelpad serve": start_server("digits", *common, quiet=True)}
-        port = str(find_port())
+        port = str(find_port())  # Ray takes no 0
         on_ray = start_server("digits", "--store", store, "--port", port, *ON_RAY, quiet=True)
         servers["serve --on local"] = on_ray
         try:

@@ -5,6 +5,8 @@ each kind is sent at 80 % of its rate, as an open loop (see `open_loop.py`). Eve
 memory of the process tree is sampled, with p50 and p99 since the last sample. The slope is a least
 squares fit through the memory after a warm-up, for PSS and for USS: PSS also changes when programs
 that share libraries with the server start or exit; USS (private memory) does not.
+
+usage: python bench/soak.py [--minutes 10] [--port 8477] [--every 5] [--warm-up 60] [--table]
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Trains each architecture on MNIST and prints its test accuracy and training time.
 
-Needs MNIST (in MODELPAD_DATA, or a download). Pass architecture names to train only those.
+Needs MNIST (in MODELPAD_DATA, or a download) and the extra `train`.
+
+usage: python bench/train_digits.py [ARCHITECTURE...]
 """
 
 from __future__ import annotations

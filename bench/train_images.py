@@ -1,7 +1,10 @@
 """Trains classifiers of pictures as a user would, and prints accuracy, time, size and latency.
 
 `--many N` instead generates N pictures of 64 x 64 pixels, trains some steps on them, and prints
-milliseconds of a step, what keeps the processors busy, and the memory at its largest.
+milliseconds of a step, what keeps the processors busy, and the memory at its largest. Needs the
+data sets (in MODELPAD_DATA, or a download) and the extra `train`.
+
+usage: python bench/train_images.py [DATA...] [--many N] [--size 96] [--steps N]
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 Without `--model`, the network is as large as `modelpad train style` makes it by default, but
 untrained: it takes the same time. The video is a picture that moves, of `--frames` frames, or
-`--clip`.
+`--clip`. Needs the extra `video`.
+
+usage: python bench/video.py [--model BUNDLE] [--clip FILE | --photo FILE] [--frames 200]
+           [--width 640] [--height 360]
 """
 
 from __future__ import annotations

@@ -248,5 +248,5 @@ def suggest_name(name: str, known: Iterable[str], *, kind: str = "model") -> str
     if not names:
         return f"There are no {kind}s yet."
     near = get_close_matches(name[:100], names, n=1)  # slow for long names
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return (f"Did you mean {near[0]}? " if near else "") + f"Known {kind}s: {listed}."
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else ".")
+    return (f"Did you mean {near[0]}? " if near else "") + f"Known {kind}s: {listed}"

@@ -11,11 +11,14 @@ from modelpad.errors import BundleInvalid, StoreError
 from tests.bundle.golden_bundle import FILES, GOLDEN, golden_manifest
 
 
+def read_files(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
 def test_the_bytes_of_a_bundle_are_the_golden_ones(tmp_path: Path) -> None:
     written = write_bundle(tmp_path / "golden", golden_manifest(), FILES)
-    for path in sorted(GOLDEN.rglob("*")):
-        if path.is_file():
-            assert (written.folder / path.relative_to(GOLDEN)).read_bytes() == path.read_bytes()
+    assert read_files(written.folder) == read_files(GOLDEN)
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:

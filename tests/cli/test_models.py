@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ def test_models_lists_shows_and_rolls_back(run_modelpad: Any, digits: Bundle) ->
     assert run_modelpad("predict", "./copy", str(digits.path("samples/7.png"))).returncode == 0
     assert run_modelpad("models", "remove", "digits@2").returncode == 0
     assert run_modelpad("models", "show", "digits@2").returncode == 1
+
+
+def test_a_bundle_cannot_control_the_terminal(
+    run_modelpad: Any, digits: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(digits.folder, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "manifest.json"
+    record = json.loads(path.read_text())
+    record |= {"title": "\x1b[2J", "author": "\x1b]0;", "metrics": {"\x1b[31m": 1.0}}
+    path.write_text(json.dumps(record))
+    assert run_modelpad("models", "push", str(path.parent)).returncode == 0
+    for words in (["list"], ["show", "digits"]):
+        done = run_modelpad("models", *words)
+        assert done.returncode == 0
+        assert "\x1b" not in done.stdout
 
 
 def test_verify_names_what_is_damaged(run_modelpad: Any, corrupt_store: None) -> None:

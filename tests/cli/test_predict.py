@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,16 @@ def test_predict_answers_a_line_a_file(run_modelpad: Any, digits: Bundle) -> Non
     assert all(line[3] == "%" for line in lines)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_names_of_files_need_not_be_text(run_modelpad: Any, seven: str, tmp_path: Path) -> None:
+    shutil.copy(seven, tmp_path / "bad\udcff\x1b[31m.png")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    done = run_modelpad("predict", "digits", "bad\udcff\x1b[31m.png", **strict)
+    assert done.stdout.startswith("bad\ufffd\ufffd[31m.png  7  ")
+    done = run_modelpad("predict", "digits", "bad\udcff\x1b[31m.png", "--format", "csv", **strict)
+    assert "bad\\udcff" in done.stdout
+
+
 def test_predict_json_has_all_scores(run_modelpad: Any, seven: str) -> None:
     answer = json.loads(run_modelpad("predict", "digits", seven, "--json").stdout)
     assert answer["label"] == "7"
@@ -35,11 +47,12 @@ def test_predict_json_has_all_scores(run_modelpad: Any, seven: str) -> None:
 
 def test_predict_goes_on_after_a_bad_file(run_modelpad: Any, seven: str, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("text")
-    done = run_modelpad("predict", "digits", "no.png", "missing.png", seven)
+    done = run_modelpad("predict", "digits", "no.png", "missing.png", "", seven)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert "no.png" in done.stderr
     assert "missing.png" in done.stderr
+    assert "'': The file cannot be read" in done.stderr
 
 
 @pytest.fixture

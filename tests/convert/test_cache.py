@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,13 @@ def test_content_counts_and_not_the_place(model: Path, tmp_path: Path) -> None:
     (folder / "a").write_bytes(b"1")
     (folder / "b").write_bytes(b"23")
     assert hash_content(folder) != whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_a_name_need_not_be_text(tmp_path: Path) -> None:
+    path = tmp_path / "bad\udcff.onnx"
+    path.write_bytes(b"x")
+    assert hash_content(path)
 
 
 def test_what_a_folder_says_counts_too(model: Path, tmp_path: Path) -> None:

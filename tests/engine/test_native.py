@@ -335,8 +335,10 @@ def test_a_killed_server_leaves_no_process(command: Any, word: str, wait_for: An
 
 
 def test_signals_for_the_server_do_not_end_the_process(graph: NativeGraph) -> None:
+    pid = graph.pid
+    assert pid is not None
     for kind in (signal.SIGINT, signal.SIGTERM):
-        os.kill(int(graph.pid or 0), kind)
+        os.kill(pid, kind)
     run(graph, "well")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.engine import GraphCache, Session, SessionSettings
-from modelpad.engine.packed_graph import KEPT, WEIGHTS
+from modelpad.engine.packed_graph import KEPT, WEIGHTS, remove_beyond_kept, room_to_map
 
 X = {"x": np.linspace(-1, 1, 1024, dtype=np.float32).reshape(2, 512)}
 
@@ -69,6 +71,59 @@ def test_the_last_used_entries_are_kept(large: Bundle, tmp_path: Path) -> None:
     left = {path.name for path in entries(cache)}
     assert len(left) == KEPT
     assert left > {f"old-{at}" for at in range(3, KEPT + 2)}
+
+
+def test_what_is_in_use_is_kept(large: Bundle, tmp_path: Path) -> None:
+    cache = tmp_path / "graphs"
+    used = Session(large, share(cache))
+    (entry,) = entries(cache)
+    for at in range(KEPT):
+        (cache / f"new-{at}").mkdir()
+    os.utime(entry, (1, 1))
+    remove_beyond_kept(cache)
+    assert entry.is_dir()
+    used.close()
+    del used
+    gc.collect()
+    remove_beyond_kept(cache)
+    assert not entry.exists()
+    assert not [path for path in cache.iterdir() if entry.name in path.name]  # nor its locks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_loads_at_the_same_time_leave_the_limit_of_memory_as_it_was() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = 1 << 40
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
+    begun = threading.Event()
+
+    def load() -> None:
+        begun.set()
+        with room_to_map(1 << 20):
+            pass
+
+    try:
+        with room_to_map(1 << 30):
+            other = threading.Thread(target=load)
+            other.start()
+            begun.wait()
+            other.join(0.1)
+            assert other.is_alive()  # it takes turns
+        other.join()
+        assert resource.getrlimit(resource.RLIMIT_DATA)[0] == soft
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def test_modules_in_the_working_folder_are_not_imported(
+    large: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('numpy.py was imported')")
+    monkeypatch.chdir(tmp_path)
+    Session(large, share(tmp_path / "graphs"))
+    assert entries(tmp_path / "graphs")
 
 
 def test_where_the_cache_cannot_be_written_each_session_has_a_copy(

@@ -6,14 +6,16 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelpad.errors import MissingExtra, TrainingFailed, UsageError
+from modelpad.errors import DataSetNotFound, MissingExtra, TrainingFailed, UsageError
 from modelpad.training.ranges import Range
-from modelpad.training.run import TrainRequest
+from modelpad.training.recipe import Trained
+from modelpad.training.run import Run, TrainRequest
 from modelpad.training.trial import TrialEnded
 from modelpad.tuning.journal import TRIALS, TrialRecord
 from modelpad.tuning.judge import Judge
@@ -103,11 +105,41 @@ def test_a_search_that_died_goes_on_as_it_would_have(tmp_path: Path, call: Any) 
         make(tmp_path / "nothing", resume=True)
 
 
+def test_a_search_that_died_in_its_first_trial_goes_on(tmp_path: Path, call: Any) -> None:
+    def die(epoch: int) -> None:
+        if epoch == 2:
+            raise SystemExit
+
+    call(die)
+    with pytest.raises(SystemExit):
+        run(make(tmp_path))
+    trained: list[int] = []
+    call(trained.append)
+    run(make(tmp_path, 1, resume=True))
+    assert trained == [2, 3]
+
+
 def test_a_new_search_forgets_the_last_one(tmp_path: Path) -> None:
     run(make(tmp_path, 3))
     search = make(tmp_path, 1)
     assert not search.records
-    assert toy.folder_of(tmp_path) == [TRIALS]
+    run(search)
+    assert toy.folder_of(tmp_path) == ["trial-001", TRIALS]
+    assert len(search.records[0].losses) == toy.EPOCHS
+
+
+def test_a_search_that_cannot_begin_leaves_the_last_one(tmp_path: Path) -> None:
+    run(make(tmp_path, 3))
+    before = (toy.folder_of(tmp_path), (tmp_path / TRIALS).read_bytes())
+
+    def miss(options: toy.Options, run: Run) -> Trained:
+        raise DataSetNotFound("There is no data.")
+
+    request = TrainRequest(name="toy", data="none", folder=tmp_path)
+    recipe = replace(toy.RECIPE, train=miss)
+    with pytest.raises(DataSetNotFound):
+        run(Search(recipe, toy.Options(), request, SearchPlan(1)))
+    assert (toy.folder_of(tmp_path), (tmp_path / TRIALS).read_bytes()) == before
 
 
 def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path, call: Any) -> None:
@@ -239,6 +271,25 @@ def test_without_optuna_the_error_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(MissingExtra) as caught:
         Proposal(SPACE, [], 0)
     assert caught.value.details["extra"] == "tune"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "no search"),
+        (b"\xff\xfe\n", "no search"),
+        (b"[]\n", "no search"),
+        (b"{}\n", "a different recipe"),
+        (b'HEAD\n{"number": 1}\n', "not a trial"),
+        (b'HEAD\n{"losses": [], "more": 1}\n', "not a trial"),
+    ],
+)
+def test_a_damaged_journal_is_refused(tmp_path: Path, body: bytes, message: str) -> None:
+    run(make(tmp_path, 1))
+    head, _, _ = (tmp_path / TRIALS).read_bytes().partition(b"\n")
+    (tmp_path / TRIALS).write_bytes(body.replace(b"HEAD", head))
+    with pytest.raises(TrainingFailed, match=message):
+        make(tmp_path, resume=True)
 
 
 def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def start_process(options: ServeOptions) -> subprocess.Popen[bytes]:
     """Starts the process; Ctrl-C, or an interrupted notebook cell, does not reach it."""
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-P", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=os.name == "posix",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modelpad.api.cards import write_card
 from modelpad.locations import StoreLocation, locate_cache, locate_data, locate_store
 from modelpad.recipes import load_recipe
-from modelpad.recipes.naming import choose_name, describe_metrics
+from modelpad.recipes.naming import describe_metrics
+from modelpad.recipes.request import build_request
 from modelpad.store import open_store
 from modelpad.training.data_progress import ProgressPrinter
 from modelpad.training.options import build_options, check_options
@@ -63,12 +64,11 @@ def train(
     from modelpad.training.pipeline import train as run_training
 
     chosen = load_recipe(recipe)
-    target = open_store(locate_store(store, os.environ))
-    built, request = read_request(
+    built, request, target = read_request(
         chosen,
         data,
         options,
-        target,
+        store,
         name=name,
         runs=runs,
         epochs=epochs,
@@ -87,30 +87,30 @@ def read_request(
     recipe: Recipe[Any],
     data: str | os.PathLike[str] | None,
     options: Mapping[str, object],
-    store: Store,
+    store: str | os.PathLike[str] | None,
     *,
     name: str | None,
     runs: str | os.PathLike[str],
-    **shared: Any,
-) -> tuple[Any, TrainRequest]:
-    """The recipe's options and the request, as `modelpad train` reads them; raises `UsageError`.
+    **common: Any,
+) -> tuple[Any, TrainRequest, Store]:
+    """The recipe's options, the request, and the store, as `modelpad train` reads them.
 
-    `shared` are the other fields of the request.
+    `common` are the other fields of the request. Raises `UsageError`.
     """
+    target = open_store(locate_store(store, os.environ))
     built = build_options(recipe.options, check_options(recipe.options, options))
-    source = recipe.data_sets[0] if data is None else os.fspath(data)
-    model = choose_name(recipe, name, source, store)
-    store.check_writable()
-    request = TrainRequest(
-        name=model,
-        data=source,
-        folder=Path(runs) / recipe.folder_name(model, built),
+    request = build_request(
+        recipe,
+        built,
+        None if data is None else os.fspath(data),
+        target,
+        name=name,
+        runs=Path(runs),
         roots=locate_data(os.environ),
         cache=locate_cache(os.environ),
-        store=store.location,
-        **shared,
+        **common,
     )
-    return built, request
+    return built, request, target
 
 
 def describe_training(outcome: Outcome, folder: Path, store: Store) -> Training:

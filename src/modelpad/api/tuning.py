@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelpad.api.training import Training, describe_training, read_request
-from modelpad.locations import locate_store
 from modelpad.recipes import load_searchable
-from modelpad.store import open_store
 from modelpad.training.data_progress import ProgressPrinter
 from modelpad.tuning.command import describe_trial, describe_values, write_command
 from modelpad.tuning.space import write_setting
@@ -62,12 +60,11 @@ def tune(
     chosen = load_searchable(recipe)
     settings = tuple(write_setting(each, *ends) for each, ends in (space or {}).items())
     plan = SearchPlan(trials, None if timeout is None else 60 * timeout, settings)
-    target = open_store(locate_store(store, os.environ))
-    built, request = read_request(
+    built, request, target = read_request(
         chosen,
         data,
         options,
-        target,
+        store,
         name=name,
         runs=runs,
         epochs=epochs,

@@ -139,7 +139,7 @@ def start_server(
 
     Raises `ModelpadError` when it exits before it is ready.
     """
-    command = [sys.executable, "-m", "modelpad", "serve", model, "--port", "0", "--no-open"]
+    command = [sys.executable, "-P", "-m", "modelpad", "serve", model, "--port", "0", "--no-open"]
     log = subprocess.DEVNULL if quiet else None
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -88,15 +87,14 @@ def _check_package(name: str, state: str, hint: str) -> Finding:
 
 
 def _check_engine() -> Iterator[Finding]:
+    from modelpad.bundle import open_bundle
     from modelpad.engine import Session, allotted_cpus
     from modelpad.errors import ModelpadError
-    from modelpad.store import resolve_bundle
+    from modelpad.zoo import zoo_bundles
 
     yield Finding("ok", f"{allotted_cpus()} CPUs available")
     try:
-        from pathlib import Path
-
-        session = Session(resolve_bundle("digits", Path(os.devnull)).bundle)
+        session = Session(open_bundle(zoo_bundles()["digits"]))
         session.warm_up()
         yield Finding("ok", "the bundled digits model works")
     except (ModelpadError, ImportError) as error:

@@ -45,7 +45,7 @@ class Item:
     @property
     def title(self) -> str:
         """The argument, with the number of its row."""
-        return self.given if self.row is None else f"{self.given}:{self.row}"
+        return name_argument(self.given) if self.row is None else f"{self.given}:{self.row}"
 
 
 def find_kind(given: str, input_format: str | None) -> str:
@@ -61,6 +61,11 @@ def check_inputs(inputs: Sequence[str]) -> None:
         raise UsageError("Standard input can be read only once.", hint="Give one -.")
     if STDIN in inputs and sys.stdin.isatty():
         print("Reading standard input; finish with Ctrl-D.", file=sys.stderr)
+
+
+def name_argument(given: str) -> str:
+    """An argument in a message."""
+    return given or "''"
 
 
 class ItemReader:

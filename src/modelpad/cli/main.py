@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0 (success), 1 (failure) or 2 (usage error)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    escape_unprintable()
     try:
         files = apply_config(os.environ)
         parser = build_parser(arguments, os.environ)
@@ -83,6 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def escape_unprintable() -> None:
+    """Makes standard output write what it cannot encode as standard error does: `\\udcff`.
+
+    Names of files need not be valid text.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def build_parser(
     arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
 ) -> argparse.ArgumentParser:
@@ -100,7 +111,9 @@ def build_parser(
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"modelpad {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser, title="commands"
+    )
     requested = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
@@ -117,9 +130,19 @@ def build_parser(
             if variables and name == "serve":
                 read_variables(command, variables)
             if variables and name in ("train", "tune"):
-                for recipe, one in module.list_parsers(command).items():
+                for recipe, one in list_parsers(command).items():
                     read_variables(one, variables, recipe)
     return parser
+
+
+def list_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers below this one, by name."""
+    return {
+        name: child
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, child in action.choices.items()
+    }
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.help_format import HelpFormatter
+from modelpad.cli.listing import make_printable, print_table
 from modelpad.cli.main import DONE, Parser, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
 from modelpad.cli.signatures import add_sign_options, add_verify_options, sign, verify
@@ -129,10 +130,7 @@ def list_models(store: Store, args: argparse.Namespace) -> int:
         )
         for row in rows
     ]
-    widths = [max(len(row[column]) for row in table) for column in range(7)]
-    for row in table:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())
+    print_table(table)
     return DONE
 
 
@@ -179,7 +177,7 @@ def show_model(store: Store, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"version": found.version} | manifest.to_dict()))
         return DONE
-    print(f"{found.name} version {found.version}: {manifest.title}")
+    print(make_printable(f"{found.name} version {found.version}: {manifest.title}"))
     rows = {
         "summary": manifest.summary,
         "task": manifest.task,
@@ -198,7 +196,7 @@ def show_model(store: Store, args: argparse.Namespace) -> int:
     }
     for name, value in rows.items():
         if value:
-            print(f"  {name:<9}{value}")
+            print(f"  {name:<9}{make_printable(value)}")
     return DONE
 
 

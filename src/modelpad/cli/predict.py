@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from modelpad.cli.input_values import read_settings
-from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind
+from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind, name_argument
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
 from modelpad.cli.predict_output import (
     FORMATS,
@@ -150,7 +150,7 @@ class Predictions:
                 raise
             except ModelpadError as error:
                 self.failed += 1
-                print(f"{given}: {error.message} {describe_hint(error)}".rstrip(), file=sys.stderr)
+                report_error(name_argument(given), error)
         if writer is not None and self.has_output:
             writer.close()
 
@@ -177,10 +177,7 @@ class Predictions:
             if writer.fail(item, error):
                 self.kept += 1
             else:
-                print(
-                    f"{item.title}: {error.message} {describe_hint(error)}".rstrip(),
-                    file=sys.stderr,
-                )
+                report_error(item.title, error)
 
     def _keep_pictures(
         self, item: Item, outputs: dict[str, object], writer: Writer
@@ -199,6 +196,11 @@ class Predictions:
             )
         if self.args.output and self.has_output:
             print(f"Wrote {self.args.output}: {total:,} row{'s' * (total != 1)}.", file=sys.stderr)
+
+
+def report_error(title: str, error: ModelpadError) -> None:
+    """Says on standard error what is wrong with an item."""
+    print(f"{title}: {error.message} {describe_hint(error)}".rstrip(), file=sys.stderr)
 
 
 def choose_format(args: argparse.Namespace) -> str | None:

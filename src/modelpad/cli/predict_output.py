@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from modelpad.cli.listing import make_printable
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.fields.csv_table import CsvTable
 
@@ -48,7 +49,7 @@ class LineWriter:
 
     def write(self, item: Item, outputs: Mapping[str, object]) -> None:
         words = [item.title, *(describe_output(value) for value in outputs.values())]
-        print("  ".join(words), file=self.out)
+        print(make_printable("  ".join(words)), file=self.out)
 
     def fail(self, item: Item, error: ModelpadError) -> bool:
         return False

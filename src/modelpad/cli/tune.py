@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelpad.cli.help_format import HelpFormatter
+from modelpad.cli.listing import print_table
 from modelpad.cli.live_line import LiveLine
 from modelpad.cli.main import DONE
-from modelpad.cli.train import add_recipe_options, list_parsers, read_request
-from modelpad.recipes import RECIPES, load_recipe, load_searchable
+from modelpad.cli.recipe_options import add_recipe_options, add_recipe_parsers, read_request
+from modelpad.recipes import load_searchable
 from modelpad.recipes.naming import describe_metrics
 from modelpad.training.recipe import Recipe
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from modelpad.training.pipeline import Outcome
     from modelpad.tuning.journal import TrialRecord
     from modelpad.tuning.search import Search
-
-__all__ = ["configure", "list_parsers", "run"]
 
 EXAMPLE = """examples:
   modelpad tune digits --trials 20
@@ -36,22 +33,14 @@ EXAMPLE = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds a parser for each recipe."""
     parser.epilog = EXAMPLE
-    recipes = parser.add_subparsers(metavar="RECIPE", required=True, title="recipes")
-    for name in RECIPES:
-        recipe = load_recipe(name)
-        recipe_parser = recipes.add_parser(
-            name,
-            help=recipe.summary,
-            description=f"Search the options for {recipe.summary}.",
-            epilog=f"example:\n  modelpad tune {name} --trials 20",
-            formatter_class=HelpFormatter,
-        )
-        add_search_options(recipe_parser, recipe)
-        add_recipe_options(recipe_parser, recipe)
-        recipe_parser.set_defaults(parser=recipe_parser, recipe=recipe)
+    for recipe, one in add_recipe_parsers(parser):
+        one.description = f"Search the options of the recipe {recipe.name} ({recipe.summary})."
+        one.epilog = f"example:\n  modelpad tune {recipe.name} --trials 20"
+        add_search_options(one)
+        add_recipe_options(one, recipe)
 
 
-def add_search_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
+def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the search itself."""
     group = parser.add_argument_group("search options")
     group.add_argument(
@@ -159,14 +148,6 @@ def print_result(search: Search, outcome: Outcome, args: argparse.Namespace) -> 
     print(f"Saved as {entry.name} version {entry.version}. Report: {search.folder / REPORT}")
     print(f"The same model: {command}")
     print(f"Next: modelpad serve {entry.name}")
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Rows in columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
 
 
 def write_json(record: TrialRecord) -> dict[str, object]:

@@ -75,8 +75,8 @@ def hash_content(path: Path) -> str:
         folder, files = path.parent, [path, *external_files(path)]
     sums = hashlib.sha256(__version__.encode())
     for file in sorted(files):
-        relative = os.fspath(file.relative_to(folder))
-        sums.update(f"\0{relative}\0{file.stat().st_size}\0".encode())
+        relative = os.fsencode(file.relative_to(folder))
+        sums.update(b"\0%b\0%d\0" % (relative, file.stat().st_size))
         with file.open("rb") as stream:
             while chunk := stream.read(READ_BYTES):
                 sums.update(chunk)

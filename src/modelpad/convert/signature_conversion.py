@@ -24,13 +24,10 @@ from modelpad.convert.parity import Parity, Pick
 from modelpad.convert.plans import Evidence, InputPlan, OutputPlan, make_signature
 from modelpad.convert.prove import Claim, Proved, prove
 from modelpad.convert.reference import Reference
-from modelpad.convert.samples import (
-    Values,
-    decode_samples,
-    generate_samples,
-    load_samples,
-    wrap_samples,
-)
+from modelpad.convert.samples.files import load_samples
+from modelpad.convert.samples.generated import generate_samples
+from modelpad.convert.samples.objects import wrap_samples
+from modelpad.convert.samples.values import Values, decode_samples
 from modelpad.convert.scaling import find_scales
 from modelpad.convert.source import HasFields, ImportRequest, Quantized, SourceModel, TensorSpec
 from modelpad.convert.specs import InputSpec, OutputSpec, parse_input, parse_output

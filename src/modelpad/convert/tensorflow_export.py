@@ -84,7 +84,7 @@ def run_tf2onnx(arguments: Sequence[str]) -> ModelProto:
     list_convertible()
     with tempfile.TemporaryDirectory() as folder, exporter_log("tf2onnx"):
         path = Path(folder) / "model.onnx"
-        command = [sys.executable, "-m", "tf2onnx.convert", *_complete(arguments, path)]
+        command = [sys.executable, "-P", "-m", "tf2onnx.convert", *_complete(arguments, path)]
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )

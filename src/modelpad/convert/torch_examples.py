@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelpad.convert.samples.files import PICTURES
+from modelpad.convert.samples.generated import FREE_PICTURE_SIDE, FREE_SIDE
 from modelpad.convert.source import ImportRequest, Shape, TensorSpec
 from modelpad.convert.specs import InputSpec, parse_input
 from modelpad.fields.arrays import Array, Arrays
@@ -19,9 +21,7 @@ from modelpad.fields.arrays import Array, Arrays
 if TYPE_CHECKING:
     import torch
 
-FREE_SIDE, FREE_PICTURE_SIDE = 12, 96  # as those of generated samples
 BRIGHT = 255.0
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 WORDS = ("", "zzzunseen", "A" * 300, "the same word " * 60)
 
 

@@ -11,7 +11,7 @@ from modelpad.bundle import Manifest, write_bundle
 from modelpad.convert.parity import Parity
 from modelpad.convert.plans import OutputPlan
 from modelpad.convert.reference import Reference
-from modelpad.convert.samples import Values
+from modelpad.convert.samples.values import Values
 from modelpad.engine import Session
 from modelpad.engine.typed import TypedOutputs
 from modelpad.errors import ParityFailed

@@ -117,7 +117,8 @@ def read_picture(
     except Image.DecompressionBombError:
         return Unreadable(f"over {MAX_PIXELS:,} pixels")
     except BROKEN as error:
-        return Unreadable(str(error).rstrip(".") or type(error).__name__)
+        reason = error.strerror if isinstance(error, OSError) else None
+        return Unreadable(reason or str(error).rstrip(".") or type(error).__name__)
 
 
 def flatten_picture(picture: Image, channels: int | None) -> Image:

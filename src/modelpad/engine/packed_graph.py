@@ -7,7 +7,7 @@ weights, which are in memory once for all processes, and take next to no time to
 
 The order depends on the processor and on ONNX Runtime's version: they are part of an entry's name.
 An entry is verified by its checksums before it is mapped, never changes, and may be removed at any
-time, as what is mapped stays readable.
+time, as what is mapped stays readable. What a process maps is kept, for the next one to share it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from modelpad.bundle.external_data import find_locations
@@ -42,9 +44,10 @@ log = logging.getLogger("modelpad.engine")
 WRITER = "modelpad.engine.graph_packing"
 GRAPH, WEIGHTS, CHECKSUMS = "model.onnx", "model.data", "checksums.json"
 STAGING = ".staging-"
-KEPT = 4  # entries: those that were used last
+KEPT = 4  # entries: those that were used last, beside those in use
 WRITE_S = 600.0  # for an entry to be written
 PAUSE_S = 0.1
+_limit_lock = Lock()
 
 
 class Unshared(Exception):
@@ -79,7 +82,9 @@ def load_packed(bundle: Bundle, settings: SessionSettings, folder: Path) -> Infe
             if not is_intact(entry):
                 _replace_entry(entry, bundle.path(bundle.graph))
             os.utime(entry)
-            return open_packed(entry, settings)
+            graph = open_packed(entry, settings)
+            _keep_while_used(entry, graph)
+            return graph
     except OSError as error:
         raise Unshared(f"{folder}: {error.strerror or error}") from error
 
@@ -110,10 +115,35 @@ def _replace_entry(entry: Path, graph: Path) -> None:
         write_packed(graph, staged)
         staged.rename(entry)
     sync_folder(entry.parent)
-    entries = [path for path in entry.parent.iterdir() if not path.name.startswith(".")]
+    with contextlib.suppress(OSError):  # another process removes the same ones
+        remove_beyond_kept(entry.parent)
+
+
+def remove_beyond_kept(folder: Path) -> None:
+    """Removes the entries that were not used for longest, and are not in use. Raises `OSError`."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     for old in sorted(entries, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-        (old.parent / f".{old.name}.lock").unlink(missing_ok=True)
+        _remove_unused(old)
+
+
+def _keep_while_used(entry: Path, graph: InferenceSession) -> None:
+    """Keeps an entry in the cache for as long as this process has the graph."""
+    used = try_lock(entry.parent / f".{entry.name}.used", shared=True)
+    if used is not None:
+        weakref.finalize(graph, os.close, used)
+
+
+def _remove_unused(entry: Path) -> None:
+    """Removes an entry unless a process maps it, or is about to."""
+    paths = [entry.parent / f".{entry.name}.{kind}" for kind in ("lock", "used")]
+    locks = [try_lock(path) for path in paths]
+    if None not in locks:
+        shutil.rmtree(entry, ignore_errors=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
+    for lock in locks:
+        if lock is not None:
+            os.close(lock)
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -130,9 +160,11 @@ def write_packed(graph: Path, folder: Path) -> None:
 
     Raises `Unshared` with the reason, and `OSError`.
     """
-    command = [sys.executable, "-m", WRITER, str(graph.absolute()), str(folder.absolute())]
+    command = [sys.executable, "-P", "-m", WRITER, str(graph.absolute()), str(folder.absolute())]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=WRITE_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=WRITE_S
+        )
     except subprocess.TimeoutExpired as error:
         raise Unshared(f"packing it took longer than {WRITE_S:g} s") from error
     if done.returncode:
@@ -152,7 +184,7 @@ def open_packed(entry: Path, settings: SessionSettings) -> InferenceSession:
         load_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL  # it is optimised
     )
     try:
-        with _room_to_map((entry / WEIGHTS).stat().st_size):
+        with room_to_map((entry / WEIGHTS).stat().st_size):
             graph = open_graph(entry / GRAPH, options, settings)
             _protect(entry / WEIGHTS)
             return graph
@@ -175,24 +207,26 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _room_to_map(size: int) -> Iterator[None]:
+def room_to_map(size: int) -> Iterator[None]:
     """Lets this process map `size` bytes more than its limit of writable memory.
 
-    ONNX Runtime maps weights as private and writable, which counts until they are protected.
+    ONNX Runtime maps weights as private and writable, which counts until they are protected. Models
+    that are loaded by several threads take turns, as the limit is the process's.
     """
     if sys.platform == "win32":
         yield
         return
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if soft != resource.RLIM_INFINITY:
-        raised = soft + size if hard == resource.RLIM_INFINITY else min(soft + size, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (raised, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    with _limit_lock:
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if soft != resource.RLIM_INFINITY:
+            raised = soft + size if hard == resource.RLIM_INFINITY else min(soft + size, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (raised, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _protect(path: Path) -> None:

@@ -36,7 +36,7 @@ from modelpad.jobs.queue import SERVERS_LOCK, WORKER_LOCK
 from modelpad.jobs.runner import LOCK, SHORT_OF_MEMORY, open_attempts
 from modelpad.jobs.settings import WorkSettings
 
-RUNNER = (sys.executable, "-m", "modelpad.jobs.runner")
+RUNNER = (sys.executable, "-P", "-m", "modelpad.jobs.runner")
 OUTPUT = "errors.txt"
 TICK_S = 0.1
 SWEEP_S = 60.0

@@ -70,9 +70,9 @@ class App:
     def shed_load(self, request: Request) -> Response | None:
         """The error response to a prediction whose model's queue is full; else None.
 
-        Called as soon as the head has arrived, so that rejection under overload is cheap. Requests
-        that need more than that (a log line, an allowed origin) go the usual way, and the queue
-        itself rejects them. The route found here is kept for `respond`.
+        Called when the head has arrived and it is the request's turn, so that rejection under
+        overload is cheap. Requests that need more than that (a log line, an allowed origin) go the
+        usual way, and the queue itself rejects them. The route found here is kept for `respond`.
         """
         found = self._match(request)
         request.match = found

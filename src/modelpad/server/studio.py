@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("modelpad.server")
 
-WORKER: tuple[str, ...] = (sys.executable, "-m", "modelpad.jobs.worker")
+WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "modelpad.jobs.worker")
 LOOK_S = 1.0  # between looks whether the worker is there
 START_S = 5.0  # for a worker to start
 JOIN_TRIES, JOIN_S = 20, 0.005

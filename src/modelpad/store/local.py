@@ -240,8 +240,14 @@ class LocalStore(Store):
     def _list(self, folder: Path) -> list[Path]:
         try:
             return [path for path in folder.iterdir() if path.is_dir()]
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            if folder != self.root:
+                return []
+            raise StoreError(
+                f"The store {self.root} is not a folder.", hint="Choose another: --store DIR."
+            ) from None
         except OSError as error:
             raise StoreError(
                 f"{folder} cannot be read: {error.strerror}.", hint="Check its permissions."

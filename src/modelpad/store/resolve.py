@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpad.bundle import Bundle, open_bundle
-from modelpad.errors import ModelNotFound, suggest_name
+from modelpad.errors import ModelNotFound, VersionNotFound, suggest_name
 from modelpad.locations import StoreLocation
 from modelpad.store.opening import open_store
 from modelpad.zoo import zoo_bundles
@@ -42,7 +42,13 @@ def resolve_bundle(source: str, location: StoreLocation) -> ResolvedBundle:
         entry = store.resolve(source)
         bundle = store.open(f"{name}@{entry.version}")
         return ResolvedBundle(name, entry.version, bundle)
-    if name in zoo and source in (name, f"{name}@1", f"{name}@latest"):
+    if name in zoo:
+        if source not in (name, f"{name}@1", f"{name}@latest"):
+            raise VersionNotFound(
+                f"The model {name} that comes with modelpad has version 1 alone.",
+                hint=f"Leave out {source.removeprefix(name)}.",
+                known=["1"],
+            )
         return ResolvedBundle(name, 1, open_bundle(zoo[name]))
     known = {*names, *zoo}
     raise ModelNotFound(

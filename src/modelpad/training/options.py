@@ -183,7 +183,7 @@ def _check_value(flag: Flag, value: object) -> object:
 
 
 def _check_item(flag: Flag, value: object) -> object:
-    name = f"--{flag.name.rstrip('_').replace('_', '-')}"
+    name = name_flag(flag.name)
     if isinstance(value, PathLike) and flag.kind is str:
         value = fspath(value)
     if flag.kind is float and type(value) is int:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from modelpad.errors import TrainingFailed
+from modelpad.foreign_json import as_object, load_json
 from modelpad.training.ranges import Space
 
 TRIALS = "trials.jsonl"
@@ -49,23 +50,26 @@ class TrialRecord:
 
 
 class Journal:
-    """The file of a search; `records` are its trials so far."""
+    """The file of a search with the settings `facts`; `records` are its trials so far."""
 
-    def __init__(self, path: Path, records: list[TrialRecord]) -> None:
-        self.path, self.records = path, records
+    def __init__(
+        self, folder: Path, facts: Mapping[str, Any], records: Sequence[TrialRecord] = ()
+    ) -> None:
+        """Nothing is written yet."""
+        self.path, self.facts = folder / TRIALS, facts
+        self.records = [*records]
 
-    @classmethod
-    def create(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
-        """A journal without trials, of a search with these settings."""
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / TRIALS, [json.dumps(facts)])
-        return cls(folder / TRIALS, [])
+    def begin(self) -> None:
+        """Replaces the journal of an earlier search."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, [json.dumps(self.facts)])
 
     @classmethod
     def resume(cls, folder: Path, facts: Mapping[str, Any]) -> Journal:
         """The journal of a search that is continued.
 
-        Raises `TrainingFailed` if there is none, or if the search had other settings.
+        Raises `TrainingFailed` if there is none, if it is damaged, or if the search had other
+        settings.
         """
         path = folder / TRIALS
         lines = read_lines(path)
@@ -80,8 +84,9 @@ class Journal:
                     f" {lines[0].get(name)!r}.",
                     hint="Use the same options as before, or start a new search without --resume.",
                 )
+        records = [read_record(line, path) for line in lines[1:]]
         replace_file(path, [json.dumps(line) for line in lines])
-        return cls(path, [read_record(line) for line in lines[1:]])
+        return cls(folder, facts, records)
 
     def append(self, record: TrialRecord) -> None:
         """Adds a trial, which outlasts a crash from here on."""
@@ -92,22 +97,27 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def read_record(line: Mapping[str, Any]) -> TrialRecord:
-    """A trial from its line."""
-    return TrialRecord(**{**line, "losses": tuple(line["losses"])})
+def read_record(line: Mapping[str, Any], path: Path) -> TrialRecord:
+    """A trial from its line in the journal at `path`. Raises `TrainingFailed`."""
+    try:
+        return TrialRecord(**{**line, "losses": tuple(line["losses"])})
+    except (KeyError, TypeError) as error:
+        raise TrainingFailed(
+            f"{path} has a line that is not a trial.", hint="Start a new search without --resume."
+        ) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a journal; none if there is no file."""
+    """The lines of a journal up to one that is torn; none if there is no file."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8", errors="replace")
     except OSError:
         return []
     lines = []
     for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            lines.append(as_object(load_json(line), "a line"))
+        except (TypeError, ValueError):
             break
     return lines
 

@@ -27,7 +27,7 @@ from modelpad.training.ranges import Space, describe_space
 from modelpad.training.recipe import Recipe
 from modelpad.training.run import CHECKPOINT, TrainRequest
 from modelpad.training.trial import TrialEnded
-from modelpad.tuning.journal import TRIALS, Journal, TrialRecord
+from modelpad.tuning.journal import Journal, TrialRecord
 from modelpad.tuning.judge import Judge, OutOfTime
 from modelpad.tuning.proposals import Proposal
 from modelpad.tuning.space import choose_space, name_settings, with_values
@@ -90,7 +90,8 @@ class Search:
         self._data_progress, self._watch = data_progress, watch
         self._first = {name: self.space[name] for name in name_settings(plan.settings, recipe)}
         self._journal = self._open_journal()
-        self._begun = time.monotonic()
+        self._is_begun = request.resume
+        self._started_s = time.monotonic()
         self.interrupted = False
 
     @property
@@ -118,6 +119,7 @@ class Search:
         try:
             while len(self.records) < self.plan.trials and not self._is_late():
                 record = self._run_trial()
+                self._begin()
                 self._journal.append(record)
                 self._remove_worse()
                 show(record)
@@ -134,15 +136,12 @@ class Search:
         best = self.best
         if best is None:
             raise self._explain_failure()
-        folder = self.name_folder(best.number)
+        chosen = with_values(self.recipe, self.options, best.values)
         request = replace(
-            self.request,
-            folder=folder,
-            resume=read_checkpoint(folder / CHECKPOINT) is not None,
+            self._plan_trial(best.number, chosen),
             origin={**self.request.origin, **self.describe()},
             notes=(*self.request.notes, self.write_note()),
         )
-        chosen = with_values(self.recipe, self.options, best.values)
         return train(self.recipe, chosen, request, out=out, store=store)
 
     def describe(self) -> dict[str, Json]:
@@ -205,13 +204,10 @@ class Search:
 
     def _train(self, number: int, values: Mapping[str, float], judge: Judge) -> None:
         options = with_values(self.recipe, self.options, values)
-        folder = self.name_folder(number)
-        request = replace(self.request, folder=folder, resume=False)
-        begun = read_checkpoint(folder / CHECKPOINT)
-        if begun and begun.state.get("facts") == list_facts(self.recipe, options, request):
-            request = replace(request, resume=True)
+        request = self._plan_trial(number, options)
 
         def watch(share: float, step: str) -> None:
+            self._begin()
             if self._watch is not None:
                 self._watch(number, share, step)
 
@@ -227,7 +223,15 @@ class Search:
 
     def _is_late(self) -> bool:
         limit = self.plan.timeout_s
-        return limit is not None and time.monotonic() - self._begun > limit
+        return limit is not None and time.monotonic() - self._started_s > limit
+
+    def _plan_trial(self, number: int, options: object) -> TrainRequest:
+        """The request of a trial, which goes on from its own checkpoint if there is one."""
+        folder = self.name_folder(number)
+        request = replace(self.request, folder=folder, resume=False)
+        found = read_checkpoint(folder / CHECKPOINT) if self._is_begun else None
+        facts = list_facts(self.recipe, options, request)
+        return replace(request, resume=found is not None and found.state.get("facts") == facts)
 
     def _open_journal(self) -> Journal:
         facts = {
@@ -237,11 +241,18 @@ class Search:
         }
         if self.request.resume:
             return Journal.resume(self.folder, facts)
+        return Journal(self.folder, facts)
+
+    def _begin(self) -> None:
+        """Replaces an earlier search, once it is certain that the first trial can be trained."""
+        if self._is_begun:
+            return
+        self._is_begun = True
         for path in self.folder.glob("trial-*"):
-            shutil.rmtree(path)
-        for name in (TRIALS, REPORT):
-            (self.folder / name).unlink(missing_ok=True)
-        return Journal.create(self.folder, facts)
+            if path != self.name_folder(1):
+                shutil.rmtree(path)
+        (self.folder / REPORT).unlink(missing_ok=True)
+        self._journal.begin()
 
     def _remove_worse(self) -> None:
         """Removes the run folders of all trials but the best."""

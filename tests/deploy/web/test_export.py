@@ -16,7 +16,7 @@ import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.cli.main import main
-from modelpad.deploy.web.runtime import WASM, Runtime, load_runtime
+from modelpad.deploy.web.runtime import VERSION, WASM, Runtime, load_runtime
 from modelpad.deploy.web.site import IMPORT, POLICY, write_site
 from modelpad.errors import ChecksumMismatch, NotFound
 from modelpad.locations import locate_cache
@@ -128,6 +128,12 @@ def test_a_runtime_is_verified_and_its_absence_explained(
     with pytest.raises(NotFound, match="cannot be downloaded") as offline:
         load_runtime(None, tmp_path / "cache")
     assert "--runtime" in offline.value.hint
+    kept = tmp_path / "cache" / "onnxruntime-web" / VERSION
+    kept.mkdir(parents=True)
+    for name in WASM.packed:
+        (kept / name).write_bytes(b"damaged")
+    with pytest.raises(NotFound, match="cannot be downloaded"):  # it is not used
+        load_runtime(None, tmp_path / "cache")
     for name in WASM.files:
         (tmp_path / name).write_bytes(b"something else")
     module = WASM.module[0]

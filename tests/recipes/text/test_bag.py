@@ -19,6 +19,7 @@ from modelpad.recipes.reviews import RECIPE, ReviewsOptions
 from modelpad.recipes.reviews.bag import Baseline, compare
 from modelpad.recipes.text.bag import fit_bag, weigh_ngrams
 from modelpad.recipes.text.word_effects import describe_effects, divide_words, measure_effects
+from modelpad.training.options import OptimizerOptions
 from modelpad.training.pipeline import train
 from modelpad.training.run import TrainRequest
 
@@ -90,12 +91,21 @@ def test_ngrams_are_weighted_by_the_ratio_of_their_shares() -> None:
     assert np.allclose(ratios, np.log([(3 / 5) / (1 / 3), (2 / 5) / (2 / 3)]))
 
 
-def test_an_option_of_the_encoder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "epochs", "option"),
+    [
+        (OptimizerOptions(), 3, "--epochs"),
+        (OptimizerOptions(weight_decay=0.1), None, "--weight-decay"),
+    ],
+)
+def test_an_option_of_the_encoder_is_refused(
+    tmp_path: Path, optimizer: OptimizerOptions, epochs: int | None, option: str
+) -> None:
     table = tmp_path / "few.csv"
     table.write_text("text,label\n" + "a good one,x\na bad one,y\n" * 10)
-    request = TrainRequest("few", str(table), tmp_path / "run", epochs=3)
-    with pytest.raises(UsageError, match="--epochs does not apply to --arch bow"):
-        train(RECIPE, ReviewsOptions(arch="bow"), request, out=io.StringIO())
+    request = TrainRequest("few", str(table), tmp_path / "run", epochs=epochs)
+    with pytest.raises(UsageError, match=f"{option} does not apply to --arch bow"):
+        train(RECIPE, ReviewsOptions("bow", optimizer=optimizer), request, out=io.StringIO())
 
 
 def test_a_model_that_does_not_beat_the_baseline_says_so() -> None:

@@ -142,6 +142,26 @@ def test_a_shed_request_waits_for_its_small_body_only() -> None:
     assert client.send(large) & act.LINGER
 
 
+def test_requests_are_shed_in_their_turn() -> None:
+    client = Client()
+    asked: list[str] = []
+    client.service.shed_load = lambda request: asked.append(request.path)
+    client.send(GET * 3)
+    assert asked == ["/one"]
+    client.respond()
+    assert asked == ["/one"] * 2
+
+
+def test_a_body_that_came_before_its_request_was_shed_is_dropped() -> None:
+    client = Client()
+    request = post(b"/full", b"x" * (PAUSE_BYTES + 2))
+    assert client.send(GET + request[:-1]) & act.PAUSE
+    assert client.respond() & act.RESUME
+    assert client.state.requests.waiting[0].part == b""
+    client.send(request[-1:])
+    assert client.outcomes[1:] == [(429,)]
+
+
 def test_a_shed_request_is_left_to_a_task_while_the_client_does_not_read() -> None:
     client = Client()
     client.state.blocked = True

@@ -124,18 +124,33 @@ def load_runtime(
     kept = cache / "onnxruntime-web" / VERSION
     if given is not None:
         packed = pack_files(read_files(given, build), build)
-    elif all((kept / name).is_file() for name in build.packed):
-        packed = {name: (kept / name).read_bytes() for name in build.packed}
     else:
-        package = download(cache / "onnxruntime-web", progress)
-        packed = pack_files(read_files(package, build), build)
-        keep_files(packed, kept)
-        package.unlink(missing_ok=True)
-    verify_files(packed, build)
+        packed = read_kept(kept, build) or fetch_files(build, kept, progress)
     module, binary = (packed[name] for name in build.packed)
     licence = LICENCE.format(version=VERSION).encode("ascii")
     files = {MODULE: strip_map(module), BINARY: binary, "LICENSE": licence}
     return Runtime(files, webgpu)
+
+
+def read_kept(folder: Path, build: Build) -> dict[str, bytes]:
+    """The packed files in the cache; none unless all of them are intact."""
+    try:
+        packed = {name: (folder / name).read_bytes() for name in build.packed}
+        module, binary = (packed[name] for name in build.packed)
+        files = (module, gzip.decompress(binary))
+        verify_files(dict(zip(build.files, files, strict=True)), build)
+    except (OSError, EOFError, zlib.error, ChecksumMismatch):
+        return {}
+    return packed
+
+
+def fetch_files(build: Build, kept: Path, progress: Progress) -> dict[str, bytes]:
+    """The packed files from the package, which is downloaded; they are kept in the cache."""
+    package = download(kept.parent, progress)
+    packed = pack_files(read_files(package, build), build)
+    keep_files(packed, kept)
+    package.unlink(missing_ok=True)
+    return packed
 
 
 def strip_map(module: bytes) -> bytes:
@@ -146,11 +161,7 @@ def strip_map(module: bytes) -> bytes:
 def verify_files(files: Mapping[str, bytes], build: Build) -> None:
     """Raises `ChecksumMismatch` unless the files are those of this version."""
     for name, digest in build.files.items():
-        try:
-            body = files[name] if name in files else gzip.decompress(files[f"{name}.gz"])
-        except (OSError, EOFError, zlib.error):
-            body = b""
-        if hashlib.sha256(body).hexdigest() != digest:
+        if hashlib.sha256(files[name]).hexdigest() != digest:
             raise ChecksumMismatch(
                 f"{name} is not the one of ONNX Runtime Web {VERSION}.",
                 hint=f"Download {URL}, and name the file with --runtime.",
@@ -193,19 +204,25 @@ def download(folder: Path, progress: Progress) -> Path:
     return path
 
 
-def read_files(path: Path, build: Build) -> Mapping[str, bytes]:
-    """The files of a build, from a package or its folder. Raises `NotFound`."""
+def read_files(path: Path, build: Build) -> dict[str, bytes]:
+    """The files of a build, from a package or its folder.
+
+    Raises `NotFound`, and `ChecksumMismatch` if they are not those of this version.
+    """
     try:
         if path.is_dir():
             folder = path / "dist" if (path / "dist").is_dir() else path
-            return {name: (folder / name).read_bytes() for name in build.files}
-        with tarfile.open(path, "r:gz") as package:
-            return {name: _extract(package, f"package/dist/{name}") for name in build.files}
-    except (OSError, KeyError, EOFError, tarfile.TarError) as error:
+            files = {name: (folder / name).read_bytes() for name in build.files}
+        else:
+            with tarfile.open(path, "r:gz") as package:
+                files = {name: _extract(package, f"package/dist/{name}") for name in build.files}
+    except (OSError, KeyError, EOFError, zlib.error, tarfile.TarError) as error:
         raise NotFound(
             f"{path} does not contain ONNX Runtime Web: {error}.",
             hint=f"Give {PACKAGE.name} or the folder node_modules/onnxruntime-web.",
         ) from error
+    verify_files(files, build)
+    return files
 
 
 def _extract(package: tarfile.TarFile, name: str) -> bytes:

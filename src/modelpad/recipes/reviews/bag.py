@@ -24,7 +24,7 @@ from modelpad.training.card import Card
 from modelpad.training.classification import plan_fields
 from modelpad.training.findings import Findings
 from modelpad.training.metrics import accuracy
-from modelpad.training.options import extend_command, write_flags
+from modelpad.training.options import extend_command, name_flag
 from modelpad.training.recipe import Trained
 from modelpad.training.run import Run
 
@@ -80,7 +80,7 @@ def check_options(options: ReviewsOptions, run: Run) -> None:
         "--adapt": options.adapt is not None,
         "--quantize": options.quantize != usual.quantize,
         "--epochs": run.request.epochs is not None,
-        **dict.fromkeys(write_flags(options.optimizer.chosen)[:1], True),
+        **{name_flag(name): True for name in options.optimizer.chosen},
     }
     for name, is_given in given.items():
         if is_given:

@@ -32,8 +32,9 @@ MANY_CLOSED = 50  # connections in a second
 class HttpServer:
     """Listens on sockets and passes requests to `handler` until it is stopped.
 
-    `shed_load` is called as soon as a request's head is complete: the response it returns is sent
-    without reading the body or calling `handler`, as overload must cost next to nothing.
+    `shed_load` is called when a request's head is complete and it is its turn: the response that it
+    returns is sent without reading the body or calling `handler`, as overload must cost next to
+    nothing.
 
     Connections count from the moment they are accepted, before a TLS handshake, until their socket
     is closed. When there are too many, the one idle for longest is closed; when all are busy, the

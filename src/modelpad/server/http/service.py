@@ -16,9 +16,9 @@ ShedLoad = Callable[[Request], Response | None]
 class Service(msgspec.Struct):
     """Turns requests into responses.
 
-    `shed_load` is called as soon as a request's head is complete. The response it returns is sent
-    without reading the body or calling `handler`, so that rejecting a request costs next to
-    nothing. `stopping` is set once, when the server shuts down.
+    `shed_load` is called when a request's head is complete and those before it on its connection
+    are done. The response it returns is sent without reading the body or calling `handler`, so that
+    rejecting a request costs next to nothing. `stopping` is set once, when the server shuts down.
     """
 
     handler: Handler

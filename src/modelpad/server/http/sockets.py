@@ -129,7 +129,8 @@ def open_socket(address: Address, option: str = "--port") -> socket.socket:
                 port=address.port,
             ) from None
         raise ModelpadError(
-            f"Cannot listen on {address.host}:{address.port}: {error}.",
+            f"Cannot listen on {address.host}:{address.port}:"
+            f" {getattr(error, 'strerror', None) or error}.",
             hint=f"Check --host and {option}.",
         ) from error
     return listener

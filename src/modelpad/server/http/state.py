@@ -145,6 +145,7 @@ class ConnectionState:
         actions = 0
         while True:
             if requests.current is None and requests.waiting and not (self.closing or self.held):
+                self._shed_load(requests.waiting[0])
                 if self._retries_early():
                     self.held = True
                     return self._settle(actions | HOLD)
@@ -155,6 +156,18 @@ class ConnectionState:
             if not self._rest or self.closing or self.broken or requests.is_full:
                 return self._settle(actions)
             actions |= self._parse_slice()
+
+    def _shed_load(self, exchange: Exchange) -> None:
+        """Asks whether to refuse the next request, now that it is its turn.
+
+        Not before: requests behind others on their connection are not in the model's queue yet, and
+        only a few of them will be at a time.
+        """
+        shed_load, request = self._service.shed_load, exchange.request
+        if shed_load is not None and request is not None and exchange.refusal is None:
+            exchange.refusal = shed_load(request)
+            if exchange.refusal is not None:
+                exchange.part = b""
 
     def _retries_early(self) -> bool:
         """Whether the next response rejects a retry that came too soon after the last rejection.
@@ -211,9 +224,6 @@ class ConnectionState:
 
     def begin_request(self, exchange: Exchange) -> None:
         """The head of a request is complete."""
-        shed_load = self._service.shed_load
-        if shed_load is not None and exchange.request is not None:
-            exchange.refusal = shed_load(exchange.request)
         self.requests.begin(exchange)
         self.has_asked = True
         if not self.blocked:  # otherwise the client's time to read the response keeps running

@@ -35,7 +35,7 @@ const chart = (history, metric) => {
 };
 
 const confusionChart = ({ labels, matrix }) => {
-  const most = Math.max(...matrix.flat()), size = 34;
+  const most = matrix.flat().reduce((most, number) => Math.max(most, number), 0), size = 34;
   const names = labels.map((label) => (label.length > 12 ? `${label.slice(0, 11)}…` : label));
   const longest = Math.max(...names.map((name) => name.length)), left = Math.max(30, 14 + longest * 7), slanted = longest > 4;
   const edge = left + labels.length * size, width = Math.max(edge + (slanted ? left / 2 : 0), WIDTH);

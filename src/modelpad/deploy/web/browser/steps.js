@@ -1,7 +1,7 @@
 // Steps between a field's array and the graph's tensor. As modelpad's fields/steps.py: arrays have
 // the batch axis first.
 
-import { array, f32, sizeOf } from "./numbers.js";
+import { array, f32, largest, sizeOf } from "./numbers.js";
 import { convert } from "./values.js";
 
 const alongLast = (values, change) => {
@@ -26,7 +26,7 @@ const STEPS = {
   },
   cast: ({ shape, data }, { dtype }) => array(dtype, shape, convert(data, dtype)),
   softmax: (values) => alongLast(values, (logits) => {
-    const most = Math.max(...logits), powers = logits.map((logit) => Math.exp(logit - most)), total = powers.reduce((sum, power) => sum + power, 0);
+    const most = largest(logits), powers = logits.map((logit) => Math.exp(logit - most)), total = powers.reduce((sum, power) => sum + power, 0);
     return powers.map((power) => power / total);
   }),
   sigmoid: (values) => array("float32", values.shape, Float32Array.from(values.data, (value) => 1 / (1 + Math.exp(-Number(value))))),
