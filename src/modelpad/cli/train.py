@@ -16,6 +16,7 @@ from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
 from modelpad.training.options import Flag, build_options, name_flag, read_flags
+from modelpad.training.parallel import FollowerEnded
 from modelpad.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def run(args: argparse.Namespace) -> int:
     if args.on:
         code, facts = run_on_cluster(args, choose_data(args, args.recipe))
         return code or announce(facts, as_json=args.json)
-    return announce(train_here(args), as_json=args.json)
+    try:
+        return announce(train_here(args), as_json=args.json)
+    except FollowerEnded:
+        return DONE
 
 
 def train_here(args: argparse.Namespace) -> dict[str, Any]:
