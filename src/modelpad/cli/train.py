@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelpad.cli.help_format import HelpFormatter
 from modelpad.cli.main import DONE, add_common_options, add_store_option
 from modelpad.cli.settings import Settings
-from modelpad.cli.train_on_cluster import add_cluster_options, run_on_cluster
+from modelpad.cli.train_on_cluster import add_cluster_options, check_workers, run_on_cluster
 from modelpad.errors import UsageError
 from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, describe_metrics
@@ -127,6 +127,7 @@ def add_flag(parser: argparse._ArgumentGroup, flag: Flag) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
+    check_workers(args)
     if args.on:
         code, facts = run_on_cluster(args, choose_data(args, args.recipe))
         return code or announce(facts, as_json=args.json)

@@ -129,10 +129,11 @@ def unpack(flat: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:
     """Copies the numbers of one flat tensor into others, in their order."""
     import torch
 
-    parts = flat[: sum(each.numel() for each in tensors)].split([each.numel() for each in tensors])
     with torch.no_grad():
-        for each, part in zip(tensors, parts, strict=True):
-            each.copy_(part.view_as(each))
+        at = 0
+        for each in tensors:
+            each.copy_(flat[at : at + each.numel()].view_as(each))
+            at += each.numel()
 
 
 def join(place: Place) -> None:
@@ -142,9 +143,11 @@ def join(place: Place) -> None:
     """
     from torch import distributed
 
-    store = distributed.TCPStore(place.host, place.port, is_master=False)
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        place.host, place.port, is_master=False
+    )
     distributed.init_process_group(
-        store=distributed.PrefixStore(PREFIX, store),
+        store=distributed.PrefixStore(PREFIX, store),  # type: ignore[attr-defined]
         rank=place.rank,
         world_size=place.size,
         timeout=PATIENCE,

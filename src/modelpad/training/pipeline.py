@@ -97,6 +97,8 @@ def train(
         trained = recipe.load_train()(options, run)
         if trial is not None:
             raise TrainingFailed(f"{recipe.name} has tested a trial.", hint="This is a bug.")
+        if not run.team.leads:
+            raise TrainingFailed(f"{recipe.name} has tested a follower.", hint="This is a bug.")
         run.end_training()
         run.report(1.0, "Testing the model")
         bundle = finish(run, trained)
