@@ -52,6 +52,23 @@ def test_a_bundle_arrives_in_the_store(tmp_path: Path) -> None:
     assert store.read_data("reviews", 1) == tmp_path / "tickets.csv"
 
 
+class Log(io.StringIO):
+    """A log that interrupts trainings when it has come to certain words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[str, Any]] = []
+
+    def when(self, words: str, training: Any, method: str) -> None:
+        self._waiting.append((words, lambda: training.ask(method)))
+
+    def flush(self) -> None:
+        due = [each for each in self._waiting if each[0] in self.getvalue()]
+        self._waiting = [each for each in self._waiting if each not in due]
+        for _, act in due:
+            act()
+
+
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     from modelpad.cluster.connection import connect
@@ -72,20 +89,29 @@ def test_the_log_and_the_exit_code_of_a_failure(ray: Any) -> None:
 
 
 def order_digits(*arguments: str, name: str) -> Order:
-    small = ("--data=uci-digits", "--arch=mlp", "--epochs=2", "--no-unknown", f"--name={name}")
-    return Order(name, ("digits", "--on=", "--runs=run", "--store=store", *small, *arguments), pack({}))
+    small = ("--data=uci-digits", "--arch=mlp", "--no-unknown", f"--name={name}")
+    words = ("digits", "--on=", "--runs=run", "--store=store", *small, *arguments)
+    return Order(name, words, pack({}))
 
 
-def test_two_workers_train_one_model(ray: Any) -> None:
+def test_two_workers_train_one_model_until_ctrl_c(ray: Any) -> None:
     from modelpad.cluster.training import start_training
 
-    training, out = start_training(ray, order_digits(name="two"), TWO), io.StringIO()
+    training, out = start_training(ray, order_digits("--epochs=1000", name="two"), TWO), Log()
+    all_cpus = Resources(ray.cluster_resources()["CPU"] / 2, 0, workers=2)
+    waiting, silence = start_training(ray, order_digits(name="next"), all_cpus), Log()
+    out.when("epoch 2/1000", waiting, "interrupt")
+    out.when("epoch 3/1000", training, "interrupt")
     training.follow(TWO, out)
+    assert "keeping the best epoch" in out.getvalue()
+    assert out.getvalue().count("epoch 2/1000") == 1
     finished = training.ask("collect")
     assert finished.code == 0, out.getvalue()
-    assert out.getvalue().count("epoch 2/2") == 1
     assert finished.facts["test_accuracy"] > 0.8
     assert finished.run
+    waiting.follow(all_cpus, silence)
+    assert silence.getvalue() == ""
+    assert waiting.ask("collect").code == 130
 
 
 def test_a_worker_that_fails_alone_ends_the_training(ray: Any, tmp_path: Path) -> None:
@@ -96,7 +122,7 @@ def test_a_worker_that_fails_alone_ends_the_training(ray: Any, tmp_path: Path) -
         "assert get_rank() == 0, 'my metric is broken'\n"
         "def fine(targets, scores):\n    return scores.sum()\n"
     )
-    failing = order_digits(f"--metric={tmp_path}/mine.py:fine", name="half")
+    failing = order_digits("--epochs=1", f"--metric={tmp_path}/mine.py:fine", name="half")
     training, out = start_training(ray, failing, TWO), io.StringIO()
     training.follow(TWO, out)
     assert "Worker 2 of 2 failed:" in out.getvalue()

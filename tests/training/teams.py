@@ -29,7 +29,7 @@ def start_team(size: int = 2) -> Iterator[RunTogether]:
         processes = [
             stack.enter_context(
                 ProcessPoolExecutor(
-                    1, context, take_place, [Place("127.0.0.1", store.port, rank, size)]
+                    1, context, take_place, (Place("127.0.0.1", store.port, rank, size),)
                 )
             )
             for rank in range(size)
@@ -37,7 +37,7 @@ def start_team(size: int = 2) -> Iterator[RunTogether]:
 
         def run(work: Callable[..., Any], *given: object) -> list[Any]:
             begun = [process.submit(attempt, work, *given) for process in processes]
-            return [each.exception(timeout=60) or each.result() for each in begun]
+            return [each.exception(timeout=300) or each.result() for each in begun]
 
         yield run
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,32 @@ def test_an_interrupt_waits_for_the_step_that_all_end_with(tmp_path: Path) -> No
             seen.append(run.team.wants_to_stop())
         raise KeyboardInterrupt  # as `average` does then
     assert seen == [True, True]
+
+
+def train_digits(team: Team, folder: Path, *, resume: bool, stop: bool) -> tuple[float, bool]:
+    """The test accuracy of two epochs, and whether they were stopped, after the first one."""
+    from modelpad.recipes.digits import RECIPE, DigitsOptions
+    from modelpad.training.pipeline import train
+
+    def watch(share: float, step: str) -> None:
+        if stop and team.leads and share > 0.5:
+            signal.raise_signal(signal.SIGINT)
+
+    request = TrainRequest("m", "uci-digits", folder, epochs=2, limit=200, resume=resume)
+    options = DigitsOptions(arch="mlp", no_unknown=True)
+    done = train(RECIPE, options, request, out=io.StringIO(), watch=watch)
+    return done.metrics["test_calibration_error"], done.stopped_early
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_an_interrupted_training_resumes_and_ends_as_that_of_one_process(tmp_path: Path) -> None:
+    one, _ = train_digits(ALONE, tmp_path / "one", resume=False, stop=False)
+    work = partial(train_digits, folder=tmp_path / "two")
+    with start_team() as together:
+        leader, follower = together(partial(work, resume=False, stop=True))
+        assert leader[1]
+        assert isinstance(follower, FollowerEnded)
+        leader, follower = together(partial(work, resume=True, stop=False))
+    assert leader == (pytest.approx(one, abs=1e-4), False)
+    assert isinstance(follower, FollowerEnded)

@@ -54,10 +54,11 @@ class Keeper:
             return outcome or Finished(LOST)
 
         if resources.workers == 1:
-            task: Any = ray.remote(train)
-            wanted = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
+            work, wanted = train, {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
         else:
-            task, wanted = ray.remote(train_together), {"num_cpus": 0}  # its workers have them
+            work, wanted = train_together, {"num_cpus": 0}  # its workers have them
+        # A process of its own, with which what Ray Train has started ends, too.
+        task: Any = ray.remote(max_calls=1)(work)
         self._task = task.options(**wanted, max_retries=0).remote(order)
 
     def describe(self) -> tuple[str, int | None]:

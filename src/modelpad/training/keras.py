@@ -41,7 +41,7 @@ def fit(
     gradients; its leader alone validates. Raises `UsageError` for callbacks in a team.
     """
     if custom.callbacks:  # one that ends the training would do so in one process
-        run.team.check_alone("--callback", hint="Leave it out, or train in one process.")
+        run.team.check_alone("--callback", "it would decide in one process alone")
     share_gradients(model, run.team, batches.rows)
     run.restore(lambda folder: _restore(model, folder))
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] * model.optimizer.use_ema

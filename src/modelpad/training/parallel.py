@@ -116,10 +116,13 @@ class Team:
                 distributed.broadcast(flat, 0)
             unpack(flat, same)
 
-    def check_alone(self, what: str, hint: str) -> None:
+    def check_alone(self, what: str, why: str) -> None:
         """Raises `UsageError` in a team: `what` needs a process on its own."""
         if self.size > 1:
-            raise UsageError(f"{what} does not work with --train-workers {self.size}.", hint=hint)
+            raise UsageError(
+                f"{what} does not work with --train-workers {self.size}: {why}.",
+                hint="Leave --train-workers out.",
+            )
 
 
 ALONE = Team()

@@ -51,7 +51,7 @@ class Fitted:
 def fit_few(net: Classifier, splits: ImageSplits, objective: Objective, run: Run) -> Fitted:
     """Fits the head on all pictures; cross-validation takes the place of a validation split."""
     run.team.check_alone(
-        f"A data set of {len(splits.train)} pictures", hint="Only the last layer is trained, alone."
+        f"A data set of {len(splits.train)} pictures", "only the last layer is trained"
     )
     targets, strata = splits.train.targets, stratify(splits.train)
     run.begin()

@@ -64,7 +64,7 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     judged = encode_labelled(start.tokenizer, splits.validation)
     net = build_classifier(start, len(splits.data.classes))
     if not run.epochs:
-        run.team.check_alone("A training of passages alone", hint="Learn whole texts: --epochs 2")
+        run.team.check_alone("A training without epochs", "passages are learnt in one process")
     else:
         fit_classifier(net, learned, judged, run, device, start.adaptation, options.optimizer)
     run.end_training()
