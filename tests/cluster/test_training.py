@@ -57,16 +57,14 @@ class Log(io.StringIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[tuple[str, Any]] = []
+        self._words: dict[str, Any] = {}
 
-    def when(self, words: str, training: Any, method: str) -> None:
-        self._waiting.append((words, lambda: training.ask(method)))
+    def interrupt_at(self, words: str, training: Any) -> None:
+        self._words[words] = training
 
     def flush(self) -> None:
-        due = [each for each in self._waiting if each[0] in self.getvalue()]
-        self._waiting = [each for each in self._waiting if each not in due]
-        for _, act in due:
-            act()
+        for words in [each for each in self._words if each in self.getvalue()]:
+            self._words.pop(words).ask("interrupt")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +98,8 @@ def test_two_workers_train_one_model_until_ctrl_c(ray: Any) -> None:
     training, out = start_training(ray, order_digits("--epochs=1000", name="two"), TWO), Log()
     all_cpus = Resources(ray.cluster_resources()["CPU"] / 2, 0, workers=2)
     waiting, silence = start_training(ray, order_digits(name="next"), all_cpus), Log()
-    out.when("epoch 2/1000", waiting, "interrupt")
-    out.when("epoch 3/1000", training, "interrupt")
+    out.interrupt_at("epoch 2/1000", waiting)
+    out.interrupt_at("epoch 3/1000", training)
     training.follow(TWO, out)
     assert "keeping the best epoch" in out.getvalue()
     assert out.getvalue().count("epoch 2/1000") == 1
