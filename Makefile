@@ -175,7 +175,7 @@ $(VENV)-kserve/.ready: pyproject.toml
 $(VENV)-ray/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -e '.[ray,sklearn]' matplotlib pytest psutil httpx
+	  -e '.[ray,train]' pytest psutil httpx
 	touch $@
 
 # The validators of the platforms. SkyPilot is checked where it is installed: it is large.

@@ -64,6 +64,25 @@ def test_checkpoints_are_not_on_the_cluster(capsys: pytest.CaptureFixture[str]) 
     assert "--resume does not work with --on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("digits", "--train-workers", "0", "--on", "local"), "--train-workers is 0."),
+        (("digits", "--train-workers", "2"), "--train-workers 2 needs a Ray cluster."),
+        (("style", "--train-workers", "2", "--on", "local"), "style trains in one process"),
+        (
+            ("digits", "--train-workers", "2", "--on", "local", "--train-gpus", "0.5"),
+            "needs GPUs of its own, not --train-gpus 0.5",
+        ),
+    ],
+)
+def test_several_workers_are_refused_where_one_trains(
+    words: tuple[str, ...], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *words]) == 2
+    assert error in capsys.readouterr().err
+
+
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
 def test_ray_is_an_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--on", "local", "--store", str(tmp_path)]) == 1

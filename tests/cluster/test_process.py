@@ -11,8 +11,10 @@ from modelpad.bundle import open_bundle
 from modelpad.cli.train_on_cluster import write_run
 from modelpad.cluster.inputs import pack
 from modelpad.cluster.keeper import MAX_LOG_BYTES, Keeper
-from modelpad.cluster.order import Order
+from modelpad.cluster.order import Order, Resources
 from modelpad.cluster.process import open_log, read_for, run_order
+from modelpad.cluster.training import check_room
+from modelpad.errors import UsageError
 
 TRAINS = ("reviews", "--on=", "--runs=run", "--store=store", "--name=tickets", "--arch=bow")
 
@@ -75,6 +77,21 @@ def test_a_keeper_forgets_the_start_of_a_long_log() -> None:
     assert keeper._log.endswith(b"b" * 10)
     assert len(keeper._log) == MAX_LOG_BYTES
     assert keeper._dropped == 10
+
+
+def test_workers_must_fit_on_the_machines_there_are() -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 3.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0}},
+    ]
+    check_room(nodes, Resources(2, 0, workers=3))
+    check_room(nodes, Resources(99, 0))  # one may wait for a machine that is still to come
+    with pytest.raises(UsageError, match="has room for 3 workers with 2 CPUs each, not for 4"):
+        check_room(nodes, Resources(2, 0, workers=4))
+    with pytest.raises(UsageError, match="for 1 worker with 1 CPU and 1 GPU each, not for 2"):
+        check_room(nodes, Resources(1, 1, workers=2))
+    assert str(Resources(2, 0, workers=4)) == "4 workers with 2 CPUs each"
 
 
 def test_orders_of_the_same_training_are_equal_in_any_terminal() -> None:

@@ -20,10 +20,11 @@ from modelpad.errors import TrainingFailed, UsageError
 from modelpad.store import LocalStore
 
 pytest.importorskip("ray")
+pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-ONE = Resources(1, 0)
+ONE, TWO = Resources(1, 0), Resources(1, 0, workers=2)
 TOO_MUCH = Resources(999, 0)
 
 
@@ -51,6 +52,21 @@ def test_a_bundle_arrives_in_the_store(tmp_path: Path) -> None:
     assert store.read_data("reviews", 1) == tmp_path / "tickets.csv"
 
 
+class Log(io.StringIO):
+    """A log that interrupts trainings when it has come to certain words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words: dict[str, Any] = {}
+
+    def interrupt_at(self, words: str, training: Any) -> None:
+        self._words[words] = training
+
+    def flush(self) -> None:
+        for words in [each for each in self._words if each in self.getvalue()]:
+            self._words.pop(words).ask("interrupt")
+
+
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     from modelpad.cluster.connection import connect
@@ -68,6 +84,55 @@ def test_the_log_and_the_exit_code_of_a_failure(ray: Any) -> None:
     assert "There is no data set called nothing-here" in out.getvalue()
     assert training.ask("collect").code == 1
     assert find_training(ray, failing, out) is None  # so that it can be started again
+
+
+def order_digits(*arguments: str, name: str) -> Order:
+    small = ("--data=uci-digits", "--arch=mlp", "--no-unknown", f"--name={name}")
+    words = ("digits", "--on=", "--runs=run", "--store=store", *small, *arguments)
+    return Order(name, words, pack({}))
+
+
+def test_two_workers_train_one_model_until_ctrl_c(ray: Any) -> None:
+    from modelpad.cluster.training import start_training
+
+    training, out = start_training(ray, order_digits("--epochs=1000", name="two"), TWO), Log()
+    all_cpus = Resources(ray.cluster_resources()["CPU"] / 2, 0, workers=2)
+    waiting, silence = start_training(ray, order_digits(name="next"), all_cpus), Log()
+    out.interrupt_at("epoch 2/1000", waiting)
+    out.interrupt_at("epoch 3/1000", training)
+    training.follow(TWO, out)
+    assert "keeping the best epoch" in out.getvalue()
+    assert out.getvalue().count("epoch 2/1000") == 1
+    finished = training.ask("collect")
+    assert finished.code == 0, out.getvalue()
+    assert finished.facts["test_accuracy"] > 0.8
+    assert finished.run
+    waiting.follow(all_cpus, silence)
+    assert silence.getvalue() == ""
+    assert waiting.ask("collect").code == 130
+
+
+def test_a_worker_that_fails_alone_ends_the_training(ray: Any, tmp_path: Path) -> None:
+    from modelpad.cluster.training import start_training
+
+    (tmp_path / "mine.py").write_text(
+        "from torch.distributed import get_rank\n"
+        "assert get_rank() == 0, 'my metric is broken'\n"
+        "def fine(targets, scores):\n    return scores.sum()\n"
+    )
+    failing = order_digits("--epochs=1", f"--metric={tmp_path}/mine.py:fine", name="half")
+    training, out = start_training(ray, failing, TWO), io.StringIO()
+    training.follow(TWO, out)
+    assert "Worker 2 of 2 failed:" in out.getvalue()
+    assert "my metric is broken" in out.getvalue()
+    assert training.ask("collect").code == 2
+
+
+def test_more_workers_than_the_cluster_has_room_for(ray: Any) -> None:
+    from modelpad.cluster.training import start_training
+
+    with pytest.raises(UsageError, match="has room for 0 workers with 500 CPUs each, not for 2"):
+        start_training(ray, order_digits(name="many"), Resources(500, 0, workers=2))
 
 
 def test_a_training_is_found_again_and_stopped_by_ctrl_c(ray: Any) -> None:

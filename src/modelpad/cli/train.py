@@ -15,8 +15,9 @@ from modelpad.cli.recipe_options import (
     choose_data,
     read_request,
 )
-from modelpad.cli.train_on_cluster import add_cluster_options, run_on_cluster
+from modelpad.cli.train_on_cluster import add_cluster_options, check_workers, run_on_cluster
 from modelpad.recipes.naming import describe_metrics
+from modelpad.training.parallel import FollowerEnded
 from modelpad.training.recipe import Recipe
 
 NO_METRICS = ("name", "version", "run", "data")  # of what is printed as JSON
@@ -41,10 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, checks parity, pushes the bundle, and suggests the next command."""
+    check_workers(args)
     if args.on:
         code, facts = run_on_cluster(args, choose_data(args, args.recipe))
         return code or announce(facts, as_json=args.json)
-    return announce(train_here(args), as_json=args.json)
+    try:
+        return announce(train_here(args), as_json=args.json)
+    except FollowerEnded:
+        return DONE
 
 
 def train_here(args: argparse.Namespace) -> dict[str, Any]:

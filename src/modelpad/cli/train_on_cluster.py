@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpad.cli.numbers import not_negative
+from modelpad.cli.numbers import not_negative, positive
 from modelpad.cli.settings import Settings
 from modelpad.errors import TrainingFailed, UsageError
+from modelpad.recipes import RECIPES, load_recipe
 from modelpad.recipes.naming import choose_name, name_data
 from modelpad.training.options import Flag, build_options, name_flag, read_flags
 from modelpad.training.recipe import Recipe
@@ -35,18 +36,26 @@ def add_cluster_options(group: argparse._ArgumentGroup) -> None:
         " for one on this machine; needs the extra ray (default: on this machine, without Ray)",
     )
     group.add_argument(
+        "--train-workers",
+        type=positive("--train-workers", int),
+        default=1,
+        metavar="N",
+        help="--on: processes that train one model together, each on its part of every batch"
+        " (default: %(default)s)",
+    )
+    group.add_argument(
         "--train-cpus",
         type=not_negative("--train-cpus", float),
         default=1.0,
         metavar="N",
-        help="--on: CPUs for the training, which uses as many threads (default: %(default)g)",
+        help="--on: CPUs for each worker, which uses as many threads (default: %(default)g)",
     )
     group.add_argument(
         "--train-gpus",
         type=not_negative("--train-gpus", float),
         default=0.0,
         metavar="N",
-        help="--on: GPUs for the training (default: %(default)g)",
+        help="--on: GPUs for each worker (default: %(default)g)",
     )
     group.add_argument(
         "--shared-files",
@@ -72,10 +81,33 @@ def run_on_cluster(args: argparse.Namespace, data: str) -> tuple[int, Facts]:
         )
     settings = Settings.from_environment(args)
     order = make_order(args, data, settings)
-    resources = Resources(args.train_cpus, args.train_gpus)
+    resources = Resources(args.train_cpus, args.train_gpus, args.train_workers)
     with train_on_cluster(order, resources, args.on, sys.stderr) as finished:
         facts = {} if finished.code else take_results(args, data, settings, finished)
     return finished.code, facts
+
+
+def check_workers(args: argparse.Namespace) -> None:
+    """Raises `UsageError` for several workers where there can be only one."""
+    if args.train_workers == 1:
+        return
+    several = f"--train-workers {args.train_workers}"
+    if not args.on:
+        raise UsageError(
+            f"{several} needs a Ray cluster.",
+            hint="Add --on ray://HOST:10001, or --on local for this machine.",
+        )
+    if not args.recipe.data_parallel:
+        able = [name for name in RECIPES if load_recipe(name).data_parallel]
+        raise UsageError(
+            f"{args.recipe.name} trains in one process, so {several} does not work.",
+            hint=f"Leave it out. Recipes that several workers train: {', '.join(able)}.",
+        )
+    if args.train_gpus % 1:
+        raise UsageError(
+            f"Each of several workers needs GPUs of its own, not --train-gpus {args.train_gpus:g}.",
+            hint="Give a whole number, or leave --train-workers out.",
+        )
 
 
 def make_order(args: argparse.Namespace, data: str, settings: Settings) -> Order:

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelpad.cluster.order import Finished, Order, Resources
 from modelpad.cluster.process import run_order
+from modelpad.cluster.team import run_team
 
 MAX_LOG_BYTES = 1_000_000
 LOST, INTERRUPTED = 1, 130  # exit codes; 130 is that of Ctrl-C
@@ -35,6 +36,8 @@ class Keeper:
         self._log, self._dropped = b"", 0
         self._interrupts, self._has_begun = 0, False
         self._task: Any = None
+        self._is_cancelled = False
+        self._outcome: Finished | None = None
 
     def start(self, order: Order, resources: Resources) -> None:
         """Begins the training as soon as there are resources for it."""
@@ -45,9 +48,18 @@ class Keeper:
         def train(order: Order) -> Finished:
             return run_order(order, lambda text: int(ray.get(me.report.remote(text))))
 
-        task: Any = ray.remote(train)
-        wanted = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 0}
-        self._task = task.options(**wanted).remote(order)
+        def train_together(order: Order) -> Finished:
+            run_team(order, resources, me)
+            outcome: Finished | None = ray.get(me.take_outcome.remote())
+            return outcome or Finished(LOST)
+
+        if resources.workers == 1:
+            work, wanted = train, {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
+        else:
+            work, wanted = train_together, {"num_cpus": 0}  # its workers have them
+        # A process of its own, with which what Ray Train has started ends, too.
+        task: Any = ray.remote(max_calls=1)(work)
+        self._task = task.options(**wanted, max_retries=0).remote(order)
 
     def describe(self) -> tuple[str, int | None]:
         """The digest of its order, and the exit code if the training has ended."""
@@ -81,6 +93,15 @@ class Keeper:
             text = self._log[max(0, start - self._dropped) :]
             return Progress(text, end, self._has_begun, ended)
 
+    def deliver(self, outcome: Finished) -> None:
+        """Takes what came of a training by several workers; the first one counts."""
+        with self._lock:
+            self._outcome = self._outcome or outcome
+
+    def take_outcome(self) -> Finished | None:
+        """What was delivered."""
+        return self._outcome
+
     def interrupt(self) -> None:
         """As Ctrl-C at the training's terminal; one that has not begun is cancelled."""
         import ray
@@ -88,7 +109,8 @@ class Keeper:
         with self._lock:
             self._interrupts += 1
         if not self._has_begun:
-            ray.cancel(self._task)
+            self._is_cancelled = True
+            ray.cancel(self._task, force=True)
 
     def collect(self) -> Finished:
         """What came of the training, once it has ended. Raises what Ray raises if it was lost."""
@@ -96,6 +118,8 @@ class Keeper:
 
         try:
             finished: Finished = ray.get(self._task)
-        except ray.exceptions.TaskCancelledError:
+        except ray.exceptions.RayError:
+            if not self._is_cancelled:
+                raise
             return Finished(INTERRUPTED)
         return finished

@@ -33,14 +33,25 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a cluster reserves for a training."""
+    """What a cluster reserves for each of a training's workers."""
 
     cpus: float
     gpus: float
+    workers: int = 1
 
     def __str__(self) -> str:
-        parts = [(self.cpus, "CPU"), (self.gpus, "GPU")]
-        words = [f"{count:g} {unit}{'s' * (count != 1)}" for count, unit in parts if count]
+        each = self.name_share()
+        return each if self.workers == 1 else f"{self.workers} workers with {each} each"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What one worker gets, by Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
+
+    def name_share(self) -> str:
+        """What one worker gets, in words."""
+        parts = self.shares.items()
+        words = [f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in parts if count]
         return " and ".join(words) or "a place"
 
 

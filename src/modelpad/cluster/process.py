@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from modelpad.cluster.inputs import DATA_SETS, pack, unpack
 from modelpad.cluster.order import RETURNED, Finished, Order
+from modelpad.training.parallel import Place
 
 PAUSE_S = 0.5  # between two reports
 READ_BYTES = 65536
@@ -23,18 +25,30 @@ PREFIX = "MODELPAD_"
 DEFAULTS = f"{PREFIX}TRAIN_"  # how variables begin that are defaults of trainings
 # Ray's processes block SIGINT, which their children inherit; a training ends with Ctrl-C.
 START = """
-import signal, sys
+import json, signal, sys
 from modelpad.confine import die_with_parent
 die_with_parent()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+place = json.loads(sys.argv[1])
+if place:
+    from modelpad.training.parallel import Place, join
+    join(Place(**place))
 from modelpad.cli.main import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[2:]))
 """
 Report = Callable[[bytes], int]
 
 
-def run_order(order: Order, report: Report) -> Finished:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of a team: its place, none for a process on its own, and variables of its own."""
+
+    place: Place | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_order(order: Order, report: Report, member: Member = Member()) -> Finished:
     """Trains, and returns what came of it.
 
     `report` gets what is printed, at least every half second, and tells how often the training
@@ -43,22 +57,25 @@ def run_order(order: Order, report: Report) -> Finished:
     with tempfile.TemporaryDirectory(prefix="modelpad-train-") as name:
         folder = Path(name)
         unpack(order.inputs, folder)
-        with start(order, folder) as (process, log):
+        with start(order, folder, member) as (process, log):
             follow(process, log, report)
         code = process.wait()
-        return collect(order, folder, code)
+        return collect(folder, code)
 
 
 @contextmanager
-def start(order: Order, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def start(
+    order: Order, folder: Path, member: Member
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The process, and what its log can be read from; killed if the block is left early."""
     log, inlet = open_log(order.columns)
+    place = json.dumps(member.place and asdict(member.place))
     try:
         with (folder / "facts.json").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", START, "train", *order.arguments, "--json"],
+                [*(sys.executable, "-P", "-c", START, place), "train", *order.arguments, "--json"],
                 cwd=folder,
-                env=list_variables(folder),
+                env={**list_variables(folder), **member.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=inlet,
@@ -128,11 +145,12 @@ def read_for(log: int, seconds: float) -> tuple[bytes, bool]:
     return b"".join(parts), True
 
 
-def collect(order: Order, folder: Path, code: int) -> Finished:
-    """What came of a training that ended with an exit code."""
-    if code != 0:
+def collect(folder: Path, code: int) -> Finished:
+    """What came of a training that ended with an exit code; nothing, of a follower in a team."""
+    output = (folder / "facts.json").read_bytes()
+    if code != 0 or not output:
         return Finished(code)
-    facts = json.loads((folder / "facts.json").read_bytes())
+    facts = json.loads(output)
     run = folder / facts["run"]
     found = {name: run / name for name in RETURNED if (run / name).exists()}
     return Finished(code, facts, pack(found))

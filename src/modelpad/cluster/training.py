@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
@@ -119,6 +119,7 @@ def find_training(ray: Any, order: Order, out: TextIO) -> RemoteTraining | None:
 
 def start_training(ray: Any, order: Order, resources: Resources) -> RemoteTraining:
     """A training that begins as soon as it can. Raises `UsageError` if it cannot be started."""
+    check_room(ray.nodes(), resources)
     settings = {"num_cpus": 0, "max_concurrency": THREADS, "lifetime": "detached"}
     keeper = ray.remote(Keeper).options(name=name_keeper(order), namespace=NAMESPACE, **settings)
     try:
@@ -130,6 +131,25 @@ def start_training(ray: Any, order: Order, resources: Resources) -> RemoteTraini
             hint="Every machine of the cluster needs the same Python and modelpad as this one.",
         ) from error
     return training
+
+
+def check_room(nodes: Sequence[Mapping[str, Any]], resources: Resources) -> None:
+    """Raises `UsageError` for more workers than the machines of a cluster can ever have at once.
+
+    One worker may wait for a machine that is still to come; several have to start together.
+    """
+    wanted = {name: each for name, each in resources.shares.items() if each}
+    machines = [each["Resources"] for each in nodes if each["Alive"]]
+    room = sum(
+        min((int(machine.get(name, 0) // each) for name, each in wanted.items()), default=1)
+        for machine in machines
+    )
+    if resources.workers > max(1, room):
+        raise UsageError(
+            f"The cluster has room for {room} worker{'s' * (room != 1)} with"
+            f" {resources.name_share()} each, not for {resources.workers}.",
+            hint="Give fewer --train-workers or --train-cpus, or add machines to the cluster.",
+        )
 
 
 @contextmanager

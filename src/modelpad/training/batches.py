@@ -12,6 +12,7 @@ import torch
 
 from modelpad.training.augment import Augment
 from modelpad.training.image_splits import Examples
+from modelpad.training.parallel import ALONE, Team
 from modelpad.training.seeding import derive_seed
 
 
@@ -28,12 +29,15 @@ class BatchPlan:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """(images, targets): float32 (B, H, W[, C]) 0..255, and targets as the loss expects them.
 
-    The incomplete last batch is dropped; shuffling makes it a different one in each epoch.
+    The incomplete last batch is dropped; shuffling makes it a different one in each epoch. Each
+    process of a team has its part of every batch, `rows` examples.
     """
 
-    def __init__(self, examples: Examples, plan: BatchPlan) -> None:
+    def __init__(self, examples: Examples, plan: BatchPlan, team: Team = ALONE) -> None:
         super().__init__()
-        self._examples, self._plan = examples, plan
+        self._examples, self._plan, self._team = examples, plan, team
+        self._part = team.part(min(plan.size, len(examples.labels)))
+        self.rows = self._part.stop - self._part.start
         self._targets = torch.from_numpy(examples.targets)
         self._epoch = plan.first_epoch
         self._shuffle()
@@ -43,10 +47,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         plan = self._plan
-        chosen = self._order[index * plan.size : (index + 1) * plan.size]
+        chosen = self._order[index * plan.size : (index + 1) * plan.size][self._part]
         batch = torch.from_numpy(self._examples.read(chosen.numpy())).float()
         if plan.augment is not None:
-            random = _generator(plan.seed, self._epoch, index)
+            random = _generator(self._team.vary(plan.seed), self._epoch, index)
             batch = plan.augment(batch, random)
         return batch, self._targets[chosen]
 

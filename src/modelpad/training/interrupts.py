@@ -23,12 +23,13 @@ class Interrupts:
     """Ctrl-C stops preparation and training, but not the testing and saving that follow.
 
     A second Ctrl-C stops those too. Outside the main thread, and where the process ignores
-    interrupts, signal handling is left unchanged.
+    interrupts, signal handling is left unchanged. `asks_first`: training goes on until whoever sees
+    `is_pending` stops it.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, asks_first: bool = False) -> None:
         self.phase = Phase.PREPARING
-        self._out = out
+        self._out, self._asks_first = out, asks_first
         self._warned = False
         self._held, self._pending = False, False
 
@@ -51,10 +52,14 @@ class Interrupts:
         """Defers a Ctrl-C until `release`, so that every epoch shown is also saved."""
         self._held = True
 
+    def is_pending(self) -> bool:
+        """Whether a Ctrl-C was deferred."""
+        return self._pending
+
     def release(self) -> None:
         """Raises `KeyboardInterrupt` if a Ctrl-C was deferred."""
         self._held = False
-        if self._pending:
+        if self._pending and not self._asks_first:
             self._pending = False
             raise KeyboardInterrupt
 
@@ -64,7 +69,8 @@ class Interrupts:
         self._held = self._pending = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._held and not self._pending:
+        asks = self._asks_first and self.phase is Phase.TRAINING
+        if asks or (self._held and not self._pending):
             self._pending = True
             return
         if self.phase is not Phase.FINISHING or self._warned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from modelpad.training.batches import Batches, BatchPlan
 from modelpad.training.custom import Custom
 from modelpad.training.image_splits import Examples
 from modelpad.training.metrics import accuracy
+from modelpad.training.parallel import Team
 from modelpad.training.run import Run
 from modelpad.training.seeding import derive_seed
 from modelpad.training.splits import FOLDS, SMALL, make_folds
@@ -30,29 +31,49 @@ def fit(
     model: keras.Model,
     run: Run,
     custom: Custom,
-    batches: keras.utils.PyDataset,
+    batches: Batches,
     validation: Arrays,
 ) -> None:
     """Trains a compiled model for the run's remaining epochs, then loads the best weights.
 
     Shows progress, logs, saves checkpoints, resumes, and ends on Ctrl-C. If the optimizer averages
-    weights, the averaged weights are validated and kept.
+    weights, the averaged weights are validated and kept. The processes of a team share their
+    gradients; its leader alone validates. Raises `UsageError` for callbacks in a team.
     """
+    if custom.callbacks:  # one that ends the training would do so in one process
+        run.team.check_alone("--callback", "it would decide in one process alone")
+    share_gradients(model, run.team, batches.rows)
     run.restore(lambda folder: _restore(model, folder))
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] * model.optimizer.use_ema
     raw = run.folder / "scratch" / WEIGHTS
     # Checkpoints hold the raw weights, so they are written before the averages replace them.
+    leading = [_Report(run, raw), *averages, _Save(run, raw), *custom.callbacks]
     with run.interruptible():
         model.fit(
             batches,
             initial_epoch=run.first_epoch,
             epochs=run.epochs,
-            validation_data=validation,
-            callbacks=[_Report(run, raw), *averages, _Save(run, raw), *custom.callbacks],
+            validation_data=validation if run.team.leads else None,
+            callbacks=[*(leading if run.team.leads else ()), _Begin(run)],
             shuffle=False,
             verbose=0,
         )
     run.restore_best(lambda folder: model.load_weights(folder / WEIGHTS))
+
+
+def share_gradients(model: keras.Model, team: Team, rows: int) -> None:
+    """Lets a team's processes, each with `rows` of a batch, take the same steps."""
+    if team.size == 1:
+        return
+    apply = model.optimizer.apply
+
+    def apply_average(
+        gradients: Sequence[torch.Tensor], variables: Sequence[keras.Variable] | None = None
+    ) -> None:
+        team.average(gradients, rows)
+        apply(gradients, variables)
+
+    model.optimizer.apply = apply_average
 
 
 BuildModel = Callable[[int], keras.Model]
@@ -67,7 +88,7 @@ def estimate_accuracy(
     Both are empty for 200 or more examples.
     """
     count = len(examples.labels)
-    if count >= SMALL or run.is_trial:
+    if count >= SMALL or run.is_trial or not run.team.leads:
         return {}, ()
     run.print(f"Only {count} examples: cross-validating with {FOLDS} folds first.")
     accuracies = run.pin("folds", lambda: cross_validate(run, build_model, examples, plan))
@@ -160,15 +181,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
 
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]
-    """Seeds each epoch, shows and logs it, and writes the raw weights to the scratch folder."""
+    """Shows and logs each epoch, and writes the raw weights to the scratch folder."""
 
     def __init__(self, run: Run, raw: Path) -> None:
         super().__init__()
         self._run, self._raw, self._epoch = run, raw, 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        # Dropout draws from PyTorch's global generator, which is not part of checkpoints.
-        keras.utils.set_random_seed(self._run.seed_of(epoch))
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -180,6 +199,19 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.log(epoch, {**(logs or {}), "learning_rate": rate})
         self._raw.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(self._raw)
+
+
+class _Begin(keras.callbacks.Callback):  # type: ignore[misc]
+    """Seeds each epoch, and begins it with the leader's weights."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        # Dropout draws from PyTorch's global generator, which is not part of checkpoints.
+        keras.utils.set_random_seed(self._run.team.vary(self._run.seed_of(epoch)))
+        self._run.team.align(each.value for each in self.model.variables)
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]

@@ -36,6 +36,7 @@ from modelpad.training.card import write_card
 from modelpad.training.findings import Findings, join_findings
 from modelpad.training.hardware import describe_hardware
 from modelpad.training.options import flatten
+from modelpad.training.parallel import find_team
 from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence, all_findings
 from modelpad.training.report import Report, write_report
 from modelpad.training.report_page import format_bytes, format_seconds
@@ -80,7 +81,8 @@ def train(
     """Trains, proves, reports, writes the bundle and pushes it to `store`; progress goes to `out`.
 
     `watch` is told how far the training is. With a `trial`, the training ends with `TrialEnded`
-    before the test.
+    before the test; so does that of a process that follows in a team (`parallel`), with
+    `FollowerEnded`.
 
     Raises:
         DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
@@ -88,12 +90,15 @@ def train(
         TrainingFailed: nothing to resume, or stopped before the first epoch ended.
         ParityFailed: the bundle's predictions differ from the trained model's.
     """
-    run = Run(request, list_facts(recipe, options, request), out, data_progress, watch, trial)
+    team, facts = find_team(), list_facts(recipe, options, request)
+    run = Run(request, facts, out, data_progress, watch, trial, team)
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
     with run.interrupts.installed(), _report_missing_extra(recipe.extra):
         trained = recipe.load_train()(options, run)
         if trial is not None:
             raise TrainingFailed(f"{recipe.name} has tested a trial.", hint="This is a bug.")
+        if not run.team.leads:
+            raise TrainingFailed(f"{recipe.name} has tested a follower.", hint="This is a bug.")
         run.end_training()
         run.report(1.0, "Testing the model")
         bundle = finish(run, trained)

@@ -40,7 +40,8 @@ class Recipe(Generic[Options]):
     option whose value becomes part of the run folder's name, to keep variants apart.
     `named_after_data`: by default a model is called after its data set, not after the recipe.
     `search_space` has the options that a search varies, for the others as they are; `judged_by` is
-    the validation metric that it minimises.
+    the validation metric that it minimises. `data_parallel`: several processes can train one model
+    (see `parallel`).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Recipe(Generic[Options]):
     named_after_data: bool = False
     search_space: Callable[[Options], Space] | None = None
     judged_by: str = "val_loss"
+    data_parallel: bool = False
 
     def load_train(self) -> Callable[[Options, Run], Trained | TrainedSequence]:
         """The training function; this imports its framework."""

@@ -20,13 +20,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from modelpad.errors import TrainingFailed, UsageError
 from modelpad.training.checkpoint import Checkpoint, Write, read_checkpoint, write_checkpoint
 from modelpad.training.interrupts import Interrupts, Phase
+from modelpad.training.parallel import ALONE, FollowerEnded, Team
 from modelpad.training.progress import ProgressBar
 from modelpad.training.seeding import derive_seed
 from modelpad.training.trial import TrialEnded
@@ -86,8 +87,9 @@ class Run:
     """A training in progress.
 
     `facts` are the settings that must not change when a run is resumed. The run of a `trial` ends
-    with `TrialEnded` before its model is tested. Raises `TrainingFailed` if
-    there is nothing to resume, or if the settings differ.
+    with `TrialEnded` before its model is tested. In a `team`, the run of a follower takes part in
+    the training, writes nothing, and ends with `FollowerEnded` before the test. Raises
+    `TrainingFailed` if there is nothing to resume, or if the settings differ.
     """
 
     def __init__(
@@ -98,12 +100,14 @@ class Run:
         data_progress: Progress | None = None,
         watch: Watch | None = None,
         trial: Trial | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.request, self.out = request, out
         self._trial = trial
         self._watch = watch
         self.folder, self.seed = request.folder, request.seed
-        self.interrupts = Interrupts(out)
+        self.interrupts = Interrupts(out, asks_first=team.size > 1)
+        self.team = replace(team, wants_to_stop=self.interrupts.is_pending)
         self.epochs = 0
         self.stopped = False
         self.data_name = request.data
@@ -191,6 +195,7 @@ class Run:
         except KeyboardInterrupt:
             if self._trial is not None:
                 raise
+            self._leave_team()
             self.interrupts.finish()
             if read_checkpoint(self.folder / BEST) is None:
                 raise TrainingFailed(
@@ -216,6 +221,8 @@ class Run:
         if self._begun:
             return
         self._begun = True
+        if not self.team.leads:
+            return
         if self._checkpoint is not None:
             self.print(f"Resuming after epoch {self.first_epoch} of {self.epochs}.")
             return
@@ -230,6 +237,8 @@ class Run:
     def progress(self, epoch: int, step: int, steps: int, numbers: Mapping[str, float]) -> None:
         """Updates the progress bar: `step` of `steps` are done."""
         self.interrupts.release()
+        if not self.team.leads:
+            return
         self._progress_bar().update(epoch, step, steps, numbers)
         if self._watch is not None:
             share = (epoch + step / steps) / max(1, self.epochs)
@@ -249,6 +258,8 @@ class Run:
         """
         from modelpad.training.tracking import Tracker, format_csv
 
+        if not self.team.leads:
+            return
         self.interrupts.hold()
         self.begin()
         row = {name: float(value) for name, value in numbers.items()}
@@ -264,6 +275,8 @@ class Run:
 
         `write` fills an empty folder; `write_best` does so for the best epoch, if that differs.
         """
+        if not self.team.leads:
+            return
         best = read_checkpoint(self.folder / BEST)
         lowest = None if best is None else best.state["loss"]
         # The best epoch comes first: if killed in between, the run repeats the epoch identically.
@@ -297,6 +310,8 @@ class Run:
 
         What `write` writes must tell how far the epoch is.
         """
+        if not self.team.leads:
+            return
         self.interrupts.hold()
         self.begin()
         write_checkpoint(self.folder / CHECKPOINT, write, self._state())
@@ -309,10 +324,11 @@ class Run:
         return self.first_epoch
 
     def restore_best(self, read: Callable[[Path], object]) -> None:
-        """Loads the epoch with the lowest loss; a trial ends here, before the test.
+        """Loads the epoch with the lowest loss; a trial or a follower ends here, before the test.
 
         Raises `TrainingFailed` if none was saved.
         """
+        self._leave_team()
         if self._trial is not None:
             self._trial.report(self.history, self.epochs)  # a resumed trial may have no epoch left
             raise TrialEnded
@@ -338,6 +354,10 @@ class Run:
     def seconds(self) -> float:
         """How long the run has taken, with what it took before it was resumed."""
         return self._seconds_before + time.monotonic() - self._start
+
+    def _leave_team(self) -> None:
+        if not self.team.leads:
+            raise FollowerEnded
 
     def _state(self) -> dict[str, object]:
         return {

@@ -64,7 +64,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     estimate, note = estimate_accuracy(run, build, undivided, plan)
 
     keras.utils.set_random_seed(run.seed)
-    batches = Batches(splits.examples(splits.train, custom.encode), plan)
+    batches = Batches(splits.examples(splits.train, custom.encode), plan, run.team)
     model = build(len(batches) * run.epochs)
     validation = splits.validation
     fit(model, run, custom, batches, (splits.inputs(validation), custom.encode(validation.labels)))

@@ -102,5 +102,6 @@ RECIPE = Recipe(
     ),
     variant="arch",
     search_space=search_space,
+    data_parallel=True,
     named_after_data=True,
 )

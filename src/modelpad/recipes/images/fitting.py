@@ -50,6 +50,9 @@ class Fitted:
 
 def fit_few(net: Classifier, splits: ImageSplits, objective: Objective, run: Run) -> Fitted:
     """Fits the head on all pictures; cross-validation takes the place of a validation split."""
+    run.team.check_alone(
+        f"A data set of {len(splits.train)} pictures", "only the last layer is trained"
+    )
     targets, strata = splits.train.targets, stratify(splits.train)
     run.begin()
     run.print(f"Few pictures: training the last layer only, cross-validated with {FOLDS} folds.")
@@ -73,7 +76,7 @@ def fit_few(net: Classifier, splits: ImageSplits, objective: Objective, run: Run
 def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Run) -> Fitted:
     """Trains in epochs, and keeps the one with the lowest validation loss."""
     arch, train, validation = net.arch, splits.train, splits.validation
-    if arch.pretrained and not run.first_epoch:
+    if arch.pretrained and not run.first_epoch and run.team.leads:
         first = choose_some(train, FEATURES_OF, run.seed)
         features = extract_features(net, first, run)
         objective.fit_head(features, first.targets, run.seed).copy_to(net.head)
@@ -91,11 +94,13 @@ def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Ru
         size,
         arch.weight_decay,
     )
-    tuner = Tuner(net, train, plan)
+    tuner = Tuner(net, train, plan, run.team)
     run.restore(tuner.read)
     with run.interruptible():
         for epoch in run.remaining_epochs():
             mean = tuner.train_epoch(epoch, report_steps(run, epoch, tuner.steps))
+            if not run.team.leads:
+                continue
             measured = validate(tuner.average.module, validation, objective)
             run.log(epoch, {"loss": mean, **measured, "learning_rate": tuner.rate})
             run.save(tuner.write, loss=measured["val_loss"], write_best=tuner.write_best)

@@ -23,6 +23,7 @@ from modelpad.recipes.images.data import read_batches
 from modelpad.recipes.images.model import Classifier
 from modelpad.recipes.images.objectives.objective import Objective
 from modelpad.training.augment import Augment
+from modelpad.training.parallel import ALONE, Team
 from modelpad.training.seeding import derive_seed
 
 STATE = "state.pt"
@@ -48,11 +49,12 @@ class Plan:
 
 
 class Tuner:
-    """Training in progress of a classifier, on a split."""
+    """Training in progress of a classifier, on a split; each of a team learns from a part of it."""
 
-    def __init__(self, net: Classifier, train: Split, plan: Plan) -> None:
-        self.net, self.train, self.plan = net, train, plan
+    def __init__(self, net: Classifier, train: Split, plan: Plan, team: Team = ALONE) -> None:
+        self.net, self.train, self.plan, self.team = net, train, plan, team
         self.steps = max(1, len(train) // plan.batch_size)
+        self.part = team.part(min(plan.batch_size, len(train)))
         layers = list(net.layers)
         self.frozen, self.trained = (
             nn.Sequential(*part) for part in (layers[: plan.frozen], layers[plan.frozen :])
@@ -94,13 +96,15 @@ class Tuner:
 
         Depends only on the seed and the number of the epoch.
         """
-        torch.manual_seed(derive_seed(self.plan.seed, epoch))
+        torch.manual_seed(self.team.vary(derive_seed(self.plan.seed, epoch)))
+        self.team.align(self.net.state_dict().values())
         self.net.train()
         losses = []
         for step, (pixels, targets) in enumerate(self.read_batches(epoch)):
             loss = self.measure(pixels, self.plan.objective.encode(targets))
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self.team.average((each.grad for each in self.net.parameters()), len(pixels))
             self.optimizer.step()
             self.schedule.step()
             self.average.update_parameters(self.net)
@@ -129,14 +133,15 @@ class Tuner:
 
     def read_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, Targets]]:
         """Augmented batches of an epoch; the next one is read while one is trained on."""
-        plan = self.plan
+        plan, seed = self.plan, self.team.vary(self.plan.seed)
         random = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, 0))
         order = torch.randperm(len(self.train), generator=random).numpy()
-        stream = read_batches(self.train, plan.batch_size, order)
+        order = order[: self.steps * plan.batch_size].reshape(self.steps, -1)[:, self.part]
+        stream = read_batches(self.train, order.shape[1], order.reshape(-1))
 
         def read(step: int) -> tuple[torch.Tensor, Targets]:
             images, targets = next(stream)
-            generator = torch.Generator().manual_seed(derive_seed(plan.seed, epoch, step + 1))
+            generator = torch.Generator().manual_seed(derive_seed(seed, epoch, step + 1))
             return plan.augment(torch.from_numpy(images).float(), generator), targets
 
         with ThreadPoolExecutor(max_workers=1) as reader:

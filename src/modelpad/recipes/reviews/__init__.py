@@ -93,4 +93,5 @@ RECIPE = Recipe(
     ),
     variant="arch",
     search_space=search_space,
+    data_parallel=True,
 )

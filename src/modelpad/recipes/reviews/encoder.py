@@ -63,7 +63,9 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     learned = encode_labelled(start.tokenizer, splits.train)
     judged = encode_labelled(start.tokenizer, splits.validation)
     net = build_classifier(start, len(splits.data.classes))
-    if run.epochs:
+    if not run.epochs:
+        run.team.check_alone("A training without epochs", "passages are learnt in one process")
+    else:
         fit_classifier(net, learned, judged, run, device, start.adaptation, options.optimizer)
     run.end_training()
     note = learn_passages(net, splits, learned, judged, start, run, device)

@@ -17,10 +17,12 @@ def train(options: ReviewsOptions, run: Run) -> Trained | TrainedSequence:
     if options.penalty is not None and options.arch != "bow":
         raise UsageError("--penalty applies to --arch bow alone.", hint="Leave --penalty out.")
     if options.arch == "bow":
+        run.team.check_alone("--arch bow", "it is learnt in seconds")
         from modelpad.recipes.reviews.bag import train_bag
 
         return train_bag(options, splits, run)
     if is_transformer(options.from_):
+        run.team.check_alone(f"--from {options.from_}", "transformers are trained in one process")
         from modelpad.recipes.reviews.transformer import train_transformer
 
         return train_transformer(options, splits, run)

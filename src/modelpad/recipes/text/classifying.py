@@ -24,6 +24,7 @@ from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.tokens import Corpus
 from modelpad.training.device import Device
+from modelpad.training.parallel import ALONE, Team
 from modelpad.training.seeding import derive_seed
 
 CLASSES = "classes"  # the stage, in checkpoints
@@ -56,15 +57,24 @@ class ClassifierPlan:
 class ClassifierTrainer:
     """A classifier in training; a checkpoint within an epoch resumes exactly.
 
-    `average` is the moving average of the weights, which is what is kept in the end.
+    `average` is the moving average of the weights, which is what is kept in the end. Each process
+    of a team reads its part of every batch; a last batch with too few texts for that is left out.
     """
 
     def __init__(
-        self, net: Classifier, texts: Labelled, plan: ClassifierPlan, device: Device
+        self,
+        net: Classifier,
+        texts: Labelled,
+        plan: ClassifierPlan,
+        device: Device,
+        team: Team = ALONE,
     ) -> None:
+        team.part(plan.batch)  # there must be some for each
+        self.team = team
         self.net, self.texts, self.plan, self.device = net.to(device.name), texts, plan, device
         self.parts = Parts(device)
-        self.steps = -(-len(texts.labels) // plan.batch)
+        few = 0 < len(texts.labels) % plan.batch < team.size
+        self.steps = -(-len(texts.labels) // plan.batch) - few
         deep = self.steps * max(1, plan.epochs - plan.frozen)
         self.average = average_weights(net, deep)
         self.done, self.epoch = 0, 0
@@ -76,12 +86,14 @@ class ClassifierTrainer:
         if self.done == 0:
             self.epoch = epoch
         recent = Recent()
+        self.team.align(self.net.state_dict().values())
         self.net.train()
         freeze(self.net, self._trainable_blocks())
         lengths = np.minimum(self.texts.corpus.lengths, self.plan.longest)
         batches = order_batches(lengths, self.plan.batch, derive_seed(self.plan.seed, epoch))
+        batches = [each for each in batches if len(each) >= self.team.size]
         for chosen in batches[self.done :]:
-            recent.add(self._step(chosen))
+            recent.add(self._step(chosen[self.team.part(len(chosen))]))
             self.done += 1
             if self.done % 5 == 0 or self.done == self.steps:
                 report(self.done, self.steps, recent.mean())
@@ -141,11 +153,12 @@ class ClassifierTrainer:
 
     def _step(self, chosen: Labels) -> Tensor:
         plan = self.plan
-        seed = derive_seed(plan.seed, self.epoch, self.done)
+        seed = self.team.vary(derive_seed(plan.seed, self.epoch, self.done))
         self.rate = self._share() * plan.rate
         set_rates(self.optimizer, self._share())
         losses = divide_loss(self.net, self.texts, chosen, plan, self.parts, seed)
         loss, _ = self.parts.compute_gradients(self.net.parameters(), losses)
+        self.team.average((each.grad for each in self.net.parameters()), len(chosen))
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
         self.average.update_parameters(self.net)

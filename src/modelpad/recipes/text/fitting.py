@@ -117,12 +117,14 @@ def fit_language(
         plan = plan_language(TARGET, corpora.train, run.epochs, shape, run, device)
         plan = choose_language(plan, chosen)
         run.use(learning_rate=plan.rate, batch_size=plan.lanes, weight_decay=plan.decay)
-        trainer = LanguageTrainer(net, corpora.train, plan, device)
+        trainer = LanguageTrainer(net, corpora.train, plan, device, run.team)
         if stage == TARGET and folder is not None:
             trainer.read(folder)
         judged = shorten(corpora.validation, JUDGED_TOKENS)
         for epoch in run.remaining_epochs():
             loss = trainer.train_pass(show_steps(run, epoch), run)
+            if not run.team.leads:
+                continue
             found = measure(net, judged, device)
             numbers = {"loss": loss, "val_loss": found.loss, "learning_rate": trainer.rate}
             run.log(epoch, {**numbers, "val_bits_per_byte": found.bits_per_byte})
@@ -139,7 +141,7 @@ def pretrain(
     folder: Path | None,
 ) -> None:
     """Trains on text in a cycle of its own, before the run's epochs; goes on from `folder`."""
-    trainer = LanguageTrainer(net, corpus, plan, device)
+    trainer = LanguageTrainer(net, corpus, plan, device, run.team)
     if folder is not None:
         trainer.read(folder)
     while trainer.passed < plan.passes:
@@ -174,11 +176,13 @@ def fit_classifier(
             batch_size=plan_classes.batch,
             weight_decay=plan_classes.decay,
         )
-        trainer = ClassifierTrainer(net, train, plan_classes, device)
+        trainer = ClassifierTrainer(net, train, plan_classes, device, run.team)
         if stage == CLASSES and folder is not None:
             trainer.read(folder)
         for epoch in run.remaining_epochs():
             loss = trainer.train_epoch(epoch, show_steps(run, epoch), run)
+            if not run.team.leads:
+                continue
             found = measure_classes(trainer.averaged, validation, device)
             numbers = {"loss": loss, "val_loss": found.loss, "learning_rate": trainer.rate}
             run.log(epoch, {**numbers, "val_accuracy": found.accuracy})

@@ -21,6 +21,7 @@ from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
 from modelpad.recipes.text.softmax import Sample, Sampler, linear_cross_entropy
 from modelpad.recipes.text.tokens import START, Corpus, Numbers, count_tokens
 from modelpad.training.device import Device
+from modelpad.training.parallel import ALONE, Team
 from modelpad.training.seeding import derive_seed
 
 STAGE = "stage.txt"
@@ -100,19 +101,28 @@ class Measured:
 
 
 class LanguageTrainer:
-    """A language model in training on one corpus; a checkpoint within a pass resumes exactly."""
+    """A language model in training on one corpus; a checkpoint within a pass resumes exactly.
+
+    Each process of a team reads some of the lanes.
+    """
 
     def __init__(
-        self, net: LanguageModel, corpus: Corpus, plan: LanguagePlan, device: Device
+        self,
+        net: LanguageModel,
+        corpus: Corpus,
+        plan: LanguagePlan,
+        device: Device,
+        team: Team = ALONE,
     ) -> None:
         self.net, self.corpus, self.plan, self.device = net, corpus, plan, device
+        self.team, self.read_lanes = team, team.part(plan.lanes)
         self.net.to(device.name)
         self.parts = Parts(device)
         self.optimizer = make_optimizer([(plan.rate, net.parameters())], plan.decay)
         self.steps = plan.steps(corpus)
         self.done = 0  # steps of the current pass
         self.passed = 0
-        self.states: States = net.encoder.start(plan.lanes)
+        self.states: States = self._start()
         counts = torch.from_numpy(count_tokens(corpus, net.encoder.shape.vocabulary))
         self.sampler = Sampler(counts, SAMPLED)
         self.rate = 0.0
@@ -121,6 +131,7 @@ class LanguageTrainer:
         """Reads the corpus once, or what is left of it; the mean loss of the last steps."""
         recent = Recent()
         lanes = self._lanes()
+        self.team.align(self.net.state_dict().values())
         self.net.train()
         while self.done < self.steps:
             loss = self._step(lanes)
@@ -131,7 +142,7 @@ class LanguageTrainer:
             if keeper and self.done % self.plan.keep_every == 0 and self.done < self.steps:
                 keeper.save_midway(self.write)
         self.done, self.passed = 0, self.passed + 1
-        self.states = self.net.encoder.start(self.plan.lanes)
+        self.states = self._start()
         return recent.mean()
 
     def write(self, folder: Path) -> None:
@@ -162,16 +173,20 @@ class LanguageTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.states, self.done, self.passed = state["states"], state["done"], state["passed"]
 
+    def _start(self) -> States:
+        return self.net.encoder.start(self.read_lanes.stop - self.read_lanes.start)
+
     def _lanes(self) -> Tensor:
         """This pass's tokens as int64 (steps * span + 1, lanes): the last is a target only."""
         plan = self.plan
         stream = self.corpus.shuffled(derive_seed(plan.seed, self.passed))
-        return to_lanes(stream, plan.lanes, self.steps * plan.span).to(self.device.name)
+        lanes = to_lanes(stream, plan.lanes, self.steps * plan.span)
+        return lanes[:, self.read_lanes].to(self.device.name)
 
     def _step(self, lanes: Tensor) -> Tensor:
         plan, overall = self.plan, self.passed * self.steps + self.done
         every = self.steps * plan.passes
-        seed = derive_seed(plan.seed, self.passed, self.done)
+        seed = self.team.vary(derive_seed(plan.seed, self.passed, self.done))
         place = self.done * plan.span
         tokens = lanes[place : place + plan.span].long()
         targets = lanes[place + 1 : place + plan.span + 1].long()
@@ -183,9 +198,10 @@ class LanguageTrainer:
         sample = self.sampler.draw(targets, drawn) if sampled else None
         losses = [
             self._divide(tokens, targets, sample, part, derive_seed(seed, number))
-            for number, part in enumerate(self.parts.divide(plan.lanes))
+            for number, part in enumerate(self.parts.divide(tokens.shape[1]))
         ]
         loss, states = self.parts.compute_gradients(self.net.parameters(), losses)
+        self.team.average((each.grad for each in self.net.parameters()), targets.numel())
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
         self.states = [torch.cat(each) for each in zip(*states, strict=True)]

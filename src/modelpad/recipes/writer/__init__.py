@@ -69,4 +69,5 @@ RECIPE = Recipe(
     variant="arch",
     search_space=search_space,
     judged_by="val_bits_per_byte",
+    data_parallel=True,
 )

@@ -46,4 +46,5 @@ RECIPE = Recipe(
         "modelpad train xray --loss focal",
     ),
     search_space=search_space,
+    data_parallel=True,
 )
