@@ -92,7 +92,24 @@ def order_digits(*arguments: str, name: str) -> Order:
     return Order(name, words, pack({}))
 
 
+def test_a_worker_that_fails_alone_ends_the_training(ray: Any, tmp_path: Path) -> None:
+    from modelpad.cluster.training import start_training
+
+    (tmp_path / "mine.py").write_text(
+        "from torch.distributed import get_rank\n"
+        "assert get_rank() == 0, 'my metric is broken'\n"
+        "def fine(targets, scores):\n    return scores.sum()\n"
+    )
+    failing = order_digits("--epochs=1", f"--metric={tmp_path}/mine.py:fine", name="half")
+    training, out = start_training(ray, failing, TWO), io.StringIO()
+    training.follow(TWO, out)
+    assert "Worker 2 of 2 failed:" in out.getvalue()
+    assert "my metric is broken" in out.getvalue()
+    assert training.ask("collect").code == 2
+
+
 def test_two_workers_train_one_model_until_ctrl_c(ray: Any) -> None:
+    # No training after this one gets a CPU: see `Keeper.interrupt`.
     from modelpad.cluster.training import start_training
 
     training, out = start_training(ray, order_digits("--epochs=1000", name="two"), TWO), Log()
@@ -110,22 +127,6 @@ def test_two_workers_train_one_model_until_ctrl_c(ray: Any) -> None:
     waiting.follow(all_cpus, silence)
     assert silence.getvalue() == ""
     assert waiting.ask("collect").code == 130
-
-
-def test_a_worker_that_fails_alone_ends_the_training(ray: Any, tmp_path: Path) -> None:
-    from modelpad.cluster.training import start_training
-
-    (tmp_path / "mine.py").write_text(
-        "from torch.distributed import get_rank\n"
-        "assert get_rank() == 0, 'my metric is broken'\n"
-        "def fine(targets, scores):\n    return scores.sum()\n"
-    )
-    failing = order_digits("--epochs=1", f"--metric={tmp_path}/mine.py:fine", name="half")
-    training, out = start_training(ray, failing, TWO), io.StringIO()
-    training.follow(TWO, out)
-    assert "Worker 2 of 2 failed:" in out.getvalue()
-    assert "my metric is broken" in out.getvalue()
-    assert training.ask("collect").code == 2
 
 
 def test_more_workers_than_the_cluster_has_room_for(ray: Any) -> None:

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from modelpad.cluster.order import Finished, Order, Resources
+from modelpad.cluster.order import LOST, Finished, Order, Resources
 from modelpad.cluster.process import run_order
 from modelpad.cluster.team import run_team
 
 MAX_LOG_BYTES = 1_000_000
-LOST, INTERRUPTED = 1, 130  # exit codes; 130 is that of Ctrl-C
+INTERRUPTED = 130  # the exit code of Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,7 @@ class Keeper:
             return run_order(order, lambda text: int(ray.get(me.report.remote(text))))
 
         def train_together(order: Order) -> Finished:
-            run_team(order, resources, me)
-            outcome: Finished | None = ray.get(me.take_outcome.remote())
-            return outcome or Finished(LOST)
+            return run_team(order, resources, me)
 
         if resources.workers == 1:
             work, wanted = train, {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
@@ -110,6 +108,7 @@ class Keeper:
             self._interrupts += 1
         if not self._has_begun:
             self._is_cancelled = True
+            # What several workers wait for is free again when the command has disconnected.
             ray.cancel(self._task, force=True)
 
     def collect(self) -> Finished:

@@ -8,6 +8,8 @@ from typing import Any
 
 from modelpad.training.run import BUNDLE, REPORT
 
+LOST = 1  # the exit code of a training whose own is unknown
+
 # What comes back of a run: not its checkpoints, which only the machine of the training needs.
 RETURNED = (BUNDLE, REPORT, "report.html", "graph.svg", "history.csv")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from contextlib import suppress
 from typing import Any
 
-from modelpad.cluster.order import Order, Resources
+from modelpad.cluster.order import LOST, Finished, Order, Resources
 from modelpad.cluster.process import Member, run_order
+from modelpad.errors import first_line
 from modelpad.training.parallel import Place
 
 TAIL_BYTES = 10_000  # of a follower's log, which is shown only if it fails
@@ -24,9 +24,10 @@ class WorkerFailed(Exception):
     """A worker has failed, and said why."""
 
 
-def run_team(order: Order, resources: Resources, keeper: Any) -> None:
-    """Trains; the `keeper`, an actor of Ray, gets the leader's log, and what came of it."""
+def run_team(order: Order, resources: Resources, keeper: Any) -> Finished:
+    """Trains, and returns what came of it; the `keeper`, an actor of Ray, gets the log."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # read when it is imported; 2.50 asks for it
+    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -49,8 +50,23 @@ def run_team(order: Order, resources: Resources, keeper: Any) -> None:
                 failure_config=FailureConfig(max_failures=0),
             ),
         )
-        with suppress(TrainingFailedError):  # the keeper knows more
+        try:
             trainer.fit()
+        except TrainingFailedError as error:
+            failure = explain_failure(error)
+        else:
+            failure = "No worker has returned a model."
+    outcome: Finished | None = ray.get(keeper.take_outcome.remote())
+    if outcome is None:
+        ray.get(keeper.report.remote(f"Ray Train failed: {failure}\n".encode()))
+    return outcome or Finished(LOST)
+
+
+def explain_failure(error: Any) -> str:
+    """Why Ray Train gave up: what its workers, or its controller, say."""
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = failures or [getattr(error, "controller_failure", error)]
+    return "; ".join(dict.fromkeys(first_line(each, 300) for each in causes))
 
 
 def run_member(order: Order, keeper: Any) -> None:
