@@ -36,7 +36,7 @@ class Keeper:
         self._log, self._dropped = b"", 0
         self._interrupts, self._has_begun = 0, False
         self._task: Any = None
-        self._is_cancelled = False
+        self._cancelled = False
         self._outcome: Finished | None = None
 
     def start(self, order: Order, resources: Resources) -> None:
@@ -91,6 +91,10 @@ class Keeper:
             text = self._log[max(0, start - self._dropped) :]
             return Progress(text, end, self._has_begun, ended)
 
+    def is_cancelled(self) -> bool:
+        """Whether the training was interrupted before it began."""
+        return self._cancelled
+
     def deliver(self, outcome: Finished) -> None:
         """Takes what came of a training by several workers; the first one counts."""
         with self._lock:
@@ -107,7 +111,7 @@ class Keeper:
         with self._lock:
             self._interrupts += 1
         if not self._has_begun:
-            self._is_cancelled = True
+            self._cancelled = True
             # What several workers wait for is free again when the command has disconnected.
             ray.cancel(self._task, force=True)
 
@@ -118,7 +122,7 @@ class Keeper:
         try:
             finished: Finished = ray.get(self._task)
         except ray.exceptions.RayError:
-            if not self._is_cancelled:
+            if not self._cancelled:
                 raise
             return Finished(INTERRUPTED)
         return finished

@@ -74,6 +74,8 @@ def run_member(order: Order, keeper: Any) -> None:
     import ray
     import ray.train
 
+    if ray.get(keeper.is_cancelled.remote()):
+        return  # Ray Train may start workers of a training whose task was cancelled
     context = ray.train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
     # Ray Train's own processes meet in a store there, which those of the team also use.
