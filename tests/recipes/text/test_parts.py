@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -37,11 +35,11 @@ def test_gradients_of_parts_are_those_of_the_whole_batch(parts: Parts) -> None:
     unused = nn.Parameter(torch.ones(1))
     rows = torch.randn(25, 4)
 
-    def divide(part: slice) -> Callable[[], tuple[Tensor, int]]:
-        return lambda: (net(rows[part]).square().sum() / len(rows), part.start)
+    def measure(part: slice, _: torch.Generator) -> tuple[Tensor, int]:
+        return net(rows[part]).square().mean(), part.start
 
-    losses = [divide(part) for part in parts.divide(len(rows))]
-    loss, starts = parts.compute_gradients([*net.parameters(), unused], losses)
+    weights = [*net.parameters(), unused]
+    loss, starts = parts.compute_gradients(weights, len(rows), 0, measure)
     whole = net(rows).square().mean()
     assert starts == [0, 8, 16]
     assert torch.allclose(loss, whole)
@@ -62,8 +60,10 @@ def test_random_numbers_of_a_part_do_not_depend_on_the_others() -> None:
 def test_an_error_in_a_part_is_raised(parts: Parts) -> None:
     weight = nn.Parameter(torch.ones(1))
 
-    def fail() -> tuple[Tensor, None]:
-        raise ValueError("a broken part")
+    def fail(part: slice, _: torch.Generator) -> tuple[Tensor, None]:
+        if part.start:
+            raise ValueError("a broken part")
+        return weight.sum(), None
 
     with pytest.raises(ValueError, match="a broken part"):
-        parts.compute_gradients([weight], [lambda: (weight.sum(), None), fail])
+        parts.compute_gradients([weight], 16, 0, fail)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from modelpad.recipes.text.labelled import Labelled, Labels, divide_loss, order_batches, pad
+from modelpad.recipes.text.labelled import Labelled, Labels, learn_batch, order_batches, pad
 from modelpad.recipes.text.language import CLIP, STAGE, STATE, WEIGHTS, Keeper, Recent, Report
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.parts import Parts
@@ -156,8 +156,7 @@ class ClassifierTrainer:
         seed = self.team.vary(derive_seed(plan.seed, self.epoch, self.done))
         self.rate = self._share() * plan.rate
         set_rates(self.optimizer, self._share())
-        losses = divide_loss(self.net, self.texts, chosen, plan, self.parts, seed)
-        loss, _ = self.parts.compute_gradients(self.net.parameters(), losses)
+        loss = learn_batch(self.net, self.texts, chosen, plan, self.parts, seed)
         self.team.average((each.grad for each in self.net.parameters()), len(chosen))
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +14,6 @@ from torch.nn.functional import cross_entropy
 from modelpad.recipes.text.network import AWD, Classifier
 from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.tokens import START, Corpus, Numbers
-from modelpad.training.seeding import derive_seed
 
 POOLED = 50  # batches are drawn from so many batches' texts, sorted by length
 HEAD_DROPOUT = 0.2
@@ -43,7 +41,7 @@ class LossPlan(Protocol):
     def smoothing(self) -> float: ...
 
 
-def divide_loss(
+def learn_batch(
     net: Classifier,
     texts: Labelled,
     chosen: Labels,
@@ -51,24 +49,20 @@ def divide_loss(
     parts: Parts,
     seed: int,
     weight: float = 1.0,
-) -> list[Callable[[], tuple[Tensor, None]]]:
-    """What each part of a batch adds to its weighted mean log loss, as functions."""
+) -> Tensor:
+    """Sets the gradients of the mean log loss of a batch, times `weight`, and returns that."""
     batch = [cut(texts.corpus.text(index), plan.longest) for index in chosen.tolist()]
     device = parts.device
 
-    def divide(number: int, part: slice) -> Callable[[], tuple[Tensor, None]]:
-        def compute() -> tuple[Tensor, None]:
-            tokens, lengths = (each.to(device.name) for each in pad(batch[part]))
-            labels = torch.from_numpy(texts.labels[chosen[part]]).to(device.name)
-            drop = AWD.scaled(plan.dropout, device.seed(derive_seed(seed, number)))
-            with device.products():
-                logits = net(tokens, lengths, drop, HEAD_DROPOUT)
-            loss = cross_entropy(logits, labels, label_smoothing=plan.smoothing)
-            return loss * (weight * len(labels) / len(batch)), None
+    def measure(part: slice, generator: torch.Generator) -> tuple[Tensor, None]:
+        tokens, lengths = (each.to(device.name) for each in pad(batch[part]))
+        labels = torch.from_numpy(texts.labels[chosen[part]]).to(device.name)
+        with device.products():
+            logits = net(tokens, lengths, AWD.scaled(plan.dropout, generator), HEAD_DROPOUT)
+        return cross_entropy(logits, labels, label_smoothing=plan.smoothing), None
 
-        return compute
-
-    return [divide(number, part) for number, part in enumerate(parts.divide(len(batch)))]
+    loss, _ = parts.compute_gradients(net.parameters(), len(batch), seed, measure, weight)
+    return loss
 
 
 def order_batches(lengths: Labels, batch: int, seed: int) -> list[Labels]:

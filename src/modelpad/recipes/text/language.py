@@ -196,34 +196,35 @@ class LanguageTrainer:
         sampled = plan.sampled and overall < (1 - FULL_AT_END) * every
         drawn = torch.Generator().manual_seed(seed)
         sample = self.sampler.draw(targets, drawn) if sampled else None
-        losses = [
-            self._divide(tokens, targets, sample, part, derive_seed(seed, number))
-            for number, part in enumerate(self.parts.divide(tokens.shape[1]))
-        ]
-        loss, states = self.parts.compute_gradients(self.net.parameters(), losses)
+
+        def measure(part: slice, generator: torch.Generator) -> tuple[Tensor, States]:
+            return self._measure(tokens, targets, sample, part, generator)
+
+        weights = self.net.parameters()
+        loss, states = self.parts.compute_gradients(weights, tokens.shape[1], seed, measure)
         self.team.average((each.grad for each in self.net.parameters()), targets.numel())
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
         self.states = [torch.cat(each) for each in zip(*states, strict=True)]
         return loss
 
-    def _divide(
-        self, tokens: Tensor, targets: Tensor, sample: Sample | None, part: slice, seed: int
-    ) -> Callable[[], tuple[Tensor, States]]:
-        """What some lanes add to the loss of a step, and the states after them."""
-        states = [state[part] for state in self.states]
+    def _measure(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        sample: Sample | None,
+        part: slice,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, States]:
+        """The mean loss of some lanes in a step, and the states after them."""
+        read = tokens[:, part]
+        keep = (read != START)[..., None].float()
         aimed = targets if sample is None else sample.places
-
-        def compute() -> tuple[Tensor, States]:
-            read = tokens[:, part]
-            keep = (read != START)[..., None].float()
-            drop = AWD.scaled(self.plan.dropout, self.device.seed(seed))
-            with self.device.products():
-                left, after = self.net(read, states, keep, drop)
-            loss = self._loss(left.flatten(0, 1), aimed[:, part].flatten(), sample)
-            return loss * (read.shape[1] / tokens.shape[1]), [each.detach() for each in after]
-
-        return compute
+        drop = AWD.scaled(self.plan.dropout, generator)
+        with self.device.products():
+            left, after = self.net(read, [state[part] for state in self.states], keep, drop)
+        loss = self._loss(left.flatten(0, 1), aimed[:, part].flatten(), sample)
+        return loss, [each.detach() for each in after]
 
     def _loss(self, left: Tensor, targets: Tensor, sample: Sample | None) -> Tensor:
         """The mean loss of the rows (N, E); `targets` are places in the sample, if there is one."""

@@ -1,7 +1,7 @@
 """Computes the gradients of a batch in parts, each on cores of its own.
 
-The operations of these networks are so small that cores which share each of them wait for each
-other half of the time.
+The operations of these networks are small: cores that share each of them wait for each other, the
+more so the busier the machine is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modelpad.training.device import Device
+from modelpad.training.seeding import derive_seed
 
 MIN_TEXTS = 8  # of a part: products with fewer rows are slow
 MAX_PARTS = 4  # each writes gradients of all weights
@@ -46,22 +47,27 @@ class Parts:
     def compute_gradients(
         self,
         parameters: Iterable[nn.Parameter],
-        losses: Sequence[Callable[[], tuple[Tensor, Found]]],
+        texts: int,
+        seed: int,
+        measure: Callable[[slice, torch.Generator], tuple[Tensor, Found]],
+        weight: float = 1.0,
     ) -> tuple[Tensor, list[Found]]:
-        """Sets the gradients of the sum of `losses`.
+        """Sets the gradients of the mean loss of a batch of so many texts, times `weight`.
 
-        Returns that sum, and what each part gave beside its loss.
+        `measure` gives the mean loss of some texts, with random numbers of their own, and something
+        else. Returns the loss of the batch, and what each part gave beside its own.
         """
         trained = [each for each in parameters if each.requires_grad]
+        parts = self.divide(texts)
 
-        def compute(
-            measure: Callable[[], tuple[Tensor, Found]],
-        ) -> tuple[Tensor, Found, Sequence[Tensor | None]]:
-            loss, found = measure()
+        def compute(number: int) -> tuple[Tensor, Found, Sequence[Tensor | None]]:
+            part = parts[number]
+            loss, found = measure(part, self.device.seed(derive_seed(seed, number)))
+            loss = loss * (weight * (part.stop - part.start) / texts)
             return loss.detach(), found, torch.autograd.grad(loss, trained, allow_unused=True)
 
-        run = self._pool.map if len(losses) > 1 else map
-        (total, first, sums), *others = run(compute, losses)
+        run = self._pool.map if len(parts) > 1 else map
+        (total, first, sums), *others = run(compute, range(len(parts)))
         for loss, _, gradients in others:
             total = total + loss
             sums = [_add(*each) for each in zip(sums, gradients, strict=True)]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from modelpad.recipes.text.classifying import average_weights, measure_classes, rank_layers
-from modelpad.recipes.text.labelled import Labelled, Labels, divide_loss, order_batches
+from modelpad.recipes.text.labelled import Labelled, Labels, learn_batch, order_batches
 from modelpad.recipes.text.language import CLIP, Report
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.parts import Parts
@@ -142,8 +142,7 @@ def learn(
     for number, step in enumerate(steps):
         set_rates(optimizer, one_cycle(number, len(steps)))
         seed = derive_seed(plan.seed, 3, number)
-        losses = divide_loss(net, step.texts, step.chosen, plan, parts, seed, step.weight)
-        loss, _ = parts.compute_gradients(net.parameters(), losses)
+        loss = learn_batch(net, step.texts, step.chosen, plan, parts, seed, step.weight)
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
         optimizer.step()
         average.update_parameters(net)
