@@ -199,7 +199,7 @@ def test_endless_headers_cost_a_connection_and_little_memory(
 
     _, grown = watch_peak(process, attack)
     assert client.closed
-    assert grown < 150  # what a client sends in the tenth of a second until the next check
+    assert grown < 500  # what a client sends until the next check; 10 s would be gigabytes
     assert call(address, INFER, write_row(), WITH_KEY) is grpc.StatusCode.OK
 
 
