@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +20,7 @@ from modelpad.recipes.digits import RECIPE, ArchitectureName, DigitsOptions
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
 from modelpad.training.run import TrainRequest
+from tests.killed_runs import start_training, stop_after
 
 CONV = "Conv2D 32 (3, 3), Conv2D 64 (3, 3), MaxPooling2D (2, 2), Dropout 0.25, Flatten, Dense 128"
 LAYERS = {
@@ -142,35 +141,20 @@ def test_noise_is_no_digit(tmp_path: Path) -> None:
     assert digit["label"]["unknown"] is False
 
 
-def start_training(folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "modelpad", "train", "digits", "--data", "uci-digits"]
-    command += ["--arch", "conv", "--epochs", "4", "--json", "--runs", str(folder / "runs")]
-    return subprocess.Popen(
-        [*command, "--store", str(folder / "store"), *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def stop_after(process: subprocess.Popen[str], beginning: str, how: int) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(beginning):
-            break
-    process.send_signal(how)
+def start_digits(folder: Path, *more: str) -> subprocess.Popen[str]:
+    options = ("--data", "uci-digits", "--arch", "conv", "--epochs", "4")
+    return start_training(folder, "digits", *options, *more)
 
 
 @pytest.mark.slow
 @pytest.mark.long
 def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
-    whole = start_training(tmp_path / "whole")
-    killed = start_training(tmp_path / "killed")
+    whole = start_digits(tmp_path / "whole")
+    killed = start_digits(tmp_path / "killed")
     stop_after(killed, "epoch 2/", signal.SIGKILL)
     killed.communicate()
     assert whole.communicate(timeout=280)[0]
-    resumed = start_training(tmp_path / "killed", "--resume")
+    resumed = start_digits(tmp_path / "killed", "--resume")
     output, errors = resumed.communicate(timeout=280)
     assert "Resuming after epoch" in errors
     assert json.loads(output)["version"] == 1
@@ -185,7 +169,7 @@ def test_resumed_after_a_kill_it_ends_the_same(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("line", ["epoch 1/1", "Parity"])
 def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) -> None:
-    process = start_training(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
+    process = start_digits(tmp_path, "--name", "stopped", "--arch", "mlp", "--epochs", "1")
     stop_after(process, line, signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
@@ -196,7 +180,7 @@ def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) 
 @pytest.mark.slow
 @pytest.mark.long
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
-    process = start_training(tmp_path, "--name", "stopped")
+    process = start_digits(tmp_path, "--name", "stopped")
     stop_after(process, "epoch 2/", signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors

@@ -222,6 +222,16 @@ def test_lanes_continue_in_the_next_step() -> None:
     assert short[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_long_pass_ends_early() -> None:
+    corpus, _ = make_corpus(200)
+    assert plan().steps(corpus) > 5
+    trainer = LanguageTrainer(LanguageModel(SHAPE), corpus, plan(most=5), CPU)
+    reported: list[tuple[int, int]] = []
+    for _ in range(2):
+        trainer.train_pass(lambda step, steps, loss: reported.append((step, steps)))
+    assert reported == [(5, 5), (5, 5)]
+
+
 def test_every_token_of_a_text_is_measured_once() -> None:
     corpus, _ = make_corpus(30)
     seen = sum(int(counted.sum()) for _, _, counted in batch_texts(corpus, 8))

@@ -35,6 +35,7 @@ SPANS = {"cpu": 128, "cuda": 256}
 LANES = {"cpu": 32, "cuda": 64}
 MIN_LANES = 4
 STEPS = 60  # small texts still make about as many steps in a pass
+MOST_STEPS = {"cpu": 4000, "cuda": None}  # of a pass: half an hour on two cores
 GENERAL, TARGET = "general", "target"  # stages, in checkpoints
 GENERAL_PASSES = 2
 RATES = {"mingru": 4e-3, "lstm": 2e-3}
@@ -79,6 +80,7 @@ def plan_language(
         span,
         rate=RATES[shape.arch],
         dropout=float(np.clip(DROPOUT_PER_PASS * passes, *DROPOUTS)),
+        most=MOST_STEPS[device.name],
         sampled=not device.is_accelerator and shape.vocabulary > LARGE_VOCABULARY,
         seed=derive_seed(run.seed, SEEDS[stage]),
         keep_every=KEEP_EVERY,

@@ -51,6 +51,7 @@ class LanguagePlan:
 
     `stage` names it in checkpoints. `passes` over the corpus share one cycle of the learning rate.
     `dropout` scales all dropouts.
+    A pass over a large corpus ends after `most` steps; the next one reads other texts.
     `sampled`: most steps see only part of the vocabulary. `keep_every` steps a checkpoint is saved.
     """
 
@@ -61,13 +62,15 @@ class LanguagePlan:
     rate: float = 3e-3
     dropout: float = 0.2
     decay: float = 0.05
+    most: int | None = None
     sampled: bool = False
     seed: int = 0
     keep_every: int = 500
 
     def steps(self, corpus: Corpus) -> int:
         """The steps of one pass."""
-        return max(1, (len(corpus.tokens) - 1) // (self.lanes * self.span))
+        every = max(1, (len(corpus.tokens) - 1) // (self.lanes * self.span))
+        return every if self.most is None else min(every, self.most)
 
 
 @dataclass(frozen=True, slots=True)
