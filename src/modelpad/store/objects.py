@@ -18,7 +18,7 @@ from modelpad.errors import MissingExtra, StoreError
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
-    from obstore.store import ClientConfig, ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 EXTRA = "cloud"
 # Only an endpoint that the operator has set can be one without TLS.
@@ -33,8 +33,10 @@ CHUNK_BYTES = 1024 * 1024
 LIST_CHUNK = 1000
 CREDENTIALS = (
     "instance metadata|169\\.254\\.|metadata\\.google|\\bcredential|\\btoken\\b|"
-    "account key|InvalidAccessKeyId|SignatureDoesNotMatch|metadata/identity"
+    "account key|metadata/identity"
 )
+REJECTED = "InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|failed to authenticate"
+MISSING = "NoSuchBucket|ContainerNotFound|specified container does not exist"
 HINTS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account.",
@@ -181,17 +183,25 @@ def open_objects(url: str) -> Objects:
     """The objects under a URL; nothing is sent yet. Raises `MissingExtra` and `StoreError`."""
     try:
         from obstore.exceptions import BaseError
-        from obstore.store import from_url
+        from obstore.store import AzureStore, from_url
     except ImportError as error:
         raise MissingExtra("obstore", extra=EXTRA) from error
     from datetime import timedelta
 
+    retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
     try:
-        client = from_url(
-            url,
-            client_options=CLIENT,
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
-        )
+        client: ObjectStore
+        if url.startswith("az://"):  # for obstore, these URLs begin with the container
+            account, container, *folders = url.removeprefix("az://").split("/")
+            client = AzureStore(
+                container,
+                account_name=account,
+                prefix="/".join(folders) or None,
+                client_options=CLIENT,
+                retry_config=retries,
+            )
+        else:
+            client = from_url(url, client_options=CLIENT, retry_config=retries)
     except (BaseError, ValueError) as error:
         raise explain(error, url, "opened") from error
     return Objects(client, url)
@@ -202,13 +212,15 @@ def explain(error: Exception, url: str, verb: str) -> StoreError:
     text = " ".join(str(error).split())
     kind, scheme = type(error).__name__, url.partition(":")[0]
     bucket = "/".join(url.split("/")[: 4 if scheme == "az" else 3])
-    if kind in ("PermissionDeniedError", "UnauthenticatedError") or isinstance(
+    is_rejected = kind in ("PermissionDeniedError", "UnauthenticatedError") or isinstance(
         error, PermissionError
-    ):
+    )
+    if is_rejected or re.search(REJECTED, text):
         return StoreError(
             f"{bucket} rejects the credentials: {url} cannot be {verb}.", hint=HINTS.get(scheme, "")
         )
-    if "NoSuchBucket" in text or isinstance(error, FileNotFoundError) or kind == "NotFoundError":
+    is_missing = isinstance(error, FileNotFoundError) or kind == "NotFoundError"
+    if is_missing or re.search(MISSING, text):
         return StoreError(
             f"{url} cannot be {verb}: there is no bucket {bucket}, or an object is missing.",
             hint="Check the URL; modelpad does not create buckets.",
