@@ -43,6 +43,7 @@ from modelpad.engine.text.jobs import TextJob
 from modelpad.engine.text.prompt_cache import PromptCache
 from modelpad.engine.text.scheduling import StepLimits
 from modelpad.engine.text.stepper import Stepper
+from modelpad.engine.text.typed_text import DEFAULTS
 from tests.text_graphs import SENTENCES, Size, write_critic, write_writer
 
 PROMPT = "My favorite part was when"
@@ -371,6 +372,43 @@ def test_a_full_queue_is_refused(writer: TextSession) -> None:
         await engine.generate_whole(replace(request, max_tokens=1))
 
     run(writer, act, limits=QueueLimits(2))
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(4, 1_000_000), (128, 600)])
+def test_a_batch_of_any_size_leaves_room_for_others(
+    critic: TextSession,
+    writer: TextSession,
+    length: int,
+    tokens: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DEFAULTS, "max_tokens", 8)
+    texts = [SENTENCES[number % 4] for number in range(20)]
+    peaks = []
+
+    async def act(engine: TextBatcher) -> Any:
+        engine.observe_step = lambda record: peaks.append(engine.waiting)
+        (info,), _ = engine.session.describe_tensors()
+        (found,) = (await engine.run({info.name: np.array(texts, dtype=object)})).values()
+        return found
+
+    limits = {"limits": QueueLimits(length), "texts": TextLimits(tokens=tokens)}
+    scores = run(critic, act, **limits)
+    assert len(scores) == len(run(writer, act, **limits)) == 20
+    assert max(peaks) <= length // 2
+    assert np.allclose(scores[:4], scores[4:8], atol=1e-6)
+    assert not np.allclose(scores[0], scores[1], atol=1e-6)
+
+
+def test_an_error_ends_the_rest_of_a_batch(writer: TextSession) -> None:
+    async def act(engine: TextBatcher) -> Any:
+        texts = np.array([*SENTENCES, "\ud800", *SENTENCES], dtype=object)
+        with pytest.raises(InvalidInput, match="surrogate"):
+            await engine.run({engine.session.describe_tensors()[0][0].name: texts})
+        await asyncio.sleep(0)
+        return engine.waiting
+
+    assert run(writer, act) == 0
 
 
 def test_the_tokens_of_all_requests_are_bounded(writer: TextSession) -> None:

@@ -291,6 +291,15 @@ def test_overload_and_clients_that_leave(http: httpx.Client, texts: str) -> None
     complete(http)
 
 
+def test_more_texts_than_may_ever_wait_are_too_many(http: httpx.Client) -> None:
+    for stream in (False, True):
+        error = refuse(http, 400, prompt=[PROMPT] * 41, stream=stream)
+        assert "41 texts" in error["message"]
+    asked = {"instances": [SENTENCES[0]] * 41}  # one after the other
+    found = http.post("/v1/models/critic:predict", json=asked).json()["predictions"]
+    assert len(found) == 41
+
+
 def test_tokens_are_counted(http: httpx.Client) -> None:
     def read() -> dict[str, float]:
         lines = http.get("/metrics").text.splitlines()

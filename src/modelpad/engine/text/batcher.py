@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from modelpad.fields.arrays import Arrays
 
 LONG_CHARS = 20_000  # texts that are encoded in a thread, as that takes milliseconds
+AT_ONCE = 16  # texts of a request that advance together, so that others have room
+
+Given = TypeVar("Given", bound=Sequence[Any])
+Result = TypeVar("Result")
 
 
 class TextBatcher(TextEngine):
@@ -49,12 +53,37 @@ class TextBatcher(TextEngine):
         (info,), (output,) = session.describe_tensors()
         texts = [_as_text(each) for each in arrays[info.name].reshape(-1).tolist()]
         if not session.sequence.generates:
-            found = await asyncio.gather(*(self.classify(text) for text in texts))
+            found = await self.run_all(self.classify, texts)
             return {output.name: np.stack([np.asarray(each.scores) for each in found])}
-        requests = [self.make_request(text, DEFAULTS) for text in texts]
-        results = await asyncio.gather(*(self.generate_whole(each) for each in requests))
-        whole = np.array([result[0].text for result in results], dtype=object)
-        return {output.name: whole}
+        written = await self.run_all(self._continue, texts, DEFAULTS["max_tokens"])
+        return {output.name: np.array(written, dtype=object)}
+
+    async def run_all(
+        self,
+        work: Callable[[Given], Coroutine[Any, Any, Result]],
+        items: Sequence[Given],
+        written: int = 0,
+    ) -> list[Result]:
+        """The results of `work` for each text, or its tokens: few at a time, to leave others room.
+
+        Each may write up to `written` tokens. Raises the first error, and ends the others then.
+        """
+        found: list[Result] = []
+        sizes = [len(each) + written for each in items]
+        rows = min(AT_ONCE, self.limits.max_length // 2)
+        for start, stop in _divide(sizes, rows, self.texts.tokens // 2):
+            tasks = [asyncio.ensure_future(work(each)) for each in items[start:stop]]
+            try:
+                found += await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+        return found
+
+    async def _continue(self, text: str) -> str:
+        request = await _encode(text, self.make_request, text, DEFAULTS)
+        (written,) = await self.generate_whole(request)
+        return written.text
 
     def make_request(self, text: str, given: Mapping[str, object]) -> GenerationRequest:
         """Asks to continue a text. Raises `InvalidInput` as `read_options`."""
@@ -71,10 +100,7 @@ class TextBatcher(TextEngine):
 
     async def classify(self, text: str) -> Classified:
         """The scores of a text of any length. Raises as `submit`."""
-        encode = self.session.tokenizer.encode
-        is_long = len(text) > LONG_CHARS
-        tokens = await asyncio.to_thread(encode, text) if is_long else encode(text)
-        return await self.classify_tokens(tokens)
+        return await self.classify_tokens(await _encode(text, self.session.tokenizer.encode, text))
 
     async def classify_tokens(self, tokens: Sequence[int]) -> Classified:
         """The scores, and the embedding if there is one, of a text's tokens. Raises as `submit`."""
@@ -112,6 +138,24 @@ class TextBatcher(TextEngine):
             for index, each in enumerate(found):
                 each.index = index
         return sorted(found, key=lambda each: each.index)
+
+
+async def _encode(text: str, work: Callable[..., Result], *given: object) -> Result:
+    """The result of `work`, which encodes that text."""
+    if len(text) > LONG_CHARS:
+        return await asyncio.to_thread(work, *given)
+    return work(*given)
+
+
+def _divide(sizes: Sequence[int], rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Parts of so many rows, fewer if they exceed this size together; one always fits."""
+    start = 0
+    while start < len(sizes):
+        stop = start + 1
+        while stop < min(len(sizes), start + rows) and sum(sizes[start : stop + 1]) <= size:
+            stop += 1
+        yield start, stop
+        start = stop
 
 
 def _as_text(value: object) -> str:

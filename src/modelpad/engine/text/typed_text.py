@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelpad.fields.byte_pairs import ByteLevelTokenizer
 
 # What one asks for who only sends a prompt: less surprising than at temperature 1.
-DEFAULTS = {"max_tokens": 256, "temperature": 0.8, "top_p": 0.95, "echo": True}
+DEFAULTS: dict[str, Any] = {"max_tokens": 256, "temperature": 0.8, "top_p": 0.95, "echo": True}
 ALIASES = ("text_input", "prompt")  # Triton's name and ours
 
 

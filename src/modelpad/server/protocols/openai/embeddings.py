@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from collections.abc import Sequence
@@ -22,11 +21,10 @@ from modelpad.server.protocols.openai.requests import (
 from modelpad.server.routing import Names
 
 if TYPE_CHECKING:
-    from modelpad.engine.text import Classified, TextBatcher
+    from modelpad.engine.text import TextBatcher
     from modelpad.server.models import ServedModel
 
 MAX_INPUTS = 2048
-AT_ONCE = 16  # texts of a request that advance together, so that others have room
 FORMATS = ("float", "base64")
 
 
@@ -43,7 +41,7 @@ async def embed(backend: Backend, request: Request, names: Names) -> Response:
     for name in record:
         raise invalid_field(name[:40], "omitted: it is unknown", str(record[name])[:40])
     request.stops_with_client = True
-    vectors = [each.embedding for each in await read_all(text, inputs)]
+    vectors = [each.embedding for each in await text.run_all(text.classify_tokens, inputs)]
     check_dimensions(dimensions, vectors[0])
     backend.host.metrics.observe_prediction(time.perf_counter() - begun, model=model.name)
     read = sum(map(len, inputs))
@@ -93,20 +91,6 @@ def check_dimensions(given: Json, vector: Any) -> None:
     """Raises `InvalidInput` for another number of dimensions than the model has."""
     if given is not None and given != len(vector):
         raise invalid_field("dimensions", f"{len(vector)}, which the model has", str(given)[:40])
-
-
-async def read_all(text: TextBatcher, inputs: Sequence[Sequence[int]]) -> list[Classified]:
-    """What the model makes of each text. Raises the first error, and ends the others then."""
-    found: list[Classified] = []
-    for start in range(0, len(inputs), AT_ONCE):
-        part = inputs[start : start + AT_ONCE]
-        tasks = [asyncio.ensure_future(text.classify_tokens(tokens)) for tokens in part]
-        try:
-            found += await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-    return found
 
 
 def encode(vector: Any, encoding: str) -> Json:

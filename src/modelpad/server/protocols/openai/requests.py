@@ -103,7 +103,8 @@ async def read_completion(backend: Backend, request: Request) -> Completion:
 
     Raises:
         InvalidInput: a field is missing, unknown or invalid.
-        TooLarge: a prompt is too long.
+        TooLarge: a prompt is too long, or there are more texts than may wait.
+        Overloaded: there is no room for the texts now.
         ModelNotFound: there is no such model.
     """
     record = await read_record(request)
@@ -121,7 +122,7 @@ async def read_completion(backend: Backend, request: Request) -> Completion:
 def make_requests(
     text: TextBatcher, prompts: list[tuple[int, ...]], options: Mapping[str, object]
 ) -> tuple[GenerationRequest, ...]:
-    """A generation for each prompt. Raises `InvalidInput`, `TooLarge`."""
+    """A generation for each prompt. Raises `InvalidInput`, `TooLarge` and `Overloaded`."""
     from modelpad.engine.text.options import read_options
 
     requests = tuple(
@@ -129,6 +130,9 @@ def make_requests(
     )
     for each in requests:
         text.session.check_request(each)
+    text.check_free(
+        sum(each.candidates for each in requests), sum(each.held_tokens for each in requests)
+    )
     return requests
 
 
