@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -108,6 +109,25 @@ def test_a_request_is_a_span_with_the_phases_of_its_batch(
     assert times == sorted(times)
     assert span.start_time_unix_nano - 1_000_000 <= times[0]
     assert times[-1] <= span.end_time_unix_nano
+
+
+def test_a_text_is_a_span_with_the_phases_of_its_first_step(
+    serve: Any, tmp_path: Path, collector: tuple[str, Collector]
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("tokenizers")
+    from tests.text_graphs import write_writer
+
+    endpoint, kept = collector
+    write_writer(tmp_path / "writer")
+    store = tmp_path / "store"
+    running = serve(str(tmp_path / "writer"), "--otlp-endpoint", endpoint, store=store)
+    record = {"model": "writer", "prompt": "hello", "max_tokens": 4, "ignore_eos": True}
+    assert httpx.post(f"{running.url}/v1/completions", json=record).status_code == 200
+    span = kept.wait_for("POST /v1/completions")
+    assert [each.name for each in kept.children_of(span)] == PHASES
+    metrics = httpx.get(f"{running.url}/metrics").text
+    assert re.search(r'^modelpad_tokens_total\{[^}]*kind="written"[^}]*\} 4', metrics, re.M)
 
 
 def test_errors_other_protocols_and_streams(

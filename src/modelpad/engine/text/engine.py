@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from modelpad.engine.batcher import CLOSING, QueueLimits
 from modelpad.engine.draining import Holds
 from modelpad.engine.expected import Expected
+from modelpad.engine.request import CALLER
 from modelpad.engine.running import BatchRecord
 from modelpad.engine.session import Run
 from modelpad.engine.text.jobs import Emitted, TextJob
@@ -73,13 +74,14 @@ class TextRequest:
     the next full garbage collection, which a server rarely makes.
     """
 
-    __slots__ = ("arrived", "held", "inbox", "job", "rows")
+    __slots__ = ("arrived", "caller", "held", "inbox", "job", "rows")
 
     def __init__(self, job: TextJob, held: int, inbox: Inbox) -> None:
         self.job = job
         self.held = held
         self.inbox = inbox
         self.rows = job.rows
+        self.caller = CALLER.get()
         self.arrived = time.monotonic()
 
 
@@ -261,9 +263,11 @@ class TextEngine:
         try:
             with self.session.use() as stepper:
                 self._stepper = stepper
-                queued = self._admit(stepper, waiting)
+                admitted = self._admit(stepper, waiting)
+                begun = time.monotonic()
                 record = stepper.step(self._run)
-                record.queue_s = queued
+                record.queue_s = tuple(begun - request.arrived for request in admitted)
+                record.callers = tuple(request.caller for request in admitted)
                 return record
         except Exception as error:
             log.exception("%s: a step failed", self.session.title)
@@ -275,10 +279,9 @@ class TextEngine:
         finally:
             self._begun = self._run = None
 
-    def _admit(self, stepper: Stepper, waiting: list[TextRequest]) -> tuple[float, ...]:
+    def _admit(self, stepper: Stepper, waiting: list[TextRequest]) -> list[TextRequest]:
         """The oldest requests join while there is room; the first always does when none is left."""
-        now = time.monotonic()
-        queued = []
+        admitted = []
         rows = stepper.rows
         for request in waiting:
             if rows and rows + request.rows > self.texts.texts:
@@ -288,9 +291,9 @@ class TextEngine:
                 if request not in self._queue:
                     continue
                 self._queue.remove(request)
-            queued.append(now - request.arrived)
+            admitted.append(request)
             stepper.add(request.job)
-        return tuple(queued)
+        return admitted
 
     def _send(
         self, events: list[tuple[Inbox, Emitted | ModelpadError]], records: list[StepRecord]
@@ -309,10 +312,9 @@ class TextEngine:
             inbox.deliver(item)
         for record in records:
             if self.observe is not None:
-                seconds = record.inference_s
-                self.observe(
-                    BatchRecord(record.rows, record.queue_s, 0.0, seconds, 0.0, record.failures)
-                )
+                times = 0.0, record.inference_s, 0.0
+                counts = record.failures, record.callers
+                self.observe(BatchRecord(record.rows, record.queue_s, *times, *counts))
             if self.observe_step is not None:
                 self.observe_step(record)
 

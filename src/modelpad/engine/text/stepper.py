@@ -35,7 +35,7 @@ class StepRecord:
     """What a step did: texts, tokens read and written, and seconds in the graph.
 
     `remembered` are tokens that texts did not have to read. `first_token_s` are the times from a
-    request to its first token.
+    request to its first token. `queue_s` and `callers` are of the requests that joined.
     """
 
     rows: int = 0
@@ -45,6 +45,7 @@ class StepRecord:
     inference_s: float = 0.0
     failures: int = 0
     queue_s: tuple[float, ...] = ()
+    callers: tuple[object, ...] = ()
     first_token_s: list[float] = field(default_factory=list)
 
 
