@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -459,6 +460,20 @@ def test_a_closed_engine_fails_its_requests(writer: TextSession) -> None:
             await engine.generate_whole(request)
 
     run(writer, act)
+
+
+def test_an_evicted_model_leaves_memory_while_its_engine_runs(critic: TextSession) -> None:
+    async def act(engine: TextBatcher) -> None:
+        first = await engine.classify(PROMPT)
+        with critic.use() as stepper:
+            graph = weakref.ref(stepper.graph)
+        del stepper
+        assert critic.evict()
+        gc.collect()
+        assert graph() is None
+        assert np.array_equal((await engine.classify(PROMPT)).scores, first.scores)
+
+    run(critic, act)
 
 
 def test_nothing_is_left_of_many_callers_that_vanish(writer: TextSession) -> None:

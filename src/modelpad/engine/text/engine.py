@@ -278,6 +278,8 @@ class TextEngine:
             return StepRecord(failures=1)
         finally:
             self._begun = self._run = None
+            if not self._has_jobs():
+                self._stepper = None  # so that it can be evicted
 
     def _admit(self, stepper: Stepper, waiting: list[TextRequest]) -> list[TextRequest]:
         """The oldest requests join while there is room; the first always does when none is left."""
