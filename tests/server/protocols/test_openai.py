@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,10 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("tokenizers")
 
+from modelpad.fields.byte_pairs import ByteLevelTokenizer
+from modelpad.server import ModelTable, ServedModel, build_app
+from modelpad.server.budget import Reservation
+from modelpad.server.http.messages import Request
 from tests.conftest import Server
 from tests.text_graphs import SENTENCES, write_critic, write_writer
 
@@ -298,6 +304,67 @@ def test_more_texts_than_may_ever_wait_are_too_many(http: httpx.Client) -> None:
     asked = {"instances": [SENTENCES[0]] * 41}  # one after the other
     found = http.post("/v1/models/critic:predict", json=asked).json()["predictions"]
     assert len(found) == 41
+
+
+def test_long_texts_are_encoded_off_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    threads: list[str] = []
+    encode = ByteLevelTokenizer.encode
+
+    def note(self: ByteLevelTokenizer, text: str, **how: bool) -> list[int]:
+        threads.append(threading.current_thread().name)
+        return encode(self, text, **how)
+
+    monkeypatch.setattr(ByteLevelTokenizer, "encode", note)
+    monkeypatch.setattr("modelpad.engine.text.batcher.LONG_CHARS", 2000)
+    opened = [
+        write_writer(tmp_path / "writer", chat_template=CHAT),
+        write_critic(tmp_path / "critic"),
+    ]
+    app = build_app(ModelTable(ServedModel.load(each.manifest.name, 1, each) for each in opened))
+    threads.clear()
+    text = "word " * 500
+
+    async def ask(path: str, record: Any) -> int:
+        body = json.dumps(record).encode()
+
+        async def read() -> tuple[bytes, bool]:
+            return body, False
+
+        with Reservation(app.backend.budget) as held:
+            held.grow(len(body))
+            request = Request("POST", path, b"", {}, read, app.backend.limits, held)
+            return (await app.respond(request)).status
+
+    async def act() -> None:
+        writer = {"model": "writer", "max_tokens": 1}
+        for path, record in (
+            ("/v1/completions", writer | {"prompt": text}),
+            ("/v1/chat/completions", writer | {"messages": [{"role": "user", "content": text}]}),
+            ("/v1/embeddings", {"model": "critic", "input": text}),
+            ("/tokenize", {"model": "writer", "prompt": text}),
+            ("/v2/models/writer/generate", {"text_input": text, "max_tokens": 1}),
+            ("/predict/critic", {"text": text}),
+        ):
+            assert await ask(path, record) == 200, path
+            assert threads, path
+            assert "MainThread" not in threads, path
+            threads.clear()
+
+    asyncio.run(act())
+    assert app.host.models is not None
+    app.host.models.close()
+
+
+def test_what_is_tokenized_has_the_fields_limit(http: httpx.Client) -> None:
+    for prompt in ("word " * 5000, " " * 25_000):
+        for path in ("/tokenize", "/v1/completions"):
+            assert "at most 20,000" in refuse(http, 400, path, prompt=prompt)["message"]
+    for prompt, count in (("", 0), (" " * 9, 9)):
+        record = {"model": "writer", "prompt": prompt}
+        assert 0 <= http.post("/tokenize", json=record).json()["count"] <= count
 
 
 def test_tokens_are_counted(http: httpx.Client) -> None:

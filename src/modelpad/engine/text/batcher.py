@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ AT_ONCE = 16  # texts of a request that advance together, so that others have ro
 
 Given = TypeVar("Given", bound=Sequence[Any])
 Result = TypeVar("Result")
+Args = TypeVarTuple("Args")
 
 
 class TextBatcher(TextEngine):
@@ -81,7 +82,7 @@ class TextBatcher(TextEngine):
         return found
 
     async def _continue(self, text: str) -> str:
-        request = await _encode(text, self.make_request, text, DEFAULTS)
+        request = await self.run_apart(len(text), self.make_request, text, DEFAULTS)
         (written,) = await self.generate_whole(request)
         return written.text
 
@@ -92,15 +93,19 @@ class TextBatcher(TextEngine):
         return read_options(tokenizer.size, tuple(tokenizer.encode(text)), given)
 
     async def _prepare(self, values: Mapping[str, object]) -> tuple[str, GenerationRequest]:
-        if any(
-            isinstance(each, str | bytes) and len(each) > LONG_CHARS for each in values.values()
-        ):
-            return await asyncio.to_thread(read_prompt, self.session, values)
-        return read_prompt(self.session, values)
+        return await self.run_apart(count_chars(values), read_prompt, self.session, values)
+
+    @staticmethod
+    async def run_apart(size: int, work: Callable[[*Args], Result], *given: *Args) -> Result:
+        """The result of `work`, which encodes up to `size` characters: in a thread for many."""
+        if size > LONG_CHARS:
+            return await asyncio.to_thread(work, *given)
+        return work(*given)
 
     async def classify(self, text: str) -> Classified:
         """The scores of a text of any length. Raises as `submit`."""
-        return await self.classify_tokens(await _encode(text, self.session.tokenizer.encode, text))
+        encode = self.session.tokenizer.encode
+        return await self.classify_tokens(await self.run_apart(len(text), encode, text))
 
     async def classify_tokens(self, tokens: Sequence[int]) -> Classified:
         """The scores, and the embedding if there is one, of a text's tokens. Raises as `submit`."""
@@ -140,13 +145,6 @@ class TextBatcher(TextEngine):
         return sorted(found, key=lambda each: each.index)
 
 
-async def _encode(text: str, work: Callable[..., Result], *given: object) -> Result:
-    """The result of `work`, which encodes that text."""
-    if len(text) > LONG_CHARS:
-        return await asyncio.to_thread(work, *given)
-    return work(*given)
-
-
 def _divide(sizes: Sequence[int], rows: int, size: int) -> Iterator[tuple[int, int]]:
     """Parts of so many rows, fewer if they exceed this size together; one always fits."""
     start = 0
@@ -156,6 +154,11 @@ def _divide(sizes: Sequence[int], rows: int, size: int) -> Iterator[tuple[int, i
             stop += 1
         yield start, stop
         start = stop
+
+
+def count_chars(values: Mapping[str, object]) -> int:
+    """How many characters or bytes the texts among a request's values have."""
+    return sum(len(each) for each in values.values() if isinstance(each, str | bytes))
 
 
 def _as_text(value: object) -> str:

@@ -27,8 +27,14 @@ OUTPUT = "text_output"
 MAX_JSON_CHARS = 100_000
 
 
-def read_generation(text: TextBatcher, record: Mapping[str, object]) -> GenerationRequest:
+async def read_generation(text: TextBatcher, record: Mapping[str, object]) -> GenerationRequest:
     """What a request asks for. Raises `InvalidInput` and `TooLarge`."""
+    from modelpad.engine.text.batcher import count_chars
+
+    return await text.run_apart(count_chars(record), _read_generation, text, record)
+
+
+def _read_generation(text: TextBatcher, record: Mapping[str, object]) -> GenerationRequest:
     from modelpad.engine.text.typed_text import read_prompt
 
     values = dict(record)
@@ -77,7 +83,7 @@ async def respond_generated(
 ) -> Response:
     """The whole text, as JSON. Raises as `read_generation` and the engine."""
     begun = time.perf_counter()
-    request = read_generation(text, record)
+    request = await read_generation(text, record)
     (generation,) = await text.generate_whole(replace(request, stream=False))
     seconds = time.perf_counter() - begun
     backend.host.metrics.observe_prediction(seconds, model=model.name)
@@ -89,7 +95,7 @@ async def stream_generated(
 ) -> Response:
     """The pieces of the text as server-sent events; errors of the first piece have a status."""
     begun = time.perf_counter()
-    request = replace(read_generation(text, record), echo=False)
+    request = replace(await read_generation(text, record), echo=False)
     pieces = text.generate(request)
     first = await anext(pieces)
 
@@ -112,7 +118,7 @@ async def stream_pieces(
     text: TextBatcher, record: Mapping[str, object]
 ) -> AsyncGenerator[TextPiece, None]:
     """The pieces of a text, or all of it as one, if the request does not ask for a stream."""
-    request = read_generation(text, record)
+    request = await read_generation(text, record)
     if _is_true(record.get("stream", False)):
         async with aclosing(text.generate(replace(request, echo=False))) as pieces:
             async for piece in pieces:

@@ -49,7 +49,11 @@ async def read_chat(backend: Backend, request: Request) -> Completion:
     messages = read_messages(record.pop("messages", None))
     stream, include_usage = read_stream(record)
     options = read_chat_options(record)
-    prompt = encode_prompt(text, render(text, template, messages), special=True)
+
+    def encode() -> tuple[int, ...]:
+        return encode_prompt(text, render(text, template, messages), special=True)
+
+    prompt = await text.run_apart(request.reservation.size, encode)
     requests = make_requests(text, [prompt], options | {"stream": stream})
     return Completion(model, requests, stream, include_usage)
 

@@ -34,7 +34,8 @@ async def embed(backend: Backend, request: Request, names: Names) -> Response:
     record = await read_record(request)
     model, text = await find_text_model(backend, request, record)
     check_embeds(model, text)
-    inputs = read_prompts(text, record.pop("input", None), "input", MAX_INPUTS)
+    given, size = record.pop("input", None), request.reservation.size
+    inputs = await text.run_apart(size, read_prompts, text, given, "input", MAX_INPUTS)
     check_tokens(inputs, text.session.tokenizer.size)
     encoding = read_format(record)
     dimensions = record.pop("dimensions", None)

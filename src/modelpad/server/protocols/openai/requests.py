@@ -109,7 +109,8 @@ async def read_completion(backend: Backend, request: Request) -> Completion:
     """
     record = await read_record(request)
     model, text = await find_writer(backend, request, record)
-    prompts = read_prompts(text, record.pop("prompt", None))
+    size = request.reservation.size
+    prompts = await text.run_apart(size, read_prompts, text, record.pop("prompt", None))
     if record.pop("suffix", None):
         raise InvalidInput(
             "suffix is not supported: the model reads forwards.", hint="Omit it.", field="suffix"
@@ -184,15 +185,14 @@ def encode_prompt(
     text: TextBatcher, prompt: str, name: str = "prompt", *, special: bool = False
 ) -> tuple[int, ...]:
     """The tokens of a prompt. Raises `InvalidInput`, and `TooLarge` beyond the field's length."""
-    from modelpad.engine.text.typed_text import read_text
+    from modelpad.engine.text.typed_text import check_unicode
 
-    session = text.session
     if not prompt:
         raise invalid_prompt("at least one character", "an empty string", name)
-    if prompt.isspace():
-        return tuple(session.tokenizer.encode(prompt, special=special))
-    field = session.signature.inputs[0]
-    return tuple(session.tokenizer.encode(read_text(field.decode(prompt), name), special=special))
+    # Spaces alone are a prompt too, but no value of a field.
+    text.session.signature.inputs[0].decode(prompt if prompt.strip() else "." * len(prompt))
+    check_unicode(prompt, name)
+    return tuple(text.session.tokenizer.encode(prompt, special=special))
 
 
 def _read_tokens(values: list[Json], name: str) -> tuple[int, ...]:

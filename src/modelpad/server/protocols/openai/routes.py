@@ -15,6 +15,7 @@ from modelpad.server.protocols.openai.errors import write_error
 from modelpad.server.protocols.openai.models import describe_model
 from modelpad.server.protocols.openai.requests import (
     Completion,
+    encode_prompt,
     find_text_model,
     invalid_field,
     read_completion,
@@ -160,11 +161,12 @@ async def tokenize(backend: Backend, request: Request, names: Names) -> Response
     strings = record.pop("return_token_strs", False)
     record.pop("add_special_tokens", None)
     _check_empty(record)
-    from modelpad.engine.text.typed_text import check_unicode
+    session, size = text.session, request.reservation.size
 
-    check_unicode(prompt, "prompt")
-    session = text.session
-    tokens = session.tokenizer.encode(prompt, special=True)
+    def encode() -> tuple[int, ...]:
+        return encode_prompt(text, prompt, special=True) if prompt else ()
+
+    tokens = await text.run_apart(size, encode)
     found: Record = {
         "tokens": tokens,
         "count": len(tokens),
