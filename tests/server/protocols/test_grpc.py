@@ -74,6 +74,13 @@ def test_inference(triton: Any, digits: Bundle) -> None:
     assert answer[0][0].decode().endswith(":1:b")
 
 
+def test_a_large_picture_needs_little_more_than_its_bytes(triton: Any, digits: Bundle) -> None:
+    picture = digits.path("samples/4.png").read_bytes() + bytes(11 * 1024 * 1024)
+    given = tritonclient.InferInput("image", [1], "BYTES")
+    given.set_data_from_numpy(np.array([picture], dtype=object))
+    assert triton.infer("digits", [given]).as_numpy("label").argmax() == 4
+
+
 def test_asynchronous_and_streaming(triton: Any, protocols: str, wait_for: Any) -> None:
     inputs, total = make_inputs()
     answers: queue.Queue[Any] = queue.Queue()

@@ -99,3 +99,13 @@ def test_an_error_takes_a_responses_place(triton: Any) -> None:
     inputs[0].set_data_from_numpy(np.array([b"\xff"], object))
     with pytest.raises(client.InferenceServerException, match="not UTF-8"):
         triton.infer("writer", inputs)
+
+
+def test_the_memory_of_many_strings_is_reserved_before_they_are_read(triton: Any) -> None:
+    inputs = make_inputs(text_input="x", stream=False)
+    inputs[0].set_shape([4_000_000])
+    inputs[0]._raw_content = bytes(4 * 4_000_000)  # empty strings
+    with pytest.raises(client.InferenceServerException, match="bytes of memory"):
+        triton.infer("writer", inputs)
+    (error,) = stream(triton, inputs)
+    assert "bytes of memory" in str(error)

@@ -356,3 +356,16 @@ def test_unknown_models_and_versions(client: httpx.Client) -> None:
     assert answer.status_code == 404
     assert answer.json()["error"].startswith("Request for unknown model")
     assert client.get(f"{MIX}/versions/9/ready").status_code == 404
+
+
+def test_the_memory_of_binary_strings_is_reserved_before_they_are_read(
+    client: httpx.Client,
+) -> None:
+    tail = bytes(4 * 4_000_000)  # empty strings
+    sent = {"binary_data_size": len(tail)}
+    strings = {"name": "image", "shape": [4_000_000], "datatype": "BYTES", "parameters": sent}
+    head = json.dumps({"inputs": [strings]}).encode()
+    headers = {"inference-header-content-length": str(len(head))}
+    answer = client.post("/v2/models/digits/infer", content=head + tail, headers=headers)
+    assert answer.status_code == 413
+    assert "bytes of memory" in answer.json()["error"]

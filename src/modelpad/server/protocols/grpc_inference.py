@@ -21,10 +21,12 @@ from modelpad.server.protocols.grpc_text import read_text_record, stream_text, w
 from modelpad.server.protocols.openinference.datatypes import (
     DATATYPES,
     DTYPES,
+    ELEMENT_BYTES,
     bind_only_input,
     check_datatype,
     check_parameters,
     classify_output,
+    estimate_elements,
     pack_tensor,
     unpack_tensor,
 )
@@ -76,8 +78,6 @@ CONTENTS = {
 WIDEST = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 # Field numbers of what is written by hand.
 OUTPUTS, RAW_OUTPUT_CONTENTS, CONTENTS_OF_OUTPUT, INFER_RESPONSE = 5, 6, 5, 2
-# An element of BYTES as a Python object, beside its bytes.
-ELEMENT_BYTES = 64
 
 
 class InferenceService:
@@ -132,7 +132,7 @@ class InferenceService:
         text = find_writer(model)
         if text is not None and {each.name for each in request.inputs} - {model.inputs[0].name}:
             async with aclosing(
-                stream_pieces(text, read_text_record(request, read_tensors(request)))
+                stream_pieces(text, read_text_record(request, read_tensors(request, call)))
             ) as pieces:
                 whole = "".join([piece.text async for piece in pieces])
             return write_text(model, request, whole).SerializeToString()
@@ -182,7 +182,7 @@ class InferenceService:
                 text = find_writer(model)
                 if text is not None:
                     async with aclosing(
-                        stream_text(model, text, request, read_tensors(request))
+                        stream_text(model, text, request, read_tensors(request, call))
                     ) as responses:
                         async for each in responses:
                             yield each
@@ -218,13 +218,12 @@ def read(
         TooLarge, Overloaded: they need more memory than there may be, or is now.
         Unsupported: a tensor is in shared memory, or is BF16.
     """
-    call.reserve(estimate_elements(request))
     for wanted in request.outputs:
         check_parameters(wanted.parameters, wanted.name)
     given = request.parameters
     timeout = given["timeout"].int64_param if "timeout" in given else 0
     return Inputs(
-        tensors=check_batch(model, bind_only_input(model, read_tensors(request))),
+        tensors=check_batch(model, bind_only_input(model, read_tensors(request, call))),
         timeout_s=timeout / 1e6 if timeout > 0 else None,
         options=(request, call),
         held_bytes=call.reserved.size,
@@ -244,8 +243,11 @@ async def write(
 INFER = Codec(read, write)
 
 
-def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
-    """The request's tensors by name. Raises `InvalidInput`, `TooLarge` and `Unsupported`."""
+def read_tensors(request: InferRequest, call: Call) -> dict[str, NDArray[np.generic]]:
+    """The request's tensors by name.
+
+    Raises `InvalidInput`, `TooLarge` and `Unsupported`, and as `Call.reserve`.
+    """
     raw = request.raw_input_contents
     for tensor in request.inputs:
         check_parameters(tensor.parameters, tensor.name)
@@ -268,6 +270,8 @@ def read_tensors(request: InferRequest) -> dict[str, NDArray[np.generic]]:
     for index, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
         if raw:
+            if tensor.datatype == "BYTES":
+                call.reserve(estimate_elements(len(raw[index]), shape))
             arrays[tensor.name] = unpack_tensor(raw[index], tensor.datatype, shape, tensor.name)
         else:
             arrays[tensor.name] = _read_contents(tensor, shape)
@@ -302,15 +306,6 @@ def _read_contents(tensor: InputTensor, shape: list[int]) -> NDArray[np.generic]
             expected=tensor.datatype,
         )
     return array.reshape(shape)
-
-
-def estimate_elements(request: InferRequest) -> int:
-    """The memory, in bytes, of the objects that raw BYTES become."""
-    raw = request.raw_input_contents
-    if not raw or len(raw) != len(request.inputs):
-        return 0
-    lengths = (len(raw[n]) for n, each in enumerate(request.inputs) if each.datatype == "BYTES")
-    return ELEMENT_BYTES * sum(size // 4 for size in lengths)
 
 
 def estimate_response(outputs: Outputs) -> int:

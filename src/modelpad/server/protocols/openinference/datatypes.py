@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from modelpad.errors import InvalidInput, Unsupported
 from modelpad.server.models import ServedModel
-from modelpad.server.protocols.tensors import count_elements
+from modelpad.server.protocols.tensors import MAX_SIDES, count_elements
 
 DATATYPES = {
     "bool": "BOOL",
@@ -35,6 +36,9 @@ NUMERIC = {
 ORDERED = {name: dtype for dtype, name in NUMERIC.items()}
 # The protocol has a name for it, NumPy has no type.
 BFLOAT16 = "BF16"
+
+# An element of BYTES as a Python object, beside its bytes.
+ELEMENT_BYTES = 64
 
 REGION = "shared_memory_region"
 # What the documentation of KServe and of MLServer calls the only input of a model without names.
@@ -143,6 +147,12 @@ def pack_tensor(array: NDArray[np.generic]) -> bytes:
         text = one if isinstance(one, bytes) else str(one).encode("utf-8")
         parts += [struct.pack("<I", len(text)), text]
     return b"".join(parts)
+
+
+def estimate_elements(size: int, shape: Sequence[int]) -> int:
+    """The memory, in bytes, of the objects that BYTES of this size become: copies of each."""
+    named = math.prod(max(0, side) for side in shape[:MAX_SIDES])  # more sides are refused
+    return size + ELEMENT_BYTES * min(size // 4, named)
 
 
 def unpack_tensor(

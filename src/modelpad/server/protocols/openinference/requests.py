@@ -20,6 +20,7 @@ from modelpad.server.protocols.openinference.datatypes import (
     bind_only_input,
     check_datatype,
     check_parameters,
+    estimate_elements,
     name_datatype,
     unpack_tensor,
     wrong_field,
@@ -51,7 +52,8 @@ def read(model: ServedModel, request: Request, body: bytes) -> Inputs[OutputOpti
 
     Raises:
         InvalidInput: it cannot be parsed, or does not fit the model.
-        TooLarge: there are too many numbers.
+        TooLarge: there are too many numbers, or they need more memory than there may be.
+        Overloaded: they need more memory than is free now.
         Unsupported: a tensor is in shared memory, or is BF16.
     """
     parsed = parse_request(model, request, body)
@@ -66,11 +68,11 @@ def read(model: ServedModel, request: Request, body: bytes) -> Inputs[OutputOpti
 def parse_request(model: ServedModel, request: Request, body: bytes) -> InferRequest:
     """The request in a body; a header says where its JSON ends and binary tensors begin.
 
-    Raises `InvalidInput` when it cannot be parsed.
+    Raises `InvalidInput` when it cannot be parsed, and as `Reservation.grow`.
     """
     header_length = request.headers.get(HEADER_LENGTH)
     if header_length is None:
-        return _read_head(request.parse_json(body), b"")
+        return _read_head(request, body, b"")
     size = read_count(header_length)
     if size is None or size > len(body):
         given = header_length[:60]
@@ -82,10 +84,11 @@ def parse_request(model: ServedModel, request: Request, body: bytes) -> InferReq
         )
     if size == 0:
         return _read_raw(model, body)
-    return _read_head(request.parse_json(body[:size]), memoryview(body)[size:])
+    return _read_head(request, body[:size], memoryview(body)[size:])
 
 
-def _read_head(record: Json, tail: bytes | memoryview) -> InferRequest:
+def _read_head(request: Request, head: bytes, tail: bytes | memoryview) -> InferRequest:
+    record = request.parse_json(head)
     given = record.get("inputs") if isinstance(record, dict) else None
     if not isinstance(record, dict) or not isinstance(given, list):
         raise wrong_field("inputs", "a list of tensors", record)
@@ -103,6 +106,8 @@ def _read_head(record: Json, tail: bytes | memoryview) -> InferRequest:
                 raise wrong_field(
                     "binary_data_size", f"at most the {len(tail)} bytes that came", size
                 )
+            if datatype == "BYTES":
+                request.reservation.grow(estimate_elements(size, shape))
             arrays[name] = unpack_tensor(tail[place : place + size], datatype, shape, name)
             place += size
         elif "data" in each:
