@@ -92,6 +92,23 @@ def test_connections_are_shared_evenly(three: Any, wait_for: Any) -> None:
         assert count_connections()[0] >= 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_a_worker_that_cannot_be_started_costs_no_other(three: Any, wait_for: Any) -> None:
+    """The supervisor has no file left; it retries until it has."""
+    supervisor = psutil.Process(three.process.pid)
+    victim = list_workers(three)[0]
+    soft, hard = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (3, hard))
+    victim.kill()
+    wait_for(lambda: len(list_workers(three)) == 2)
+    time.sleep(1.0)  # some attempts
+    assert len(list_workers(three)) == 2
+    assert httpx.get(f"{three.url}/healthz").status_code == 200
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    wait_for(lambda: len(list_workers(three)) == 3)
+    wait_for(lambda: read_metric(three.url, "modelpad_workers") == 3)
+
+
 def test_one_worker_is_one_process(serve: Any, tmp_path: Path) -> None:
     running = serve("digits", "--workers", "1", store=tmp_path / "store")
     assert list_workers(running) == []

@@ -100,6 +100,11 @@ class Fleet:
         self._workers[pid] = Worker(pid)
         return self._commands.send_to_new(pid)
 
+    def start_failed(self, reason: str, now: float) -> list[Action]:
+        """A worker could not be forked."""
+        delay_s = self._backoff.schedule(0.0, now)
+        return [LogError(f"cannot start a worker: {reason}; trying again {_when(delay_s)}")]
+
     def worker_exited(self, pid: int, exit_code: int, now: float) -> list[Action]:
         """A worker has exited; `exit_code` is negative for the signal that killed it."""
         worker = self._workers.pop(pid)
@@ -113,8 +118,7 @@ class Fleet:
         delay_s = self._backoff.schedule(served_s, now)
         self._metrics.restarts += 1
         cause = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-        when = f"in {delay_s:g} s" if delay_s else "now"
-        return [LogError(f"worker {pid} died ({cause}); starting another {when}")]
+        return [LogError(f"worker {pid} died ({cause}); starting another {_when(delay_s)}")]
 
     def message_received(self, pid: int, message: messages.FromWorker, now: float) -> list[Action]:
         """A worker sent a message."""
@@ -264,3 +268,7 @@ class Fleet:
                 self._rollouts.forget(pending.command.name)
             actions.append(Send(pending.asker, pending.result))
         return actions
+
+
+def _when(delay_s: float) -> str:
+    return f"in {delay_s:g} s" if delay_s else "now"

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from modelpad.errors import first_line
 from modelpad.server.http.turns import AcceptTurns
 from modelpad.server.workers.actions import (
     Action,
@@ -119,7 +120,7 @@ class Supervisor:
                     if action.pid in self._connections:
                         self._connections[action.pid].send(action.message)
                 case Fork():
-                    self._perform(self.fleet.worker_started(self._fork()))
+                    self._start_worker()
                 case Terminate():
                     _send_signal(action.pid, signal.SIGTERM)
                 case Kill():
@@ -135,6 +136,17 @@ class Supervisor:
                     return action.code
         return None
 
+    def _start_worker(self) -> None:
+        """Forks a worker; when the system refuses and others serve, it is tried again later."""
+        try:
+            pid = self._fork()
+        except OSError as error:
+            if not self._connections:
+                raise
+            self._perform(self.fleet.start_failed(first_line(error), time.monotonic()))
+        else:
+            self._perform(self.fleet.worker_started(pid))
+
     def _fork(self) -> int:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -143,7 +155,14 @@ class Supervisor:
         # The child must not handle a signal with the supervisor's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         place = self.turns.reserve()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            self.turns.release(place)
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             self._become_worker(ours)
             raise Forked(theirs)
