@@ -136,7 +136,8 @@ class GrpcServer:
 
     async def listen(self, address: Address, tls: Certificate | None = None) -> int:
         """Accepts calls from now on; returns the port. Raises `PortInUse`."""
-        where = f"{address.host}:{address.port}"
+        host = f"[{address.host}]" if ":" in address.host else address.host  # an IPv6 address
+        where = f"{host}:{address.port}"
         try:
             if tls is None:
                 bound = int(self.server.add_insecure_port(where))
