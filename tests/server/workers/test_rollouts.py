@@ -56,11 +56,14 @@ def test_without_an_interval_the_store_is_never_read() -> None:
     assert Rollouts(0.0, {}).poll([5], NOW) == []
 
 
-def test_a_slow_read_is_awaited_and_then_given_up() -> None:
+def test_a_slow_read_is_awaited_and_then_another_worker_reads() -> None:
     rollouts = Rollouts(2.0, {})
-    rollouts.poll([5], NOW)
-    assert rollouts.poll([5], NOW + READ_TIMEOUT_S - 1) == []
-    assert rollouts.poll([5], NOW + READ_TIMEOUT_S) == [Send(5, RequestDesiredStates())]
+    rollouts.poll([5, 6], NOW)
+    assert rollouts.poll([5, 6], NOW + READ_TIMEOUT_S - 1) == []
+    assert rollouts.poll([5, 6], NOW + READ_TIMEOUT_S) == [Send(6, RequestDesiredStates())]
+    rollouts.compare(desired(), NOW + READ_TIMEOUT_S)  # and stays the reader
+    assert rollouts.poll([5, 6], NOW + READ_TIMEOUT_S + 2) == [Send(6, RequestDesiredStates())]
+    assert rollouts.poll([5], NOW + 3 * READ_TIMEOUT_S) == [Send(5, RequestDesiredStates())]
 
 
 def test_another_worker_reads_when_the_one_that_did_has_died() -> None:

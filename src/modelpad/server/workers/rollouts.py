@@ -54,6 +54,7 @@ class Rollouts:
         self._versions = versions
         self._polled_at = 0.0
         self._polling = False
+        self._passed = 0  # workers that have not read the store in time
         self._served: dict[str, bytes] = {}
         self._retry_at: dict[str, float] = {}
         self._queue: list[Rollout] = []
@@ -65,8 +66,9 @@ class Rollouts:
         wait_s = max(self.poll_interval_s, READ_TIMEOUT_S if self._polling else 0.0)
         if not (self.poll_interval_s and serving) or elapsed_s < wait_s or self._queue:
             return []
+        self._passed += self._polling
         self._polled_at, self._polling = now, True
-        return [Send(serving[0], RequestDesiredStates())]
+        return [Send(serving[self._passed % len(serving)], RequestDesiredStates())]
 
     def compare(self, desired: DesiredStates, now: float) -> None:
         """Queues a rollout for each model whose desired state is not served yet."""
