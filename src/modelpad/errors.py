@@ -13,10 +13,14 @@
     │   └── SignatureInvalid    a bundle without a trusted digital signature
     ├── StoreError              a store that cannot be read or written
     │   ├── FeedbackFull        as much feedback as may be kept
+    │   ├── CollectionFull      as many pictures as may be kept
     │   └── UploadsFull         as many uploads as may be kept
+    ├── JobFailed               a job that has failed or exceeded a limit
+    ├── JobConflict             a job that cannot be changed any more
     ├── DataSetInvalid          a data set that is damaged or unsuitable for training
     ├── ModelFailed             the graph failed while it ran
     ├── Overloaded              the queue is full
+    │   ├── JobsFull            too many jobs are waiting
     │   └── RateLimited         a client exceeds its rate limit
     │       └── TooManyFailures an address sends wrong API keys too often
     ├── Unauthorized            no API key, or an unknown one

@@ -23,6 +23,20 @@ from modelpad.server.errors import (
 from modelpad.server.observability.metrics import Metrics
 
 
+def write_tree(kind: ErrorType, indent: str = "") -> Iterator[str]:
+    """The classes below an error, in the order of their definition, as lines of a tree."""
+    children = [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+    for child in children:
+        last = child is children[-1]
+        yield f"{indent}{'└──' if last else '├──'} {child.__name__}"
+        yield from write_tree(child, indent + ("    " if last else "│   "))
+
+
+def test_the_tree_that_is_drawn_is_that_of_the_classes() -> None:
+    drawn = re.findall(r"^    ([│ ]*[├└]── \w+)", errors.__doc__ or "", re.M)
+    assert drawn == [*write_tree(errors.ModelpadError)]
+
+
 def walk_errors(kind: ErrorType = errors.ModelpadError) -> Iterator[ErrorType]:
     """The error tree, from its root."""
     yield kind
