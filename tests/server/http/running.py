@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from modelpad.server.http.messages import Request, Response, ServerLimits
@@ -59,12 +60,15 @@ def shed_load(request: Request) -> Response | None:
 
 
 def run(
-    test: Test, limits: ServerLimits | None = None, shutdown_timeout_s: float = 2.0
+    test: Test,
+    limits: ServerLimits | None = None,
+    shutdown_timeout_s: float = 2.0,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
     async def live() -> HttpServer:
         listener = socket.create_server(("127.0.0.1", 0))
         server = HttpServer(echo, limits, shed_load)
-        await server.listen(listener)
+        await server.listen(listener, tls)
         await test(Running(server, listener.getsockname()[1]))
         await server.stop(shutdown_timeout_s)
         return server

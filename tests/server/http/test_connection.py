@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -70,6 +72,24 @@ def test_a_half_closed_connection_gets_its_responses() -> None:
             writer.close()
 
     run(test)
+
+
+def test_a_tls_client_that_leaves_midway_is_not_warned_of(
+    certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+
+    async def test(running: Running) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=trusting)
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        await wait_until(lambda: any(each.is_busy for each in running.server.connections))
+        writer.close()
+        await wait_until(lambda: not running.server.connections)
+
+    run(test, tls=tls)
+    assert caplog.messages == []
 
 
 def test_endless_pipelining_does_not_fill_the_memory() -> None:

@@ -95,9 +95,14 @@ class Connection(asyncio.BufferedProtocol):
             self._perform(actions)
 
     def eof_received(self) -> bool:
-        """The client sends no more; returns whether to keep the connection for a response."""
+        """The client sends no more; returns whether to keep the connection for a response.
+
+        Over TLS, which asyncio always closes then, it warns of any other wish.
+        """
         self._perform(self.state.end_input())
-        return self.is_busy
+        transport = self.transport
+        is_secure = transport is not None and transport.get_extra_info("sslcontext") is not None
+        return self.is_busy and not is_secure
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
