@@ -23,7 +23,12 @@ def start_training(folder: Path, recipe: str, *options: str) -> subprocess.Popen
 def stop_after(process: subprocess.Popen[str], beginning: str, how: int) -> None:
     """Sends the signal `how` once a line of progress begins like that."""
     assert process.stderr is not None
+    seen = []
     for line in process.stderr:
+        seen.append(line)
         if line.startswith(beginning):
             break
+    else:
+        raise AssertionError(f"No line began with {beginning!r}: {''.join(seen)}")
+    assert process.poll() is None, "The training had ended before the signal."
     process.send_signal(how)

@@ -35,6 +35,12 @@ def load_json(body: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
     raise ValueError(too_deep)
 
 
+def dump_json(value: object) -> bytes:
+    """Compact JSON in UTF-8 that every parser reads: null for NaN and infinity."""
+    plain = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
 def text_at(record: Mapping[str, Json], key: str) -> str:
     """The string at `key`."""
     value = record[key]

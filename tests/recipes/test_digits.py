@@ -17,9 +17,10 @@ from modelpad.bundle import open_bundle
 from modelpad.engine import Session
 from modelpad.errors import ParityFailed, TrainingFailed, UsageError
 from modelpad.recipes.digits import RECIPE, ArchitectureName, DigitsOptions
+from modelpad.recipes.digits.data import load_splits
 from modelpad.training.pipeline import Outcome
 from modelpad.training.pipeline import train as run_recipe
-from modelpad.training.run import TrainRequest
+from modelpad.training.run import Run, TrainRequest
 from tests.killed_runs import start_training, stop_after
 
 CONV = "Conv2D 32 (3, 3), Conv2D 64 (3, 3), MaxPooling2D (2, 2), Dropout 0.25, Flatten, Dense 128"
@@ -141,8 +142,24 @@ def test_noise_is_no_digit(tmp_path: Path) -> None:
     assert digit["label"]["unknown"] is False
 
 
+def test_a_folder_named_as_a_data_set_holds_no_drawings(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "mnist" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 255, (28, 28), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mnist" / name / f"{number}.png")
+    request = TrainRequest("m", str(tmp_path / "mnist"), tmp_path / "m")
+    splits, pens = load_splits(Run(request, {}, io.StringIO()), pens=True)
+    assert splits.data.name == "mnist"
+    assert (splits.sketch, pens) == (False, None)
+
+
+EPOCHS = 12  # so many that a signal still meets a training
+
+
 def start_digits(folder: Path, *more: str) -> subprocess.Popen[str]:
-    options = ("--data", "uci-digits", "--arch", "conv", "--epochs", "4")
+    options = ("--data", "uci-digits", "--arch", "conv", "--epochs", str(EPOCHS))
     return start_training(folder, "digits", *options, *more)
 
 
@@ -173,6 +190,7 @@ def test_ctrl_c_after_the_last_epoch_keeps_the_model(tmp_path: Path, line: str) 
     stop_after(process, line, signal.SIGINT)
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
+    assert line != "Parity" or "Press Ctrl-C again" in errors
     assert json.loads(output)["test_accuracy"] > 0.2
     assert open_bundle(tmp_path / "store" / "stopped" / "1")
 
@@ -186,7 +204,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     assert json.loads(output)["test_accuracy"] > 0.2
     card: Any = open_bundle(tmp_path / "store" / "stopped" / "1").read_json("card.json")
-    assert 2 <= card["training"]["epochs"] < 4
+    assert 2 <= card["training"]["epochs"] < EPOCHS
 
 
 @pytest.mark.slow

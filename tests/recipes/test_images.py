@@ -22,7 +22,7 @@ from modelpad.recipes.images import RECIPE, ImagesOptions
 from modelpad.recipes.images.backbone import load_pretrained
 from modelpad.recipes.images.columns import ColumnOptions
 from modelpad.recipes.images.corrections import add_corrections
-from modelpad.recipes.images.data import load_pictures, split_pictures
+from modelpad.recipes.images.data import load_pictures, split_pictures, weigh_classes
 from modelpad.recipes.images.head import fit_head
 from modelpad.recipes.images.model import ARCHITECTURES, Classifier, Extras, Served
 from modelpad.recipes.images.objectives.losses import Loss
@@ -109,6 +109,18 @@ def test_the_graph_computes_the_familiarity_of_the_likeness() -> None:
     assert np.allclose(found, likeness.score(features), atol=1e-5)
     others = np.abs(rng.normal(0, 0.2, (80, 256)) + 3 * np.eye(256)[labels + 5]).astype(np.float32)
     assert likeness.score(others).max() < likeness.score(features).min()
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "focal"])
+def test_the_head_has_a_row_for_a_class_without_pictures(name: Any) -> None:
+    labels = np.repeat([0, 2], [60, 40])
+    noise = np.random.default_rng(0).normal(0, 1, (100, 8))
+    features = (noise + labels[:, None]).astype(np.float32)
+    weights = weigh_classes(labels, ("a", "b", "c"), "auto")
+    assert np.isfinite(weights).all()
+    logits = fit_head(features, labels, Loss(name, weights), 0).predict(features)
+    assert logits.shape == (100, 3)
+    assert (logits.argmax(axis=1) == labels).mean() > 0.93
 
 
 def test_the_head_separates_two_classes_and_weighs_them() -> None:

@@ -14,6 +14,7 @@ from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.engine import LARGE_GRAPH_BYTES, Batcher, MemoryBudget
 from modelpad.engine.calibration import UNMEASURED
 from modelpad.errors import BundleInvalid, ModelFailed, NotFound
+from modelpad.server.model_table import ModelTable
 from modelpad.server.models import LoadOptions, ServedModel, choose_settings, measure_batch
 
 LAZY = LoadOptions(memory=MemoryBudget(1 << 40))
@@ -135,6 +136,18 @@ def test_a_card_outlives_its_folder(digits: Bundle, tmp_path: Path) -> None:
     assert describe(model)["card"] == digits.read_json("card.json")
     with pytest.raises(NotFound, match="cannot be read"):
         model.read_file("card.json")
+    model.batcher.close()
+
+
+def test_a_card_with_nan_is_valid_json_for_every_reader(digits: Bundle, tmp_path: Path) -> None:
+    files: dict[str, bytes | Path] = {name: digits.path(name) for name in digits.manifest.files}
+    files["card.json"] = (
+        b'{"title": "Foreign", "metrics": {"loss": NaN}, "history": [{"loss": NaN}]}'
+    )
+    model = ServedModel.load("mine", 1, write_bundle(tmp_path / "b", digits.manifest, files), LAZY)
+    body = ModelTable([model]).describe()
+    card = json.loads(body, parse_constant=pytest.fail)["models"][0]["card"]
+    assert card == {"title": "Foreign", "metrics": {"loss": None}, "history": [{"loss": None}]}
     model.batcher.close()
 
 

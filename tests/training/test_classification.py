@@ -84,6 +84,14 @@ def test_a_perfect_ranking_is_not_certain() -> None:
     assert found.intervals["test_auc"] == wilson(20, 20)
 
 
+def test_a_perfect_label_of_few_patients_is_not_certain() -> None:
+    groups = np.repeat(np.arange(12), 10)
+    truth = np.stack([groups % 2 == 0, groups % 3 == 0], axis=1)
+    found = evaluate_multi_label(items(120, groups=groups), truth, truth.astype(np.float32), "ab")
+    lows = [each.auc_interval.low for each in found.class_scores]
+    assert lows == [wilson(6, 6).low, wilson(4, 4).low]
+
+
 def test_pictures_of_few_patients_give_wide_intervals() -> None:
     groups = np.repeat(np.arange(12), 10)
     alone, grouped = evaluate(120, "abc", 1.0), evaluate(120, "abc", 1.0, groups=groups)

@@ -141,6 +141,38 @@ def test_labels_are_encoded_as_the_loss_takes_them(loss: str, one_hot: bool) -> 
     assert custom.encode(labels).tolist() == expected
 
 
+def test_a_metric_that_is_undefined_on_the_test_split_is_left_out() -> None:
+    from modelpad.training.custom import Custom, UserMetrics
+
+    labels, scores = np.array([0, 1]), np.full((2, 2), 0.5, np.float32)
+    metrics = {"nothing": lambda truth, scores: scores / 0, "half": lambda truth, scores: scores}
+    custom = Custom(2, keras.losses.CategoricalCrossentropy(), metrics, ())
+    for found in (
+        custom.measure(labels, scores),
+        UserMetrics(metrics).measure(custom.encode(labels), scores, "test"),
+    ):
+        assert found.metrics == {"test_half": 0.5}
+        assert found.warnings == ["The metric test_nothing was left out: its value is inf."]
+
+
+def test_a_file_is_one_module_that_data_classes_find(mine: Path) -> None:
+    (mine / "weighed.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "seen = []\n"
+        "@dataclass\nclass Weights:\n    first: float = 1.0\n"
+        "weights = Weights()\n"
+    )
+    weights: Any = load_object("weighed.py:weights", "--loss")
+    assert weights.first == 1.0
+    assert load_object("./weighed.py:weights", "--metric") is weights
+    (mine / "late.py").write_text("import no_such_package\n")
+    with pytest.raises(UsageError, match="no_such_package"):
+        load_object("late.py:value", "--loss")
+    (mine / "late.py").write_text("value = 7\n")
+    assert load_object("late.py:value", "--loss") == 7
+
+
 def test_a_file_may_import_what_lies_beside_it(mine: Path) -> None:
     (mine / "sub").mkdir()
     (mine / "sub" / "beside_it.py").write_text("value = 7\n")

@@ -106,9 +106,13 @@ def test_everything_is_said_and_the_warnings_first() -> None:
 
 def test_the_card_has_warnings_scores_and_no_nan() -> None:
     pictures = [figure for figure in FOUND.figures if figure.in_bundle]
-    content = write_card(CARD, FOUND, {"epochs": 3}, [], pictures).decode("utf-8")
+    history = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": float("nan")}]
+    found = join_findings(FOUND, Findings(metrics={"test_mine": np.float64(np.inf)}))
+    content = write_card(CARD, found, {"epochs": 3}, history, pictures).decode("utf-8")
     assert content.startswith('{"warnings":["A demonstration and no medical device.","No better')
     assert "NaN" not in content
+    assert '"history":[{"epoch":1,"loss":0.5},{"epoch":2,"loss":null}]' in content
+    assert '"test_mine":null' in content
     assert '"auc":null,"auc_interval":null' in content
     assert '"intervals":{"test_accuracy":[0.8,0.96]}' in content
     assert '"caption":"well, not ill","alt":"a\\"b.jpg"' in content

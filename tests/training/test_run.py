@@ -174,6 +174,24 @@ def test_a_missing_package_names_the_extra(tmp_path: Path) -> None:
     assert "pip install 'modelpad[train]'" in caught.value.hint
 
 
+def test_a_folder_is_for_one_training_at_a_time(tmp_path: Path) -> None:
+    request = TrainRequest("m", "uci-digits", tmp_path / "m")
+    tried: list[int] = []
+
+    def begin_another(options: object, run: Run) -> Any:
+        tried.append(len(tried))
+        return train(recipe, request_options(), request, out=io.StringIO())
+
+    recipe = Recipe("r", "a recipe", "train", ("uci-digits",), TrainRequest, begin_another)
+    with pytest.raises(TrainingFailed, match="Another training uses") as caught:
+        train(recipe, request_options(), request, out=io.StringIO())
+    assert (tried, caught.value.hint.split()[-2]) == ([0], "--runs")
+    assert not request.folder.exists()  # nothing was written, and the lock leaves nothing
+    with pytest.raises(TrainingFailed, match="Another training uses"):
+        train(recipe, request_options(), request, out=io.StringIO())
+    assert tried == [0, 1]  # the first has let go of it
+
+
 def request_options() -> Any:
     from modelpad.training.options import KerasOptions
 

@@ -28,6 +28,13 @@ def test_a_part_has_each_stratum_in_proportion(counts: list[int], limit: int) ->
         assert abs((strata[chosen] == each).sum() - share) <= len(counts)
 
 
+def test_a_rare_stratum_is_not_left_out() -> None:
+    strata = np.repeat([0, 1, 2], [900, 3, 1])
+    for seed in range(5):
+        chosen = sample_evenly(strata, 20, np.random.default_rng(seed))
+        assert np.bincount(strata[chosen]).tolist() == [18, 1, 1]
+
+
 def test_a_limited_test_split_sorted_by_class_has_all_classes_and_obeys_the_seed() -> None:
     split = make_split(np.repeat(np.arange(4), 250))
     limited = truncate(split, 40, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from modelpad.errors import ModelNotFound, VersionNotFound, suggest_name
+from modelpad.foreign_json import dump_json
 from modelpad.server.http.messages import read_count
 from modelpad.server.models import ServedModel
 
@@ -124,11 +124,8 @@ class ModelTable:
                 {**served.default_model.describe(), "versions": sorted(served.versions)}
                 for served in self._served.values()
             ]
-            self._descriptions[extras] = json.dumps(
-                {"models": models, **msgspec.structs.asdict(extras)},
-                ensure_ascii=False,
-                separators=(",", ":"),
-            ).encode("utf-8")
+            described = {"models": models, **msgspec.structs.asdict(extras)}
+            self._descriptions[extras] = dump_json(described)
         return self._descriptions[extras]
 
     def find_versions(self, name: str) -> ServedVersions:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelpad.datasets import DataSet
-from modelpad.foreign_json import Json
+from modelpad.foreign_json import Json, dump_json
 from modelpad.statistics import Interval
 from modelpad.training.findings import ClassScores, Figure, Findings
 
@@ -58,7 +57,7 @@ def write_card(
     history: Sequence[Mapping[str, float]],
     pictures: Sequence[Figure],
 ) -> bytes:
-    """The content of `card.json`."""
+    """The content of `card.json`; null for a number that is not finite."""
     record: dict[str, object] = {
         "warnings": list_warnings(card, findings),
         "title": card.title,
@@ -90,7 +89,7 @@ def write_card(
     if findings.confusion is not None:
         matrix = findings.confusion.tolist()
         record["confusion"] = {"labels": list(findings.classes), "matrix": matrix}
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return dump_json(record)
 
 
 def list_warnings(card: Card, findings: Findings) -> list[str]:
@@ -99,14 +98,14 @@ def list_warnings(card: Card, findings: Findings) -> list[str]:
 
 
 def describe_class(scores: ClassScores) -> dict[str, Json]:
-    """A class's scores as JSON, null where they are undefined."""
+    """A class's scores as JSON."""
     return {
         "name": scores.name,
         "support": scores.support,
         "precision": round(scores.precision, 5),
         "recall": round(scores.recall, 5),
         "f1": round(scores.f1, 5),
-        "auc": None if math.isnan(scores.auc) else round(scores.auc, 5),
+        "auc": round(scores.auc, 5),
         "auc_interval": list_ends(scores.auc_interval),
     }
 

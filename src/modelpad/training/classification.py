@@ -166,18 +166,12 @@ class _Evaluation:
         values = measure(self.labels, self.scores)
         groups = self.items.dependent_groups
         intervals = bootstrap_all(measure, self.labels, self.scores, groups, self.items.seed)
-        sizes = [self.count_independent(self.labels == k) for k in range(len(self.classes))]
+        sizes = [count_independent(self.items, self.labels == k) for k in range(len(self.classes))]
         sizes.append(min(sizes))
         return [
             (float(value), widen_perfect(interval, size))
             for value, interval, size in zip(values, intervals, sizes, strict=True)
         ]
-
-    def count_independent(self, truth: NDArray[np.bool_]) -> int:
-        """How many groups the smaller side has: the items of a class, or all others."""
-        groups = self.items.dependent_groups
-        owners = np.arange(len(truth)) if groups is None else groups
-        return min(len(np.unique(owners[truth])), len(np.unique(owners[~truth])))
 
     def measure_sensitivities(self) -> dict[str, float]:
         """With two classes, the sensitivity for the second at each fixed specificity."""
@@ -273,11 +267,18 @@ def combine_areas(areas: Sequence[float]) -> float:
     return float(np.mean(defined)) if defined else float("nan")
 
 
+def count_independent(items: EvaluatedItems, truth: NDArray[np.bool_]) -> int:
+    """How many groups the smaller side has: the items of a class, `truth` (N,), or all others."""
+    groups = items.dependent_groups
+    owners = np.arange(len(truth)) if groups is None else groups
+    return min(len(np.unique(owners[truth])), len(np.unique(owners[~truth])))
+
+
 def widen_perfect(interval: Interval, smaller: int) -> Interval:
     """An interval that is wide where no resample can show an error, as the ranking is perfect.
 
     Then the lower end is that of a proportion without error in `smaller` trials, the number of
-    items on the side that has fewer.
+    independent items on the side that has fewer.
     """
     if interval.low < 1:
         return interval

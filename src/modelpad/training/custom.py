@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpad.errors import UsageError, first_line, suggest_name
+from modelpad.training.findings import Findings
 from modelpad.training.options import KerasOptions
 from modelpad.training.user_objects import is_reference, load_object
 
@@ -44,13 +45,9 @@ class Custom:
         metrics = ["accuracy", *self.metrics.values()]
         model.compile(optimizer, self.loss, metrics=metrics)
 
-    def measure(self, labels: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, float]:
+    def measure(self, labels: NDArray[np.int64], scores: NDArray[np.float32]) -> Findings:
         """The requested metrics over a test split, as `test_NAME`."""
-        targets = self.encode(labels)
-        return {
-            f"test_{name}": _measure(metric, targets, scores)
-            for name, metric in self.metrics.items()
-        }
+        return _measure_all(self.metrics, self.encode(labels), scores, "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +58,9 @@ class UserMetrics:
 
     def measure(
         self, targets: NDArray[np.generic], scores: NDArray[np.float32], prefix: str
-    ) -> dict[str, float]:
+    ) -> Findings:
         """Each over all items, as `PREFIX_NAME`. `targets` have the shape of `scores` (N, K)."""
-        return {
-            f"{prefix}_{name}": _measure(metric, targets, scores)
-            for name, metric in self.metrics.items()
-        }
+        return _measure_all(self.metrics, targets, scores, prefix)
 
 
 def resolve_metrics(
@@ -197,6 +191,24 @@ def _try(
             f" shape {scores.shape}: {type(error).__name__}: {first_line(error, 200)}",
             hint="Labels are one-hot unless the loss's name begins with 'sparse'.",
         ) from error
+
+
+def _measure_all(
+    metrics: Mapping[str, object],
+    targets: NDArray[np.generic],
+    scores: NDArray[np.float32],
+    prefix: str,
+) -> Findings:
+    """Each metric as `PREFIX_NAME`; a warning in place of one that is not finite."""
+    found = {f"{prefix}_{name}": _measure(each, targets, scores) for name, each in metrics.items()}
+    return Findings(
+        metrics={name: value for name, value in found.items() if np.isfinite(value)},
+        warnings=[
+            f"The metric {name} was left out: its value is {value}."
+            for name, value in found.items()
+            if not np.isfinite(value)
+        ],
+    )
 
 
 def _measure(found: object, targets: NDArray[np.generic], scores: NDArray[np.float32]) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from modelpad.statistics import Interval
 from modelpad.training.classification import (
     MAX_MISTAKES,
+    count_independent,
     describe_test,
     format_share,
     widen_perfect,
@@ -82,7 +83,7 @@ def measure_intervals(
 
     groups = items.dependent_groups
     *areas, subset = bootstrap_all(measure, truth, scores, groups, items.seed)
-    sizes = np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)).tolist()
+    sizes = [count_independent(items, truth[:, k]) for k in range(truth.shape[1])]
     return [widen_perfect(area, size) for area, size in zip(areas, sizes, strict=True)], subset
 
 

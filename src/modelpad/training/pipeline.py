@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -41,6 +41,7 @@ from modelpad.training.recipe import Example, Recipe, Trained, TrainedSequence, 
 from modelpad.training.report import Report, write_report
 from modelpad.training.report_page import format_bytes, format_seconds
 from modelpad.training.run import BUNDLE, LOGS, Run, TrainRequest, Watch
+from modelpad.training.run_folder import hold_folder
 
 if TYPE_CHECKING:
     from modelpad.datasets import Progress
@@ -87,13 +88,18 @@ def train(
     Raises:
         DataSetNotFound, DataSetInvalid: the data is missing, or unsuitable for training.
         MissingExtra: a package that the recipe needs is not installed.
-        TrainingFailed: nothing to resume, or stopped before the first epoch ended.
+        TrainingFailed: nothing to resume, stopped before the first epoch ended, or another training
+            uses the run folder.
         ParityFailed: the bundle's predictions differ from the trained model's.
     """
     team, facts = find_team(), list_facts(recipe, options, request)
-    run = Run(request, facts, out, data_progress, watch, trial, team)
     os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
-    with run.interrupts.installed(), _report_missing_extra(recipe.extra):
+    with ExitStack() as stack:
+        if team.leads:
+            stack.enter_context(hold_folder(request.folder))
+        run = Run(request, facts, out, data_progress, watch, trial, team)
+        stack.enter_context(run.interrupts.installed())
+        stack.enter_context(_report_missing_extra(recipe.extra))
         trained = recipe.load_train()(options, run)
         if trial is not None:
             raise TrainingFailed(f"{recipe.name} has tested a trial.", hint="This is a bug.")

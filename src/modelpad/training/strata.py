@@ -56,10 +56,14 @@ def merge_small(strata: Strata, owners: NDArray[np.int64]) -> Strata:
 
 
 def sample_evenly(strata: Strata, limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The indices of `limit` random items, ascending; of each stratum about its share."""
+    """The indices of `limit` random items, ascending; of each stratum about its share.
+
+    While there is room, each stratum has at least one.
+    """
     order = rng.permutation(len(strata))
     place = np.empty(len(strata), np.float64)
     for each in np.unique(strata):
         members = order[strata[order] == each]
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        place[members[0]] = -1.0  # a class without items could not be learnt
     return np.sort(order[np.argsort(place[order], kind="stable")[:limit]])

@@ -6,6 +6,7 @@ first. Independent of Keras.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -51,15 +52,22 @@ def _load_file(place: str, option: str) -> ModuleType:
         raise UsageError(
             f"{option}: there is no file {place}.", hint=f"Searched for {path}. Check the path."
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:  # another option names the same file
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{option}: {place} is not a Python file.", hint="Give a file named *.py.")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module  # data classes look their module up while it runs
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise _explain(error, place, option) from error
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, Exception):
+            raise _explain(error, place, option) from error
+        raise
     finally:
         sys.path.remove(str(path.parent))
     return module

@@ -26,6 +26,7 @@ from modelpad.training.pipeline import Outcome, list_facts, train
 from modelpad.training.ranges import Space, describe_space
 from modelpad.training.recipe import Recipe
 from modelpad.training.run import CHECKPOINT, TrainRequest
+from modelpad.training.run_folder import hold_folder
 from modelpad.training.trial import TrialEnded
 from modelpad.tuning.journal import Journal, TrialRecord
 from modelpad.tuning.judge import Judge, OutOfTime
@@ -117,12 +118,13 @@ class Search:
         Raises as `modelpad.training.pipeline.train`, if the first trial fails.
         """
         try:
-            while len(self.records) < self.plan.trials and not self._is_late():
-                record = self._run_trial()
-                self._begin()
-                self._journal.append(record)
-                self._remove_worse()
-                show(record)
+            with hold_folder(self.folder):
+                while len(self.records) < self.plan.trials and not self._is_late():
+                    record = self._run_trial()
+                    self._begin()
+                    self._journal.append(record)
+                    self._remove_worse()
+                    show(record)
         except OutOfTime:
             return
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ import pytest
 from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.cli.main import main
 from modelpad.deploy.web.runtime import VERSION, WASM, Runtime, load_runtime
-from modelpad.deploy.web.site import IMPORT, POLICY, write_site
+from modelpad.deploy.web.site import IMPORT, POLICY, write_model, write_site
 from modelpad.errors import ChecksumMismatch, NotFound
 from modelpad.locations import locate_cache
 from modelpad.store import ResolvedBundle
@@ -119,6 +119,14 @@ def test_the_page_loads_nothing_from_elsewhere(runtime: Runtime, digits: Bundle)
     worker = files["service-worker.js"].decode("utf-8")
     assert '"runtime/ort.wasm.gz"' in worker
     assert '"model/model.onnx.gz"' in worker
+
+
+def test_a_card_with_nan_is_written_as_valid_json(digits: Bundle, tmp_path: Path) -> None:
+    kept: dict[str, bytes | Path] = {name: digits.path(name) for name in digits.manifest.files}
+    kept["card.json"] = b'{"metrics": {"loss": NaN}}'
+    bundle = write_bundle(tmp_path / "bundle", digits.manifest, kept)
+    body = write_model(ResolvedBundle("digits", 1, bundle))["model/model.json"]
+    assert json.loads(body, parse_constant=pytest.fail)["card"] == {"metrics": {"loss": None}}
 
 
 def test_a_runtime_is_verified_and_its_absence_explained(

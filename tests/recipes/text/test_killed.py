@@ -11,8 +11,8 @@ import pytest
 
 from tests.killed_runs import start_training, stop_after
 
-WRITER = ("--general", "none", "--vocabulary", "400", "--width", "64", "--epochs", "3")
-REVIEWS = ("--from", "none", "--epochs", "3")
+WRITER = ("--general", "none", "--vocabulary", "400", "--width", "64", "--epochs", "12")
+REVIEWS = ("--from", "none", "--epochs", "12")
 WORDS = ("film", "story", "actor", "scene", "ending", "music", "plot", "joke")
 
 

@@ -17,6 +17,7 @@ from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.texts import describe_sequence
 from modelpad.deploy.web.weights import NBITS, expand_weights
 from modelpad.engine.operators import list_operators
+from modelpad.foreign_json import dump_json
 from modelpad.server.page import STYLES
 from modelpad.server.page.joining import join_styles
 from modelpad.store import ResolvedBundle
@@ -134,7 +135,7 @@ def write_model(found: ResolvedBundle, *, webgpu: bool = False) -> dict[str, byt
     }
     if manifest.sequence is not None:
         described["sequence"] = describe_sequence(bundle, manifest.sequence)
-    files = {"model/model.json": json.dumps(described, ensure_ascii=False).encode("utf-8")}
+    files = {"model/model.json": dump_json(described)}
     packed = {name: bundle.path(name).read_bytes() for name in graph}
     if NBITS in list_operators(bundle.path(bundle.graph)):
         packed[bundle.graph] = expand_weights(packed[bundle.graph])

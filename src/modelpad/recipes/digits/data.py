@@ -31,12 +31,13 @@ TEST_WRITERS = (2, 7, 13, 21, 24, 29)
 def load_splits(run: Run, *, pens: bool) -> tuple[ImageSplits, Split | None]:
     """The prepared splits, and the pen drawings of the test writers, if available."""
     data = run.load_data()
-    if data.name == "uci-digits":
+    known = run.request.data  # a folder may have the name of a data set, but no drawings
+    if known == "uci-digits":
         test = None if data.test is None else prepare_split(data.test)
         data = replace(data, train=prepare_split(data.train), test=test)
     splits = split_images(data, run, validation=VALIDATION_SHARE)
-    splits = replace(splits, sketch=data.name in ("mnist", "uci-digits"))
-    return add_pens(run, splits) if pens and data.name == "mnist" else (splits, None)
+    splits = replace(splits, sketch=known in ("mnist", "uci-digits"))
+    return add_pens(run, splits) if pens and known == "mnist" else (splits, None)
 
 
 def add_pens(run: Run, splits: ImageSplits) -> tuple[ImageSplits, Split | None]:

@@ -18,6 +18,7 @@ from modelpad.training.custom import resolve_custom
 from modelpad.training.evaluated import evaluated_split, pick_examples
 from modelpad.training.familiarity_keras import Known, add_likeness, add_recogniser
 from modelpad.training.figures import draw_network
+from modelpad.training.findings import join_findings
 from modelpad.training.image_splits import ImageSplits
 from modelpad.training.keras import estimate_accuracy, fit, predict
 from modelpad.training.metrics import accuracy
@@ -76,7 +77,7 @@ def train(options: DigitsOptions, run: Run) -> Trained:
     items = splits.inputs(test)
     scores = predict(final, items)
     tested = evaluated_split(test, inverted=splits.sketch, seed=run.seed)
-    metrics = estimate | custom.measure(test.labels, scores)
+    metrics = dict(estimate)
     served, familiarity = final, None
     if not options.no_unknown:
         served, familiarity = learn_familiarity(final, splits, run)
@@ -116,7 +117,10 @@ def train(options: DigitsOptions, run: Run) -> Trained:
         proof={"image": items},
         metrics=metrics,
         card=card,
-        findings=evaluate_classifier(tested, test.labels, scores, classes),
+        findings=join_findings(
+            evaluate_classifier(tested, test.labels, scores, classes),
+            custom.measure(test.labels, scores),
+        ),
         examples=pick_examples(tested, test.labels, classes),
         figures=[draw_network(final)],
     )

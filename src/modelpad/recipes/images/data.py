@@ -181,7 +181,7 @@ def weigh_classes(
     labels: NDArray[np.int64], classes: Sequence[str], switch: Switch
 ) -> NDArray[np.float32]:
     """A weight for each class (classes,): 1 if they are balanced, else higher for rare ones."""
-    counts = np.bincount(labels, minlength=len(classes))
+    counts = np.maximum(1, np.bincount(labels, minlength=len(classes)))
     if switch == "no" or counts.max() < UNBALANCED * counts.min():
         return np.ones(len(classes), np.float32)
     weights: NDArray[np.float32] = (counts.sum() / (len(classes) * counts)).astype(np.float32)

@@ -20,7 +20,7 @@ from modelpad.recipes.images.objectives.objective import Objective
 from modelpad.recipes.images.tuning import Plan, Tuner
 from modelpad.training.augment import AUGMENTATIONS
 from modelpad.training.familiarity import Likeness, fit_likeness
-from modelpad.training.image_splits import ImageSplits
+from modelpad.training.image_splits import ImageSplits, truncate
 from modelpad.training.run import Run
 from modelpad.training.splits import FOLDS, make_folds
 from modelpad.training.strata import stratify
@@ -77,7 +77,7 @@ def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Ru
     """Trains in epochs, and keeps the one with the lowest validation loss."""
     arch, train, validation = net.arch, splits.train, splits.validation
     if arch.pretrained and not run.first_epoch and run.team.leads:
-        first = choose_some(train, FEATURES_OF, run.seed)
+        first = truncate(train, FEATURES_OF, run.seed)
         features = extract_features(net, first, run)
         objective.fit_head(features, first.targets, run.seed).copy_to(net.head)
     augment = AUGMENTATIONS["photograph"]
@@ -108,7 +108,7 @@ def fit_many(net: Classifier, splits: ImageSplits, objective: Objective, run: Ru
     features = extract_features(net, validation, run)
     logits = apply_head(net, features)
     temperature = objective.fit_temperature(logits, validation.targets)
-    some = choose_some(train, FEATURES_OF, run.seed)
+    some = truncate(train, FEATURES_OF, run.seed)
     likeness = fit_likeness(extract_features(net, some, run), stratify(some), run.seed)
     likeness = likeness.with_threshold(likeness.score(features))
     return Fitted(net, temperature, likeness, validation)
@@ -143,13 +143,6 @@ def apply_head(net: Classifier, features: Features) -> Features:
     with torch.no_grad():
         logits: Features = net.head(torch.from_numpy(features)).numpy()
         return logits
-
-
-def choose_some(split: Split, at_most: int, seed: int) -> Split:
-    """At most so many items, chosen at random."""
-    if len(split) <= at_most:
-        return split
-    return split.take(np.sort(np.random.default_rng(seed).permutation(len(split))[:at_most]))
 
 
 def report_steps(run: Run, epoch: int, steps: int) -> Callable[[int, float], None]:

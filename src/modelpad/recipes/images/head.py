@@ -55,7 +55,8 @@ def fit_head(
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     mean, spread = features.mean(axis=0), features.std(axis=0) + FLOOR
-    folds = min(INNER_FOLDS, int(np.bincount(labels).min()))
+    present, counts = np.unique(labels, return_counts=True)
+    folds = min(INNER_FOLDS, int(counts.min()))
     weights = dict(enumerate(loss.class_weights.tolist()))
     grid = {"C": [1 / (strength * len(labels)) for strength in strengths]}
     usual = grid["C"][len(strengths) // 2]
@@ -69,6 +70,7 @@ def fit_head(
         model.fit((features - mean) / spread, labels)
     best = model.best_estimator_ if searched else model
     weight, bias = both_classes(best.coef_, best.intercept_)
+    weight, bias = fill_classes(weight, bias, present, len(weights))
     if loss.name != "cross-entropy":
         strength = 1 / (best.C * len(labels))
         weight, bias = refine((features - mean) / spread, labels, loss, strength, (weight, bias))
@@ -123,3 +125,15 @@ def both_classes(
     if len(weight) > 1:
         return weight, bias
     return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+
+
+def fill_classes(
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    present: NDArray[np.int64],
+    classes: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A row for each of `classes`; those that are not `present` are as rare as the rarest."""
+    filled = np.zeros((classes, weight.shape[1])), np.full(classes, bias.min())
+    filled[0][present], filled[1][present] = weight, bias
+    return filled

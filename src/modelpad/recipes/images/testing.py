@@ -64,5 +64,4 @@ class Tester:
         if self._metrics is None:
             return found
         targets = self._objective.align(split.targets)
-        own = Findings(metrics=self._metrics.measure(targets, scores, items.prefix))
-        return join_findings(found, own)
+        return join_findings(found, self._metrics.measure(targets, scores, items.prefix))

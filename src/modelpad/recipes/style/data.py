@@ -95,10 +95,13 @@ def load_photos(
 ) -> tuple[Photos, int]:
     """Square photographs (N, S, S, 3), a little larger than `side`, and how many were skipped.
 
+    At most `limit` of them, at regular intervals in the order of their names.
+
     Raises `DataSetInvalid` if one cannot be read, or if there are too few.
     """
-    files = find_pictures(folder)[:limit]
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), MAX_PHOTOS)).astype(int))
+    files = find_pictures(folder)
+    count = min(len(files), MAX_PHOTOS, limit or MAX_PHOTOS)
+    chosen = np.unique(np.linspace(0, len(files) - 1, count).astype(int))
     files = [files[index] for index in chosen]
     square = round(side * MARGIN)
     found, skipped = [], 0

@@ -13,10 +13,11 @@ from modelpad.errors import DataSetInvalid
 from modelpad.training.card import DataRow
 from modelpad.training.run import Run
 from modelpad.training.splits import hold_out, validation_share
+from modelpad.training.strata import sample_evenly
 
 MIN_CHARACTERS = 1000  # of all texts, to learn a language from
 FEW = 100  # with fewer texts, they are cut into pieces
-PIECE = 4000  # characters
+PIECE, MIN_PIECES = 4000, 10  # characters; shorter pieces give at least so many
 VALIDATION_SHARE, MAX_VALIDATION = 0.02, 1000
 TEST_SHARE, MAX_TEST = 0.05, 5000
 CLASS_VALIDATION_SHARE, CLASS_TEST_SHARE = 0.06, 0.2
@@ -90,13 +91,14 @@ def load_texts(run: Run, column: str | None) -> TextSplits:
                 f"{len(every) - len(kept):,} texts that are also in the test set, word for word,"
                 " were left out of the training."
             )
-        every = kept
+        every = divide_long(kept)
     else:
         every = divide_long(every)
         every, test = hold_out_texts(every, TEST_SHARE, MAX_TEST, rng)
         notes.append(f"{len(test):,} texts, chosen at random, were held out as the test set.")
     train, validation = hold_out_texts(every, VALIDATION_SHARE, MAX_VALIDATION, rng)
-    return TextSplits(data, train[:limit], validation[:limit], test[:limit], tuple(notes))
+    train, validation, test = (take_some(each, limit, rng) for each in (train, validation, test))
+    return TextSplits(data, train, validation, test, tuple(notes))
 
 
 def read_texts(data: DataSet, split: Split) -> list[str]:
@@ -117,34 +119,48 @@ def without(texts: Sequence[str], others: Collection[str]) -> list[str]:
 
 
 def divide_long(texts: list[str]) -> list[str]:
-    """The texts; if there are few, in pieces of whole lines, so that some can be held out."""
+    """The texts; if there are few, in pieces of whole lines, so that some can be held out.
+
+    Lines longer than a piece are cut, too.
+    """
     if len(texts) >= FEW:
         return texts
+    size = max(1, min(PIECE, sum(map(len, texts)) // MIN_PIECES))
     pieces: list[str] = []
     for text in texts:
-        piece: list[str] = []
-        size = 0
+        piece = ""
         for line in text.splitlines(keepends=True):
-            piece.append(line)
-            size += len(line)
-            if size >= PIECE:
-                pieces.append("".join(piece))
-                piece, size = [], 0
+            for start in range(0, len(line), size):
+                piece += line[start : start + size]
+                if len(piece) >= size:
+                    pieces.append(piece)
+                    piece = ""
         if piece:
-            pieces.append("".join(piece))
+            pieces.append(piece)
     return pieces
 
 
 def hold_out_texts(
     texts: list[str], share: float, most: int, rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
-    """The texts without a random share, in their order, and the share; at least one in each."""
+    """The texts without a random share, in their order, and the share; at least one in each.
+
+    Raises DataSetInvalid for fewer than two.
+    """
     if len(texts) < 2:
-        return texts, texts
+        raise DataSetInvalid(
+            "There is only one piece of text, so none can be held out.",
+            hint="Give more text: a few thousand characters at least.",
+        )
     count = min(most, max(1, round(share * len(texts))))
     chosen = set(rng.permutation(len(texts))[:count].tolist())
     kept = [text for index, text in enumerate(texts) if index not in chosen]
     return kept, [texts[index] for index in sorted(chosen)]
+
+
+def take_some(texts: list[str], limit: int | None, rng: np.random.Generator) -> list[str]:
+    """At most `limit` of the texts, chosen at random, in their order."""
+    return [texts[index] for index in np.sort(rng.permutation(len(texts))[:limit]).tolist()]
 
 
 def load_labelled(run: Run, text_column: str | None, label_column: str | None) -> LabelledSplits:
@@ -179,8 +195,7 @@ def load_labelled(run: Run, text_column: str | None, label_column: str | None) -
     limit = run.request.limit
     if limit is not None:
         train, validation, test = (
-            part.take(rng.permutation(len(part.texts))[:limit])
-            for part in (train, validation, test)
+            part.take(sample_evenly(part.labels, limit, rng)) for part in (train, validation, test)
         )
     seen = {*train.texts, *validation.texts}
     repeated = np.array([text in seen for text in test.texts], np.bool_)

@@ -33,13 +33,9 @@ def measure_baseline(options: WriterOptions, data: WriterData, run: Run) -> Base
     corpora = [each for each in (data.corpora.general, data.corpora.train) if each is not None]
     if options.no_baseline or sum(len(each.tokens) for each in corpora) < FEW:
         return None
-
-    def measure() -> list[float]:
-        begun = time.process_time()
-        chances = measure_chances(corpora, data.test, data.tokenizer.get_vocab_size())
-        return [float(-np.log(chances).sum()), time.process_time() - begun]
-
-    nats, seconds = run.pin("baseline", measure)
+    begun = time.process_time()
+    chances = measure_chances(corpora, data.test, data.tokenizer.get_vocab_size())
+    nats, seconds = float(-np.log(chances).sum()), time.process_time() - begun
     test = data.test
     sizes = (int(test.offsets[-1]), int(test.bytes_of.sum()), int(test.words_of.sum()))
     found = Baseline(Measured(nats, *sizes), seconds)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from modelpad.datasets import DataSet, LoadOptions, TableOptions, load_data
 from modelpad.errors import DataSetNotFound, UsageError
 from modelpad.recipes.text.fitting import Corpora
-from modelpad.recipes.text.splits import TextSplits, load_texts, read_texts
+from modelpad.recipes.text.splits import TextSplits, load_texts, read_texts, take_some
 from modelpad.recipes.text.tokens import MAX_VOCABULARY, Corpus, encode, train_tokenizer
 from modelpad.recipes.writer import WriterOptions
 from modelpad.training.card import DataRow
@@ -46,7 +48,8 @@ def load_writer_data(options: WriterOptions, run: Run) -> WriterData:
         )
     splits = load_texts(run, options.text_column)
     general, notes = load_general(options, run, splits)
-    texts = [] if general is None else read_texts(general, general.train)[: run.request.limit]
+    texts = [] if general is None else read_texts(general, general.train)
+    texts = take_some(texts, run.request.limit, np.random.default_rng([run.seed, 2]))
     tokenizer = train_tokenizer([*splits.train, *texts], options.vocabulary)
     run.print(
         f"{splits.data.name}: {len(splits.train):,} texts for training, {len(splits.validation):,}"

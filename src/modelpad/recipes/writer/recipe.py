@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def train(options: WriterOptions, run: Run) -> TrainedSequence:
     fit_language(net, data.corpora, run, device, options.optimizer)
 
     run.print(f"Testing on {len(data.test):,} texts.")
-    tested = Measured(*run.pin("tested", lambda: [*astuple(measure(net, data.test, device))]))
+    tested = measure(net, data.test, device)
     net.cpu()
     source = LanguageSource(net, data.tokenizer.to_str())
     source, note = choose_precision(source, data, quantize=options.quantize == "auto")

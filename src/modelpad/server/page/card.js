@@ -13,7 +13,7 @@ const words = (name) => name.replaceAll("_", " ").replace(/\b(auc|f1|mae|rmse)\b
 const ends = ([low, high], format) => `${format(low)} to ${format(high)}`;
 
 const chart = (history, metric) => {
-  const series = [[metric, "line-a"], [`val_${metric}`, "line-b"]].filter(([name]) => history.every((row) => name in row));
+  const series = [[metric, "line-a"], [`val_${metric}`, "line-b"]].filter(([name]) => history.every((row) => Number.isFinite(row[name])));
   if (!series.length) return null;
   const values = series.flatMap(([name]) => history.map((row) => row[name]));
   let low = Math.min(...values), high = Math.max(...values);
@@ -109,7 +109,7 @@ const inPlainWords = (model, { test_accuracy: tested, cross_validated_accuracy: 
 
 const factList = (facts, intervals = {}) => make("dl", { class: "facts" },
   Object.entries(facts).filter(([, value]) => value != null && typeof value !== "object").map(([name, value]) => make("div", {}, make("dt", {}, words(name)), make("dd", {}, figure(name, value)),
-    intervals[name] ? make("dd", { class: "interval" }, `95 %: ${ends(intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null)));
+    intervals[name]?.every(Number.isFinite) ? make("dd", { class: "interval" }, `95 %: ${ends(intervals[name], (end) => (name.endsWith("accuracy") ? percent(end) : end.toFixed(3)))}`) : null)));
 
 // { element, parts }: the card, and functions that fill it; null without a card. Charts are many elements.
 export const cardView = (model) => {
