@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from modelpad.cli.input_values import read_settings
 from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind, name_argument
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
+from modelpad.cli.output_files import open_output
 from modelpad.cli.predict_output import (
     FORMATS,
     SUFFIXES,
@@ -20,7 +21,6 @@ from modelpad.cli.predict_output import (
     LineWriter,
     Writer,
     keep_pictures,
-    open_output,
 )
 from modelpad.cli.predict_text import (
     add_text_options,
