@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelpad.cli.listing import make_printable
 from modelpad.cli.main import DONE, add_common_options, add_store_option
-from modelpad.cli.output_files import check_parent
+from modelpad.cli.output_files import check_parent, open_output
 from modelpad.cli.settings import Settings
 from modelpad.errors import UsageError
 
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if target is not None:
         from modelpad.comparison.report import render_comparison
 
-        target.write_text(render_comparison(found), "utf-8")
+        with open_output(str(target)) as out:
+            out.write(render_comparison(found))
     if args.json:
         print(json.dumps(describe(found)))
         return DONE

@@ -58,5 +58,5 @@ def _open(path: Path, title: str) -> TextIO:
         return path.open("w", encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise UsageError(
-            f"{title} cannot be written: {error.strerror}.", hint="Choose another file: -o FILE."
+            f"{title} cannot be written: {error.strerror}.", hint="Choose another file."
         ) from error
