@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -122,6 +123,7 @@ def table(digits: Bundle) -> Iterator[ModelTable]:
     table.close()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_that_serve_prints_works(server: Any, table: ModelTable) -> None:
     (command,) = write_examples(server.url, table)
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
