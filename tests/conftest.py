@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from modelpad.bundle import Bundle, Manifest, open_bundle, write_bundle
 from modelpad.fields import Label, Score, Signature, Tensor, Text
 from modelpad.zoo import zoo_bundles
+from tests.ports import find_port
 from tests.signing_keys import make_keys, run_openssl
 from tests.warm_python import WarmPython
 
@@ -344,12 +344,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Signature((Tensor("row", "float32", (3,)),), (Label("kind", ("a", "b", "c")),)),
     )
     return folder
-
-
-def find_port() -> int:
-    """A port that is free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
