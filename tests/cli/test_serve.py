@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,8 +107,8 @@ def test_serve_stops_cleanly(tmp_path: Path, how: int) -> None:
         env=os.environ | {"MODELPAD_STORE": str(tmp_path)},
     )
     assert process.stdout is not None
-    while "Ctrl-C" not in process.stdout.readline():
-        time.sleep(0.01)
+    if not any("Ctrl-C" in line for line in process.stdout):
+        pytest.fail(f"the server ended: {process.communicate()[1]}")
     process.send_signal(how)
     _, errors = process.communicate(timeout=15)
     assert process.returncode == 0
