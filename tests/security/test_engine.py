@@ -265,6 +265,7 @@ def test_a_request_of_many_rows_holds_up_nobody(
     length = {"inference-header-content-length": str(len(words))}
     sent = words + inputs.tobytes()
     shares: list[float] = []
+    quarter = 0.25  # of the time, which each of the four takes, if not in pieces
     # A machine that is busy with something else may hold up one of three, never all.
     for _ in range(3):
         first, begin = len(latencies), time.monotonic()
@@ -272,6 +273,8 @@ def test_a_request_of_many_rows_holds_up_nobody(
         seconds, last = time.monotonic() - begin, len(latencies)
         wait_for(lambda last=last: len(latencies) > last)
         shares.append(max(latencies[first:]) / seconds)
+        if shares[-1] < quarter:
+            break
     over.set()
     other.join()
     for large in answers:
@@ -279,7 +282,7 @@ def test_a_request_of_many_rows_holds_up_nobody(
         start = int(large.headers["inference-header-content-length"])
         outputs = np.frombuffer(large.content[start:], np.float32).reshape(rows, width)
         np.testing.assert_array_equal(outputs, inputs)
-    assert min(shares) < 0.25, shares  # in one piece, each of the four takes a quarter
+    assert min(shares) < quarter, shares
 
 
 @pytest.mark.parametrize("protocol", ["tfserving", "columns", "openinference", "generate", "typed"])
