@@ -193,7 +193,7 @@ def test_endless_headers_cost_a_connection_and_little_memory(
     more = write_frame(9, 0, stream, write_header(("x-a", "b" * 10)) * 900)
 
     def attack() -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while client.send(more) and time.monotonic() < end:
             pass
 
@@ -210,7 +210,7 @@ def test_resets_without_end_cost_a_connection(
     client = open_http2(address)
 
     def attack() -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not client.closed and time.monotonic() < end:
             stream = client.open(INFER)
             client.send(write_frame(3, 0, stream, b"\0\0\0\x08"))
