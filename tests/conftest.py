@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -27,7 +26,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from modelpad.bundle import Bundle, Manifest, open_bundle, write_bundle
 from modelpad.fields import Label, Score, Signature, Tensor, Text
 from modelpad.zoo import zoo_bundles
-from tests.signing_keys import make_keys
+from tests.ports import find_port
+from tests.signing_keys import make_keys, run_openssl
 from tests.warm_python import WarmPython
 
 
@@ -346,12 +346,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def find_port() -> int:
-    """A port that is free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def free_port() -> int:
     return find_port()
@@ -399,14 +393,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "cert.pem", folder / "key.pem"
     names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", names),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
+    run_openssl(
+        folder,
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=127.0.0.1", "-addext", names),
+        *("-keyout", str(key), "-out", str(certificate)),
     )
     return certificate, key
 

@@ -233,3 +233,11 @@ def test_pictures_among_outputs_go_to_a_folder(
     shown = run_modelpad("predict", photo_twice, "photo.png").stdout
     assert "base64" not in shown
     assert "a picture of" in shown
+
+
+def test_labels_go_to_no_folder(run_modelpad: Any, seven: str, tmp_path: Path) -> None:
+    done = run_modelpad("predict", "digits", seven, "-o", "out/")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-o out/ is a folder, for pictures." in done.stderr
+    assert "-o predictions.csv" in done.stderr
+    assert not (tmp_path / "out").exists()

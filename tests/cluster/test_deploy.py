@@ -21,7 +21,7 @@ from modelpad.deploy.folder import write_folder
 from modelpad.deploy.targets import make_plan
 from modelpad.store import ResolvedBundle
 from modelpad.zoo import zoo_bundles
-from tests.conftest import find_port
+from tests.ports import find_port
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.long]

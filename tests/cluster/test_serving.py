@@ -22,7 +22,7 @@ from modelpad.bundle import open_bundle
 from modelpad.engine.opening import open_session
 from modelpad.store import LocalStore
 from modelpad.zoo import zoo_bundles
-from tests.conftest import find_port
+from tests.ports import find_port
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.long]

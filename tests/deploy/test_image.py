@@ -21,8 +21,8 @@ from modelpad.deploy.kubernetes import write_deployment
 from modelpad.deploy.yaml import write_yaml
 from modelpad.engine import Session
 from modelpad.server.protocols.protobuf import load_message
-from tests.conftest import find_port
 from tests.deploy.containers import Engine, open_engine
+from tests.ports import find_port
 from tests.server.protocols.grpc_calls import ask
 
 pytestmark = pytest.mark.containers

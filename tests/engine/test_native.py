@@ -38,6 +38,7 @@ Pair = tuple[socket.socket, socket.socket]
 # A process as `native_worker`, whose model does as its input says.
 WORKER = """
 import ctypes, os, sys, time
+from pathlib import Path
 import numpy as np
 from modelpad.convert import native_worker
 from modelpad.convert.source import TensorSpec
@@ -68,6 +69,8 @@ class Model:
                 ctypes.string_at(0)
             if word == "exit":
                 os._exit(3)
+            if word.startswith("h"):
+                Path(__file__).with_name("hanging").touch()
             if word == "hang":
                 time.sleep(600)
             if word == "hold the lock":
@@ -91,6 +94,17 @@ def command(tmp_path: Path) -> Callable[[str], list[str]]:
 @pytest.fixture
 def graph(command: Callable[[str], list[str]]) -> NativeGraph:
     return NativeGraph(command("well"), "xgboost", threads=1)
+
+
+@pytest.fixture
+def once_hanging(tmp_path: Path, wait_for: Any) -> Callable[[Callable[[], None]], None]:
+    """Calls a function as soon as the model hangs, from a thread of its own."""
+
+    def watch(act: Callable[[], None]) -> None:
+        wait_for((tmp_path / "hanging").exists)
+        act()
+
+    return lambda act: threading.Thread(target=watch, args=(act,), daemon=True).start()
 
 
 @pytest.fixture
@@ -250,20 +264,21 @@ def test_each_crash_in_a_row_makes_the_pause_longer() -> None:
 
 
 @pytest.mark.parametrize("word", ["hang", "hold the lock"])
-def test_a_run_that_hangs_is_stopped(graph: NativeGraph, word: str) -> None:
+def test_a_run_that_hangs_is_stopped(graph: NativeGraph, word: str, once_hanging: Any) -> None:
     before = int(graph.pid or 0)
     stop = Run()
-    threading.Timer(0.2, stop.stop).start()
+    once_hanging(stop.stop)
     with pytest.raises(ModelFailed, match="stopped"):
         run(graph, word, stop=stop)
     assert not is_running(before)
     assert run(graph, "well")["y"].tolist() == [[0, 2]]
 
 
-def test_a_run_waits_for_the_one_before(graph: NativeGraph) -> None:
+def test_a_run_waits_for_the_one_before(
+    graph: NativeGraph, tmp_path: Path, wait_for: Any, once_hanging: Any
+) -> None:
     first, second = Run(), Run()
-    threading.Timer(0.3, second.stop).start()
-    threading.Timer(0.8, first.stop).start()
+    once_hanging(lambda: threading.Timer(0.3, second.stop).start())
 
     def hang() -> None:
         with pytest.raises(ModelFailed, match="stopped"):
@@ -271,9 +286,10 @@ def test_a_run_waits_for_the_one_before(graph: NativeGraph) -> None:
 
     hanging = threading.Thread(target=hang)
     hanging.start()
-    time.sleep(0.1)
+    wait_for((tmp_path / "hanging").exists)
     with pytest.raises(ModelFailed, match="stopped"):
         run(graph, "well", stop=second)
+    first.stop()
     hanging.join()
     run(graph, "well")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from modelpad.jobs import JobQueue
-from tests.conftest import find_port
+from tests.ports import find_port
 
 ROOT = Path(__file__).parents[2]
 MAX_ENDS = 5  # jobs that may end between two kills

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def test_the_present_input_is_tried(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_code_sends_the_same(page: Page, server: Any) -> None:
     operation = page.locator("[id='post_v2_models_model_infer']")
     page.goto(f"{server.url}/docs#post_v2_models_model_infer")

@@ -108,10 +108,10 @@ def test_the_pad_is_there_after_two_round_trips(browser: Browser, server: Server
         cdp = page.context.new_cdp_session(page)
         cdp.send("Network.enable")
         limits = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
-        cdp.send("Network.emulateNetworkConditions", {**limits, "latency": 3000})
+        cdp.send("Network.emulateNetworkConditions", {**limits, "latency": 5000})
         page.goto(server.url, wait_until="commit")
         page.wait_for_selector("canvas.pad", timeout=60_000)
-        assert page.evaluate("padAt") < 8500
+        assert page.evaluate("padAt") < 14_900  # a third would end later
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

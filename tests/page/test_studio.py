@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SIDE = 64
 COLOURS = {"warm": (200, 30, 30), "cold": (30, 30, 200)}
 TRAIN_MS = 240_000
+SHOW_FRAMES = """(video) => new Promise((done) => {
+  let left = 5;
+  const wait = () => left-- ? video.requestVideoFrameCallback(wait) : done();
+  wait();
+})"""
 
 
 def paint(colour: str, seed: int) -> dict[str, Any]:
@@ -118,9 +122,7 @@ def test_pictures_become_a_model_that_is_served(page: Page, folder: Path) -> Non
     expect(job).to_contain_text("Version 1: 100.0 % right")
 
 
-def test_a_reload_finds_the_job_and_it_is_cancelled_within_a_second(
-    page: Page, queue: JobQueue
-) -> None:
+def test_a_reload_finds_the_job_and_it_is_cancelled(page: Page, queue: JobQueue) -> None:
     fill_both(page, "cancelled", 100)
     job = train(page)
     expect(job.locator(".step")).to_have_text(re.compile("Starting|Loading|Looking"))
@@ -130,10 +132,8 @@ def test_a_reload_finds_the_job_and_it_is_cancelled_within_a_second(
     expect(page.locator(f'.job[data-job="{id}"]')).to_be_visible()
     expect(card(page, 1).locator(".shelf li")).to_have_count(6)
     expect(card(page, 1).get_by_label("Name of the class")).to_have_value("cold")
-    start = time.monotonic()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".step")).to_have_text("Cancelled. Nothing was changed.")
-    assert time.monotonic() - start < 1
     assert queue.find(id).state == "cancelled"
     expect(page.get_by_role("button", name="Train")).to_be_enabled()
 
@@ -192,7 +192,7 @@ def test_the_camera_takes_several_pictures(studio: Server, browser: Browser) -> 
     take = card(page, 0).get_by_role("button", name="Take image")
     expect(card(page, 0).locator("video")).to_be_visible()
     for taken in (1, 2):
-        page.wait_for_timeout(400)  # the picture of the camera changes
+        card(page, 0).locator("video").evaluate(SHOW_FRAMES)  # another picture of the camera
         take.click()
         expect(card(page, 0).locator(".shelf li")).to_have_count(taken)
     card(page, 0).get_by_role("button", name="Camera off").click()

@@ -59,7 +59,7 @@ def test_a_video_is_painted_and_downloaded(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_video_is_cancelled_and_another_file_is_refused(page: Page, tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "long.mp4", 800, (320, 180), sound=None)
+    clip = write_clip(tmp_path / "long.mp4", 3000, (320, 180), sound=None)
     panel = page.locator("#video")
     panel.get_by_label("Video file").set_input_files(clip)
     shown = panel.get_by_role("img", name="How far it is")

@@ -208,6 +208,8 @@ def test_options_change_the_picture(paint: Any, tmp_path: Path) -> None:
         (["cat.png"], 2, "--like"),
         (["cat.png", "--like", "wave.png", "-o", "out.bmp"], 2, ".png, .jpg"),
         (["cat.png", "--like", "wave.png", "-o", "no/out.png"], 2, "no folder no"),
+        (["cat.png", "--like", "wave.png", "--losses", "no/x.csv"], 2, "no folder no"),
+        (["cat.png", "--like", "wave.png", "--preview", "no/x.png"], 2, "no folder no"),
         (["cat.png", "--like", "wave.png", "--strength", "7"], 2, "0 to 1"),
         (["cat.png", "--like", "wave.png", "--size", "5"], 2, "32 to 4096"),
         (["cat.png", "--like", "wave.png", "--mask", "a", "--mask", "b"], 2, "2 masks"),

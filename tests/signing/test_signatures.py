@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.errors import BundleInvalid, SignatureInvalid, UsageError
 from modelpad.signing import SigningKey, Verifier, sign_bundle
 from modelpad.signing.keys import read_pem
+from tests.signing_keys import run_openssl
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_certificate_by_nobody_we_trust_is_rejected(bundle: Bundle, authority:
         verify(bundle, authority / "key.pub")
     stranger = authority / "stranger.crt"
     words = ("req", "-x509", "-key", "other.pem", "-out", stranger.name, "-subj", "/CN=stranger")
-    subprocess.run(["openssl", *words], cwd=authority, check=True, capture_output=True)
+    run_openssl(authority, *words)
     with pytest.raises(SignatureInvalid, match="not by a trusted authority"):
         verify(bundle, stranger)
     with pytest.raises(UsageError, match="is not that of"):
@@ -171,8 +171,7 @@ def test_unsuitable_keys_are_explained(keys: Path, tmp_path: Path) -> None:
         Verifier.parse(read_pem(keys / "key.pem"), "key.pem")
     with pytest.raises(UsageError, match="no public key or certificate"):
         Verifier.parse(b"hello", "hello.txt")
-    words = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(tmp_path / "ed.pem")]
-    subprocess.run(words, check=True)
+    run_openssl(tmp_path, "genpkey", "-algorithm", "ed25519", "-out", "ed.pem")
     with pytest.raises(UsageError, match="P-256"):
         SigningKey.read(tmp_path / "ed.pem")
 
@@ -180,7 +179,7 @@ def test_unsuitable_keys_are_explained(keys: Path, tmp_path: Path) -> None:
 def test_an_encrypted_key_needs_its_password(bundle: Bundle, keys: Path, tmp_path: Path) -> None:
     path = tmp_path / "locked.pem"
     words = ("-in", str(keys / "key.pem"), "-aes256", "-passout", "pass:open", "-out", str(path))
-    subprocess.run(["openssl", "ec", *words], check=True, capture_output=True)
+    run_openssl(tmp_path, "ec", *words)
     key = SigningKey.read(path, ask_password=lambda: "open")
     (bundle.folder / "model.sig").write_bytes(sign_bundle(bundle, key))
     verify(bundle, keys / "key.pub")

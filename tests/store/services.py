@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import find_port
+from tests.ports import find_port
 from tests.store.buckets import s3_variables
 from tests.store.google import run_google
 

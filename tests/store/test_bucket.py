@@ -19,7 +19,7 @@ from modelpad.errors import MissingExtra, StoreError
 from modelpad.locations import locate_store
 from modelpad.store import Store, open_store
 from modelpad.store.memory import SEEN
-from tests.conftest import find_port
+from tests.ports import find_port
 from tests.store.buckets import Proxy, run_s3, s3_variables
 
 

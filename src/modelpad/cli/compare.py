@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelpad.cli.listing import make_printable
 from modelpad.cli.main import DONE, add_common_options, add_store_option
+from modelpad.cli.output_files import check_parent, open_output
 from modelpad.cli.settings import Settings
 from modelpad.errors import UsageError
 
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if target is not None:
         from modelpad.comparison.report import render_comparison
 
-        target.write_text(render_comparison(found), "utf-8")
+        with open_output(str(target)) as out:
+            out.write(render_comparison(found))
     if args.json:
         print(json.dumps(describe(found)))
         return DONE
@@ -75,6 +77,5 @@ def choose_target(given: str | None) -> Path | None:
     target = Path(given).expanduser()
     if target.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{given} is not an HTML file.", hint="For example: -o changes.html")
-    if not target.parent.is_dir():
-        raise UsageError(f"There is no folder {target.parent}.", hint="Create it first.")
+    check_parent(target)
     return target

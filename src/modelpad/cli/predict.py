@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from modelpad.cli.input_values import read_settings
 from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind, name_argument
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
+from modelpad.cli.output_files import open_output
 from modelpad.cli.predict_output import (
     FORMATS,
     SUFFIXES,
@@ -20,7 +21,6 @@ from modelpad.cli.predict_output import (
     LineWriter,
     Writer,
     keep_pictures,
-    open_output,
 )
 from modelpad.cli.predict_text import (
     add_text_options,
@@ -31,6 +31,7 @@ from modelpad.cli.predict_text import (
 from modelpad.cli.settings import Settings
 from modelpad.cli.sources import find_model
 from modelpad.errors import ModelpadError, UsageError
+from modelpad.fields import Image
 
 if TYPE_CHECKING:
     from modelpad.engine import Session
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     found = find_model(args.model, Settings.from_environment(args))
     if found.bundle.manifest.signature.is_picture:
         return paint(found, args)
-    form, folder = choose_format(args), find_folder(args.output)
+    form, folder = choose_format(args), find_folder(args.output, found)
     session = open_session(found.bundle)
     if find_writer(session) is None:
         check_text_options(args)
@@ -224,11 +225,15 @@ def find_format(item: Item) -> str:
     return "text" if item.row is None else "jsonl"
 
 
-def find_folder(output: str | None) -> Path | None:
-    """The folder that `--output` names."""
-    if output and (output.endswith("/") or Path(output).is_dir()):
-        return Path(output)
-    return None
+def find_folder(output: str | None, found: ResolvedBundle) -> Path | None:
+    """The folder that `--output` names. Raises `UsageError` if no output goes there."""
+    if not output or not (output.endswith("/") or Path(output).is_dir()):
+        return None
+    if not any(isinstance(each, Image) for each in found.bundle.manifest.signature.outputs):
+        raise UsageError(
+            f"-o {output} is a folder, for pictures.", hint="Give a file: -o predictions.csv"
+        )
+    return Path(output)
 
 
 def make_writer(form: str, out: TextIO, found: ResolvedBundle) -> Writer:

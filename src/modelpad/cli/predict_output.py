@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -180,29 +178,3 @@ def write_picture(folder: Path, item: Item, output: str, value: str) -> str:
             f"{path} cannot be written: {error.strerror}.", hint="Choose another place."
         ) from error
     return str(path)
-
-
-@contextmanager
-def open_output(name: str | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears once it is complete, unless it is empty.
-
-    It may be the file that is being read. Raises `UsageError`.
-    """
-    if name is None:
-        yield sys.stdout
-        return
-    path = Path(name)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        file = partial.open("w", encoding="utf-8", errors="replace", newline="")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.", hint="Choose another file: -o FILE."
-        ) from error
-    try:
-        with file:
-            yield file
-        if partial.stat().st_size:
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelpad.cli.live_line import LiveLine
 from modelpad.cli.main import DONE, add_common_options
 from modelpad.cli.numbers import not_negative, positive
+from modelpad.cli.output_files import check_parent, open_output
 from modelpad.cli.settings import Settings
 from modelpad.errors import MissingExtra, ModelpadError, UsageError
 from modelpad.fields.picture_format import SUFFIXES, PictureFormat, read_quality
@@ -156,8 +157,9 @@ def run(args: argparse.Namespace) -> int:
     """Paints the photograph; progress goes to standard error."""
     output = Path(args.output or name_output(args))
     picture = PictureFormat(find_format(output), read_quality(args.quality))
-    if not output.parent.is_dir():
-        raise UsageError(f"There is no folder {output.parent}.", hint="Create it first.")
+    for place in (output, args.preview, args.losses):
+        if place:
+            check_parent(Path(place))
     try:
         import torch
 
@@ -172,8 +174,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"Features: {critic.layers.describe()}.", file=sys.stderr)
     watcher = Watcher(args.preview, args.losses)
     pixels = carry_out(work, critic, watcher.see)
-    watcher.finish()
     write_picture(output, picture, pixels)
+    watcher.finish()
     if args.json:
         facts = {"output": str(output), "seconds": round(watcher.seconds, 1)}
         print(json.dumps(facts | watcher.losses))
@@ -238,7 +240,7 @@ class Watcher:
         self.losses: dict[str, float] = {}
         self._preview = Path(preview) if preview else None
         self._format = PictureFormat(find_format(self._preview)) if self._preview else None
-        self._table = Path(losses) if losses else None
+        self._table = losses
         self._rows = ["evaluations,loss,content,style,variation"]
         self._line = LiveLine(sys.stderr)
 
@@ -262,6 +264,7 @@ class Watcher:
             print(text, file=sys.stderr)
 
     def finish(self) -> None:
-        """Writes the table."""
+        """Writes the table. Raises `UsageError` if it cannot be written."""
         if self._table:
-            self._table.write_text("\n".join(self._rows) + "\n", "utf-8")
+            with open_output(self._table) as out:
+                out.writelines(f"{row}\n" for row in self._rows)

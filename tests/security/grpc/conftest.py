@@ -25,7 +25,7 @@ class Http2:
         self.socket = socket.create_connection((host, int(port)), timeout=10)
         self.window = {0: 65_535}
         self.initial = 65_535
-        self.closed = False
+        self.closed, self.sent = False, 0  # bytes
         self.ended: dict[int, int] = {}  # streams that the server reset, and why
         self._stream = -1
         self._buffer = b""
@@ -33,9 +33,11 @@ class Http2:
 
     def send(self, *parts: bytes) -> bool:
         """Whether all could be sent."""
+        data = b"".join(parts)
+        self.sent += len(data)
         try:
             self.socket.settimeout(10)
-            self.socket.sendall(b"".join(parts))
+            self.socket.sendall(data)
         except OSError:
             self.closed = True
         return not self.closed

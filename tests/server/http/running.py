@@ -40,6 +40,8 @@ async def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> 
 async def echo(request: Request) -> Response:
     if request.path == "/slow":
         await asyncio.sleep(0.3)
+    if request.path == "/never":
+        await asyncio.Event().wait()
     if request.path == "/early":
         return Response(b"no need", "text/plain")
     if request.path == "/lines":

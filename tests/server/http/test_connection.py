@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from modelpad.server.http.messages import ServerLimits
-from modelpad.server.http.state import PACE_S
 from tests.server.http.running import CLOSE, Running, run, wait_until, write_full
 
 
@@ -164,12 +163,15 @@ def test_slow_clients_time_out_and_others_are_served(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("modelpad.server.http.connection.LINGER_S", 20)
 
     async def test(running: Running) -> None:
-        slow = [await running.connect() for _ in range(100)]
-        for _, writer in slow:
-            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
-        bodies = [await running.connect() for _ in range(20)]
-        for _, writer in bodies:
-            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab")
+        async def begin(request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await running.connect()
+            writer.write(request)
+            return reader, writer
+
+        head = b"GET / HTTP/1.1\r\nhost: x\r\nx: "
+        body = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab"
+        slow = [await begin(head) for _ in range(100)]
+        bodies = [await begin(body) for _ in range(20)]
         assert b"200 OK" in await running.send(CLOSE)
         await wait_until(lambda: not running.server.connections)
         for _, writer in slow:
@@ -205,7 +207,12 @@ def test_shed_requests_keep_their_connection_and_their_order() -> None:
     run(test)
 
 
-def test_retries_of_shed_requests_are_paced_unless_too_many_wait() -> None:
+def test_retries_of_shed_requests_are_paced_unless_too_many_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pace_s = 1.5
+    monkeypatch.setattr("modelpad.server.http.state.PACE_S", pace_s)
+
     async def test(running: Running) -> None:
         loop = asyncio.get_running_loop()
 
@@ -220,8 +227,8 @@ def test_retries_of_shed_requests_are_paced_unless_too_many_wait() -> None:
         await shed(*first)
         await shed(*second)
         waited = await asyncio.gather(shed(*first), shed(*second))
-        assert max(waited) > PACE_S / 2  # one connection in two may wait
-        assert min(waited) < PACE_S / 2
+        assert max(waited) > pace_s / 2  # one connection in two may wait
+        assert min(waited) < pace_s / 2
         for _, writer in (first, second):
             writer.close()
 

@@ -87,8 +87,9 @@ def test_concurrent_streams_take_turns() -> None:
     gc.disable()
     gaps = asyncio.run(run())
     gc.enable()
-    assert len(gaps) > 8 * 400_000 / streams.PIECE / 2
-    assert sorted(gaps)[int(0.95 * len(gaps))] < 0.02
+    pieces = 8 * 400_000 / streams.PIECE
+    assert len(gaps) > pieces / 2
+    assert sorted(gaps)[int(0.95 * len(gaps))] < 4 * sum(gaps) / pieces
 
 
 def test_nan_is_rejected_before_anything_is_sent() -> None:

@@ -98,7 +98,7 @@ def test_shutdown_aborts_requests_that_take_too_long() -> None:
 
     async def test(running: Running) -> None:
         _, writer = await running.connect()
-        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n")
         await wait_until(lambda: any(each.is_busy for each in running.server.connections))
         cut.append(await running.server.stop(0.05))
         writer.close()

@@ -45,7 +45,7 @@ def test_a_response_streamed_while_its_body_arrives_has_no_time_limit() -> None:
         assert answer.count(b"200 OK") == 2
         writer.close()
 
-    run(test, ServerLimits(body_s=0.3))
+    run(test, ServerLimits(body_s=0.7))
 
 
 async def connect_narrow(running: Running) -> tuple[socket.socket, asyncio.Transport]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ def read(response: httpx.Response) -> Image.Image:
     return Image.open(io.BytesIO(response.content))
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_sends_a_photograph_and_gets_a_picture(painter: str, tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(write_picture())
     form = ["-F", "image=@cat.jpg", "-F", "style=scream", f"{painter}{ADDRESS}"]
