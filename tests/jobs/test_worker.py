@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from modelpad.bundle.locks import try_lock
+from modelpad.collection import Collections
 from modelpad.jobs import Job, JobQueue, JobRequest, WorkSettings
 from modelpad.jobs.kinds import Kind
 from modelpad.jobs.limits import choose_cpus
 from modelpad.jobs.queue import SERVERS_LOCK
-from modelpad.jobs.worker import JobWorker, has_servers
+from modelpad.jobs.uploads import FOLDER, Uploads
+from modelpad.jobs.worker import SWEEP_S, JobWorker, has_servers
 from tests.jobs import tiny
 
 WORKER = (sys.executable, "-m", "tests.jobs.tiny", "worker")
@@ -175,6 +177,23 @@ def test_jobs_wait_for_the_next_server(
     waiting = queue.find(job.id)
     assert (waiting.state, waiting.attempt) == ("queued", 0)  # that was no failure
     assert not read_pids(job.id)
+
+
+def test_what_clients_have_sent_expires(queue: JobQueue, settings: WorkSettings) -> None:
+    now = [0.0]
+    worker = JobWorker(settings, tiny.RUNNER, clock=lambda: now[0])
+    upload = Uploads(settings.folder / FOLDER).create("ann", b"a file")
+    collection = Collections(settings.collections).create("ann")
+    worker.step()
+    assert upload.folder.exists()
+    assert collection.folder.exists()
+    for path in (upload.path, collection.folder):
+        os.utime(path, (0, 0))
+    now[0] = SWEEP_S
+    worker.step()
+    worker.stop()
+    assert not upload.folder.exists()
+    assert not collection.folder.exists()
 
 
 def test_slots_have_cpus_of_their_own(settings: WorkSettings) -> None:
