@@ -136,7 +136,12 @@ class JobWorker:
         """Decides what becomes of a job whose process has ended without a result."""
         if not self.attempts.is_current(job):
             return
-        if not load_kind(job.kind).resumes:
+        try:
+            kind = load_kind(job.kind)
+        except NotFound as error:  # of a newer modelpad
+            self.attempts.fail(job, error)
+            return
+        if not kind.resumes:
             self.attempts.lose(job, "The process of the job ended unexpectedly.")
         elif job.attempt >= MAX_ATTEMPTS:
             self.attempts.lose(job, TOO_OFTEN)
