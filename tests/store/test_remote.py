@@ -341,3 +341,13 @@ def test_the_cache_keeps_versions_in_use_and_the_last_few(
     assert kept() == [3, 5, 6, 7]
     assert len([*cached.glob(".used-*")]) == 4
     assert not [*cached.glob(".staging-*")]
+
+
+def test_a_check_of_all_versions_removes_what_a_killed_one_left(
+    store: RemoteStore, digits: Bundle, tmp_path: Path
+) -> None:
+    store.push(digits)
+    left = tmp_path / "cache" / ".staging-1-0123456789ab"
+    left.mkdir(parents=True)
+    assert store.verify() == []
+    assert not left.exists()
