@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -331,11 +332,17 @@ def test_the_cache_keeps_versions_in_use_and_the_last_few(
     def kept() -> list[int]:
         return sorted(int(path.name.partition("-")[0]) for path in cached.glob("[0-9]*"))
 
-    used = store.open("digits@1")
+    def open_at(version: int, time_s: int) -> Bundle:
+        bundle = store.open(f"digits@{version}")
+        (lock,) = cached.glob(f".used-{version}-*")
+        os.utime(lock, (time_s, time_s))
+        return bundle
+
+    used = open_at(1, 1)
     for version in range(2, 7):
-        store.open(f"digits@{version}")
+        open_at(version, version)
     assert kept() == [1, 3, 4, 5, 6]  # 1 and, while it was downloaded, 6 were in use
-    store.open("digits@3")  # is now the last one that was used
+    open_at(3, 8)  # is now the last one that was used
     del used
     store.open("digits@7")
     assert kept() == [3, 5, 6, 7]
