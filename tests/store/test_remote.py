@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelpad.bundle import Bundle
+from modelpad.bundle import Bundle, open_bundle
 from modelpad.errors import ChecksumMismatch, ModelpadError, StoreError, UsageError
 from modelpad.locations import RemoteLocation, locate_store
 from modelpad.store import LocalStore, open_store
@@ -102,6 +102,20 @@ def test_a_version_that_is_being_removed_gets_no_alias(
     with pytest.raises(ModelpadError, match="no version or alias '1'"):
         store.promote("digits", 1)
     assert store.versions("digits") == [2]
+
+
+def test_a_version_that_is_promoted_after_the_listing_is_found(
+    store: RemoteStore, other: RemoteStore, watched: Any, digits: Bundle
+) -> None:
+    for _ in range(2):
+        store.push(digits)
+    other.promote("digits", 1)
+
+    def release() -> None:
+        other.promote("digits", other.push(digits).version)
+
+    watched.meanwhile, watched.before = release, ("read",)
+    assert store.open("digits").folder.name.startswith("3-")
 
 
 def test_a_removal_leaves_no_object_but_the_state(
@@ -228,6 +242,33 @@ def test_a_manifest_of_strangers_is_rejected(
     with pytest.raises(ModelpadError, match=r"manifest|format"):
         store.open("digits")
     assert "digits@1" in store.verify()[0]
+
+
+@pytest.mark.parametrize("change", ["space", "mark", "utf-16-le", "token"])
+def test_a_manifest_in_an_unusual_form_can_be_pushed(
+    store: RemoteStore, digits: Bundle, tmp_path: Path, change: str
+) -> None:
+    shutil.copytree(digits.folder, tmp_path / "m")
+    text = (tmp_path / "m" / "manifest.json").read_text("utf-8")
+    body = {
+        "space": f"\n{text}".encode(),
+        "mark": text.encode("utf-8-sig"),
+        "utf-16-le": text.encode("utf-16-le"),
+        "token": text.replace("{", '{"files_at": "mine", ', 1).encode(),
+    }[change]
+    (tmp_path / "m" / "manifest.json").write_bytes(body)
+    store.push(open_bundle(tmp_path / "m"))
+    assert store.open("digits").manifest == digits.manifest
+    assert store.verify() == []
+
+
+def test_a_version_whose_manifest_cannot_be_read_can_be_removed(
+    store: RemoteStore, objects: Objects, digits: Bundle
+) -> None:
+    store.push(digits)
+    objects.create("models/digits/2/manifest.json", b'{"files_at": "?"}')
+    store.remove("digits@2")
+    assert store.versions("digits") == [1]
 
 
 def test_a_state_that_cannot_be_read_names_the_object(
