@@ -215,7 +215,7 @@ class Collections:
     def create(self, owner: str) -> Collection:
         """A new, empty collection. Raises `CollectionFull`."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._remove_expired(time.time())
+        self.remove_expired()
         if len(self._folders()) >= self.limits.collections:
             raise CollectionFull(
                 f"The server keeps at most {self.limits.collections} collections of pictures.",
@@ -242,6 +242,13 @@ class Collections:
         own = [folder for folder in folders if self._owner_of(folder) == owner]
         return [Collection(folder, self.limits) for folder in own]
 
+    def remove_expired(self, now: float | None = None) -> None:
+        """Deletes collections that have not been used for as long as the limits say."""
+        now = time.time() if now is None else now
+        for folder in self._folders():
+            if _age(folder) < now - self.limits.keep_s:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _folders(self) -> list[Path]:
         return [folder for folder in _list(self.root) if ID.fullmatch(folder.name)]
 
@@ -250,11 +257,6 @@ class Collections:
             return (folder / OWNER).read_text("utf-8")
         except OSError:
             return None
-
-    def _remove_expired(self, now: float) -> None:
-        for folder in self._folders():
-            if _age(folder) < now - self.limits.keep_s:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_class(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelpad.cluster import inputs as inputs_module
-from modelpad.cluster.inputs import DATA_SETS, Inputs, unpack
+from modelpad.cluster.inputs import DATA_SETS, Inputs, measure, unpack
 from modelpad.errors import UsageError
 
 
@@ -34,6 +34,18 @@ def test_files_arrive_where_the_options_say(tmp_path: Path) -> None:
     assert list_files(tmp_path / "there" / data) == ["cat/1.png", "dog/2.png"]
     assert loss.endswith("/loss.py:Loss")
     assert (tmp_path / "there" / loss.removesuffix(":Loss")).read_text() == "loss.py"
+
+
+def test_links_become_what_they_point_at(tmp_path: Path) -> None:
+    write(tmp_path, "elsewhere/1.png", "pets/dog/2.png")
+    for name in ("cat", "lynx"):
+        (tmp_path / "pets" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "pets")
+    inputs = Inputs(are_shared=False)
+    data = inputs.add_path(str(tmp_path / "pets"))
+    assert measure(tmp_path / "pets") == len("elsewhere/1.png") * 2 + len("pets/dog/2.png")
+    unpack(inputs.pack(), tmp_path / "there")
+    assert list_files(tmp_path / "there" / data) == ["cat/1.png", "dog/2.png", "lynx/1.png"]
 
 
 def test_pictures_go_along_with_their_table(tmp_path: Path) -> None:

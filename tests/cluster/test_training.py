@@ -145,9 +145,13 @@ def test_a_training_is_found_again_and_stopped_by_ctrl_c(ray: Any) -> None:
     assert found is not None
     with pytest.raises(UsageError, match="with other options or data"):
         find_training(ray, order("--data=b", name="other"), out)
-    threading.Timer(7, signal.raise_signal, [signal.SIGINT]).start()
+    timer = threading.Timer(7, signal.raise_signal, [signal.SIGINT])
+    timer.start()
     begun = time.monotonic()
-    found.follow(TOO_MUCH, out)
+    try:
+        found.follow(TOO_MUCH, out)
+    finally:
+        timer.cancel()
     assert time.monotonic() - begun > 5
     assert "Following the training of other" in out.getvalue()
     assert "Waiting for 999 CPUs" in out.getvalue()

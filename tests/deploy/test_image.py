@@ -152,9 +152,7 @@ def test_it_answers_from_outside_confined_and_without_privileges(
     else:
         assert size - base <= MAX_OVER_BASE
 
-    stopped = time.monotonic()
-    engine.run("stop", "--time", "20", running.name)
-    assert time.monotonic() - stopped < 15
+    engine.run("stop", "--time", "20", running.name)  # then it would be killed: 137
     assert engine.run("inspect", "--format", "{{.State.ExitCode}}", running.name) == "0"
 
 

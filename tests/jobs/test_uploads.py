@@ -52,6 +52,15 @@ def test_old_files_are_deleted(tmp_path: Path) -> None:
     assert new.path.read_bytes() == b"new"
 
 
+def test_an_upload_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path)
+    killed = tmp_path / f".{'0' * 24}"
+    killed.mkdir()
+    with pytest.raises(TypeError):
+        uploads.create("ann", "no bytes")  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="The upload cannot be written"):

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from modelpad.bundle.locks import try_lock
-from modelpad.jobs import Job, JobQueue, JobRequest, WorkSettings
+from modelpad.collection import Collections
+from modelpad.jobs import Job, JobQueue, JobRequest, WorkSettings, kinds
 from modelpad.jobs.kinds import Kind
 from modelpad.jobs.limits import choose_cpus
 from modelpad.jobs.queue import SERVERS_LOCK
-from modelpad.jobs.worker import JobWorker, has_servers
+from modelpad.jobs.uploads import FOLDER, Uploads
+from modelpad.jobs.worker import SWEEP_S, JobWorker, has_servers
 from tests.jobs import tiny
 
 WORKER = (sys.executable, "-m", "tests.jobs.tiny", "worker")
@@ -100,19 +102,17 @@ def test_time_is_limited(
     assert job.error["message"] == "The job took longer than 0 seconds."
 
 
-def test_a_cancelled_job_ends_within_a_second(worker: JobWorker, queue: JobQueue) -> None:
-    job = submit(queue, seconds=20)
+def test_a_cancelled_job_ends(worker: JobWorker, queue: JobQueue) -> None:
+    job = submit(queue, seconds=300)
     run_until(worker, lambda: queue.find(job.id).step)
     assert read_pids(job.id)
-    start = time.monotonic()
     queue.cancel(job.id)
     run_until(worker, lambda: not read_pids(job.id))
-    assert time.monotonic() - start < 1
     assert queue.find(job.id).state == "cancelled"
 
 
 def test_a_killed_attempt_is_followed_by_another(worker: JobWorker, queue: JobQueue) -> None:
-    job = submit(queue, seconds=1)
+    job = submit(queue, first_s=300)
     run_until(worker, lambda: queue.find(job.id).step)
     (pid,) = read_pids(job.id)
     os.kill(pid, signal.SIGKILL)
@@ -140,12 +140,24 @@ def test_what_cannot_go_on_is_reported_lost(
     assert "ended unexpectedly" in lost.error["message"]
 
 
+def test_a_job_of_a_newer_modelpad_fails_after_a_rollback(
+    worker: JobWorker, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, waiting = submit(queue), submit(queue)
+    assert worker.attempts.claim() == queue.find(running.id)
+    monkeypatch.delitem(kinds.KINDS, "tiny")
+    for job in (running, waiting):
+        error = finish(worker, queue, job).error
+        assert error is not None
+        assert error["message"] == "There is no kind of job 'tiny'."
+
+
 def test_a_killed_worker_takes_its_jobs_along(
     settings: WorkSettings, queue: JobQueue, wait_for: Callable[..., None]
 ) -> None:
     server = try_lock(settings.folder / SERVERS_LOCK, shared=True)
     assert server is not None
-    job = submit(queue, seconds=1)
+    job = submit(queue, first_s=300)
     first = subprocess.Popen([*WORKER, settings.to_json()])
     wait_for(lambda: queue.find(job.id).step, 60)
     rival = subprocess.run([*WORKER, settings.to_json()], timeout=60)
@@ -155,7 +167,7 @@ def test_a_killed_worker_takes_its_jobs_along(
     wait_for(lambda: not read_pids(job.id))
     second = subprocess.Popen([*WORKER, settings.to_json()])
     wait_for(lambda: queue.find(job.id).is_finished, 60)
-    assert queue.find(job.id).state == "done"
+    assert (queue.find(job.id).state, queue.find(job.id).attempt) == ("done", 2)
     os.close(server)  # the last server ends, and the worker with it
     assert second.wait(timeout=20) == 0
 
@@ -175,6 +187,23 @@ def test_jobs_wait_for_the_next_server(
     waiting = queue.find(job.id)
     assert (waiting.state, waiting.attempt) == ("queued", 0)  # that was no failure
     assert not read_pids(job.id)
+
+
+def test_what_clients_have_sent_expires(queue: JobQueue, settings: WorkSettings) -> None:
+    now = [0.0]
+    worker = JobWorker(settings, tiny.RUNNER, clock=lambda: now[0])
+    upload = Uploads(settings.folder / FOLDER).create("ann", b"a file")
+    collection = Collections(settings.collections).create("ann")
+    worker.step()
+    assert upload.folder.exists()
+    assert collection.folder.exists()
+    for path in (upload.path, collection.folder):
+        os.utime(path, (0, 0))
+    now[0] = SWEEP_S
+    worker.step()
+    worker.stop()
+    assert not upload.folder.exists()
+    assert not collection.folder.exists()
 
 
 def test_slots_have_cpus_of_their_own(settings: WorkSettings) -> None:

@@ -33,8 +33,12 @@ def run(work: Work) -> Mapping[str, Any]:
         file.write("+")
     work.log(f"attempt {work.job.attempt}")
     steps = 20
+    # With `first_s`, there is time to kill the first attempt, and none to wait for the second.
+    seconds = params.get(
+        "first_s" if work.job.attempt == 1 else "seconds", params.get("seconds", 0)
+    )
     for step in range(steps):
-        time.sleep(params.get("seconds", 0) / steps)
+        time.sleep(seconds / steps)
         work.progress(step / steps, f"step {step}")
     if params.get("preview"):
         work.preview(b"\x89PNG picture")

@@ -17,6 +17,7 @@ from modelpad.bundle import Bundle
 from modelpad.bundle.locks import claim_folder
 from modelpad.errors import ModelNotFound, StoreError
 from modelpad.store import LocalStore
+from modelpad.store.aliases import AliasState
 
 PUSH = """
 import sys
@@ -125,3 +126,21 @@ def test_leftovers_of_dead_processes_are_cleaned_by_a_push_and_only_then(
         assert foreign.exists()
         assert alive.exists()
     assert not alive.exists()
+
+
+class Racing(LocalStore):
+    """Another process releases a version whenever a state is read."""
+
+    def _read_state(self, name: str) -> AliasState:
+        other = LocalStore(self.root)
+        other.promote(name, other.push(other.open(f"{name}@1")).version)
+        return super()._read_state(name)
+
+
+def test_a_version_that_is_promoted_during_a_read_is_found(
+    store: LocalStore, digits: Bundle
+) -> None:
+    for _ in range(2):
+        store.push(digits)
+    store.promote("digits", 1)
+    assert Racing(store.root).read("digits").resolve() == 3

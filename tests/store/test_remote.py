@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelpad.bundle import Bundle
+from modelpad.bundle import Bundle, open_bundle
 from modelpad.errors import ChecksumMismatch, ModelpadError, StoreError, UsageError
 from modelpad.locations import RemoteLocation, locate_store
 from modelpad.store import LocalStore, open_store
@@ -101,6 +102,20 @@ def test_a_version_that_is_being_removed_gets_no_alias(
     with pytest.raises(ModelpadError, match="no version or alias '1'"):
         store.promote("digits", 1)
     assert store.versions("digits") == [2]
+
+
+def test_a_version_that_is_promoted_after_the_listing_is_found(
+    store: RemoteStore, other: RemoteStore, watched: Any, digits: Bundle
+) -> None:
+    for _ in range(2):
+        store.push(digits)
+    other.promote("digits", 1)
+
+    def release() -> None:
+        other.promote("digits", other.push(digits).version)
+
+    watched.meanwhile, watched.before = release, ("read",)
+    assert store.open("digits").folder.name.startswith("3-")
 
 
 def test_a_removal_leaves_no_object_but_the_state(
@@ -229,6 +244,33 @@ def test_a_manifest_of_strangers_is_rejected(
     assert "digits@1" in store.verify()[0]
 
 
+@pytest.mark.parametrize("change", ["space", "mark", "utf-16-le", "token"])
+def test_a_manifest_in_an_unusual_form_can_be_pushed(
+    store: RemoteStore, digits: Bundle, tmp_path: Path, change: str
+) -> None:
+    shutil.copytree(digits.folder, tmp_path / "m")
+    text = (tmp_path / "m" / "manifest.json").read_text("utf-8")
+    body = {
+        "space": f"\n{text}".encode(),
+        "mark": text.encode("utf-8-sig"),
+        "utf-16-le": text.encode("utf-16-le"),
+        "token": text.replace("{", '{"files_at": "mine", ', 1).encode(),
+    }[change]
+    (tmp_path / "m" / "manifest.json").write_bytes(body)
+    store.push(open_bundle(tmp_path / "m"))
+    assert store.open("digits").manifest == digits.manifest
+    assert store.verify() == []
+
+
+def test_a_version_whose_manifest_cannot_be_read_can_be_removed(
+    store: RemoteStore, objects: Objects, digits: Bundle
+) -> None:
+    store.push(digits)
+    objects.create("models/digits/2/manifest.json", b'{"files_at": "?"}')
+    store.remove("digits@2")
+    assert store.versions("digits") == [1]
+
+
 def test_a_state_that_cannot_be_read_names_the_object(
     store: RemoteStore, objects: Objects, digits: Bundle
 ) -> None:
@@ -331,13 +373,29 @@ def test_the_cache_keeps_versions_in_use_and_the_last_few(
     def kept() -> list[int]:
         return sorted(int(path.name.partition("-")[0]) for path in cached.glob("[0-9]*"))
 
-    used = store.open("digits@1")
+    def open_at(version: int, time_s: int) -> Bundle:
+        bundle = store.open(f"digits@{version}")
+        (lock,) = cached.glob(f".used-{version}-*")
+        os.utime(lock, (time_s, time_s))
+        return bundle
+
+    used = open_at(1, 1)
     for version in range(2, 7):
-        store.open(f"digits@{version}")
+        open_at(version, version)
     assert kept() == [1, 3, 4, 5, 6]  # 1 and, while it was downloaded, 6 were in use
-    store.open("digits@3")  # is now the last one that was used
+    open_at(3, 8)  # is now the last one that was used
     del used
     store.open("digits@7")
     assert kept() == [3, 5, 6, 7]
     assert len([*cached.glob(".used-*")]) == 4
     assert not [*cached.glob(".staging-*")]
+
+
+def test_a_check_of_all_versions_removes_what_a_killed_one_left(
+    store: RemoteStore, digits: Bundle, tmp_path: Path
+) -> None:
+    store.push(digits)
+    left = tmp_path / "cache" / ".staging-1-0123456789ab"
+    left.mkdir(parents=True)
+    assert store.verify() == []
+    assert not left.exists()

@@ -260,7 +260,7 @@ def push(store: Store, args: argparse.Namespace) -> int:
     from modelpad.locations import locate_own_store, locate_store
     from modelpad.store import resolve_bundle
 
-    source = locate_store(args.source, {}) if args.source else locate_own_store(os.environ)
+    source = locate_store(args.source, os.environ) if args.source else locate_own_store(os.environ)
     found = resolve_bundle(args.model, source)
     entry = store.push(found.bundle, found.name)
     words = f"Pushed {entry.name} as version {entry.version}. Next: modelpad serve {entry.name}"

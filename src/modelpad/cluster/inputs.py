@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from modelpad.datasets.catalogue import CATALOGUE
@@ -90,7 +90,18 @@ def measure(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
     if path.is_file():
         return path.stat().st_size
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return sum(each.stat().st_size for each in walk(path) if each.is_file())
+
+
+def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files and folders in `folder`, those behind links too, but for links back to `above`."""
+    above |= {folder.resolve()}
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in above:
+            yield path
+            yield from walk(path, above)
 
 
 def pack(contents: Mapping[str, Path]) -> bytes:
@@ -99,7 +110,7 @@ def pack(contents: Mapping[str, Path]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
         for name, path in contents.items():
             archive.add(path, name, recursive=False)
-            for each in sorted(path.rglob("*")) if path.is_dir() else ():
+            for each in walk(path) if path.is_dir() else ():
                 archive.add(each, f"{name}/{each.relative_to(path).as_posix()}", recursive=False)
     return buffer.getvalue()
 

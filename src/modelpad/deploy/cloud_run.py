@@ -9,10 +9,12 @@ from __future__ import annotations
 from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan
 from modelpad.deploy.image import Image, build_context
 from modelpad.deploy.yaml import Yaml, write_yaml
+from modelpad.errors import Unsupported
 
 REGISTRY = "REGION-docker.pkg.dev/PROJECT/modelpad"
 MAX_INSTANCES = 10
 MAX_CONCURRENCY = 1000  # of Cloud Run
+MEMORY_MB = {4096: 1, 8192: 2, 16384: 4, 24576: 6, 32768: 8}  # up to which CPUs are enough
 SERVICE = """A service that scales to zero. An instance takes {concurrency} requests at once: {why}.
 Deploy: gcloud run services replace service.yaml --region REGION"""
 BUILD = """Builds the base image, unless the last one still fits, then the app on top of it.
@@ -20,7 +22,10 @@ Build: gcloud builds submit --config cloudbuild.yaml ."""
 
 
 def plan(deployment: Deployment) -> Plan:
-    """The image's files, cloudbuild.yaml and service.yaml."""
+    """The image's files, cloudbuild.yaml and service.yaml.
+
+    Raises `Unsupported` for models that need more memory than an instance can have.
+    """
     image = deployment.reference(REGISTRY)
     sizing = deployment.sizing
     batches = ", ".join(f"{name} {size}" for name, size in sizing.batches.items())
@@ -55,13 +60,26 @@ def note_placeholders(deployment: Deployment) -> tuple[str, ...]:
     return (f"Replace REGION and PROJECT in the files, or give --image ({REGISTRY}/...).",)
 
 
+def choose_cpus(memory_mb: int) -> int:
+    """The fewest CPUs that Cloud Run gives with so much memory. Raises `Unsupported`."""
+    for limit_mb, cpus in MEMORY_MB.items():
+        if memory_mb <= limit_mb:
+            return cpus
+    raise Unsupported(
+        f"Cloud Run gives an instance at most {max(MEMORY_MB):,} MB, and the models need"
+        f" {memory_mb:,} MB.",
+        hint="Deploy fewer models together, or to another target.",
+    )
+
+
 def write_service(deployment: Deployment, image: str) -> Yaml:
     """The service, with a startup probe that waits for the models."""
     sizing = deployment.sizing
+    cpus = max(sizing.cpus, choose_cpus(sizing.memory_mb))
     container: Yaml = {
         "image": image,
         "ports": [{"name": "http1", "containerPort": HTTP_PORT}],
-        "resources": {"limits": {"cpu": str(sizing.cpus), "memory": f"{sizing.memory_mb}Mi"}},
+        "resources": {"limits": {"cpu": str(cpus), "memory": f"{sizing.memory_mb}Mi"}},
         "startupProbe": {
             "httpGet": {"path": "/readyz", "port": HTTP_PORT},
             "periodSeconds": 1,

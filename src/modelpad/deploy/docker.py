@@ -77,10 +77,11 @@ arm64:
 
 def write_workflow(deployment: Deployment) -> Yaml:
     """A GitHub workflow that builds, tries and pushes the image."""
-    image = f"ghcr.io/${{{{ github.repository_owner }}}}/{deployment.name}:{deployment.tag}"
+    # Names of images are in lower case; those of owners need not be.
+    image = f"ghcr.io/${{GITHUB_REPOSITORY_OWNER,,}}/{deployment.name}:{deployment.tag}"
     check = "\n".join(
         [
-            f"docker run --detach --name check --read-only --tmpfs /tmp --cap-drop ALL {image}",
+            "docker run --detach --name check --read-only --tmpfs /tmp --cap-drop ALL $IMAGE",
             "for i in $(seq 30); do",
             "  docker exec check /opt/modelpad/bin/python -IS /opt/modelpad/health.py && exit 0",
             "  sleep 1",
@@ -91,15 +92,16 @@ def write_workflow(deployment: Deployment) -> Yaml:
         ]
     )
     steps: list[Yaml] = [
+        {"name": "Name the image", "run": f'echo "IMAGE={image}" >> "$GITHUB_ENV"'},
         {"uses": "actions/checkout@v4"},
         {
             "name": "Log in",
             "run": "echo ${{ secrets.GITHUB_TOKEN }} |"
             " docker login ghcr.io -u ${{ github.actor }} --password-stdin",
         },
-        {"name": "Build", "run": f"docker build -t {image} ."},
+        {"name": "Build", "run": "docker build -t $IMAGE ."},
         {"name": "Check", "run": check},
-        {"name": "Push", "run": f"docker push {image}"},
+        {"name": "Push", "run": "docker push $IMAGE"},
     ]
     return {
         "name": "image",

@@ -5,9 +5,12 @@ The image holds no models: KServe's storage initializer downloads each bundle in
 
 from __future__ import annotations
 
-from modelpad.deploy.deployment import HTTP_PORT, REGISTRY, Deployment, Plan
+from collections.abc import Sequence
+
+from modelpad.deploy.deployment import HTTP_PORT, REGISTRY, Deployment, Plan, choose_name
 from modelpad.deploy.image import USER, Image, build_context
 from modelpad.deploy.yaml import Yaml, write_yaml
+from modelpad.errors import UsageError
 from modelpad.store import ResolvedBundle
 
 BUCKET = "gs://BUCKET/models"
@@ -17,7 +20,11 @@ MOUNT = "/mnt/models"
 
 
 def plan(deployment: Deployment) -> Plan:
-    """The runtime's image, its manifest, and a service for each model."""
+    """The runtime's image, its manifest, and a service for each model.
+
+    Raises `UsageError` for models whose services would have the same name.
+    """
+    check_names(deployment.models)
     image = deployment.reference(REGISTRY)
     services = [write_service(model) for model in deployment.models]
     files = build_context(deployment, Image()) | {
@@ -37,6 +44,19 @@ def plan(deployment: Deployment) -> Plan:
             "With Knative it scales to zero; in raw deployments set minReplicas to 1.",
         ),
     )
+
+
+def check_names(models: Sequence[ResolvedBundle]) -> None:
+    """Raises `UsageError` if two services would have the same name."""
+    known: dict[str, str] = {}
+    for model in models:
+        name = choose_name((model,))
+        if name in known:
+            raise UsageError(
+                f"The services of {known[name]} and {model.name} would both be called {name}.",
+                hint=f"Give one of them another name: NAME={model.name}",
+            )
+        known[name] = model.name
 
 
 def write_runtime(deployment: Deployment, image: str) -> Yaml:
@@ -82,7 +102,7 @@ def write_service(model: ResolvedBundle) -> Yaml:
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": {"name": model.name.lower().replace(".", "-").replace("_", "-")},
+        "metadata": {"name": choose_name((model,))},
         "spec": {
             "predictor": {
                 "minReplicas": 0,

@@ -22,6 +22,7 @@ EXTRAS = {
     "sign": ("cryptography",),
     "text": ("tokenizers", "jinja2"),
 }
+HEADER = "# Every package, pinned by its hashes. Written by modelpad deploy."
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==.*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)
 PARENT = re.compile(r"^ +#(?: via)? +(?:via )?([A-Za-z0-9._-]+)", re.MULTILINE)
 
@@ -32,7 +33,7 @@ def select_requirements(extras: Collection[str], wheel_name: str, wheel: bytes) 
     Entries keep their hashes and markers, without comments.
     """
     entries = _read_entries()
-    lines = ["# Every package, pinned by its hashes. Written by modelpad deploy."]
+    lines = [HEADER]
     for name in sorted(find_needed(extras)):
         lines += [line for line in entries[name].splitlines() if not line.lstrip().startswith("#")]
     digest = hashlib.sha256(wheel).hexdigest()

@@ -20,7 +20,8 @@ MAX_CONCURRENCY = 20
 def plan(deployment: Deployment) -> Plan:
     """The image's files, and the requests that create model, configuration and endpoint.
 
-    Raises `Unsupported` for several models: `/invocations` does not say which one is meant.
+    Raises `Unsupported` for several models, as `/invocations` does not say which one is meant, and
+    for one that needs more memory than these endpoints have.
     """
     if len(deployment.models) > 1:
         raise Unsupported(
@@ -68,9 +69,15 @@ def write_model(version: str, image: str) -> dict[str, object]:
 
 
 def write_config(version: str, deployment: Deployment) -> dict[str, object]:
-    """The request of CreateEndpointConfig."""
+    """The request of CreateEndpointConfig. Raises `Unsupported` for too large a model."""
     needed_mb = deployment.sizing.memory_mb
-    memory_mb = next((size for size in MEMORY_MB if size >= needed_mb), MEMORY_MB[-1])
+    memory_mb = next((size for size in MEMORY_MB if size >= needed_mb), None)
+    if memory_mb is None:
+        raise Unsupported(
+            f"A serverless endpoint has at most {MEMORY_MB[-1]:,} MB, and the model needs"
+            f" {needed_mb:,} MB.",
+            hint="Choose another target.",
+        )
     serverless = {"MemorySizeInMB": memory_mb, "MaxConcurrency": MAX_CONCURRENCY}
     variant = {
         "VariantName": "all",

@@ -88,7 +88,8 @@ def write_serve(deployment: Deployment) -> Yaml:
 
 def write_train(model: ResolvedBundle) -> Yaml:
     """A managed job on a spot GPU: it resumes on another machine, and writes into the store."""
-    recipe = str(model.bundle.manifest.training.get("recipe") or "RECIPE")
+    # The bundle's author chose the recipe's name, and the user's machines run this.
+    recipe = shlex.quote(str(model.bundle.manifest.training.get("recipe") or "RECIPE"))
     train = f"train {recipe} --name {shlex.quote(model.name)} --store /store --runs /store/.runs"
     return {
         "name": f"train-{model.name.lower()}",

@@ -74,15 +74,19 @@ class Uploads:
     def create(self, owner: str, body: bytes) -> Upload:
         """A new one that begins with `body`. Raises `UploadsFull`, `TooLarge` and `StoreError`."""
         with self._changing():
-            self._remove_expired(time.time())
+            self._remove_old(time.time())
             self._check_room(len(body), len(body))
             if len(self._all()) >= self.limits.files:
                 raise self._full()
             staged = self.root / f".{secrets.token_hex(ID_BYTES)}"
-            staged.mkdir(mode=0o700)
-            (staged / OWNER).write_text(owner, "utf-8")
-            (staged / FILE).write_bytes(body)
-            return Upload(staged.rename(self.root / staged.name[1:]))
+            try:
+                staged.mkdir(mode=0o700)
+                (staged / OWNER).write_text(owner, "utf-8")
+                (staged / FILE).write_bytes(body)
+                return Upload(staged.rename(self.root / staged.name[1:]))
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
 
     def append(self, id: str, owner: str, offset: int, body: bytes) -> Upload:
         """Adds the bytes from `offset` on.
@@ -110,6 +114,12 @@ class Uploads:
         """Deletes an upload. Raises `NotFound`."""
         with self._changing():
             self.open(id, owner).delete()
+
+    def remove_expired(self, now: float | None = None) -> None:
+        """Deletes uploads whose time is up. Raises `StoreError`."""
+        if self.root.is_dir():
+            with self._changing():
+                self._remove_old(time.time() if now is None else now)
 
     def open(self, id: str, owner: str | None) -> Upload:
         """An upload of that owner, or of any without one. Raises `NotFound`."""
@@ -152,7 +162,11 @@ class Uploads:
             limit=self.limits.total_bytes,
         )
 
-    def _remove_expired(self, now: float) -> None:
+    def _remove_old(self, now: float) -> None:
+        """The caller holds the lock: what is staged has been left by a killed process."""
+        for path in self.root.iterdir():
+            if path.name[0] == "." and ID.fullmatch(path.name[1:]):
+                shutil.rmtree(path, ignore_errors=True)
         for upload in self._all():
             with suppress(OSError):
                 if upload.path.stat().st_mtime < now - self.limits.keep_s:

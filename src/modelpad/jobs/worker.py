@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 
 from modelpad.bundle.locks import try_lock
-from modelpad.errors import JobFailed, NotFound
+from modelpad.collection import Collections
+from modelpad.errors import JobFailed, NotFound, StoreError
 from modelpad.jobs.attempts import Attempts
 from modelpad.jobs.changes import ChangeWatch
 from modelpad.jobs.job import RUNNING, Job
@@ -35,6 +36,7 @@ from modelpad.jobs.limits import (
 from modelpad.jobs.queue import SERVERS_LOCK, WORKER_LOCK
 from modelpad.jobs.runner import LOCK, SHORT_OF_MEMORY, open_attempts
 from modelpad.jobs.settings import WorkSettings
+from modelpad.jobs.uploads import FOLDER, Uploads
 
 RUNNER = (sys.executable, "-P", "-m", "modelpad.jobs.runner")
 OUTPUT = "errors.txt"
@@ -88,7 +90,7 @@ class JobWorker:
             self._start_waiting(now)
         if now - self._swept >= SWEEP_S:
             self._swept = now
-            self.attempts.remove_expired()
+            self._remove_expired()
 
     def stop(self) -> None:
         """Kills every attempt; its job waits for the next worker."""
@@ -117,6 +119,12 @@ class JobWorker:
                 self._end(running)
                 self.attempts.fail(running.job, JobFailed(SHORT_OF_MEMORY))
 
+    def _remove_expired(self) -> None:
+        self.attempts.remove_expired()
+        Collections(self.settings.collections).remove_expired()
+        with suppress(StoreError):  # whoever sends a file is told
+            Uploads(self.settings.folder / FOLDER).remove_expired()
+
     def _end(self, running: Running) -> None:
         """Kills what is left of an attempt, and frees its slot."""
         kill_group(running.process.pid)
@@ -128,7 +136,12 @@ class JobWorker:
         """Decides what becomes of a job whose process has ended without a result."""
         if not self.attempts.is_current(job):
             return
-        if not load_kind(job.kind).resumes:
+        try:
+            kind = load_kind(job.kind)
+        except NotFound as error:  # of a newer modelpad
+            self.attempts.fail(job, error)
+            return
+        if not kind.resumes:
             self.attempts.lose(job, "The process of the job ended unexpectedly.")
         elif job.attempt >= MAX_ATTEMPTS:
             self.attempts.lose(job, TOO_OFTEN)

@@ -130,6 +130,7 @@ class BundleCache:
         """A version's files, downloaded and verified, which are not kept. Raises as `fill`."""
         with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.root, STAGING)
             with claim_folder(self.root, STAGING) as staged:
                 yield self._download(staged, manifest, download)
 

@@ -52,7 +52,8 @@ class LocalStore(Store):
 
     def read(self, name: str) -> StoredModel:
         """As `Store.read`."""
-        return StoredModel(name, tuple(self.versions(name)), self._read_state(name))
+        state = self._read_state(name)  # first: what it names had been pushed before
+        return StoredModel(name, tuple(self.versions(name)), state)
 
     def change(self, name: str, decide: Callable[[StoredModel], AliasState]) -> StoredModel:
         """As `Store.change`, under the model's lock."""

@@ -115,6 +115,8 @@ class RemoteStore(Store):
         check_case(model, self.names())
         manifest, token = replace(bundle.manifest, name=model), secrets.token_hex(16)
         copied = copy_documents(bundle, manifest)
+        if not takes_token(copied.get(MANIFEST, b""), token):
+            copied = {}  # it is written anew: a signature would be that of other bytes
         body = join_token(copied.get(MANIFEST, manifest.to_json()), token)
         place = f"{FILES}/{model}/{token}"
         try:
@@ -143,7 +145,11 @@ class RemoteStore(Store):
         """As `Store.remove`. The state comes first: from then on no version is there."""
         entry = self.resolve(reference)
         name, version = entry.name, entry.version
-        manifest, _, place = self._read_manifest(name, version)
+        try:
+            manifest, _, place = self._read_manifest(name, version)
+            files = [f"{place}/{path}" for path in manifest.files]
+        except BundleInvalid:  # nothing tells where its files are: they stay
+            files = []
         whole = f"{self.location}/{MODELS}/{name}"
 
         def decide(model: StoredModel) -> AliasState:
@@ -154,7 +160,7 @@ class RemoteStore(Store):
         self.change(name, decide)
         own = (MANIFEST, SIGNATURE_FILE)
         self._objects.delete(name_object(name, version, each) for each in own)
-        self._objects.delete(f"{place}/{path}" for path in manifest.files)
+        self._objects.delete(files)
         self._remove_notes(name, version, FAILED, DATA)
         return entry
 
@@ -225,10 +231,12 @@ class RemoteStore(Store):
             tags, {f"{MODELS}/{n}/{ALIASES}": (tag, state.to_json()) for n, (tag, state) in states}
         )
 
+    def list_model(self, name: str) -> Mapping[str, Tag]:
+        """The objects of one model as it is now; none if the name is not valid."""
+        return self._objects.list(f"{MODELS}/{name}") if NAME.fullmatch(name) else {}
+
     def _list_model(self, name: str) -> RemoteListing:
-        """One model as it is now; without versions if the name is not valid."""
-        valid = NAME.fullmatch(name)
-        return RemoteListing(self, self._objects.list(f"{MODELS}/{name}") if valid else {})
+        return RemoteListing(self, self.list_model(name))
 
     def _find(self, reference: str) -> tuple[Entry, bool]:
         """The version, and whether it is signed. Raises as `resolve`."""
@@ -315,12 +323,7 @@ class RemoteListing:
 
     def __init__(self, store: RemoteStore, tags: Mapping[str, Tag]) -> None:
         self._store = store
-        self._tags = tags
-        self._versions: dict[str, list[int]] = {}
-        for path in tags:
-            found = VERSION.fullmatch(path)
-            if found is not None and is_number(found["version"]):
-                self._versions.setdefault(found["name"], []).append(int(found["version"]))
+        self._set_tags(tags)
 
     def names(self) -> list[str]:
         """As `Listing.names`."""
@@ -330,7 +333,12 @@ class RemoteListing:
         """As `Listing.read`."""
         tag = self._tags.get(f"{MODELS}/{name}/{ALIASES}")
         state = AliasState() if tag is None else self._store.read_state(name, tag)
-        return self.combine(name, state)
+        model = self.combine(name, state)
+        if not model.has_named():  # pushed and named by others since the listing
+            others = {path: tag for path, tag in self._tags.items() if not is_of(path, name)}
+            self._set_tags({**others, **self._store.list_model(name)})
+            model = self.combine(name, state)
+        return model
 
     def versions(self, name: str) -> Sequence[int]:
         """As `Listing.versions`."""
@@ -349,6 +357,19 @@ class RemoteListing:
         """Whether a version has a signature, of whatever worth."""
         return name_object(name, version, SIGNATURE_FILE) in self._tags
 
+    def _set_tags(self, tags: Mapping[str, Tag]) -> None:
+        self._tags = tags
+        self._versions: dict[str, list[int]] = {}
+        for path in tags:
+            found = VERSION.fullmatch(path)
+            if found is not None and is_number(found["version"]):
+                self._versions.setdefault(found["name"], []).append(int(found["version"]))
+
+
+def is_of(path: str, name: str) -> bool:
+    """Whether an object belongs to a model."""
+    return path.startswith(f"{MODELS}/{name}/")
+
 
 def name_object(name: str, version: int, file: str) -> str:
     """The path of a version's manifest or signature."""
@@ -358,6 +379,17 @@ def name_object(name: str, version: int, file: str) -> str:
 def join_token(manifest: bytes, token: str) -> bytes:
     """The object of a manifest: its first entry is the token of the push."""
     return b'{"%s": "%s", ' % (TOKEN_KEY.encode(), token.encode()) + manifest.removeprefix(b"{")
+
+
+def takes_token(manifest: bytes, token: str) -> bool:
+    """Whether a token can be joined to a manifest as its author has written it.
+
+    JSON may also begin with white space, or be UTF-16; and it may have a token already.
+    """
+    try:
+        return manifest.startswith(b"{") and read_token(join_token(manifest, token)) == token
+    except BundleInvalid:
+        return False
 
 
 def split_token(body: bytes) -> bytes:
@@ -371,7 +403,10 @@ def split_token(body: bytes) -> bytes:
 
 def read_token(body: bytes) -> str:
     """The token of the push whose files a manifest describes. Raises `BundleInvalid`."""
-    record = load_json(body)
+    try:
+        record = load_json(body)
+    except ValueError:
+        record = None
     token = record.get(TOKEN_KEY) if isinstance(record, dict) else None
     if not isinstance(token, str) or not TOKEN.fullmatch(token):
         raise BundleInvalid(

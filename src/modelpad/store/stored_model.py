@@ -29,6 +29,11 @@ class StoredModel:
         aliases = {k: v for k, v in self.state.aliases.items() if v in self.versions}
         return aliases | ({LATEST: self.versions[-1]} if self.versions else {})
 
+    def has_named(self) -> bool:
+        """Whether all versions that the state routes requests to are there."""
+        named = {*self.state.aliases.values(), *self.state.traffic, self.state.shadow} - {None}
+        return named <= {*self.versions, *self.state.removed}
+
     @property
     def next_version(self) -> int:
         """The number of the next push; that of a removed version is never reused."""

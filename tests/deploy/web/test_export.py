@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from modelpad.bundle import Bundle, open_bundle, write_bundle
 from modelpad.cli.main import main
+from modelpad.deploy.web.one_file import write_page
 from modelpad.deploy.web.runtime import VERSION, WASM, Runtime, load_runtime
 from modelpad.deploy.web.site import IMPORT, POLICY, write_model, write_site
 from modelpad.errors import ChecksumMismatch, NotFound
@@ -127,6 +129,40 @@ def test_a_card_with_nan_is_written_as_valid_json(digits: Bundle, tmp_path: Path
     bundle = write_bundle(tmp_path / "bundle", digits.manifest, kept)
     body = write_model(ResolvedBundle("digits", 1, bundle))["model/model.json"]
     assert json.loads(body, parse_constant=pytest.fail)["card"] == {"metrics": {"loss": None}}
+
+
+class Attributes(HTMLParser):
+    """All attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += attrs
+
+
+def test_a_bundle_adds_no_code_to_its_page(
+    runtime: Runtime, digits: Bundle, tmp_path: Path
+) -> None:
+    picture = digits.path("samples/7.png")
+    hostile = 'samples/"></script><script src="data&colon;,alert(1)"></script><i x=".png'
+    files = {name: digits.path(name) for name in digits.manifest.files}
+    files |= dict.fromkeys((hostile, "report/a.html", "samples/a.svg", "report/a.png"), picture)
+    title = "<script>alert(1)</script>"
+    write_bundle(tmp_path / "m", replace(digits.manifest, title=title), files)
+    found = ResolvedBundle("digits", 1, open_bundle(tmp_path / "m"))
+
+    site = write_site(found, runtime)
+    assert {name for name in site if "/report/" in name or "/samples/" in name} == {
+        f"model/{name}" for name in files if name.endswith(".png")
+    }
+    assert b"<script" not in site["README.md"]
+
+    page = Attributes()
+    page.feed(write_page(found, runtime).decode("utf-8"))
+    assert ("data-file", f"model/{hostile}") in page.found
+    assert not [value for name, value in page.found if name == "src" and "alert" in (value or "")]
 
 
 def test_a_runtime_is_verified_and_its_absence_explained(

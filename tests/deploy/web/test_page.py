@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,5 +202,9 @@ def test_differences_are_found() -> None:
     assert find_difference({"a": [1, 2.0]}, {"a": [1, 2.5]}) == pytest.approx(0.25)
     for got in ({"a": "dog"}, {"b": "cat"}, {"a": ["cat"]}, {"a": True}, {"$error": "no"}):
         assert find_difference({"a": "cat"}, got) == float("inf")
+    assert find_difference([0.0, math.inf], [0.0, math.inf]) == 0
+    for wrong in (math.nan, -math.inf):
+        assert find_difference([0.0, math.inf], [0.0, wrong]) == float("inf")
+    assert find_difference([0.0, 1.0], [0.0, math.nan]) == float("inf")
     assert find_difference({"$error": "one"}, {"$error": "other"}) == 0
     assert find_difference({"$error": "one"}, {"a": 1}) == float("inf")

@@ -167,7 +167,10 @@ def find_difference(expected: object, got: object) -> float:
         return 0.0 if is_same else math.inf
     if isinstance(got, bool) or not isinstance(got, int | float):
         return math.inf
-    return abs(expected - got) / max(1.0, abs(expected))
+    if expected == got:  # also if infinite
+        return 0.0
+    difference = abs(expected - got) / max(1.0, abs(expected))
+    return math.inf if math.isnan(difference) else difference
 
 
 def encode_values(values: Values) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def _write_url(kind: str, body: bytes) -> str:
 
 def _write_data(data: Mapping[str, bytes], modules: Mapping[str, bytes]) -> str:
     return "".join(
-        f'<script type="application/octet-stream" data-file="{path}">'
+        f'<script type="application/octet-stream" data-file="{html.escape(path)}">'
         f"{base64.b64encode(body).decode('ascii')}</script>\n"
         for path, body in data.items()
         if path not in modules

@@ -12,13 +12,12 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from modelpad.bundle.description import describe_bundle, is_public
-from modelpad.bundle.reader import CARD
 from modelpad.deploy.web.runtime import Runtime
 from modelpad.deploy.web.texts import describe_sequence
 from modelpad.deploy.web.weights import NBITS, expand_weights
 from modelpad.engine.operators import list_operators
 from modelpad.foreign_json import dump_json
-from modelpad.server.page import STYLES
+from modelpad.server.page import PICTURES, STYLES, content_type_of
 from modelpad.server.page.joining import join_styles
 from modelpad.store import ResolvedBundle
 
@@ -29,6 +28,8 @@ PAGE = Path(__file__).parents[2] / "server" / "page"
 IMPORT = re.compile(
     r"""(^(?:import|export) [^;"]*?"|\bimport\(")(\.[^"]+)(?="[;)])""", re.MULTILINE
 )
+# What the page shows of a bundle's files; others, such as HTML or SVG, could be pages themselves.
+SHOWN = PICTURES | {"audio/wav"}
 STYLE = "page/page.css"  # the page's style sheets, joined
 ROOT_FILES = ("modelpad.js", "modelpad.d.ts", "start.js")
 FOOTER = "Runs in this browser, with modelpad. Your inputs stay on this device."
@@ -73,10 +74,10 @@ def write_site(found: ResolvedBundle, runtime: Runtime) -> dict[str, bytes]:
     files["manifest.webmanifest"] = write_manifest(found)
     files["service-worker.js"] = write_worker(files)
     manifest = found.bundle.manifest
-    readme = README.format(
-        title=manifest.title or found.name,
+    readme = README.format(  # hosts may show it as HTML
+        title=html.escape(manifest.title or found.name, quote=False),
         name=found.name,
-        licence=manifest.licence or "not stated",
+        licence=html.escape(manifest.licence or "not stated", quote=False),
     )
     files["README.md"] = readme.encode("utf-8")
     return files
@@ -122,7 +123,7 @@ def resolve(path: str, name: str) -> str:
 
 
 def write_model(found: ResolvedBundle, *, webgpu: bool = False) -> dict[str, bytes]:
-    """The description, the graph, the tokenizer and the public files of the model."""
+    """The description, the graph, the tokenizer, and the pictures and sounds of the model."""
     bundle = found.bundle
     manifest = bundle.manifest
     graph = sorted(name for name in manifest.files if name.startswith(bundle.graph))
@@ -145,7 +146,7 @@ def write_model(found: ResolvedBundle, *, webgpu: bool = False) -> dict[str, byt
     for name, body in packed.items():
         files[f"model/{name}.gz"] = gzip.compress(body, 9, mtime=0)
     for name in manifest.files:
-        if is_public(bundle, name) and name != CARD:
+        if is_public(bundle, name) and content_type_of(name) in SHOWN:
             files[f"model/{name}"] = bundle.path(name).read_bytes()
     return files
 
