@@ -31,4 +31,4 @@ def fuzz(data: bytes) -> None:
         with allow_errors():
             run(INFERENCE.predict(model, grpc_inference.INFER, request, make_call()))
     with allow_errors():
-        read_text_record(request, grpc_inference.read_tensors(request))
+        read_text_record(request, grpc_inference.read_tensors(request, make_call()))

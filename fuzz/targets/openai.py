@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import MethodType, SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from fuzz.models import allow_errors
+from fuzz.models import allow_errors, run
 from fuzz.targets import CORPUS
 from modelpad.bundle import SequenceModel
 from modelpad.engine.text import TextBatcher, TextSession
@@ -40,7 +40,7 @@ def make_engine() -> TextBatcher:
     )
     session.check_request = MethodType(TextSession.check_request, session)
     session._check_length = MethodType(TextSession._check_length, session)
-    return cast("TextBatcher", SimpleNamespace(session=session))
+    return TextBatcher(session)
 
 
 ENGINE = make_engine()
@@ -81,7 +81,7 @@ def embed(record: dict[str, Any]) -> None:
 
 def generate(record: dict[str, Any]) -> None:
     """As Triton's `generate`."""
-    read_generation(ENGINE, record)
+    run(read_generation(ENGINE, record))
 
 
 def predict(record: dict[str, Any]) -> None:

@@ -199,7 +199,7 @@ def test_endless_headers_cost_a_connection_and_little_memory(
 
     _, grown = watch_peak(process, attack)
     assert client.closed
-    assert grown < 60 + 1.5 * client.sent / MB  # what it sends until the next check
+    assert grown < 60 + 25 * client.sent / MB  # what it sends until the next check, as objects
     assert call(address, INFER, write_row(), WITH_KEY) is grpc.StatusCode.OK
 
 
@@ -397,7 +397,7 @@ def peak():
 before = peak()
 message = parse_message(name, data)
 if kind in ("int64", "uint32", "fp32"):
-    arrays = read_tensors(message)
+    arrays = read_tensors(message, None)
 else:
     found = [each.name for each in message.inputs], list(message.inputs)
 print((peak() - before) / estimated)

@@ -138,10 +138,16 @@ class TextEngine:
 
         Raises `TooLarge` if there never is.
         """
-        if tokens > self.texts.tokens or rows > self.limits.max_length:
+        if rows > self.limits.max_length:
             raise TooLarge(
-                f"The request needs {rows:,} texts of {tokens:,} tokens in all; the limits are"
-                f" {self.limits.max_length:,} and {self.texts.tokens:,}.",
+                f"The request needs {rows:,} texts; the limit is {self.limits.max_length:,}.",
+                hint="Ask for fewer texts.",
+                limit=self.limits.max_length,
+                got=rows,
+            )
+        if tokens > self.texts.tokens:
+            raise TooLarge(
+                f"The request needs {tokens:,} tokens in all; the limit is {self.texts.tokens:,}.",
                 hint="Ask for fewer tokens or fewer texts.",
                 field="max_tokens",
                 limit=self.texts.tokens,
