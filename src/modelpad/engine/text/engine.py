@@ -142,6 +142,7 @@ class TextEngine:
             raise TooLarge(
                 f"The request needs {rows:,} texts; the limit is {self.limits.max_length:,}.",
                 hint="Ask for fewer texts.",
+                field="n",
                 limit=self.limits.max_length,
                 got=rows,
             )
