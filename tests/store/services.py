@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from tests.ports import find_port
-from tests.store.buckets import s3_variables
+from tests.store.buckets import run_s3, s3_variables
 from tests.store.google import run_google
 
 ACCOUNT = "devstoreaccount1"
@@ -44,6 +44,13 @@ def run_service(name: str, folder: Path) -> Iterator[Service]:
     pytest.importorskip("obstore")
     with SERVICES[name](folder) as service:
         yield service
+
+
+@contextmanager
+def run_moto(folder: Path) -> Iterator[Service]:
+    """S3's protocol as moto has it, in this process."""
+    with run_s3() as (_, port):
+        yield Service("s3://bucket", port, s3_variables)
 
 
 @contextmanager
@@ -136,4 +143,4 @@ def wait_for(succeeds: Callable[[], bool]) -> None:
     raise TimeoutError("The service does not answer.")
 
 
-SERVICES = {"google": run_gs, "azure": run_azurite, "seaweed": run_seaweed}
+SERVICES = {"s3": run_moto, "google": run_gs, "azure": run_azurite, "seaweed": run_seaweed}

@@ -1,4 +1,4 @@
-"""A store on a server that speaks S3's protocol, over real connections."""
+"""Commands and servers with a store on a server that speaks S3's protocol."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import pytest
 
 from modelpad.bundle import Bundle
 from modelpad.cli.main import main
-from modelpad.errors import MissingExtra, StoreError
+from modelpad.errors import MissingExtra
 from modelpad.locations import locate_store
 from modelpad.store import Store, open_store
-from modelpad.store.memory import SEEN
 from tests.ports import find_port
 from tests.store.buckets import Proxy, run_s3, s3_variables
 
@@ -55,49 +54,6 @@ def open_at(url: str, cache: Path) -> Store:
     return open_store(locate_store(url, {"MODELPAD_CACHE": str(cache)}))
 
 
-def test_two_machines_share_a_store(url: str, digits: Bundle, tmp_path: Path) -> None:
-    ours, theirs = open_at(url, tmp_path / "a"), open_at(url, tmp_path / "b")
-    assert ours.names() == []
-    ours.check_writable()
-    assert [ours.push(digits).version, theirs.push(digits).version] == [1, 2]
-    assert theirs.names() == ["digits"]
-    theirs.promote("digits", 1)
-    ours.set_alias("digits", "staging", 2)
-    assert theirs.aliases("digits") == {"latest": 2, "production": 1, "staging": 2}
-    bundle = theirs.open("digits")
-    assert bundle.path("model.onnx").read_bytes() == digits.path("model.onnx").read_bytes()
-    assert ours.verify() == theirs.verify() == []
-
-
-def test_only_one_of_several_writers_creates_or_replaces(url: str, tmp_path: Path) -> None:
-    objects: Any = open_at(url, tmp_path / "a")
-    objects = objects._objects
-    assert objects.create("one", b"1")
-    assert objects.create("one", b"2") is None
-    seen = objects.read("one")
-    assert objects.replace("one", b"3", seen)
-    assert objects.replace("one", b"4", seen) is None
-    assert objects.read("one").body == b"3"
-
-
-@pytest.mark.parametrize("left", [0, 200, 60_000])
-def test_a_cut_connection_leaves_nothing_half_written(
-    url: str, proxy: Proxy, digits: Bundle, tmp_path: Path, left: int
-) -> None:
-    store = open_at(url, tmp_path / "cache")
-    store.push(digits)
-    proxy.left = left
-    with pytest.raises(StoreError):
-        store.open("digits")
-    with pytest.raises(StoreError):
-        store.push(digits)
-    proxy.left = None
-    assert store.versions("digits") == [1]
-    cached = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert not [path for path in cached if path.name != SEEN and not path.name.startswith(".used-")]
-    assert store.open("digits").manifest.files == digits.manifest.files
-
-
 def test_the_command_line_pushes_lists_and_pulls(
     url: str, digits: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,13 +78,6 @@ def test_the_command_line_pushes_lists_and_pulls(
     assert main(["predict", "digits", str(digits.path("samples/7.png")), *at]) == 0
     assert main(["doctor", *at]) in (0, 1)
     assert f"store {url}" in capsys.readouterr().out
-
-
-def test_a_missing_bucket_is_named(
-    url: str, capsys: pytest.CaptureFixture[str], digits: Bundle
-) -> None:
-    assert main(["models", "push", str(digits.folder), "--store", "s3://other/models"]) == 1
-    assert "no bucket s3://other" in capsys.readouterr().err
 
 
 def test_an_unreachable_service_and_missing_credentials_are_told_apart(

@@ -1,4 +1,4 @@
-"""A store in the clouds other than S3: what it promises, on each service's own protocol."""
+"""A store in a cloud: what it promises, on each service's own protocol."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from modelpad.cli.main import main
 from modelpad.errors import StoreError
 from modelpad.locations import locate_store
 from modelpad.store import Store, open_store
+from modelpad.store.memory import SEEN
 from modelpad.store.objects import Objects, open_objects
 from tests.store.buckets import Proxy
 from tests.store.services import SERVICES, Service, run_service
@@ -128,8 +129,12 @@ def test_a_cut_connection_leaves_nothing_half_written(
     proxy.left = left
     with pytest.raises(StoreError):
         store.open("digits")
+    with pytest.raises(StoreError):
+        store.push(digits)
     proxy.left = None
     assert store.versions("digits") == [1]
+    cached = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not [path for path in cached if path.name != SEEN and not path.name.startswith(".used-")]
     assert store.open("digits").manifest.files == digits.manifest.files
     assert store.push(digits).version == 2
 
