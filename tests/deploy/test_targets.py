@@ -209,7 +209,7 @@ def test_memory_that_a_platform_does_not_give(deployment: Deployment) -> None:
     cpus = [choose_cpus(gb * 1024) for gb in (4, 5, 9, 17, 25, 32)]
     assert cpus == [1, 2, 4, 6, 8, 8]
     one = replace(deployment, models=deployment.models[:1])
-    for target, memory_mb in (("cloud-run", 33280), ("sagemaker", 6656)):
+    for target, memory_mb in (("cloud-run", 33280), ("sagemaker", 6656), ("lambda", 10752)):
         with pytest.raises(Unsupported, match=f"need.* {memory_mb:,} MB"):
             make_plan(target, replace(one, sizing=Sizing(1, memory_mb, 2)))
 

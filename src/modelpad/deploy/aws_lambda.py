@@ -8,17 +8,27 @@ from __future__ import annotations
 from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan
 from modelpad.deploy.image import Image, build_context
 from modelpad.deploy.yaml import Yaml, write_yaml
+from modelpad.errors import Unsupported
 
 ADAPTER = (
     "COPY --from=public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1"
     " /lambda-adapter /opt/extensions/lambda-adapter"
 )
-MEMORY_MB = 1769  # what gives one whole CPU
+MEMORY_MB, MOST_MB = 1769, 10_240  # what gives one whole CPU, and what a function can have
 HELP = """sam build && sam deploy --guided"""
 
 
 def plan(deployment: Deployment) -> Plan:
-    """The image's files with the adapter, and a template for AWS SAM."""
+    """The image's files with the adapter, and a template for AWS SAM.
+
+    Raises `Unsupported` for models that need more memory than a function can have.
+    """
+    if deployment.sizing.memory_mb > MOST_MB:
+        raise Unsupported(
+            f"A function has at most {MOST_MB:,} MB, and the models need"
+            f" {deployment.sizing.memory_mb:,} MB.",
+            hint="Choose another target.",
+        )
     variables = {
         "MODELPAD_WORKERS": "1",
         "AWS_LWA_PORT": str(HTTP_PORT),
