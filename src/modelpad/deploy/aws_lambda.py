@@ -5,10 +5,9 @@ AWS's web adapter, an extension of the container, turns invocations into HTTP re
 
 from __future__ import annotations
 
-from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan
+from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan, refuse_memory
 from modelpad.deploy.image import Image, build_context
 from modelpad.deploy.yaml import Yaml, write_yaml
-from modelpad.errors import Unsupported
 
 ADAPTER = (
     "COPY --from=public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1"
@@ -24,11 +23,7 @@ def plan(deployment: Deployment) -> Plan:
     Raises `Unsupported` for models that need more memory than a function can have.
     """
     if deployment.sizing.memory_mb > MOST_MB:
-        raise Unsupported(
-            f"A function has at most {MOST_MB:,} MB, and the models need"
-            f" {deployment.sizing.memory_mb:,} MB.",
-            hint="Choose another target.",
-        )
+        raise refuse_memory("A function of Lambda", MOST_MB, deployment.sizing.memory_mb)
     variables = {
         "MODELPAD_WORKERS": "1",
         "AWS_LWA_PORT": str(HTTP_PORT),

@@ -6,10 +6,9 @@ and the app with the models on top. The service is Knative's `serving.knative.de
 
 from __future__ import annotations
 
-from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan
+from modelpad.deploy.deployment import HTTP_PORT, Deployment, Plan, refuse_memory
 from modelpad.deploy.image import Image, build_context
 from modelpad.deploy.yaml import Yaml, write_yaml
-from modelpad.errors import Unsupported
 
 REGISTRY = "REGION-docker.pkg.dev/PROJECT/modelpad"
 MAX_INSTANCES = 10
@@ -65,11 +64,7 @@ def choose_cpus(memory_mb: int) -> int:
     for limit_mb, cpus in MEMORY_MB.items():
         if memory_mb <= limit_mb:
             return cpus
-    raise Unsupported(
-        f"Cloud Run gives an instance at most {max(MEMORY_MB):,} MB, and the models need"
-        f" {memory_mb:,} MB.",
-        hint="Deploy fewer models together, or to another target.",
-    )
+    raise refuse_memory("An instance of Cloud Run", max(MEMORY_MB), memory_mb)
 
 
 def write_service(deployment: Deployment, image: str) -> Yaml:

@@ -103,3 +103,11 @@ def check_models(models: Sequence[ResolvedBundle]) -> None:
                 f"{model.name} runs in {native.framework}, which the image does not contain.",
                 hint="Import it without --backend native, if ONNX can express the model.",
             )
+
+
+def refuse_memory(place: str, most_mb: int, needed_mb: int) -> Unsupported:
+    """The error for models that need more memory than a platform has in one place."""
+    return Unsupported(
+        f"{place} has at most {most_mb:,} MB, and the models need {needed_mb:,} MB.",
+        hint="Deploy fewer models together, or to another target.",
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from modelpad.deploy.deployment import Deployment, Plan
+from modelpad.deploy.deployment import Deployment, Plan, refuse_memory
 from modelpad.deploy.image import Image, build_context
 from modelpad.errors import Unsupported
 
@@ -73,11 +73,7 @@ def write_config(version: str, deployment: Deployment) -> dict[str, object]:
     needed_mb = deployment.sizing.memory_mb
     memory_mb = next((size for size in MEMORY_MB if size >= needed_mb), None)
     if memory_mb is None:
-        raise Unsupported(
-            f"A serverless endpoint has at most {MEMORY_MB[-1]:,} MB, and the model needs"
-            f" {needed_mb:,} MB.",
-            hint="Choose another target.",
-        )
+        raise refuse_memory("A serverless endpoint", MEMORY_MB[-1], needed_mb)
     serverless = {"MemorySizeInMB": memory_mb, "MaxConcurrency": MAX_CONCURRENCY}
     variant = {
         "VariantName": "all",
