@@ -25,6 +25,7 @@ from modelpad.recipes.text.language import (
     LanguageTrainer,
     batch_texts,
     measure,
+    pad_texts,
     to_lanes,
 )
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
@@ -234,7 +235,8 @@ def test_a_long_pass_ends_early() -> None:
 
 def test_every_token_of_a_text_is_measured_once() -> None:
     corpus, _ = make_corpus(30)
-    seen = sum(int(counted.sum()) for _, _, counted in batch_texts(corpus, 8))
+    batches = [pad_texts(corpus, chosen) for chosen in batch_texts(corpus.lengths, 8)]
+    seen = sum(int(counted.sum()) for _, _, counted in batches)
     assert seen == len(corpus.tokens)
 
 

@@ -18,7 +18,17 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from modelpad.recipes.text.labelled import Labelled, Labels, learn_batch, order_batches, pad
-from modelpad.recipes.text.language import CLIP, STAGE, STATE, WEIGHTS, Keeper, Recent, Report
+from modelpad.recipes.text.language import (
+    CLIP,
+    STAGE,
+    STATE,
+    WEIGHTS,
+    Indices,
+    Keeper,
+    Recent,
+    Report,
+    batch_texts,
+)
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.parts import Parts
 from modelpad.recipes.text.schedule import make_optimizer, one_cycle, set_rates
@@ -30,7 +40,7 @@ from modelpad.training.seeding import derive_seed
 CLASSES = "classes"  # the stage, in checkpoints
 SLOWER = 2.6  # each layer learns that much more slowly than the one above it
 AVERAGED, HORIZON = 0.998, 20  # at least a 20th of the steps at full depth are averaged
-READ_AT_ONCE = 64  # texts
+READ_AT_ONCE = 32  # texts
 
 Logits = NDArray[np.float32]
 
@@ -193,18 +203,18 @@ def freeze(net: Classifier, trainable: int) -> None:
         block.requires_grad_(True)
 
 
-@torch.no_grad()
 def predict(net: Classifier, corpus: Corpus, device: Device) -> Logits:
     """Logits (N, C) of whole texts, however long."""
     net.eval().to(device.name)
-    order = np.argsort(corpus.lengths, kind="stable")
     found: Logits = np.empty((len(corpus), net.second.out_features), np.float32)
-    for start in range(0, len(order), READ_AT_ONCE):
-        chosen = order[start : start + READ_AT_ONCE]
+
+    def judge(chosen: Indices) -> None:
         tokens, lengths = pad([corpus.text(index) for index in chosen.tolist()])
         with device.products():
             part = net(tokens.to(device.name), lengths.to(device.name))
         found[chosen] = part.float().cpu().numpy()
+
+    Parts(device).predict(judge, batch_texts(corpus.lengths, READ_AT_ONCE))
     return found
 
 

@@ -6,13 +6,14 @@ It depends on torch and NumPy alone, and reaches the run through a narrow interf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from modelpad.recipes.text.network import AWD, LanguageModel, States
@@ -33,6 +34,9 @@ SAMPLED = 2048  # tokens of the vocabulary in a step
 FULL_AT_END = 0.1  # of the steps of a stage use the whole vocabulary
 MEASURED_LANES = {"cpu": 32, "cuda": 256}
 MEASURED_STEPS = 256
+MEASURED_ROWS = {"cpu": 128, "cuda": 2048}  # whose logits are held at once, in a core's cache
+
+Indices = NDArray[np.int64]
 
 Report = Callable[[int, int, float], None]
 """Called with the steps done, all steps, and the recent loss."""
@@ -261,50 +265,58 @@ def to_lanes(stream: Numbers, lanes: int, steps: int) -> Tensor:
     return torch.from_numpy(columns.astype(np.int32))
 
 
-@torch.no_grad()
 def measure(net: LanguageModel, corpus: Corpus, device: Device) -> Measured:
     """The likelihood of each text of a corpus on its own, its end included.
 
-    Each text begins with the start token and zero states; the start token is also its end.
+    Each text begins with the start token and zero states; the start token is also its end. Products
+    are computed in the device's type.
     """
     net.eval().to(device.name)
-    nats = 0.0
-    for tokens, targets, counted in batch_texts(corpus, MEASURED_LANES[device.name]):
-        states = net.encoder.start(tokens.shape[1])
+    weight = net.encoder.embedding.weight.detach().to(device.dtype)
+    rows = MEASURED_ROWS[device.name]
+
+    def judge(chosen: Indices) -> float:
+        tokens, targets, counted = pad_texts(corpus, chosen)
+        states, nats = net.encoder.start(len(chosen)), 0.0
         for start in range(0, len(tokens), MEASURED_STEPS):
             part = slice(start, start + MEASURED_STEPS)
             with device.products():
                 left, states = net(tokens[part].to(device.name), states)
-            chosen = counted[part].to(device.name)
-            found = linear_nats(net, left[chosen], targets[part].to(device.name)[chosen])
-            nats += found
+            inside = counted[part].to(device.name)
+            near = left[inside].to(weight.dtype)
+            right = targets[part].to(device.name)[inside]
+            for row in range(0, len(near), rows):
+                some = slice(row, row + rows)
+                nats += linear_nats(near[some], weight, net.bias, right[some])
+        return nats
+
+    batches = batch_texts(corpus.lengths, MEASURED_LANES[device.name])
+    nats = sum(Parts(device).predict(judge, batches))
     predicted = int(corpus.offsets[-1])  # every token but the starts, and an end for each text
     return Measured(nats, predicted, int(corpus.bytes_of.sum()), int(corpus.words_of.sum()))
 
 
-def linear_nats(net: LanguageModel, left: Tensor, targets: Tensor, rows: int = 2048) -> float:
-    """The summed cross-entropy of rows (N, E), with float32 products."""
-    total = 0.0
-    for start in range(0, len(left), rows):
-        part = slice(start, start + rows)
-        logits = net.logits(left[part])
-        total += float(torch.nn.functional.cross_entropy(logits, targets[part], reduction="sum"))
-    return total
+def linear_nats(left: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> float:
+    """The summed cross-entropy of softmax(left @ weight.T + bias), as `linear_cross_entropy`."""
+    logits = (left @ weight.T).float() + bias
+    logits -= logits.amax(dim=1, keepdim=True)
+    right = logits.gather(1, targets[:, None]).sum()  # before they are overwritten
+    return float(logits.exp_().sum(dim=1).log_().sum() - right)
 
 
-def batch_texts(corpus: Corpus, lanes: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Texts of similar lengths: tokens and targets int64 (T, B), and which targets count."""
-    order = np.argsort(corpus.lengths, kind="stable")
-    for start in range(0, len(order), lanes):
-        texts = [corpus.text(index) for index in order[start : start + lanes].tolist()]
-        longest = max(map(len, texts))
-        tokens = np.full((longest + 1, len(texts)), START, np.int64)
-        counted = np.zeros((longest, len(texts)), np.bool_)
-        for place, text in enumerate(texts):
-            tokens[: len(text), place] = text
-            counted[: len(text), place] = True
-        yield (
-            torch.from_numpy(tokens[:-1]),
-            torch.from_numpy(tokens[1:]),
-            torch.from_numpy(counted),
-        )
+def batch_texts(lengths: Indices, lanes: int) -> list[Indices]:
+    """Texts of similar lengths (K,), so many in a batch."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[start : start + lanes] for start in range(0, len(order), lanes)]
+
+
+def pad_texts(corpus: Corpus, chosen: Indices) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens and targets int64 (T, B) of some texts, and which targets count."""
+    texts = [corpus.text(index) for index in chosen.tolist()]
+    longest = max(map(len, texts))
+    tokens = np.full((longest + 1, len(texts)), START, np.int64)
+    counted = np.zeros((longest, len(texts)), np.bool_)
+    for place, text in enumerate(texts):
+        tokens[: len(text), place] = text
+        counted[: len(text), place] = True
+    return torch.from_numpy(tokens[:-1]), torch.from_numpy(tokens[1:]), torch.from_numpy(counted)

@@ -1,4 +1,4 @@
-"""Computes the gradients of a batch in parts, each on cores of its own.
+"""Computes gradients and predictions in parts, each on cores of its own.
 
 The operations of these networks are small: cores that share each of them wait for each other, the
 more so the busier the machine is.
@@ -20,11 +20,12 @@ from modelpad.training.seeding import derive_seed
 MIN_TEXTS = 8  # of a part: products with fewer rows are slow
 MAX_PARTS = 4  # each writes gradients of all weights
 
+Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
 class Parts:
-    """Cores of a device, and the parts of batches that they compute.
+    """Cores of a device, and the parts that they compute.
 
     On a CPU there are as many parts as cores, up to 4, so sums may differ by rounding between
     machines with other numbers of cores. An accelerator computes a batch as a whole.
@@ -74,6 +75,16 @@ class Parts:
         for parameter, gradient in zip(trained, sums, strict=True):
             parameter.grad = gradient
         return total, [first, *(found for _, found, _ in others)]
+
+    def predict(self, judge: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """What `judge` finds in each item, computed without gradients."""
+
+        def compute(item: Item) -> Found:
+            with torch.no_grad():
+                return judge(item)
+
+        run = self._pool.map if self.count > 1 else map
+        return list(run(compute, items))
 
 
 def _add(one: Tensor | None, other: Tensor | None) -> Tensor | None:
