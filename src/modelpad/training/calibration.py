@@ -44,6 +44,25 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     return float(2 / (low + high))
 
 
+def fit_blend(
+    logits: NDArray[np.floating], others: NDArray[np.floating], labels: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Weights a and b for which softmax(a * logits + b * others) has the lowest log loss.
+
+    Both kinds of logits (N, classes) are of validation items, unseen in training (stacking: Wolpert
+    1992). a is 0.05 to 20, b 0 to 20.
+    """
+    from scipy.optimize import minimize
+
+    first, second = logits.astype(np.float64), others.astype(np.float64)
+    found = minimize(
+        lambda weights: log_loss(weights[0] * first + weights[1] * second, labels),
+        np.array([1.0, 0.0]),
+        bounds=[(1 / HOTTEST, 1 / COLDEST), (0.0, 1 / COLDEST)],
+    )
+    return float(found.x[0]), float(found.x[1])
+
+
 def soften(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:
     """softmax(logits / temperature), float32 (N, classes)."""
     return np.exp(log_softmax(logits.astype(np.float64) / temperature)).astype(np.float32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from torch import Tensor
 
 from modelpad.bundle import SequenceModel
-from modelpad.convert.sequences import GraphReader, Outputs, Tokens
+from modelpad.convert.sequences import GraphReader, Tokens
 from modelpad.recipes.text import gated
 from modelpad.recipes.text.gated import BlockWeights, apply_block
 from modelpad.recipes.text.graph import (
@@ -32,7 +32,6 @@ from modelpad.recipes.text.network import (
     ArchitectureName,
     Classifier,
     LanguageModel,
-    Shape,
     pool,
 )
 from modelpad.recipes.text.recurrence import (
@@ -42,29 +41,11 @@ from modelpad.recipes.text.recurrence import (
 )
 from modelpad.recipes.text.softmax import Sampler, linear_cross_entropy, spread_chances
 from modelpad.recipes.text.source import ClassifierSource, LanguageSource
-from modelpad.runtime import InferenceSession, load_onnxruntime
+from tests.small_networks import open_session, read_all, small
 
 ARCHITECTURES: tuple[ArchitectureName, ...] = ("mingru", "lstm")
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 LARGEST = {"float32": 1e-4, "int8": 0.08}  # difference, relative to the largest output
-
-
-def small(arch: ArchitectureName) -> Shape:
-    return Shape(arch, vocabulary=90, embedding=64, width=64, blocks=2)
-
-
-def open_session(content: bytes) -> InferenceSession:
-    session: InferenceSession = load_onnxruntime().InferenceSession(content)
-    return session
-
-
-def read_all(
-    source: LanguageSource | ClassifierSource, pieces: list[list[Tokens]]
-) -> list[Outputs]:
-    """The graph's output after each piece; `pieces` has one list per step, one entry per text."""
-    session = open_session(source.export().SerializeToString())
-    reader = GraphReader.start(session, source.sequence, len(pieces[0]))
-    return [reader.read(step) for step in pieces]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 16, 37])

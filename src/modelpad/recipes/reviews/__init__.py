@@ -49,6 +49,11 @@ class ReviewsOptions:
     quantize: Switch = option(
         "auto", "auto stores int8 weights if validation accuracy falls by less than 0.5 points"
     )
+    phrases: Switch = option(
+        "auto",
+        "auto also weighs tokens, pairs and triples of them, beside the encoder, if that makes the"
+        " log loss of the validation texts lower",
+    )
     penalty: float | None = option(
         None, "bow: weight of the penalty on large weights (default: 20)", metavar="WEIGHT"
     )

@@ -79,6 +79,7 @@ def check_options(options: ReviewsOptions, run: Run) -> None:
         "--from": options.from_ != usual.from_,
         "--adapt": options.adapt is not None,
         "--quantize": options.quantize != usual.quantize,
+        "--phrases": options.phrases != usual.phrases,
         "--epochs": run.request.epochs is not None,
         **{name_flag(name): True for name in options.optimizer.chosen},
     }

@@ -1,4 +1,4 @@
-"""A classifier on a language model's encoder: start, classes, passages, int8, test, card."""
+"""A classifier on a language model's encoder: start, classes, passages, phrases, test, card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelpad.recipes.reviews.data import (
     describe_sources,
     encode_labelled,
 )
-from modelpad.recipes.reviews.model import build_classifier, choose_precision
+from modelpad.recipes.reviews.model import build_classifier, choose_precision, weigh_phrases
 from modelpad.recipes.reviews.testing import (
     LIMITS,
     Tested,
@@ -52,6 +52,10 @@ FEW_PASSAGES = 200
 PROVED = 32  # texts
 TOLERANCES = {"float32": 1e-3, "int8": 0.2}
 MAX_TEXT = 10_000_000
+PHRASES = (
+    "; beside it a logistic regression on tokens, pairs and triples with naive-Bayes weights (Wang"
+    " & Manning 2012)"
+)
 
 
 def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> TrainedSequence:
@@ -71,9 +75,12 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
     note = learn_passages(net, splits, learned, judged, start, run, device)
 
     logits = predict(net, judged.corpus, device)
-    net.cpu()
-    temperature = fit_temperature(logits, judged.labels)
-    source = ClassifierSource(net, start.tokenizer, temperature)
+    source = ClassifierSource(net.cpu(), start.tokenizer, fit_temperature(logits, judged.labels))
+    weighed = ""
+    if options.phrases == "auto":
+        source, weighed = weigh_phrases(source, logits, learned, judged, run.seed)
+        if weighed:
+            run.print(weighed)
     source, stored = choose_precision(source, judged, quantize=options.quantize == "auto")
     baseline = measure_baseline(options, splits, run)
     run.print(f"Testing on {len(splits.test.texts):,} texts.")
@@ -90,7 +97,7 @@ def train_encoder(options: ReviewsOptions, splits: LabelledSplits, run: Run) -> 
         ),
         proof=[test.corpus.text(n).astype(np.int64) for n in range(min(PROVED, len(test.labels)))],
         metrics={},
-        card=describe_model(options, net, splits, start, run, [note, stored]),
+        card=describe_model(options, source, splits, start, run, [note, weighed, stored]),
         findings=join_findings(found, compare(baseline, accuracy(test.labels, tested.scores))),
         examples=pick_examples(splits),
         tolerance=TOLERANCES[source.precision],
@@ -157,30 +164,32 @@ def read_test(source: ClassifierSource, test: Labelled) -> Tested:
 
 def describe_model(
     options: ReviewsOptions,
-    net: Classifier,
+    source: ClassifierSource,
     splits: LabelledSplits,
     start: Start,
     run: Run,
     notes: Sequence[str],
 ) -> Card:
     """The card."""
-    classes, shape = splits.data.classes, net.encoder.shape
+    classes, shape = splits.data.classes, source.net.encoder.shape
+    weighed = "" if source.phrases is None else PHRASES
     sources = describe_sources(splits, start)
     licences = dict.fromkeys(part for row in sources for part in row.licence.split("; "))
     begun = NONE if start.pretrained is None else start.pretrained.name
     epochs = f" --epochs {run.epochs}" if run.epochs else ""
+    phrases = " --phrases no" if options.phrases == "no" else ""
     return Card(
         title=run.request.name.replace("-", " ").capitalize(),
         summary=describe_kinds(classes),
         data=sources,
         licence="; ".join(licences),
         architecture=f"encoder of a language model ({shape.arch}, {shape.blocks} x {shape.width}),"
-        " pooled to its last, largest and mean values, and two linear layers",
-        parameters=sum(each.numel() for each in net.parameters()),
+        f" pooled to its last, largest and mean values, and two linear layers{weighed}",
+        parameters=source.parameters,
         training={
             "started": "from scratch" if begun == NONE else f"from {begun}",
             "command": extend_command(
-                f"modelpad train reviews --from {begun}{epochs} --seed {run.seed}",
+                f"modelpad train reviews --from {begun}{epochs}{phrases} --seed {run.seed}",
                 options.optimizer.chosen,
             ),
         },

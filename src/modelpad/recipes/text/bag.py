@@ -66,7 +66,10 @@ def fit_bag(
     )
     found = vectorizer.fit_transform(texts)
     sides = range(1, 2) if classes == 2 else range(classes)
-    fitted = [fit_side(found, labels == side, penalty, derive_seed(seed, side)) for side in sides]
+    fitted = []
+    for side in sides:
+        ratios = weigh_ngrams(found, labels == side)
+        fitted.append(fit_side(found, ratios, labels == side, penalty, derive_seed(seed, side)))
     weights = np.stack([weight for weight, _ in fitted])
     return join_steps(vectorizer, weights, np.array([bias for _, bias in fitted]), classes)
 
@@ -81,15 +84,19 @@ def calibrate(bag: Bag, texts: Sequence[str], labels: Labels) -> Bag:
 
 
 def fit_side(
-    found: csr_matrix, inside: NDArray[np.bool_], penalty: float, seed: int
+    found: csr_matrix,
+    ratios: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    penalty: float,
+    seed: int,
 ) -> tuple[Weights, float]:
     """The weights (V,) of n-grams for one class against the others, and the bias.
 
-    `found` (N, V) says which n-grams a text has, `inside` (N,) whether it is in the class.
+    `found` (N, V) says how much of each n-gram a text has, `ratios` (V,) how much that counts, and
+    `inside` (N,) whether the text is in the class.
     """
     from sklearn.linear_model import LogisticRegression
 
-    ratios = weigh_ngrams(found, inside)
     weighted = found.multiply(ratios).tocsr()
     fitted = LogisticRegression(
         C=1 / penalty, solver="liblinear", tol=ACCURACY, random_state=seed
@@ -98,7 +105,10 @@ def fit_side(
 
 
 def weigh_ngrams(found: csr_matrix, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The log of each n-gram's share among those of the class, over that among the others'."""
+    """The log of each n-gram's share among those of the class, over that among the others'.
+
+    `found` (N, V) says which n-grams a text has.
+    """
     within, without = (1 + np.asarray(found[each].sum(axis=0))[0] for each in (inside, ~inside))
     ratios: NDArray[np.float32] = np.log(
         (within / within.sum()) / (without / without.sum())

@@ -7,7 +7,7 @@ each stage has one cycle of the learning rate. It depends on torch and NumPy alo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,8 @@ Logits = NDArray[np.float32]
 class ClassifierPlan:
     """How a classifier is trained: `batch` texts at a time, the last `longest` tokens of each.
 
-    `frozen` epochs come first, in which one more block is unfrozen each time, starting with none.
+    `frozen` epochs come first, in which one more block is unfrozen each time, starting with none;
+    they read half as much of a text.
     """
 
     epochs: int
@@ -99,7 +100,7 @@ class ClassifierTrainer:
         self.team.align(self.net.state_dict().values())
         self.net.train()
         freeze(self.net, self._trainable_blocks())
-        lengths = np.minimum(self.texts.corpus.lengths, self.plan.longest)
+        lengths = np.minimum(self.texts.corpus.lengths, self._now().longest)
         batches = order_batches(lengths, self.plan.batch, derive_seed(self.plan.seed, epoch))
         batches = [each for each in batches if len(each) >= self.team.size]
         for chosen in batches[self.done :]:
@@ -153,6 +154,12 @@ class ClassifierTrainer:
         blocks = self.net.encoder.shape.blocks
         return self.epoch if self.epoch < self.plan.frozen else blocks + 1
 
+    def _now(self) -> ClassifierPlan:
+        """The plan of this epoch: what few layers learn, they learn from half as long texts."""
+        if self.epoch >= self.plan.frozen:
+            return self.plan
+        return replace(self.plan, longest=max(1, self.plan.longest // 2))
+
     def _share(self) -> float:
         """The share of the peak rate: a cycle for each frozen epoch, and one for all others."""
         plan = self.plan
@@ -162,7 +169,7 @@ class ClassifierTrainer:
         return one_cycle(done, (plan.epochs - plan.frozen) * self.steps)
 
     def _step(self, chosen: Labels) -> Tensor:
-        plan = self.plan
+        plan = self._now()
         seed = self.team.vary(derive_seed(plan.seed, self.epoch, self.done))
         self.rate = self._share() * plan.rate
         set_rates(self.optimizer, self._share())

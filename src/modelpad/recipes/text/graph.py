@@ -19,6 +19,7 @@ from modelpad.recipes.text.network import (
     LanguageModel,
     LstmLayers,
 )
+from modelpad.recipes.text.phrases import FACTOR, MODULUS, TAGS, Phrases
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 TOKENS, LENGTHS, POSITIONS = "tokens", "lengths", "positions"
 LOGITS, SCORES, EMBEDDING = "logits", "probabilities", "embedding"
 EPSILON = 1e-5
-INT32 = 6  # of ONNX
+FLOAT, INT32, INT64 = 1, 6, 7  # of ONNX
+END = np.iinfo(np.int64).max  # of a slice
 GATES = (0, 3, 1, 2)  # ONNX has input, output, forget, cell; PyTorch input, forget, cell, output
 
 
@@ -52,12 +54,16 @@ def export_language(net: LanguageModel, precision: Precision = "float32") -> Mod
 
 
 def export_classifier(
-    net: Classifier, temperature: float = 1.0, precision: Precision = "float32"
+    net: Classifier,
+    temperature: float = 1.0,
+    precision: Precision = "float32",
+    phrases: Phrases | None = None,
 ) -> ModelProto:
     """The graph of a classifier: probabilities float32 (B, C) of all that was read so far.
 
     Beside the encoder's states it carries the last, largest and summed hidden vectors, and how many
-    there were. A second output, float32 (B, 3 D), is the pooled vector at unit length.
+    there were; with `phrases`, also the last two tokens and the sum of what phrases weigh. A second
+    output, float32 (B, 3 D), is the pooled vector at unit length.
     """
     build = GraphBuilder(precision)
     weights = read_parameters(net)
@@ -74,15 +80,17 @@ def export_classifier(
     added = build("ReduceSum", inside, int64s(0), keepdims=0)
     total = reader.after(total, build("Add", total, added))
     count = reader.state(1)
-    read = build("Unsqueeze", build("Cast", LENGTHS, to=1), int64s(1))
+    read = build("Unsqueeze", build("Cast", LENGTHS, to=FLOAT), int64s(1))
     count = reader.after(count, build("Add", count, read))
     mean = build("Div", total, build("Max", count, np.ones(1, np.float32)))
     pooled = build("Concat", last, largest, mean, axis=1)
     inner = build.linear(pooled, "first.weight", weights["first.weight"], weights["first.bias"])
     inner = build("Relu", inner)
     logits = build.linear(inner, "second.weight", weights["second.weight"], weights["second.bias"])
-    scaled = build("Div", logits, np.full(1, temperature, np.float32))
-    scores = build("Softmax", scaled, axis=-1)
+    logits = build("Div", logits, np.full(1, temperature, np.float32))
+    if phrases is not None:
+        logits = build("Add", logits, reader.read_phrases(phrases, count))
+    scores = build("Softmax", logits, axis=-1)
     build.output(scores, SCORES, "float32", "batch", net.second.out_features)
     length = build("ReduceL2", pooled, int64s(1), keepdims=1)
     unit = build("Div", pooled, build("Max", length, np.full(1, EPSILON, np.float32)))
@@ -155,6 +163,47 @@ class _Reader:
         for number in range(shape.blocks):
             values = self._read_gated(number, values)
         return values
+
+    def read_phrases(self, phrases: Phrases, count: str) -> str:
+        """The logits (B, C) of tokens and phrases of texts of `count` (B, 1) tokens so far."""
+        build = self.build
+        before = self.state(2)
+        entered = build("Transpose", build("Cast", before, to=INT64), perm=[1, 0])
+        led = build("Concat", entered, self.tokens, axis=0)
+        flat = build("Reshape", led, int64s(-1))
+        ends = [self.places, build("Add", self.places, self.batch)]
+        last = [build("Unsqueeze", build("Gather", flat, end), int64s(1)) for end in ends]
+        self.after(before, build("Cast", build("Concat", *last, axis=1), to=FLOAT))
+
+        pairs = self._join(build("Slice", led, int64s(0), int64s(-1), int64s(0)),
+                           build("Slice", led, int64s(1), int64s(END), int64s(0)))  # fmt: skip
+        earlier = build("Slice", pairs, int64s(0), int64s(-1), int64s(0))
+        pairs = build("Slice", pairs, int64s(1), int64s(END), int64s(0))
+        tags = build.constant(phrases.tags, "phrases.tags")
+        slots = np.array(len(phrases.tags), np.int64)
+        inside = build("Squeeze", self.valid, int64s(2))
+        places, known = [self.tokens], [inside]
+        for keys in (pairs, self._join(earlier, self.tokens)):
+            slot = build("Mod", keys, slots)
+            tag = build("Mod", build("Div", keys, slots), np.array(TAGS, np.int64))
+            tag = build("Add", tag, np.array(1, np.int64))
+            same = build("Equal", build("Cast", build("Gather", tags, slot), to=INT64), tag)
+            places.append(build("Add", slot, np.array(phrases.vocabulary, np.int64)))
+            known.append(build("And", inside, same))
+        weights = build.look_up(build("Concat", *places, axis=0), "phrases", phrases.weights)
+        counted = build("Unsqueeze", build("Concat", *known, axis=0), int64s(2))
+        weights = build("Where", counted, weights, np.zeros(1, np.float32))
+        total = self.state(phrases.weights.shape[1])
+        added = build("ReduceSum", weights, int64s(0), keepdims=0)
+        total = self.after(total, build("Add", total, added))
+        size = build("Sqrt", build("Max", count, np.ones(1, np.float32)))
+        found = build("Add", build("Div", total, size), phrases.bias)
+        return build("MatMul", found, phrases.mix)
+
+    def _join(self, before: str, now: str) -> str:
+        """See `phrases.join`."""
+        product = self.build("Mul", before, np.array(FACTOR, np.int64))
+        return self.build("Mod", self.build("Add", product, now), np.array(MODULUS, np.int64))
 
     def normalise(self, values: str, name: str) -> str:
         """Layer normalisation with a weight of the encoder."""

@@ -26,7 +26,9 @@ from modelpad.recipes.text.graph import (
 )
 from modelpad.recipes.text.graph_builder import Precision
 from modelpad.recipes.text.network import Classifier, LanguageModel, Shape
-from modelpad.recipes.text.tokens import START
+from modelpad.recipes.text.phrases import Phrases
+from modelpad.recipes.text.tokens import START, Corpus, join_parts
+from modelpad.training.calibration import soften
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -75,12 +77,13 @@ class LanguageSource:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSource:
-    """A classifier; its scores are softmax(logits / temperature)."""
+    """A classifier; its scores are softmax(logits / temperature + the logits of `phrases`)."""
 
     net: Classifier
     tokenizer: str
     temperature: float = 1.0
     precision: Precision = "float32"
+    phrases: Phrases | None = None
     framework: str = "pytorch"
 
     @property
@@ -89,10 +92,18 @@ class ClassifierSource:
         return describe_shape(self.net.encoder.shape, self.precision)
 
     @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        others = 0 if self.phrases is None else self.phrases.weights.size
+        return others + sum(each.numel() for each in self.net.parameters())
+
+    @property
     def sequence(self) -> SequenceModel:
         """The graph's tensors."""
         width = self.net.encoder.shape.width
         sizes = [*self.net.encoder.layers.state_sizes, width, width, width, 1]
+        if self.phrases is not None:
+            sizes += [2, self.phrases.weights.shape[1]]
         states = describe_states(sizes)
         return SequenceModel(
             TOKENIZER, TOKENS, LENGTHS, None, SCORES, states, start=START, embedding=EMBEDDING
@@ -102,17 +113,25 @@ class ClassifierSource:
         """Probabilities (C,) of a whole text."""
         self.net.eval().cpu()
         with torch.no_grad():
-            logits = self.net(torch.from_numpy(tokens)[:, None], torch.tensor([len(tokens)]))
-            scores: NDArray[np.float32] = torch.softmax(logits[0] / self.temperature, -1).numpy()
+            read = self.net(torch.from_numpy(tokens)[:, None], torch.tensor([len(tokens)]))
+        logits: NDArray[np.float32] = read.numpy() / self.temperature
+        if self.phrases is not None:
+            logits = logits + self.phrases.logits(as_corpus(tokens))
+        scores: NDArray[np.float32] = soften(logits)[0]
         return scores
 
     def export(self) -> ModelProto:
         """The graph."""
-        return export_classifier(self.net, self.temperature, self.precision)
+        return export_classifier(self.net, self.temperature, self.precision, self.phrases)
 
     def files(self) -> Mapping[str, bytes | Path]:
         """The tokenizer."""
         return {TOKENIZER: self.tokenizer.encode("utf-8")}
+
+
+def as_corpus(tokens: Tokens) -> Corpus:
+    """A corpus of one text, whose bytes and words are not counted."""
+    return join_parts([tokens.astype(np.uint16)], *np.zeros((2, 1), np.int64))
 
 
 def describe_states(sizes: list[int]) -> tuple[SequenceState, ...]:
