@@ -108,6 +108,18 @@ def test_a_graph_reads_phrases_in_pieces_as_in_one(
     assert not np.allclose(found[0], without.run(text), atol=1e-3)
 
 
+def test_scores_of_long_texts_have_bounds() -> None:
+    texts = make_texts()
+    phrases = learn_phrases(texts, 2, VOCABULARY)
+    source = ClassifierSource(Classifier(small("mingru"), 2), "{}", phrases=phrases.scaled(0.1))
+    text = texts.corpus.tokens[:200].astype(np.int64)
+    logits = [phrases.logits(as_corpus(np.tile(text, times)))[0] for times in (50, 100, 400)]
+    assert np.allclose(logits[1], logits[0], rtol=0.01)
+    assert np.allclose(logits[2], logits[0], rtol=0.01)
+    pieces = [[text] for _ in range(50)]
+    assert np.allclose(read_all(source, pieces)[-1][0], source.run(np.tile(text, 50)), atol=1e-4)
+
+
 def test_phrases_are_weighed_only_if_that_is_better() -> None:
     learned, judged = make_texts(400), make_texts(300, seed=1)
     source = ClassifierSource(Classifier(small("mingru"), 2), "{}", 1.0)

@@ -19,7 +19,7 @@ from modelpad.recipes.text.network import (
     LanguageModel,
     LstmLayers,
 )
-from modelpad.recipes.text.phrases import FACTOR, MODULUS, TAGS, Phrases
+from modelpad.recipes.text.phrases import FACTOR, LONG, MODULUS, TAGS, Phrases
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -196,7 +196,9 @@ class _Reader:
         total = self.state(phrases.weights.shape[1])
         added = build("ReduceSum", weights, int64s(0), keepdims=0)
         total = self.after(total, build("Add", total, added))
-        size = build("Sqrt", build("Max", count, np.ones(1, np.float32)))
+        some = build("Max", count, np.ones(1, np.float32))
+        mean = build("Div", some, np.full(1, LONG**0.5, np.float32))
+        size = build("Max", build("Sqrt", some), mean)
         found = build("Add", build("Div", total, size), phrases.bias)
         return build("MatMul", found, phrases.mix)
 

@@ -2,9 +2,10 @@
 
 A logistic regression on n-grams with naive-Bayes weights (Wang & Manning 2012) errs on other texts
 than a recurrent network does, so that both together judge better than either (Mesnil et al. 2015).
-A text's score is the sum of its n-grams' weights over the square root of its length, so that it can
-be read piece by piece. A hash table holds the most telling pairs and triples; a tag in each slot
-tells them from others with the same place, most of which were never learnt.
+A text's score is the sum of its n-grams' weights over the square root of its length (see
+`measure_lengths`), so that it can be read piece by piece. A hash table holds the most telling pairs
+and triples; a tag in each slot tells them from others with the same place, most of which were never
+learnt.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SLOTS, LEAST_SLOTS, CELLS = 1 << 18, 1 << 10, 1 << 20  # cells: slots times colu
 FILLED = 0.75  # of the slots, if no two phrases had the same
 RARE = 2  # a phrase in fewer texts is left out
 PENALTY = 0.01  # on large weights
+LONG = 4096  # tokens; of longer texts, the mean counts, so that a score has bounds
 MOST_TOKENS = 10_000_000  # that are learnt from
 
 Floats = NDArray[np.float32]
@@ -39,7 +41,7 @@ Integers = NDArray[np.int64]
 class Phrases:
     """Weights of tokens and phrases: `weights` (V + M, K) for V tokens, then M slots.
 
-    `tags` uint8 (M,). The logits of C classes are (sum / sqrt(tokens) + `bias`) @ `mix`, with
+    `tags` uint8 (M,). The logits of C classes are (sum / `measure_lengths` + `bias`) @ `mix`, with
     `bias` (K,) and `mix` (K, C): K is 1 for two classes.
     """
 
@@ -129,7 +131,7 @@ def choose_phrases(
 
 
 def count_phrases(corpus: Corpus, tags: NDArray[np.uint8], vocabulary: int) -> csr_matrix:
-    """The occurrences of tokens and phrases, over the root of a text's length, (N, V + M)."""
+    """The occurrences of tokens and phrases, over `measure_lengths`, (N, V + M)."""
     from scipy.sparse import csr_matrix
 
     text_of = np.repeat(np.arange(len(corpus)), corpus.lengths)
@@ -140,8 +142,14 @@ def count_phrases(corpus: Corpus, tags: NDArray[np.uint8], vocabulary: int) -> c
         rows.append(text_of[known])
         columns.append(vocabulary + slot[known])
     places = (np.concatenate(rows), np.concatenate(columns))
-    values = (1 / np.sqrt(corpus.lengths)).astype(np.float32)[places[0]]
+    values = (1 / measure_lengths(corpus.lengths)).astype(np.float32)[places[0]]
     return csr_matrix((values, places), (len(corpus), vocabulary + len(tags)))
+
+
+def measure_lengths(tokens: Integers) -> NDArray[np.float64]:
+    """What sums over texts of so many tokens are divided by: the root, or more for long texts."""
+    measured: NDArray[np.float64] = np.maximum(np.sqrt(tokens), tokens / LONG**0.5)
+    return measured
 
 
 def make_keys(corpus: Corpus) -> tuple[Integers, Integers]:
