@@ -8,6 +8,7 @@ import pytest
 from modelpad.training.calibration import (
     bin_reliability,
     calibration_error,
+    fit_blend,
     fit_temperature,
     soften,
 )
@@ -19,6 +20,17 @@ def draw(sharpness: float) -> tuple[np.ndarray, np.ndarray]:
     logits = rng.normal(0, 2, (20_000, 4))
     noise = rng.gumbel(size=logits.shape)  # argmax of logits + noise is a draw from their softmax
     return logits * sharpness, (logits + noise).argmax(axis=1)
+
+
+def test_a_blend_finds_what_each_part_tells() -> None:
+    logits, labels = draw(1.0)
+    part = np.random.default_rng(1).normal(0, 1, logits.shape)
+    own, other = fit_blend((logits - part) / 2, 3 * part, labels)
+    assert own == pytest.approx(2, rel=0.05)
+    assert other == pytest.approx(1 / 3, rel=0.05)
+    own, other = fit_blend(logits, part, labels)
+    assert own == pytest.approx(1, rel=0.05)
+    assert other < 0.05
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
