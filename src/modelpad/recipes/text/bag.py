@@ -65,13 +65,8 @@ def fit_bag(
         dtype=np.float32,
     )
     found = vectorizer.fit_transform(texts)
-    sides = range(1, 2) if classes == 2 else range(classes)
-    fitted = []
-    for side in sides:
-        ratios = weigh_ngrams(found, labels == side)
-        fitted.append(fit_side(found, ratios, labels == side, penalty, derive_seed(seed, side)))
-    weights = np.stack([weight for weight, _ in fitted])
-    return join_steps(vectorizer, weights, np.array([bias for _, bias in fitted]), classes)
+    weights, biases = fit_sides(found, found, list_sides(labels, classes), penalty, seed)
+    return join_steps(vectorizer, weights, biases, classes)
 
 
 def calibrate(bag: Bag, texts: Sequence[str], labels: Labels) -> Bag:
@@ -81,6 +76,29 @@ def calibrate(bag: Bag, texts: Sequence[str], labels: Labels) -> Bag:
     logits = np.hstack([-found, found]) / 2 if found.shape[1] == 1 else found
     heat = fit_temperature(logits, labels)
     return join_steps(vectorizer, head.coef_ / heat, head.intercept_ / heat, len(head.classes_))
+
+
+def list_sides(labels: Labels, classes: int) -> list[NDArray[np.bool_]]:
+    """Which texts (N,) are in each class; of two classes, in the second alone."""
+    return [labels == side for side in (range(1, 2) if classes == 2 else range(classes))]
+
+
+def fit_sides(
+    found: csr_matrix,
+    values: csr_matrix,
+    inside: Sequence[NDArray[np.bool_]],
+    penalty: float,
+    seed: int,
+) -> tuple[Weights, Weights]:
+    """The weights (K, V) of n-grams and the biases (K,) for each class against the others.
+
+    `found` (N, V) says which n-grams a text has, `values` (N, V) how much of each.
+    """
+    fitted = [
+        fit_side(values, weigh_ngrams(found, each), each, penalty, derive_seed(seed, side))
+        for side, each in enumerate(inside)
+    ]
+    return np.stack([weight for weight, _ in fitted]), np.array([bias for _, bias in fitted])
 
 
 def fit_side(

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpad.recipes.text.bag import fit_side, weigh_ngrams
+from modelpad.recipes.text.bag import fit_sides, list_sides
 from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.tokens import Corpus
-from modelpad.training.seeding import derive_seed
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -74,20 +73,15 @@ class Phrases:
 def learn_phrases(texts: Labelled, classes: int, vocabulary: int, seed: int = 0) -> Phrases:
     """Learns from texts, of which each class has at least one: from 10 million tokens at most."""
     texts = limit(texts, seed)
-    sides = range(1, 2) if classes == 2 else range(classes)
-    inside = [texts.labels == side for side in sides]
+    inside = list_sides(texts.labels, classes)
     slots = min(SLOTS, CELLS // len(inside))
     tags = choose_phrases(texts, inside, slots)
     values = count_phrases(texts.corpus, tags, vocabulary)
     found = values.astype(bool).astype(np.float32)
-    fitted = [
-        fit_side(values, weigh_ngrams(found, each), each, PENALTY, derive_seed(seed, side))
-        for side, each in enumerate(inside)
-    ]
-    weights = np.stack([weight for weight, _ in fitted], axis=1).astype(np.float32)
+    weights, biases = fit_sides(found, values, inside, PENALTY, seed)
     mix = np.array([[-0.5, 0.5]]) if classes == 2 else np.eye(classes)
-    bias = np.array([each for _, each in fitted], np.float32)
-    return Phrases(tags, weights, bias, mix.astype(np.float32))
+    parts = (weights.T, biases, mix)
+    return Phrases(tags, *(each.astype(np.float32) for each in parts))
 
 
 def limit(texts: Labelled, seed: int) -> Labelled:
