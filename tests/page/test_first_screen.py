@@ -20,8 +20,13 @@ MAX_SHIFT = 0.005  # what Chromium still counts belongs to no element; 0.1 is ca
 MAX_FIRST_LOAD = 60_000  # bytes, compressed, without pictures
 WATCH = """
 window.shifts = [];
-new PerformanceObserver((list) => shifts.push(...list.getEntries().map(({ value, sources }) =>
-  [value, sources.map(({ node }) => node?.className ?? node?.nodeName)])))
+// Earlier inputs make room for a newer one: those may move.
+const isEarlier = ({ node }) =>
+  Boolean((node?.closest ? node : node?.parentElement)?.closest(".strip"));
+const nameOf = ({ node }) => node?.className ?? node?.nodeName;
+new PerformanceObserver((list) => shifts.push(...list.getEntries()
+  .filter(({ sources }) => !sources.length || !sources.every(isEarlier))
+  .map(({ value, sources }) => [value, sources.map(nameOf)])))
   .observe({ type: "layout-shift", buffered: true });
 new MutationObserver(() => {
   if (document.querySelector("canvas.pad")) window.padAt ??= performance.now();
