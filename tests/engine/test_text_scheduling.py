@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpad.engine.text.scheduling import Progress, StepLimits, plan_step
+from modelpad.engine.text.scheduling import WRITING_EVERY, Progress, StepLimits, plan_step
 
 LIMITS = StepLimits(piece=32, tokens=64, batches=2)
 
@@ -25,6 +25,13 @@ def test_every_text_that_is_written_advances() -> None:
     step = plan_step(texts, 0, LIMITS)
     assert step.single == (0, 2)
     assert step.batches == (((1, 32),),)
+
+
+@pytest.mark.parametrize(("waiting", "every"), [(2, 1), (3, WRITING_EVERY)])
+def test_texts_are_written_now_and_then_while_many_prompts_wait(waiting: int, every: int) -> None:
+    texts = [Progress(1, read=9), *(Progress(10_000) for _ in range(waiting))]
+    turns = [turn for turn in range(12) if plan_step(texts, turn, LIMITS).single]
+    assert turns == [*range(0, 12, every)]
 
 
 def test_a_short_request_does_not_wait_for_a_long_prompt() -> None:
@@ -55,11 +62,12 @@ def test_a_long_prompt_advances_however_many_short_ones_arrive() -> None:
 def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], turn: int) -> None:
     queue = [Progress(unread, read, arrived) for unread, read, arrived in texts]
     step = plan_step(queue, turn, LIMITS)
-    assert {*step.single} == {at for at, text in enumerate(queue) if text.unread == 1}
+    waiting = sum(text.unread > 1 for text in queue)
+    written = {at for at, text in enumerate(queue) if text.unread == 1}
+    assert {*step.single} == (set() if waiting > LIMITS.batches and turn else written)
     pieces = [*chain(*step.batches)]
     assert len({place for place, _ in pieces}) == len(pieces)
     assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in pieces)
-    waiting = sum(text.unread > 1 for text in queue)
     assert len(step.batches) == min(waiting, LIMITS.batches)
     for batch in step.batches:
         width = max(count for _, count in batch)

@@ -1,9 +1,11 @@
 """Which texts advance in the next step of a model, and by how many tokens: a pure function.
 
 Every text that is being written advances by one token in each step. Prompts are read in pieces
-beside them, so that a long one delays the others by one piece at most. Of several prompts, the one
-with the least to read comes first; in every other step it is the oldest. So short requests are
-quick beside a long one, and the long one always goes on.
+beside them, so that a long one delays the others by one piece at most. While more prompts wait than
+are read side by side, a step writes only now and then: these prompts wait for a first token, which
+counts for more than a fluent rest. Of several prompts, the one with the least to read comes first;
+in every other step it is the oldest. So short requests are quick beside a long one, and the long
+one always goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+WRITING_EVERY = 4  # steps, while many prompts wait
 NARROW = 64  # tokens of a piece while several wait: two short rows are read faster than a long
 
 
@@ -60,6 +63,8 @@ def plan_step(texts: Sequence[Progress], turn: int, limits: StepLimits) -> Step:
     waiting = [place for place, text in enumerate(texts) if text.unread > 1]
     if not waiting:
         return Step(single)
+    if len(waiting) > limits.batches and turn % WRITING_EVERY:
+        single = ()
     waiting.sort(key=lambda place: (texts[place].unread, texts[place].arrived))
     if turn % 2:
         oldest = min(waiting, key=lambda place: texts[place].arrived)
