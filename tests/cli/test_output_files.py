@@ -39,6 +39,16 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert [*target.parent.iterdir()] == [target]
 
 
+def test_a_dash_is_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_output("-") as out:
+        out.write("a,b\n")
+    assert capsys.readouterr().out == "a,b\n"
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     place = str(tmp_path / "missing" / "rows.csv")
     with pytest.raises(UsageError, match="There is no folder"):

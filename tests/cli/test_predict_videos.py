@@ -50,6 +50,12 @@ def test_where_videos_go() -> None:
     assert plan_videos(["a.avi", "b.MOV"], "out") == [Path("out/a.mp4"), Path("out/b.MOV")]
 
 
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    link = tmp_path / "latest.mp4"
+    link.symlink_to(Path("kept", "one.mp4"))
+    assert plan_videos(["a.avi"], str(link)) == [tmp_path / "kept" / "one.mp4"]
+
+
 def test_progress_says_how_long_it_takes() -> None:
     def describe(frames: int, total: int | None, speed: float) -> str:
         return describe_progress(Progress(frames, total, 0, speed, None))  # type: ignore[arg-type]

@@ -447,6 +447,19 @@ def test_a_request_that_never_advances_fails(
     run(writer, act, limits=QueueLimits(timeout_s=0.3), texts=TextLimits(texts=1))
 
 
+def test_a_batch_of_texts_has_the_time_that_its_request_gives(critic: TextSession) -> None:
+    async def act(engine: TextBatcher) -> None:
+        (info,), _ = critic.describe_tensors()
+        texts = np.array([PROMPT * 2000] * 40, dtype=object)
+        with pytest.raises(DeadlineExceeded, match=r"longer than 0\.01 s"):
+            await engine.run({info.name: texts}, timeout_s=0.01)
+        assert await engine.drain(10)  # the texts that had begun have ended
+        short = await engine.run({info.name: texts[:1]}, timeout_s=60)
+        assert len(next(iter(short.values()))) == 1
+
+    run(critic, act, texts=TextLimits(tokens=10_000_000))
+
+
 def test_a_closed_engine_fails_its_requests(writer: TextSession) -> None:
     async def act(engine: TextBatcher) -> None:
         request = ask(writer, max_tokens=16_000, ignore_end=True)

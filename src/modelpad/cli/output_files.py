@@ -12,6 +12,8 @@ from typing import TextIO
 
 from modelpad.errors import UsageError
 
+STDIO = "-"
+
 
 def check_parent(path: Path) -> None:
     """Raises `UsageError` if there is no folder for a file, before anything is computed in vain."""
@@ -21,12 +23,12 @@ def check_parent(path: Path) -> None:
 
 @contextmanager
 def open_output(name: str | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears once it is complete, unless it is empty.
+    """Standard output, also for `-`, or a file that appears once complete, unless it is empty.
 
     It may be the file that is being read. A link is followed; a device or a pipe is written to
     directly. Raises `UsageError`.
     """
-    if name is None:
+    if name is None or name == STDIO:
         yield sys.stdout
         return
     if _is_special(Path(name)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from modelpad.cli.live_line import LiveLine
+from modelpad.cli.output_files import STDIO
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.fields.picture_format import SUFFIXES, PictureFormat, name_format, read_quality
 from modelpad.training.data_progress import format_seconds
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from modelpad.engine import Session
 
-STDIO = "-"
 EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from modelpad.cli.input_values import read_settings
 from modelpad.cli.items import Item, ItemReader, check_inputs, find_kind, name_argument
 from modelpad.cli.main import DONE, FAILED, add_common_options, add_store_option, describe_hint
-from modelpad.cli.output_files import open_output
+from modelpad.cli.output_files import STDIO, open_output
 from modelpad.cli.predict_output import (
     FORMATS,
     SUFFIXES,
@@ -195,7 +195,7 @@ class Predictions:
                 f"{self.kept:,} of {total:,} rows failed; see 'error' in the output.",
                 file=sys.stderr,
             )
-        if self.args.output and self.has_output:
+        if self.args.output not in (None, STDIO) and self.has_output:
             print(f"Wrote {self.args.output}: {total:,} row{'s' * (total != 1)}.", file=sys.stderr)
 
 

@@ -58,9 +58,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> 
         help="seed for random numbers (default: %(default)s)",
     )
     shared.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
-    shared.add_argument(
-        "--limit", type=int, metavar="N", help="use only N items of each split, chosen at random"
-    )
+    shared.add_argument("--limit", type=int, metavar="N", help="use only N items of each split")
     shared.add_argument(
         "--skip-unreadable", action="store_true", help="skip files that cannot be read"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpad.cli.live_line import LiveLine
+from modelpad.cli.output_files import STDIO
 from modelpad.errors import ModelpadError, UsageError
 from modelpad.video.joining import check_target
 from modelpad.video.source import SUFFIXES
@@ -28,14 +29,14 @@ def is_video(given: str) -> bool:
 
 
 def plan_videos(inputs: Sequence[str], output: str | None) -> list[Path]:
-    """Where each video goes. Raises `UsageError` if that is not clear."""
+    """Where each video goes; a link is followed. Raises `UsageError` if that is not clear."""
     for given in inputs:
         if not is_video(given):
             raise UsageError(
                 f"{given} is not a video, and other inputs are.",
                 hint="Predict pictures and videos one after the other.",
             )
-    if output is None or output == "-":
+    if output is None or output == STDIO:
         raise UsageError("The model's output is a video.", hint="Say where to: -o painted.mp4")
     path = Path(output)
     if path.is_dir() or output.endswith("/") or len(inputs) > 1:
@@ -52,6 +53,7 @@ def plan_videos(inputs: Sequence[str], output: str | None) -> list[Path]:
             "Two inputs have the same name, so that their videos would be one file.",
             hint="Predict them into two folders.",
         )
+    targets = [each.resolve() if each.is_symlink() else each for each in targets]
     for given, target in zip(inputs, targets, strict=True):
         check_target(target)
         if target.resolve() == Path(given).resolve():

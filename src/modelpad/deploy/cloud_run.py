@@ -28,11 +28,12 @@ def plan(deployment: Deployment) -> Plan:
     image = deployment.reference(REGISTRY)
     sizing = deployment.sizing
     batches = ", ".join(f"{name} {size}" for name, size in sizing.batches.items())
+    cpus = max(sizing.cpus, choose_cpus(sizing.memory_mb))
     why = f"two of the best batches measured ({batches})"
     files = build_context(deployment, Image(variables={"MODELPAD_WORKERS": str(sizing.cpus)})) | {
         "cloudbuild.yaml": write_yaml(write_build(image), comment=BUILD),
         "service.yaml": write_yaml(
-            write_service(deployment, image),
+            write_service(deployment, image, cpus),
             comment=SERVICE.format(concurrency=sizing.concurrency, why=why),
         ),
     }
@@ -49,6 +50,7 @@ def plan(deployment: Deployment) -> Plan:
             f"To open it to everyone: gcloud run services add-iam-policy-binding {deployment.name}"
             " --region REGION --member allUsers --role roles/run.invoker",
         ),
+        cpus=cpus,
     )
 
 
@@ -67,10 +69,9 @@ def choose_cpus(memory_mb: int) -> int:
     raise refuse_memory("An instance of Cloud Run", max(MEMORY_MB), memory_mb)
 
 
-def write_service(deployment: Deployment, image: str) -> Yaml:
+def write_service(deployment: Deployment, image: str, cpus: int) -> Yaml:
     """The service, with a startup probe that waits for the models."""
     sizing = deployment.sizing
-    cpus = max(sizing.cpus, choose_cpus(sizing.memory_mb))
     container: Yaml = {
         "image": image,
         "ports": [{"name": "http1", "containerPort": HTTP_PORT}],

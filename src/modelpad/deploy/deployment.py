@@ -61,12 +61,16 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files of a folder by path, and what to type there."""
+    """The files of a folder by path, and what to type there.
+
+    `cpus` of an instance, if the platform gives more than the deployment asks for.
+    """
 
     files: Mapping[str, Content]
     commands: tuple[str, ...]
     rollback: str
     notes: tuple[str, ...] = ()
+    cpus: int | None = None
 
 
 def choose_name(models: Sequence[ResolvedBundle], given: str = "") -> str:

@@ -39,7 +39,8 @@ def write_readme(target: str, deployment: Deployment, plan: Plan) -> str:
     """What is in the folder, what to type, and how to go back."""
     commands = "\n".join(plan.commands)
     notes = "".join(f"\n{note}\n" for note in plan.notes)
-    sizing = deployment.sizing
+    cpus = plan.cpus or deployment.sizing.cpus
+    size = f"{cpus} CPU{'s' * (cpus > 1)} and {deployment.sizing.memory_mb} MB"
     return f"""\
 # {deployment.title}
 
@@ -49,7 +50,7 @@ def write_readme(target: str, deployment: Deployment, plan: Plan) -> str:
 {commands}
 ```
 {notes}
-One instance has {sizing.cpus} CPU and {sizing.memory_mb} MB of memory. Roll back: {plan.rollback}
+One instance has {size} of memory. Roll back: {plan.rollback}
 
 | file | what |
 | --- | --- |

@@ -51,6 +51,15 @@ class QueueLimits(msgspec.Struct, frozen=True):
             raise ValueError("max_length must be at least 1, and timeout_s above 0")
 
 
+def exceed_deadline(seconds: float) -> DeadlineExceeded:
+    """The error of a request that had so many seconds."""
+    return DeadlineExceeded(
+        f"The prediction took longer than {seconds:g} s.",
+        hint="Try again, or raise --timeout or the request's own time-out.",
+        timeout_s=seconds,
+    )
+
+
 class Batcher:
     """Runs one model's requests, for single items or whole tensors, in batches.
 
@@ -276,14 +285,7 @@ class Batcher:
         for request in [each for each in self._unfinished if each.deadline <= now]:
             self._remove(request)
             if not request.future.done():
-                seconds = request.deadline - request.arrived
-                request.future.set_exception(
-                    DeadlineExceeded(
-                        f"The prediction took longer than {seconds:g} s.",
-                        hint="Try again, or raise --timeout or the request's own time-out.",
-                        timeout_s=seconds,
-                    )
-                )
+                request.future.set_exception(exceed_deadline(request.deadline - request.arrived))
 
     def _run_thread(self) -> None:
         """The main loop of an engine thread."""

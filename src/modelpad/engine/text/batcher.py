@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import numpy as np
 
+from modelpad.engine.batcher import exceed_deadline
 from modelpad.engine.batching import BatchLimits
 from modelpad.engine.text.engine import TextEngine
 from modelpad.engine.text.options import read_options
@@ -49,7 +50,19 @@ class TextBatcher(TextEngine):
     async def run(
         self, arrays: Arrays, *, timeout_s: float | None = None, signature: str = ""
     ) -> Arrays:
-        """The outputs for a batch of strings. Raises as `answer`."""
+        """The outputs for a batch of strings.
+
+        However long it takes all in all, unless there is a `timeout_s`: texts must advance, which
+        the engine watches. Raises as `answer`, and `DeadlineExceeded`.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._run_texts(arrays, signature)
+        except TimeoutError as error:
+            assert timeout_s is not None
+            raise exceed_deadline(timeout_s) from error
+
+    async def _run_texts(self, arrays: Arrays, signature: str) -> Arrays:
         session = self.session.find_signature(signature)
         (info,), (output,) = session.describe_tensors()
         texts = [_as_text(each) for each in arrays[info.name].reshape(-1).tolist()]
