@@ -17,6 +17,7 @@ from modelpad.recipes.text import gated
 from modelpad.recipes.text.gated import BlockWeights, apply_block
 from modelpad.recipes.text.graph import (
     EMBEDDING,
+    bound_mixed,
     export_classifier,
     export_language,
     reorder,
@@ -263,6 +264,29 @@ def test_rows_of_zeros_stay_zeros_in_8_bits() -> None:
     product = session.run(["product"], {"value": rows})[0]
     codes, scales = quantize_rows(weight)
     assert np.allclose(product, rows @ (codes * scales).T, rtol=1e-3, atol=0)
+
+
+def test_parts_of_a_product_take_values_up_to_a_bound() -> None:
+    build, random = GraphBuilder("int8"), np.random.default_rng(0)
+    value = build.input("value", "float32", "rows", 128)
+    weight, bias = (random.normal(0, 1, size).astype(np.float32) for size in ((96, 128), 96))
+    for number, part in enumerate(build.linear_parts(value, "weight", weight, bias, 3, 4.0)):
+        build.output(part, f"part_{number}", "float32", "rows", 32)
+    rows = random.uniform(-4, 4, (5, 128)).astype(np.float32)
+    rows[-1] = 100.0  # cut off
+    session = open_session(build.build().SerializeToString())
+    found = np.concatenate(session.run(None, {"value": rows}), axis=1)
+    codes, scales = quantize_rows(weight)
+    wanted = np.rint(np.clip(rows, -4, 4) * 127 / 4) * 4 / 127 @ (codes * scales).T + bias
+    assert np.allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_mixed_inputs_hardly_exceed_their_bound() -> None:
+    random = np.random.default_rng(0)
+    scale, mix = random.normal(0, 0.5, 256), random.uniform(-0.5, 1.5, 256)
+    values = random.normal(0, 1, (1000, 256)) * scale
+    mixed = (1 - mix) * values[1:] + mix * values[:-1]
+    assert np.abs(mixed).max() < bound_mixed(scale, mix) < 3 * np.abs(mixed).max()
 
 
 def test_the_sequence_describes_the_graph() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TOKENS, LENGTHS, POSITIONS = "tokens", "lengths", "positions"
 LOGITS, SCORES, EMBEDDING = "logits", "probabilities", "embedding"
 EPSILON = 1e-5
+DEVIATIONS = 8  # of normalised values that 8 bits tell apart
 FLOAT, INT32, INT64 = 1, 6, 7  # of ONNX
 END = np.iinfo(np.int64).max  # of a slice
 GATES = (0, 3, 1, 2)  # ONNX has input, output, forget, cell; PyTorch input, forget, cell, output
@@ -241,10 +242,13 @@ class _Reader:
         before = build("Slice", led, int64s(0), int64s(-1), int64s(0))
         mix = build.constant(weights["mix"], f"{self.prefix}{name}mix")
         mixed = build("Add", normal, build("Mul", mix, build("Sub", before, normal)))
-        bias = build.constant(weights["gates.bias"], f"{self.prefix}{name}gates.bias")
-        gates = build.linear(mixed, f"{self.prefix}{name}gates.weight", weights["gates.weight"])
-        new, forget, output = build.several(
-            "Split", 3, build("Add", gates, bias), axis=-1, num_outputs=3
+        new, forget, output = build.linear_parts(
+            mixed,
+            f"{self.prefix}{name}gates.weight",
+            weights["gates.weight"],
+            weights["gates.bias"],
+            3,
+            bound_mixed(self.weights[f"{self.prefix}{name}norm.weight"], weights["mix"]),
         )
         # Where a text has no token, the state is multiplied by 1, and 0 is added.
         one = np.ones(1, np.float32)
@@ -284,6 +288,14 @@ class _Reader:
             last = build("Squeeze", final, int64s(0))
             self.after(state, build("Where", some, last, state))
         return build("Squeeze", outputs[0], int64s(1))
+
+
+def bound_mixed(scale: Floats, mix: Floats) -> float:
+    """What the mixed inputs of a gated block hardly exceed: some standard deviations.
+
+    They are (1 - mix) * now + mix * before, of normalised values times `scale`.
+    """
+    return DEVIATIONS * float(np.max(np.abs(scale) * np.hypot(1 - mix, mix)))
 
 
 def reorder(weight: Floats) -> Floats:

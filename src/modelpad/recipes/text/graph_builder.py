@@ -104,6 +104,34 @@ class GraphBuilder:
         (product,) = self.several(operator, 1, rounded, codes, step, scales, zero, domain=MICROSOFT)
         return self("Mul", product, largest)
 
+    def linear_parts(
+        self, value: str, name: str, weight: Floats, bias: Floats, count: int, largest: float
+    ) -> list[str]:
+        """The same in `count` equal parts (..., out / count), of values up to `largest`.
+
+        In 8 bits, larger ones are cut off. All values are rounded to the same steps, so that the
+        products add the bias themselves.
+        """
+        added = self.constant(bias, f"{name.removesuffix('weight')}bias")
+        if self._is_small(weight):
+            sums = self("Add", self.linear(value, name, weight), added)
+            return self.several("Split", count, sums, axis=-1, num_outputs=count)
+        codes, scales = quantize_rows(weight)
+        step = self.constant(np.array(largest / 127, np.float32))
+        zero = self.constant(np.array(ZERO, np.uint8))
+        rounded = self("QuantizeLinear", value, step, zero)
+        stored = (
+            self.constant(np.ascontiguousarray(codes.T), f"{name}.T{CODES}"),
+            self.constant(scales[:, 0], f"{name}.T{SCALES}"),
+            added,
+        )  # which are divided when the graph is loaded
+        parts = (self.several("Split", count, each, axis=-1, num_outputs=count) for each in stored)
+        found = []
+        for part, scale, more in zip(*parts, strict=True):
+            values = rounded, part, step, scale, zero, "", more
+            found += self.several("MatMulIntegerToFloat", 1, *values, domain=MICROSOFT)
+        return found
+
     def tied(self, value: str, name: str, weight: Floats) -> str:
         """value (R, E) @ weight.T, with a `weight` (V, E) that `embed` uses too."""
         if self._is_small(weight):
