@@ -26,7 +26,7 @@ class StepLimits:
     """
 
     piece: int = 128
-    tokens: int = 128
+    tokens: int = 256
     batches: int = 2
 
     def __post_init__(self) -> None:
