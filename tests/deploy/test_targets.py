@@ -199,7 +199,9 @@ def test_cloud_run(write_target: Write) -> None:
 def test_the_readme_of_cloud_run_says_the_cpus_of_its_memory(deployment: Deployment) -> None:
     for memory_mb, size in ((512, "1 CPU and 512 MB"), (9000, "4 CPUs and 9000 MB")):
         plan = make_plan("cloud-run", replace(deployment, sizing=Sizing(1, memory_mb, 2)))
-        assert f"One instance has {size} of memory." in str(plan.files["README.md"], "utf-8")
+        readme = plan.files["README.md"]
+        assert isinstance(readme, bytes)
+        assert f"One instance has {size} of memory." in readme.decode("utf-8")
 
 
 def test_unknown_fields_are_found() -> None:

@@ -275,7 +275,9 @@ def test_parts_of_a_product_take_values_up_to_a_bound() -> None:
     rows = random.uniform(-4, 4, (5, 128)).astype(np.float32)
     rows[-1] = 100.0  # cut off
     session = open_session(build.build().SerializeToString())
-    found = np.concatenate(session.run(None, {"value": rows}), axis=1)
+    found = np.concatenate(
+        session.run([f"part_{number}" for number in range(3)], {"value": rows}), axis=1
+    )
     codes, scales = quantize_rows(weight)
     wanted = np.rint(np.clip(rows, -4, 4) * 127 / 4) * 4 / 127 @ (codes * scales).T + bias
     assert np.allclose(found, wanted, rtol=1e-4, atol=1e-3)
@@ -283,7 +285,8 @@ def test_parts_of_a_product_take_values_up_to_a_bound() -> None:
 
 def test_mixed_inputs_hardly_exceed_their_bound() -> None:
     random = np.random.default_rng(0)
-    scale, mix = random.normal(0, 0.5, 256), random.uniform(-0.5, 1.5, 256)
+    drawn = random.normal(0, 0.5, 256), random.uniform(-0.5, 1.5, 256)
+    scale, mix = (each.astype(np.float32) for each in drawn)
     values = random.normal(0, 1, (1000, 256)) * scale
     mixed = (1 - mix) * values[1:] + mix * values[:-1]
     assert np.abs(mixed).max() < bound_mixed(scale, mix) < 3 * np.abs(mixed).max()
