@@ -51,6 +51,7 @@ async def write(engine: TextBatcher, request: GenerationRequest) -> list[float]:
 
 async def measure(session: TextSession) -> dict[str, float]:
     """Milliseconds and tokens a second in one process."""
+    session.warm_up()  # as a server does
     engine = TextBatcher(session)
     await write(engine, ask(50, 10))
     times = await write(engine, ask(600, 10))

@@ -460,6 +460,16 @@ def test_a_batch_of_texts_has_the_time_that_its_request_gives(critic: TextSessio
     run(critic, act, texts=TextLimits(tokens=10_000_000))
 
 
+def test_a_warm_up_changes_no_text(writer: TextSession) -> None:
+    request = ask(writer, max_tokens=8)
+    before = write(writer, request)
+    with writer.use() as stepper:
+        turn, jobs = stepper.turn, [*stepper.jobs]
+        stepper.warm_up()
+        assert (stepper.turn, stepper.jobs) == (turn, jobs)
+    assert write(writer, request) == before
+
+
 def test_a_closed_engine_fails_its_requests(writer: TextSession) -> None:
     async def act(engine: TextBatcher) -> None:
         request = ask(writer, max_tokens=16_000, ignore_end=True)

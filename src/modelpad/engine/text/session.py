@@ -246,10 +246,15 @@ class TextSession:
         raise AssertionError("a job has emitted nothing")
 
     def warm_up(self) -> None:
-        """Runs a text, so that the first request is not slower than others; writes hardly any."""
+        """Runs a text and a full step, so that the first requests are not slower than others.
+
+        It writes hardly any tokens.
+        """
         few = {"max_tokens": WARM_UP_TOKENS} if self.sequence.generates else {}
         for sample in self.bundle.manifest.samples[:1]:
             self.answer({**self.bundle.sample_values(sample.inputs), **few})
+        with self.use() as stepper:
+            stepper.warm_up()
 
 
 def _make_pool(threads: int) -> ThreadPoolExecutor | None:

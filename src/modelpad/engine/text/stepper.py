@@ -15,7 +15,7 @@ from modelpad.engine.text.graph import Row, TextGraph
 from modelpad.engine.text.jobs import TextJob, WritingJob
 from modelpad.engine.text.prompt_cache import PromptCache
 from modelpad.engine.text.sampling import choose_tokens
-from modelpad.engine.text.scheduling import StepLimits, plan_step
+from modelpad.engine.text.scheduling import NARROW, StepLimits, plan_step
 from modelpad.errors import ModelpadError
 
 if TYPE_CHECKING:
@@ -91,13 +91,29 @@ class Stepper:
             for group in self._group([(self.jobs[place], count) for place, count in batch])
         ]
         begun = now()
-        outputs = self._compute(groups, run)
+        outputs = self._compute([[row for _, row in group] for group in groups], run)
         ran = now()
         record.inference_s += ran - begun
         for group, output in zip(groups, outputs, strict=True):
             self._take(group, output, record, run, ran)
         self._drop()
         return record
+
+    def warm_up(self) -> None:
+        """Reads as much as a step may, where batches run side by side: later steps find the memory.
+
+        The first such step takes twice as long as others.
+        """
+        if self.pool is None:
+            return
+        limits = self.limits
+        width = min(NARROW, limits.piece, self.graph.model.context or NARROW)
+
+        def start() -> Row:
+            return Row([0] * width, self.graph.states.start(), [width - 1])
+
+        rows = limits.tokens // width
+        self._compute([[start() for _ in range(rows)] for _ in range(limits.batches)])
 
     def finish(self) -> None:
         """Steps until every text is done."""
@@ -136,18 +152,18 @@ class Stepper:
                 groups.append([(job, row)])
         return groups
 
-    def _compute(self, groups: Sequence[Group], run: Run | None) -> list[Outputs]:
-        """The outputs of each group, or why there are none; side by side if there is a pool."""
+    def _compute(self, batches: Sequence[list[Row]], run: Run | None = None) -> list[Outputs]:
+        """The outputs of each batch, or why there are none; side by side if there is a pool."""
 
-        def compute(group: Group) -> Outputs:
+        def compute(rows: list[Row]) -> Outputs:
             try:
-                return self.graph.run([row for _, row in group], run)
+                return self.graph.run(rows, run)
             except ModelpadError as error:
                 return error
 
-        if self.pool is None or len(groups) < 2:
-            return [compute(group) for group in groups]
-        return [*self.pool.map(compute, groups)]
+        if self.pool is None or len(batches) < 2:
+            return [compute(rows) for rows in batches]
+        return [*self.pool.map(compute, batches)]
 
     def _take(
         self, group: Group, outputs: Outputs, record: StepRecord, run: Run | None, ran: float
@@ -156,7 +172,7 @@ class Stepper:
         if isinstance(outputs, ModelpadError):
             if len(group) > 1 and (run is None or not run.stopped):
                 for one in group:
-                    self._take([one], self._compute([[one]], run)[0], record, run, ran)
+                    self._take([one], self._compute([[one[1]]], run)[0], record, run, ran)
                 return
             record.failures += len(group)
             for job, _ in group:
