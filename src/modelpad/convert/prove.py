@@ -166,15 +166,15 @@ class _Proof:
         return (min(LARGE_BATCH, len(reference.items)),)
 
 
-def open_session(path: Path) -> InferenceSession:
-    """Loads the graph in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
+def open_session(graph: Path | bytes) -> InferenceSession:
+    """Loads a graph, or its file, in ONNX Runtime, on one thread. Raises `ConversionFailed`."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session: InferenceSession = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
+            graph, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
         raise ConversionFailed(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modelpad.convert.prove import open_session
 from modelpad.errors import UsageError
 from modelpad.fields import Binding, Label, Signature, Text
 from modelpad.recipes.reviews import ReviewsOptions
@@ -34,7 +35,7 @@ from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.language import Report
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.passages import PassagePlan, cut_passages, teach_passages
-from modelpad.recipes.text.precision import open_graph, read_scores
+from modelpad.recipes.text.precision import read_scores
 from modelpad.recipes.text.source import ClassifierSource
 from modelpad.recipes.text.splits import LabelledSplits
 from modelpad.recipes.text.tokens import encode, load_tokenizer
@@ -152,7 +153,7 @@ def show_quarters(run: Run) -> Report:
 
 def read_test(source: ClassifierSource, test: Labelled) -> Tested:
     """The scores of the test texts by the graph that is served."""
-    session = open_graph(source.export().SerializeToString())
+    session = open_session(source.export().SerializeToString())
     tokenizer = load_tokenizer(source.tokenizer)
 
     def read(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from modelpad.convert.prove import open_session
 from modelpad.recipes.reviews.data import Start
 from modelpad.recipes.text.classifying import Logits
 from modelpad.recipes.text.labelled import Labelled
 from modelpad.recipes.text.network import Classifier
 from modelpad.recipes.text.phrases import learn_phrases
-from modelpad.recipes.text.precision import open_graph, read_scores
+from modelpad.recipes.text.precision import read_scores
 from modelpad.recipes.text.source import ClassifierSource
 from modelpad.training.calibration import fit_blend, log_loss
 
@@ -69,7 +70,7 @@ def choose_precision(
     small = replace(source, precision="int8")
     right = []
     for each in (source, small):
-        session = open_graph(each.export().SerializeToString())
+        session = open_session(each.export().SerializeToString())
         scores = read_scores(session, each.sequence, corpus)
         right.append(float((scores.argmax(axis=1) == labels).mean()))
     before, after = right

@@ -81,14 +81,10 @@ class GraphBuilder:
             transposed = self.constant(np.ascontiguousarray(weight.T), f"{name}.T")
             product = self("MatMul", value, transposed)
         else:
-            codes, scales = quantize_rows(weight)
-            codes_name = self.constant(np.ascontiguousarray(codes.T), f"{name}.T{CODES}")
-            product = self._multiply(
-                value, codes_name, self.constant(scales[:, 0], f"{name}.T{SCALES}")
-            )
+            product = self._multiply(value, *self._transposed(name, weight))
         if bias is None:
             return product
-        return self("Add", product, self.constant(bias, f"{name.removesuffix('weight')}bias"))
+        return self("Add", product, self._bias(name, bias))
 
     def _multiply(self, value: str, codes: str, scales: str) -> str:
         """value (..., K) @ codes (K, N) * scales (N,), with values rounded to 8 bits.
@@ -112,19 +108,14 @@ class GraphBuilder:
         In 8 bits, larger ones are cut off. All values are rounded to the same steps, so that the
         products add the bias themselves.
         """
-        added = self.constant(bias, f"{name.removesuffix('weight')}bias")
         if self._is_small(weight):
-            sums = self("Add", self.linear(value, name, weight), added)
+            sums = self.linear(value, name, weight, bias)
             return self.several("Split", count, sums, axis=-1, num_outputs=count)
-        codes, scales = quantize_rows(weight)
         step = self.constant(np.array(largest / 127, np.float32))
         zero = self.constant(np.array(ZERO, np.uint8))
         rounded = self("QuantizeLinear", value, step, zero)
-        stored = (
-            self.constant(np.ascontiguousarray(codes.T), f"{name}.T{CODES}"),
-            self.constant(scales[:, 0], f"{name}.T{SCALES}"),
-            added,
-        )  # which are divided when the graph is loaded
+        stored = (*self._transposed(name, weight), self._bias(name, bias))
+        # Which are divided when the graph is loaded.
         parts = (self.several("Split", count, each, axis=-1, num_outputs=count) for each in stored)
         found = []
         for part, scale, more in zip(*parts, strict=True):
@@ -200,6 +191,16 @@ class GraphBuilder:
 
     def _is_small(self, weight: Floats) -> bool:
         return self.precision == "float32" or weight.size < SMALL
+
+    def _bias(self, name: str, bias: Floats) -> str:
+        """The bias beside the weight of that name."""
+        return self.constant(bias, f"{name.removesuffix('weight')}bias")
+
+    def _transposed(self, name: str, weight: Floats) -> tuple[str, str]:
+        """Codes (K, N) and scales (N,) of a weight (N, K)."""
+        codes, scales = quantize_rows(weight)
+        turned = self.constant(np.ascontiguousarray(codes.T), f"{name}.T{CODES}")
+        return turned, self.constant(scales[:, 0], f"{name}.T{SCALES}")
 
     def _quantized(self, name: str, weight: Floats) -> tuple[str, str]:
         codes, scales = quantize_rows(weight)

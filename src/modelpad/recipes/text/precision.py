@@ -1,6 +1,7 @@
 """What graphs make of unseen texts: whether one with weights in 8 bits is good enough.
 
-Operators of these networks are small, so texts are divided among the cores, not the operators.
+Operators of these networks are small, so texts are divided among the cores, not the operators: a
+session runs on one thread.
 """
 
 from __future__ import annotations
@@ -15,23 +16,13 @@ from numpy.typing import NDArray
 from modelpad.bundle import SequenceModel
 from modelpad.convert.sequences import GraphReader, Tokens
 from modelpad.engine import allotted_cpus
+from modelpad.recipes.text.language import batch_texts
 from modelpad.recipes.text.tokens import START, Corpus
-from modelpad.runtime import InferenceSession, load_onnxruntime
+from modelpad.runtime import InferenceSession
 
 TEXTS, PIECE = 4, 64  # that a core reads at once, and tokens of each
 
 Found = TypeVar("Found")
-
-
-def open_graph(content: bytes) -> InferenceSession:
-    """A session of a graph in memory; a run takes one core."""
-    onnxruntime = load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session: InferenceSession = onnxruntime.InferenceSession(
-        content, options, providers=["CPUExecutionProvider"]
-    )
-    return session
 
 
 def read_nats(session: InferenceSession, sequence: SequenceModel, corpus: Corpus) -> float:
@@ -76,8 +67,7 @@ def _read_batches(
     corpus: Corpus, read: Callable[[list[Tokens]], Found]
 ) -> list[tuple[NDArray[np.int64], Found]]:
     """The places of the texts of each batch, and what `read` makes of them; long texts first."""
-    order = np.argsort(-corpus.lengths, kind="stable")
-    batches = [order[start : start + TEXTS] for start in range(0, len(order), TEXTS)]
+    batches = batch_texts(corpus.lengths, TEXTS)[::-1]
 
     def compute(batch: NDArray[np.int64]) -> Found:
         return read([corpus.text(index).astype(np.int64) for index in batch.tolist()])

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from modelpad.convert.prove import open_session
 from modelpad.fields import Signature, Text
 from modelpad.recipes.text.fitting import fit_language, shorten
 from modelpad.recipes.text.language import Measured, measure
 from modelpad.recipes.text.network import LanguageModel
-from modelpad.recipes.text.precision import open_graph, read_nats
+from modelpad.recipes.text.precision import read_nats
 from modelpad.recipes.text.source import LanguageSource
 from modelpad.recipes.text.writing import Diversity, continue_texts, longest_copy, measure_diversity
 from modelpad.recipes.writer import WriterOptions
@@ -82,7 +83,7 @@ def choose_precision(
     small = replace(source, precision="int8")
     judged = shorten(data.corpora.validation, JUDGED_TOKENS)
     nats = [
-        read_nats(open_graph(each.export().SerializeToString()), each.sequence, judged)
+        read_nats(open_session(each.export().SerializeToString()), each.sequence, judged)
         for each in (source, small)
     ]
     before, after = (each / np.log(2) / int(judged.bytes_of.sum()) for each in nats)
