@@ -266,11 +266,25 @@ def test_rows_of_zeros_stay_zeros_in_8_bits() -> None:
     assert np.allclose(product, rows @ (codes * scales).T, rtol=1e-3, atol=0)
 
 
+def test_rows_in_8_bits_are_multiplied_as_they_are() -> None:
+    build, random = GraphBuilder("int8"), np.random.default_rng(0)
+    rows, weight = (random.normal(0, 1, size).astype(np.float32) for size in ((200, 96), (64, 96)))
+    tokens = build.input("tokens", "int64", "count")
+    product = build.embed_linear(tokens, "table", rows, 3.0, "weight", weight)
+    build.output(product, "product", "float32", "count", 64)
+    session = open_session(build.build().SerializeToString())
+    chosen = np.array([5, 199, 0, 5])
+    found = session.run(["product"], {"tokens": chosen})[0]
+    (codes, scales), (turned, steps) = quantize_rows(rows), quantize_rows(weight)
+    wanted = 3 * (codes * scales)[chosen] @ (turned * steps).T
+    assert np.allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_parts_of_a_product_take_values_up_to_a_bound() -> None:
     build, random = GraphBuilder("int8"), np.random.default_rng(0)
     value = build.input("value", "float32", "rows", 128)
     weight, bias = (random.normal(0, 1, size).astype(np.float32) for size in ((96, 128), 96))
-    for number, part in enumerate(build.linear_parts(value, "weight", weight, bias, 3, 4.0)):
+    for number, part in enumerate(build.linear_parts(3 * [value], "weight", weight, bias, 4.0)):
         build.output(part, f"part_{number}", "float32", "rows", 32)
     rows = random.uniform(-4, 4, (5, 128)).astype(np.float32)
     rows[-1] = 100.0  # cut off

@@ -7,6 +7,7 @@ of the (B * T) hidden vectors that logits are wanted for.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,12 +39,7 @@ def export_language(net: LanguageModel, precision: Precision = "float32") -> Mod
     build = GraphBuilder(precision)
     weights = read_parameters(net)
     reader = _Reader(build, net.encoder, weights, "encoder.")
-    values = reader.read_states()
-    positions = build.input(POSITIONS, "int64", "rows")
-    width = net.encoder.shape.width
-    rows = build("Transpose", values, perm=[1, 0, 2])
-    flat = build("Reshape", rows, int64s(-1, width))
-    chosen = build("Gather", flat, positions, axis=0)
+    chosen = reader.read_states(build.input(POSITIONS, "int64", "rows"))
     hidden = reader.normalise(chosen, "norm.weight")
     left = build.linear(hidden, "leave.weight", weights["leave.weight"])
     name = "encoder.embedding.weight"
@@ -122,15 +118,23 @@ class _Reader:
         lengths = build.input(LENGTHS, "int64", "batch")
         self.tokens = build("Transpose", tokens, perm=[1, 0])
         shape = build("Shape", self.tokens)
-        steps, count = build.several("Split", 2, shape, num_outputs=2)
-        zero, one = np.array(0, np.int64), np.array(1, np.int64)
-        self.batch = count
-        steps = build("Range", zero, build("Squeeze", steps), one)
-        rows = build("Range", zero, build("Squeeze", count), one)
-        inside = build("Less", build("Unsqueeze", steps, int64s(1)), lengths)
-        self.valid = build("Unsqueeze", inside, int64s(2))
+        self.time, self.batch = build.several("Split", 2, shape, num_outputs=2)
         # Where each text's last valid value is, if one more is put in front of all.
-        self.places = build("Add", build("Mul", lengths, count), rows)
+        self.places = build("Add", build("Mul", lengths, self.batch), self._count(self.batch))
+        self.ends = build("Max", build("Sub", self.places, self.batch), int64s(0))
+        self.some = build("Unsqueeze", build("Greater", lengths, int64s(0)), int64s(1))
+
+    @cached_property
+    def valid(self) -> str:
+        """Which tokens are not padding, bool (T, B, 1)."""
+        build = self.build
+        steps = build("Unsqueeze", self._count(self.time), int64s(1))
+        return build("Unsqueeze", build("Less", steps, LENGTHS), int64s(2))
+
+    def _count(self, size: str) -> str:
+        """Numbers from 0, int64 (size,)."""
+        zero, one = np.array(0, np.int64), np.array(1, np.int64)
+        return self.build("Range", zero, self.build("Squeeze", size), one)
 
     def state(self, size: int) -> str:
         """Declares the next state (B, size), float32."""
@@ -149,21 +153,41 @@ class _Reader:
         for number, (size, value) in enumerate(self._states):
             self.build.output(value, f"next_state_{number}", "float32", "batch", size)
 
-    def read_states(self) -> str:
-        """The values (T, B, D) of all tokens, before the last normalisation."""
+    def read_states(self, positions: str = "") -> str:
+        """The values (T, B, D) of all tokens, before the last normalisation.
+
+        With `positions` (R,) in (B * T), only their values, (R, D): a last block computes what
+        others need of it, and no more.
+        """
         build, shape = self.build, self.encoder.shape
-        name = f"{self.prefix}embedding.weight"
-        embedded = build.embed(self.tokens, name, self.weights[name])
-        values = build("Mul", embedded, np.full(1, shape.embedding**0.5, np.float32))
+        table, factor = f"{self.prefix}embedding.weight", shape.embedding**0.5
+        rows = self.weights[table]
+        wanted = self._turn(positions) if positions else ""
         if isinstance(self.encoder.layers, LstmLayers):
+            embedded = build.embed(self.tokens, table, rows)
+            values = build("Mul", embedded, np.full(1, factor, np.float32))
             for number in range(shape.blocks):
                 values = self._read_lstm(number, values)
-            return values
+            return self._choose(values, wanted)
         enter = f"{self.prefix}layers.enter.weight"
-        values = build.linear(values, enter, self.weights[enter])
+        values = build.embed_linear(self.tokens, table, rows, factor, enter, self.weights[enter])
         for number in range(shape.blocks):
-            values = self._read_gated(number, values)
+            is_last = number == shape.blocks - 1
+            values = self._read_gated(number, values, wanted if is_last else "")
         return values
+
+    def _turn(self, positions: str) -> str:
+        """Positions in (B * T) as places in (T * B)."""
+        build = self.build
+        step = build("Mul", build("Mod", positions, self.time), self.batch)
+        return build("Add", step, build("Div", positions, self.time))
+
+    def _choose(self, values: str, wanted: str) -> str:
+        """Values (R, D) at places of values (T, B, D), or all of them if there are no places."""
+        if not wanted:
+            return values
+        flat = self.build("Reshape", values, int64s(-1, self.encoder.shape.width))
+        return self.build("Gather", flat, wanted, axis=0)
 
     def read_phrases(self, phrases: Phrases, count: str) -> str:
         """The logits (B, C) of tokens and phrases of texts of `count` (B, 1) tokens so far."""
@@ -216,19 +240,10 @@ class _Reader:
 
     def keep_last(self, before: str, values: str) -> str:
         """The last valid ones of values (T, B, D), or those `before` (B, D) where there is none."""
-        return self._pick_last(self._lead(before, values))
+        return self.build("Where", self.some, self._choose(values, self.ends), before)
 
-    def _lead(self, before: str, values: str) -> str:
-        """Values (T + 1, B, D) with those before the first in front."""
-        return self.build("Concat", self.build("Unsqueeze", before, int64s(0)), values, axis=0)
-
-    def _pick_last(self, led: str) -> str:
-        width = self.encoder.shape.width
-        flat = self.build("Reshape", led, int64s(-1, width))
-        return self.build("Gather", flat, self.places, axis=0)
-
-    def _read_gated(self, number: int, values: str) -> str:
-        """See `GatedBlock.forward`."""
+    def _read_gated(self, number: int, values: str, wanted: str) -> str:
+        """See `GatedBlock.forward`. Returns the values at the `wanted` places, if there are."""
         build, width = self.build, self.encoder.shape.width
         name = f"layers.blocks.{number}."
         weights = {
@@ -237,29 +252,25 @@ class _Reader:
         }
         hidden, last = self.state(width), self.state(width)
         normal = self.normalise(values, f"{name}norm.weight")
-        led = self._lead(last, normal)
-        self.after(last, self._pick_last(led))
+        led = build("Concat", build("Unsqueeze", last, int64s(0)), normal, axis=0)
+        self.after(last, self._choose(led, self.places))
         before = build("Slice", led, int64s(0), int64s(-1), int64s(0))
         mix = build.constant(weights["mix"], f"{self.prefix}{name}mix")
         mixed = build("Add", normal, build("Mul", mix, build("Sub", before, normal)))
         new, forget, output = build.linear_parts(
-            mixed,
+            (mixed, mixed, self._choose(mixed, wanted)),
             f"{self.prefix}{name}gates.weight",
             weights["gates.weight"],
             weights["gates.bias"],
-            3,
             bound_mixed(self.weights[f"{self.prefix}{name}norm.weight"], weights["mix"]),
         )
-        # Where a text has no token, the state is multiplied by 1, and 0 is added.
-        one = np.ones(1, np.float32)
-        decay = build("Where", self.valid, build("Sigmoid", forget), one)
-        drive = build("Mul", new, build("Sub", one, decay))
-        states, final = build.recur(decay, drive, hidden)
-        self.after(hidden, final)
+        states = build.recur(build("Sigmoid", forget), new, hidden)
+        self.after(hidden, self.keep_last(hidden, states))
         silu = build("Mul", output, build("Sigmoid", output))
         merge = f"{self.prefix}{name}merge.weight"
-        merged = build.linear(build("Mul", states, silu), merge, weights["merge.weight"])
-        return build("Add", values, merged)
+        shown = build("Mul", self._choose(states, wanted), silu)
+        merged = build.linear(shown, merge, weights["merge.weight"])
+        return build("Add", self._choose(values, wanted), merged)
 
     def _read_lstm(self, number: int, values: str) -> str:
         """One LSTM; where a text has no token in this piece, its states stay as they are."""
@@ -283,10 +294,9 @@ class _Reader:
             *(build("Unsqueeze", state, int64s(0)) for state in states),
             hidden_size=width,
         )
-        some = build("Unsqueeze", build("Greater", LENGTHS, int64s(0)), int64s(1))
         for state, final in zip(states, outputs[1:], strict=True):
             last = build("Squeeze", final, int64s(0))
-            self.after(state, build("Where", some, last, state))
+            self.after(state, build("Where", self.some, last, state))
         return build("Squeeze", outputs[0], int64s(1))
 
 

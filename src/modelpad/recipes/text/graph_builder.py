@@ -78,8 +78,7 @@ class GraphBuilder:
     def linear(self, value: str, name: str, weight: Floats, bias: Floats | None = None) -> str:
         """value @ weight.T + bias, with `weight` (out, in) stored in the builder's precision."""
         if self._is_small(weight):
-            transposed = self.constant(np.ascontiguousarray(weight.T), f"{name}.T")
-            product = self("MatMul", value, transposed)
+            product = self("MatMul", value, self._turned(name, weight))
         else:
             product = self._multiply(value, *self._transposed(name, weight))
         if bias is None:
@@ -90,38 +89,46 @@ class GraphBuilder:
         """value (..., K) @ codes (K, N) * scales (N,), with values rounded to 8 bits.
 
         Each row is divided by its largest value and multiplied with it again: no row affects
-        another. Of a row of zeros, whatever 0 / 0 is rounded to is multiplied with 0.
+        another. Of a row of zeros, whatever 0 * inf is rounded to is multiplied with 0.
         """
         largest = self("ReduceMax", self("Abs", value), np.array([-1], np.int64), keepdims=1)
         step = self.constant(np.array(1 / 127, np.float32))
         zero = self.constant(np.array(ZERO, np.uint8))
-        rounded = self("QuantizeLinear", self("Div", value, largest), step, zero)
-        operator = "MatMulIntegerToFloat"
-        (product,) = self.several(operator, 1, rounded, codes, step, scales, zero, domain=MICROSOFT)
-        return self("Mul", product, largest)
+        scaled = self("Mul", value, self("Reciprocal", largest))
+        rounded = self("QuantizeLinear", scaled, step, zero)
+        return self("Mul", self._multiply_codes(rounded, codes, step, scales, zero), largest)
+
+    def _multiply_codes(self, *inputs: str) -> str:
+        """Rounded values @ codes, with the steps of both."""
+        return self.several("MatMulIntegerToFloat", 1, *inputs, domain=MICROSOFT)[0]
 
     def linear_parts(
-        self, value: str, name: str, weight: Floats, bias: Floats, count: int, largest: float
+        self, values: Sequence[str], name: str, weight: Floats, bias: Floats, largest: float
     ) -> list[str]:
-        """The same in `count` equal parts (..., out / count), of values up to `largest`.
+        """The product of each value with its equal part (out / count, in) of a weight.
 
-        In 8 bits, larger ones are cut off. All values are rounded to the same steps, so that the
-        products add the bias themselves.
+        In 8 bits, values are up to `largest`, and larger ones are cut off. All are rounded to the
+        same steps, so that the products add the bias themselves.
         """
+        count = len(values)
+
+        def divide(stored: str) -> list[str]:
+            """When the graph is loaded."""
+            return self.several("Split", count, stored, axis=-1, num_outputs=count)
+
+        more = divide(self._bias(name, bias))
         if self._is_small(weight):
-            sums = self.linear(value, name, weight, bias)
-            return self.several("Split", count, sums, axis=-1, num_outputs=count)
+            parts = divide(self._turned(name, weight))
+            products = [self("MatMul", *each) for each in zip(values, parts, strict=True)]
+            return [self("Add", *each) for each in zip(products, more, strict=True)]
         step = self.constant(np.array(largest / 127, np.float32))
         zero = self.constant(np.array(ZERO, np.uint8))
-        rounded = self("QuantizeLinear", value, step, zero)
-        stored = (*self._transposed(name, weight), self._bias(name, bias))
-        # Which are divided when the graph is loaded.
-        parts = (self.several("Split", count, each, axis=-1, num_outputs=count) for each in stored)
-        found = []
-        for part, scale, more in zip(*parts, strict=True):
-            values = rounded, part, step, scale, zero, "", more
-            found += self.several("MatMulIntegerToFloat", 1, *values, domain=MICROSOFT)
-        return found
+        rounded = {each: self("QuantizeLinear", each, step, zero) for each in dict.fromkeys(values)}
+        codes, scales = (divide(stored) for stored in self._transposed(name, weight))
+        return [
+            self._multiply_codes(rounded[value], part, step, scale, zero, "", added)
+            for value, part, scale, added in zip(values, codes, scales, more, strict=True)
+        ]
 
     def tied(self, value: str, name: str, weight: Floats) -> str:
         """value (R, E) @ weight.T, with a `weight` (V, E) that `embed` uses too."""
@@ -139,6 +146,22 @@ class GraphBuilder:
         chosen = self("Cast", self("Gather", codes, tokens, axis=0), to=1)
         return self("Mul", chosen, self("Gather", scales, tokens, axis=0))
 
+    def embed_linear(
+        self, tokens: str, table: str, rows: Floats, factor: float, name: str, weight: Floats
+    ) -> str:
+        """factor * rows[tokens] @ weight.T. Rows in 8 bits are multiplied as they are stored."""
+        times = np.full(1, factor, np.float32)
+        if self._is_small(rows) or self._is_small(weight):
+            return self.linear(self("Mul", self.embed(tokens, table, rows), times), name, weight)
+        codes, scales = self._quantized(table, rows)
+        step = self.constant(np.array(1, np.float32))
+        zero = self.constant(np.array(ZERO, np.uint8))
+        chosen = self("Cast", self("Gather", codes, tokens, axis=0), to=1)
+        shifted = self("QuantizeLinear", chosen, step, zero)  # adds 128
+        turned, more = self._transposed(name, weight)
+        product = self._multiply_codes(shifted, turned, step, more, zero)
+        return self("Mul", product, self("Mul", self("Gather", scales, tokens, axis=0), times))
+
     def look_up(self, places: str, name: str, weight: Floats) -> str:
         """Rows of `weight` (V, K), float32 (..., K), whose sizes may differ by far."""
         if self._is_small(weight):
@@ -154,25 +177,25 @@ class GraphBuilder:
         codes, scales = self._quantized(name, weight)
         return self("Mul", self("Cast", codes, to=1), scales)
 
-    def recur(self, decay: str, drive: str, initial: str) -> tuple[str, str]:
-        """All states (T, B, D) of a linear recurrence, and the last one (B, D)."""
+    def recur(self, decay: str, new: str, initial: str) -> str:
+        """States (T, B, D): each is decay * before + (1 - decay) * new."""
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
         free = ["batch", "width"]
         body = helper.make_graph(
             [
-                helper.make_node("Mul", ["factor", "before"], ["kept"]),
-                helper.make_node("Add", ["kept", "added"], ["after"]),
+                helper.make_node("Sub", ["before", "new"], ["apart"]),
+                helper.make_node("Mul", ["decay", "apart"], ["kept"]),
+                helper.make_node("Add", ["kept", "new"], ["after"]),
                 helper.make_node("Identity", ["after"], ["shown"]),
             ],
             "step",
             [
                 helper.make_tensor_value_info(name, kind, free)
-                for name in ("before", "factor", "added")
+                for name in ("before", "decay", "new")
             ],
             [helper.make_tensor_value_info(name, kind, free) for name in ("after", "shown")],
         )
-        last, states = self.several("Scan", 2, initial, decay, drive, body=body, num_scan_inputs=2)
-        return states, last
+        return self.several("Scan", 2, initial, decay, new, body=body, num_scan_inputs=2)[1]
 
     def build(self) -> ModelProto:
         """The graph."""
@@ -195,6 +218,10 @@ class GraphBuilder:
     def _bias(self, name: str, bias: Floats) -> str:
         """The bias beside the weight of that name."""
         return self.constant(bias, f"{name.removesuffix('weight')}bias")
+
+    def _turned(self, name: str, weight: Floats) -> str:
+        """A weight (K, N), in float32."""
+        return self.constant(np.ascontiguousarray(weight.T), f"{name}.T")
 
     def _transposed(self, name: str, weight: Floats) -> tuple[str, str]:
         """Codes (K, N) and scales (N,) of a weight (N, K)."""
