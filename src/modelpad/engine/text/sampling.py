@@ -145,14 +145,17 @@ def choose_tokens(
 ) -> list[int]:
     """The next token of each text, for its logits (vocabulary,); never one that is banned there."""
     size = len(logits[0])
-    weights = np.full((len(samplers), -(-size // BLOCK) * BLOCK), -np.inf, np.float32)
+    weights = np.empty((len(samplers), -(-size // BLOCK) * BLOCK), np.float32)
+    weights[:, size:] = -np.inf
     for sampler, row, never, out in zip(samplers, logits, banned, weights, strict=True):
         sampler.adjust(row, never, out[:size])
-    tokens: list[int] = weights.argmax(axis=1).tolist()
     drawn = [row for row, sampler in enumerate(samplers) if not sampler.is_greedy]
-    if drawn:
-        part = weights if len(drawn) == len(weights) else weights[drawn]
-        for place, token in zip(drawn, _draw([samplers[at] for at in drawn], part), strict=True):
+    if len(drawn) == len(samplers):
+        tokens = _draw(samplers, weights)
+    else:
+        tokens = weights.argmax(axis=1).tolist()
+        found = _draw([samplers[at] for at in drawn], weights[drawn]) if drawn else []
+        for place, token in zip(drawn, found, strict=True):
             tokens[place] = token
     for sampler, token in zip(samplers, tokens, strict=True):
         sampler.note(token)
@@ -178,7 +181,7 @@ def draw_rows(weights: Floats, points: NDArray[np.float64]) -> NDArray[np.intp]:
     first, as to add a block up is faster than each partial sum.
     """
     parts = weights.reshape(len(weights), -1, BLOCK)
-    blocks = parts.sum(axis=2)
+    blocks = np.einsum("rbw->rb", parts)  # a third of the time of a sum
     block, share = _find_share(blocks, points)
     rows = np.arange(len(weights))
     inside, _ = _find_share(parts[rows, block], share)
