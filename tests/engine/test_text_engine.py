@@ -43,7 +43,7 @@ from modelpad.engine.text.graph import Row, TextGraph
 from modelpad.engine.text.jobs import TextJob
 from modelpad.engine.text.prompt_cache import PromptCache
 from modelpad.engine.text.scheduling import StepLimits
-from modelpad.engine.text.stepper import Stepper
+from modelpad.engine.text.stepper import REMEMBERED_EVERY, Stepper
 from modelpad.engine.text.typed_text import DEFAULTS
 from tests.text_graphs import SENTENCES, Size, write_critic, write_writer
 
@@ -208,6 +208,19 @@ def test_a_remembered_prompt_gives_the_same_text(
     assert job.cached > 0
     assert write(writer, second, cache=cache, limits=limits) == [expected]
     assert write(writer, second, cache=cache) == [expected]
+
+
+def test_a_long_prompt_is_remembered_every_so_often(writer: TextSession) -> None:
+    prompt = tuple(writer.tokenizer.encode("".join(SENTENCES) * 20))[:301]
+    with writer.use() as stepper:
+        cache = PromptCache(stepper.graph.states, 1 << 20)
+    request = GenerationRequest(prompt, max_tokens=1)
+    write(writer, request, cache=cache, limits=StepLimits(16, 64, 1))
+    tokens = writer.make_writing(request, lambda _: None).tokens
+    hits = [cache.find([*tokens[:end], 0]) for end in range(len(tokens))]
+    lengths = {hit[0] for hit in hits if hit is not None}
+    assert [each // REMEMBERED_EVERY for each in sorted(lengths)] == [1, 2]
+    assert len(cache) == 3  # and the whole
 
 
 def test_the_cache_stays_within_its_bytes(writer: TextSession) -> None:

@@ -14,23 +14,30 @@ LIMITS = StepLimits(piece=32, tokens=64, batches=2)
 
 
 def advance(texts: list[Progress], turn: int, limits: StepLimits = LIMITS) -> None:
-    step = plan_step(texts, turn, limits)
-    for place, count in (*((place, 1) for place in step.single), *chain(*step.batches)):
+    for place, count in chain(*plan_step(texts, turn, limits)):
         texts[place].read += count
         texts[place].unread -= count
 
 
 def test_every_text_that_is_written_advances() -> None:
     texts = [Progress(1), Progress(500), Progress(1), Progress(0)]
-    step = plan_step(texts, 0, LIMITS)
-    assert step.single == (0, 2)
-    assert step.batches == (((1, 32),),)
+    assert plan_step(texts, 0, LIMITS) == [[(0, 1), (2, 1)], [(1, 32)]]
+
+
+def test_a_prompt_is_read_in_equal_pieces() -> None:
+    prompt = Progress(33)
+    pieces: list[int] = []
+    while prompt.unread > 1:
+        before = prompt.read
+        advance([prompt], len(pieces))
+        pieces.append(prompt.read - before)
+    assert pieces == [17, 16]
 
 
 @pytest.mark.parametrize(("waiting", "every"), [(2, 1), (3, WRITING_EVERY)])
 def test_texts_are_written_now_and_then_while_many_prompts_wait(waiting: int, every: int) -> None:
     texts = [Progress(1, read=9), *(Progress(10_000) for _ in range(waiting))]
-    turns = [turn for turn in range(12) if plan_step(texts, turn, LIMITS).single]
+    turns = [turn for turn in range(12) if (0, 1) in plan_step(texts, turn, LIMITS)[0]]
     assert turns == [*range(0, 12, every)]
 
 
@@ -61,15 +68,16 @@ def test_a_long_prompt_advances_however_many_short_ones_arrive() -> None:
 )
 def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], turn: int) -> None:
     queue = [Progress(unread, read, arrived) for unread, read, arrived in texts]
-    step = plan_step(queue, turn, LIMITS)
+    batches = plan_step(queue, turn, LIMITS)
     waiting = sum(text.unread > 1 for text in queue)
     written = {at for at, text in enumerate(queue) if text.unread == 1}
-    assert {*step.single} == (set() if waiting > LIMITS.batches and turn else written)
-    pieces = [*chain(*step.batches)]
+    if written and not (waiting > LIMITS.batches and turn):
+        assert batches.pop(0) == [(at, 1) for at in sorted(written)]
+    pieces = [*chain(*batches)]
     assert len({place for place, _ in pieces}) == len(pieces)
     assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in pieces)
-    assert len(step.batches) == min(waiting, LIMITS.batches)
-    for batch in step.batches:
+    assert len(batches) == min(waiting, LIMITS.batches)
+    for batch in batches:
         width = max(count for _, count in batch)
         assert len(batch) == 1 or width * len(batch) <= LIMITS.tokens
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WRITING_EVERY = 4  # steps, while many prompts wait
-NARROW = 64  # tokens of a piece while several wait: two short rows are read faster than a long
+WRITING_EVERY = 8  # steps, while many prompts wait
+NARROW = 32  # tokens of a piece while several wait: two short rows are read faster than a long
+
+
+Batch = list[tuple[int, int]]  # the places of texts, and how many tokens each of them reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class StepLimits:
     """
 
     piece: int = 128
-    tokens: int = 256
+    tokens: int = 320
     batches: int = 2
 
     def __post_init__(self) -> None:
@@ -46,34 +49,29 @@ class Progress:
     arrived: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The texts that read a single token, and batches of those that read a piece of a length."""
+def plan_step(texts: Sequence[Progress], turn: int, limits: StepLimits) -> list[Batch]:
+    """The batches of the step number `turn` for these texts; those that are written come first.
 
-    single: tuple[int, ...] = ()
-    batches: tuple[tuple[tuple[int, int], ...], ...] = ()
-
-
-def plan_step(texts: Sequence[Progress], turn: int, limits: StepLimits) -> Step:
-    """Plans the step number `turn` for these texts, by their places in `texts`.
-
-    The pieces of a batch are padded to the longest, which counts.
+    A prompt is read in equal pieces. In a batch they are padded to the longest, which counts.
     """
-    single = tuple(place for place, text in enumerate(texts) if text.unread == 1)
+    written = [(place, 1) for place, text in enumerate(texts) if text.unread == 1]
+    batches = [written] if written else []
     waiting = [place for place, text in enumerate(texts) if text.unread > 1]
     if not waiting:
-        return Step(single)
+        return batches
     if len(waiting) > limits.batches and turn % WRITING_EVERY:
-        single = ()
+        batches = []
     waiting.sort(key=lambda place: (texts[place].unread, texts[place].arrived))
     if turn % 2:
         oldest = min(waiting, key=lambda place: texts[place].arrived)
         waiting.remove(oldest)
         waiting.insert(0, oldest)
     rows = -(-len(waiting) // limits.batches)
-    width = min(limits.piece, texts[waiting[0]].unread, max(NARROW, limits.tokens // rows))
+    first = texts[waiting[0]].unread
+    pieces = -(-first // min(limits.piece, max(NARROW, limits.tokens // rows)))
+    width = -(-first // pieces)
     rows = min(rows, max(1, limits.tokens // width))
     chosen = [
         (place, min(width, texts[place].unread)) for place in waiting[: rows * limits.batches]
     ]
-    return Step(single, tuple(tuple(chosen[at : at + rows]) for at in range(0, len(chosen), rows)))
+    return batches + [chosen[at : at + rows] for at in range(0, len(chosen), rows)]

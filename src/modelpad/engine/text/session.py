@@ -144,10 +144,13 @@ class TextSession:
         return self._stepper.use()
 
     def _load(self) -> Stepper:
-        """A small model's operators are too short to be divided among threads: batches are."""
+        """A small model's operators are too short to be divided among threads: batches are.
+
+        The memory that a step frees is kept for the next one, which takes as much.
+        """
         threads = self.settings.threads
         batches = threads if self.graph_bytes <= SMALL_BYTES else 1
-        settings = replace(self.settings, threads=1 if batches > 1 else threads)
+        settings = replace(self.settings, threads=1 if batches > 1 else threads, arena=True)
         graph = TextGraph(self.bundle, self.sequence, settings)
         graph.probe()
         cache = PromptCache(graph.states, self._cache_bytes) if self._cache_bytes else None
@@ -191,13 +194,14 @@ class TextSession:
                 expected="at least one token",
                 got="none",
             )
-        wrong = [token for token in request.prompt if not 0 <= token < self.tokenizer.size]
+        size = self.tokenizer.size
+        wrong = [token for token in request.prompt if not 0 <= token < size]
         if wrong:
             raise InvalidInput(
-                f"The prompt has a token {wrong[0]}; the vocabulary has {self.tokenizer.size:,}.",
+                f"The prompt has a token {wrong[0]}; the vocabulary has {size:,}.",
                 hint="Encode it with POST /tokenize.",
                 field="prompt",
-                expected=f"tokens below {self.tokenizer.size}",
+                expected=f"tokens below {size}",
                 got=str(wrong[0]),
             )
         self._check_length(start + len(request.prompt), request.max_tokens)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from modelpad.engine.text.states import Array
 
 
+REMEMBERED_EVERY = 128  # tokens of a prompt
+
 Ready = tuple[WritingJob, "Array"]  # a text that is read, and the logits (V,) behind it
 Group = list[tuple[TextJob, Row]]  # what runs in one batch
 Outputs: TypeAlias = "list[Array] | ModelpadError"
@@ -82,9 +84,8 @@ class Stepper:
         record = StepRecord()
         self._drop()
         self._start_cached(record, now)
-        plan = plan_step(self.jobs, self.turn, self.limits)
+        batches = plan_step(self.jobs, self.turn, self.limits)
         self.turn += 1
-        batches = ([(place, 1) for place in plan.single], *plan.batches)
         groups = [
             group
             for batch in batches
@@ -94,15 +95,18 @@ class Stepper:
         outputs = self._compute([[row for _, row in group] for group in groups], run)
         ran = now()
         record.inference_s += ran - begun
+        ready: list[Ready] = []
         for group, output in zip(groups, outputs, strict=True):
-            self._take(group, output, record, run, ran)
+            ready += self._take(group, output, record, run, ran)
+        self._write(ready, record, ran)
         self._drop()
         return record
 
     def warm_up(self) -> None:
         """Reads as much as a step may, where batches run side by side: later steps find the memory.
 
-        The first such step takes twice as long as others.
+        The first such step takes twice as long as others; in the second, ONNX Runtime allocates
+        what it then uses for all.
         """
         if self.pool is None:
             return
@@ -113,7 +117,8 @@ class Stepper:
             return Row([0] * width, self.graph.states.start(), [width - 1])
 
         rows = limits.tokens // width
-        self._compute([[start() for _ in range(rows)] for _ in range(limits.batches)])
+        for _ in range(2):
+            self._compute([[start() for _ in range(rows)] for _ in range(limits.batches)])
 
     def finish(self) -> None:
         """Steps until every text is done."""
@@ -167,19 +172,23 @@ class Stepper:
 
     def _take(
         self, group: Group, outputs: Outputs, record: StepRecord, run: Run | None, ran: float
-    ) -> None:
-        """Hands the texts of a group their outputs; one that failed is run again row by row."""
+    ) -> list[Ready]:
+        """Hands the texts of a group their outputs; returns those that are to be continued.
+
+        A group that failed is run again row by row.
+        """
+        ready: list[Ready] = []
         if isinstance(outputs, ModelpadError):
             if len(group) > 1 and (run is None or not run.stopped):
                 for one in group:
-                    self._take([one], self._compute([[one[1]]], run)[0], record, run, ran)
-                return
+                    again = self._compute([[one[1]]], run)[0]
+                    ready += self._take([one], again, record, run, ran)
+                return ready
             record.failures += len(group)
             for job, _ in group:
                 job.fail(outputs)
-            return
+            return ready
         record.rows += len(group)
-        ready: list[Ready] = []
         for (job, row), output in zip(group, outputs, strict=True):
             job.mark_advanced(ran)
             record.read += len(row.tokens)
@@ -187,7 +196,7 @@ class Stepper:
                 self._advance(job, len(row.tokens), output, ready)
             except Exception as error:
                 job.fail(wrap_error(error))
-        self._write(ready, record, ran)
+        return ready
 
     def _advance(self, job: TextJob, count: int, output: Array, ready: list[Ready]) -> None:
         """Hands a job its outputs; notes in `ready` if it is to be continued."""
@@ -244,7 +253,8 @@ class Stepper:
     def _remember(self, cache: PromptCache, job: WritingJob, count: int, output: Array) -> None:
         """Remembers the state behind a whole prompt, and every so often within a long one."""
         after = job.read + count
-        assert job.state is not None
-        if job.count == 0 and count:
-            is_whole = count == job.unread
+        is_whole = count == job.unread
+        is_due = is_whole or after // REMEMBERED_EVERY > job.read // REMEMBERED_EVERY
+        if job.count == 0 and count and is_due:
+            assert job.state is not None
             cache.add(job.tokens[:after], job.state, output[-1] if is_whole else None)
