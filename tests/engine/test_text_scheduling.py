@@ -13,6 +13,12 @@ from modelpad.engine.text.scheduling import WRITING_EVERY, Progress, StepLimits,
 LIMITS = StepLimits(piece=32, tokens=64, batches=2)
 
 
+class Written(Progress):
+    """A text that has written a token, and knows the next one."""
+
+    written = 1
+
+
 def advance(texts: list[Progress], turn: int, limits: StepLimits = LIMITS) -> None:
     for place, count in chain(*plan_step(texts, turn, limits)):
         texts[place].read += count
@@ -36,9 +42,10 @@ def test_a_prompt_is_read_in_equal_pieces() -> None:
 
 @pytest.mark.parametrize(("waiting", "every"), [(2, 1), (3, WRITING_EVERY)])
 def test_texts_are_written_now_and_then_while_many_prompts_wait(waiting: int, every: int) -> None:
-    texts = [Progress(1, read=9), *(Progress(10_000) for _ in range(waiting))]
-    turns = [turn for turn in range(12) if (0, 1) in plan_step(texts, turn, LIMITS)[0]]
-    assert turns == [*range(0, 12, every)]
+    texts = [Written(1), *(Progress(10_000) for _ in range(waiting)), Progress(1)]
+    steps = [plan_step(texts, turn, LIMITS)[0] for turn in range(20)]
+    assert [turn for turn, step in enumerate(steps) if (0, 1) in step] == [*range(0, 20, every)]
+    assert all((len(texts) - 1, 1) in step for step in steps)  # which waits for its first token
 
 
 def test_a_short_request_does_not_wait_for_a_long_prompt() -> None:
@@ -65,14 +72,21 @@ def test_a_long_prompt_advances_however_many_short_ones_arrive() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.floats(0, 10)), max_size=40),
     st.integers(0, 3),
+    st.integers(0, 3),
 )
-def test_a_step_stays_within_its_limits(texts: list[tuple[int, int, float]], turn: int) -> None:
-    queue = [Progress(unread, read, arrived) for unread, read, arrived in texts]
+def test_a_step_stays_within_its_limits(
+    texts: list[tuple[int, int, float]], written: int, turn: int
+) -> None:
+    queue = [Progress(*each) for each in texts] + [Written(1)] * written
     batches = plan_step(queue, turn, LIMITS)
     waiting = sum(text.unread > 1 for text in queue)
-    written = {at for at, text in enumerate(queue) if text.unread == 1}
-    if written and not (waiting > LIMITS.batches and turn):
-        assert batches.pop(0) == [(at, 1) for at in sorted(written)]
+    single = [
+        (at, 1)
+        for at, text in enumerate(queue)
+        if text.unread == 1 and not (text.written and waiting > LIMITS.batches and turn)
+    ]
+    if single:
+        assert batches.pop(0) == single
     pieces = [*chain(*batches)]
     assert len({place for place, _ in pieces}) == len(pieces)
     assert all(2 <= count <= min(LIMITS.piece, queue[at].unread) for at, count in pieces)

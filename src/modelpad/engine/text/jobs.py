@@ -63,11 +63,6 @@ class TextJob(Progress):
         return False
 
     @property
-    def written(self) -> int:
-        """The number of tokens that it has written."""
-        return 0
-
-    @property
     def is_over(self) -> bool:
         """Whether it needs no more steps."""
         return self.done or self.cancelled or (self.first is not None and self.first.cancelled)

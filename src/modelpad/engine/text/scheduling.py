@@ -48,19 +48,27 @@ class Progress:
     read: int = 0
     arrived: float = 0.0
 
+    @property
+    def written(self) -> int:
+        """The number of tokens that it has written."""
+        return 0
+
 
 def plan_step(texts: Sequence[Progress], turn: int, limits: StepLimits) -> list[Batch]:
-    """The batches of the step number `turn` for these texts; those that are written come first.
+    """The batches of the step number `turn` for these texts; those of one token come first.
 
     A prompt is read in equal pieces. In a batch they are padded to the longest, which counts.
     """
-    written = [(place, 1) for place, text in enumerate(texts) if text.unread == 1]
-    batches = [written] if written else []
     waiting = [place for place, text in enumerate(texts) if text.unread > 1]
+    pauses = len(waiting) > limits.batches and turn % WRITING_EVERY != 0
+    single = [
+        (place, 1)
+        for place, text in enumerate(texts)
+        if text.unread == 1 and not (pauses and text.written)
+    ]
+    batches = [single] if single else []
     if not waiting:
         return batches
-    if len(waiting) > limits.batches and turn % WRITING_EVERY:
-        batches = []
     waiting.sort(key=lambda place: (texts[place].unread, texts[place].arrived))
     if turn % 2:
         oldest = min(waiting, key=lambda place: texts[place].arrived)
