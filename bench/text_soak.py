@@ -24,7 +24,7 @@ import psutil
 
 MAX_GROWTH_BYTES = 64 * 1024 * 1024  # the cache of prompts, and a little
 SAMPLES = 10  # of memory; growth counts from the second on
-MAX_SHARE = 0.25  # of a long prompt's wait for its first token, for a short one
+MAX_SHARE = 0.5  # of a long prompt's wait for its first token, for a short one
 
 
 async def visit(
