@@ -180,27 +180,24 @@ def draw_rows(weights: Floats, points: NDArray[np.float64]) -> NDArray[np.intp]:
     Never one whose weight is 0. The size of a row is a multiple of `BLOCK`: the block is found
     first, as to add a block up is faster than each partial sum.
     """
+    rows = np.arange(len(weights))
     parts = weights.reshape(len(weights), -1, BLOCK)
-    blocks = np.einsum("rbw->rb", parts)  # a third of the time of a sum
-    block, share = _find_share(blocks, points)
-    rows = np.arange(len(weights))
-    inside, _ = _find_share(parts[rows, block], share)
-    return block * BLOCK + inside
+    totals = np.einsum("rbw->rb", parts)  # a third of the time of a sum
+    sums = np.cumsum(totals, axis=1, dtype=np.float64)
+    wanted = points * sums[:, -1]
+    block = _find_reached(sums, wanted)
+    total = totals[rows, block]
+    share = (wanted - (sums[rows, block] - total)) / total
+    inside = np.cumsum(parts[rows, block], axis=1, dtype=np.float64)
+    wanted = np.maximum(share, 0) * inside[:, -1]
+    return block * BLOCK + _find_reached(inside, wanted)
 
 
-def _find_share(
-    weights: Floats, points: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """In each row, where the share of its weights is reached, and which share of that weight."""
-    sums = np.cumsum(weights, axis=1, dtype=np.float64)
-    total = sums[:, -1]
-    wanted = points * total
-    last = (sums < total[:, None]).sum(axis=1)
-    found = np.minimum((sums <= wanted[:, None]).sum(axis=1), last)
-    rows = np.arange(len(weights))
-    weight = weights[rows, found]
-    share = (wanted - (sums[rows, found] - weight)) / weight
-    return found, share.clip(0, 1)
+def _find_reached(sums: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The first place in each row whose sum exceeds what is wanted, which is below the last sum."""
+    below = np.minimum(wanted, np.nextafter(sums[:, -1], 0))
+    found: NDArray[np.intp] = (sums <= below[:, None]).sum(axis=1)
+    return found
 
 
 def keep_likeliest(weights: Floats, top_k: int, top_p: float, min_p: float) -> NDArray[np.intp]:
