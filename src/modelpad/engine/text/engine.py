@@ -205,11 +205,16 @@ class TextEngine:
         self._held_tokens += held
         with self._wake:
             self._queue.append(request)
-            self._wake.notify()
+        loop.call_soon(self._notify)
         if not self._sweeping:
             self._sweeping = True
             loop.call_later(SWEEP_S, self._sweep)
         return request
+
+    def _notify(self) -> None:
+        """Wakes the thread, after all requests that came at once: they are read together."""
+        with self._wake:
+            self._wake.notify()
 
     def _forget(self, request: TextRequest) -> None:
         """Ends a request: its job stops with the next step."""
