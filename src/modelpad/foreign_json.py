@@ -13,6 +13,7 @@ from typing import TypeAlias
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 MAX_DEPTH = 200
+NESTED = (dict, list)
 
 
 def load_json(body: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
@@ -27,9 +28,14 @@ def load_json(body: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
         value: Json = json.loads(body)
     except RecursionError:
         raise ValueError(too_deep) from None
-    level = [value]
+    level = [value] if isinstance(value, NESTED) else []
     for _ in range(max_depth):
-        level = [child for parent in level for child in _nested(parent)]
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, NESTED)
+        ]
         if not level:
             return value
     raise ValueError(too_deep)
@@ -100,12 +106,3 @@ def as_object(value: Json, name: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise TypeError(f"{name} is not an object")
     return value
-
-
-def _nested(value: Json) -> list[Json]:
-    """The arrays and objects directly inside `value`."""
-    if isinstance(value, dict):
-        children = list(value.values())
-    else:
-        children = value if isinstance(value, list) else []
-    return [child for child in children if isinstance(child, dict | list)]

@@ -261,14 +261,23 @@ def _order(pairs: list[tuple[int, int]]) -> list[int]:
 
 
 def _list_contents(vocabulary: Mapping[str, int], added: Mapping[str, int]) -> list[bytes]:
-    characters = byte_characters()
     contents = [b""] * (1 + max([*vocabulary.values(), *added.values()]))
-    for name, token in vocabulary.items():
-        if name not in added:
-            contents[token] = bytes(characters[char] for char in name)
+    plain = {name: token for name, token in vocabulary.items() if name not in added}
+    together, start = _read_bytes("".join(plain)), 0
+    for name, token in plain.items():
+        contents[token] = together[start : start + len(name)]
+        start += len(name)
     for name, token in added.items():
         contents[token] = name.encode()
     return contents
+
+
+def _read_bytes(text: str) -> bytes:
+    """The bytes that characters stand for. Raises `KeyError` for one that stands for none."""
+    characters = byte_characters()
+    for unknown in {*text} - characters.keys():
+        raise KeyError(unknown)
+    return text.translate({ord(char): byte for char, byte in characters.items()}).encode("latin-1")
 
 
 def _read_merges(
