@@ -38,7 +38,9 @@ def ask_from(address: str, url: str, headers: dict[str, str], times: int = 1) ->
     """Answers to a client at `address`, over new connections, and so from all workers."""
     answers = []
     for _ in range(times):
-        with httpx.Client(transport=httpx.HTTPTransport(local_address=address)) as client:
+        # Certificates, which nothing here has, would take longer to load than the answer.
+        transport = httpx.HTTPTransport(verify=False, local_address=address)
+        with httpx.Client(transport=transport) as client:
             answers.append(client.post(f"{url}/predict/pick", json=ROW, headers=headers))
     return answers
 
@@ -93,8 +95,10 @@ def test_missing_keys_cost_little(keyed: Any) -> None:
     statuses = [each.status_code for each in ask_from("127.0.0.3", keyed.url, {}, 30)]
     assert statuses == [401] * 30
     with ThreadPoolExecutor(4) as pool:
-        more = list(pool.map(lambda _: ask_from("127.0.0.3", keyed.url, {}, 25), range(4)))
-    assert 429 in {each.status_code for answers in more for each in answers}
+        # One more is allowed each second, so a slow machine needs more of them.
+        more = pool.map(lambda _: ask_from("127.0.0.3", keyed.url, {}, 25), range(80))
+        assert any(each.status_code == 429 for answers in more for each in answers)
+        pool.shutdown(cancel_futures=True)
 
 
 def test_grpc_clients_are_limited_too() -> None:
