@@ -275,8 +275,9 @@ def _list_contents(vocabulary: Mapping[str, int], added: Mapping[str, int]) -> l
 def _read_bytes(text: str) -> bytes:
     """The bytes that characters stand for. Raises `KeyError` for one that stands for none."""
     characters = byte_characters()
-    for unknown in {*text} - characters.keys():
-        raise KeyError(unknown)
+    unknown = {*text} - characters.keys()
+    if unknown:
+        raise KeyError(min(unknown))
     return text.translate({ord(char): byte for char, byte in characters.items()}).encode("latin-1")
 
 
